@@ -17,6 +17,7 @@ from oip.core.frameworks import lazy_names
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
     from oip.models.imagenet import pretrained
+    from oip.models.initialization import Start, initialize
     from oip.models.recipes import RECIPES, Recipe, build, recipe
     from oip.models.sources import load, split_source
     from oip.models.training import TrainResult, train
@@ -26,9 +27,11 @@ __all__ = [
     "RECIPES",
     "Dataset",
     "Recipe",
+    "Start",
     "TrainResult",
     "TrainSettings",
     "build",
+    "initialize",
     "load",
     "pretrained",
     "recipe",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,7 @@ def train(
     out: str | Path = "model.keras",
     progress: Progress = automatic,
     record: keras.callbacks.Callback | None = None,
+    prepare: Callable[[keras.Model], object] | None = None,
 ) -> TrainResult:
     """Train a network on plain pixels and write it, with its sidecar beside it.
 
@@ -94,6 +95,8 @@ def train(
         out: the file to write, ending in `.keras`; an existing file is replaced at the end.
         progress: called with "training" and the number of batches.
         record: a Keras callback that watches the training, such as `mi.Recorder`.
+        prepare: called with the untrained model, to change its weights, as `models.initialize`
+            does.
 
     Raises:
         SettingsError: no such recipe, or an `out` of another ending.
@@ -112,6 +115,8 @@ def train(
     model = chosen.build(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
     )
+    if prepare is not None:
+        prepare(model)
     began = time.perf_counter()
     callbacks = [] if record is None else [record]
     losses = fit(model, data_train, settings, progress, callbacks)

@@ -14,6 +14,7 @@ from oip.cli.tables import print_json, print_text
 from oip.core.errors import DataError, plain_text
 
 if TYPE_CHECKING:
+    import keras
     from rich.table import Table
 
     from oip.models import Recipe, TrainResult
@@ -22,6 +23,8 @@ _WIDTH = 80
 _LARGEST_MATRIX = 10
 """Classes of the largest confusion matrix that is printed whole."""
 _LONGEST_NAME = 14
+_MEASURED = 400
+"""Images on which the entropy of a start is measured."""
 _MISTAKES = 10
 """Rows of the table of mistakes."""
 
@@ -48,7 +51,12 @@ def _described(recipe: Recipe) -> str:
 )
 @click.option("--filters", metavar="N,N,...", help="Maps of the recipe's convolutions.")
 @click.option("--units", metavar="N,N,...", help="Units of the recipe's dense layers.")
+@click.option("--hidden", metavar="N,N,...", help="Units of the dense layers after convolutions.")
 @click.option("--stride", metavar="N", help="Stride of the recipe's first convolution.")
+@click.option("--patch", metavar="N", help="Side of a vision transformer's patches in pixels.")
+@click.option("--width", metavar="N", help="Channels of its tokens.")
+@click.option("--heads", metavar="N", help="Heads of its attention.")
+@click.option("--blocks", metavar="N", help="Its blocks.")
 @click.option("--activation", metavar="NAME", help="Such as relu, tanh or sigmoid.")
 @click.option("--epochs", type=int, help="Passes over the data.  [default: by amount of data]")
 @click.option("--batch", type=int, help="Images a step.  [default: by amount of data]")
@@ -61,6 +69,12 @@ def _described(recipe: Recipe) -> str:
     help="Learning rate: constant, exponential, cosine or steps.  [default: cosine]",
 )
 @click.option("--l2", type=float, help="Weight of the squared kernels in the loss.  [default: 0]")
+@click.option(
+    "--entropy",
+    metavar="BITS",
+    type=float,
+    help="Diffusion entropy that the layer before the head begins at.  [default: Keras' own start]",
+)
 @click.option(
     "--record",
     metavar="DIR",
@@ -81,8 +95,14 @@ def command(
     out: Path,
     filters: str | None,
     units: str | None,
+    hidden: str | None,
     stride: str | None,
+    patch: str | None,
+    width: str | None,
+    heads: str | None,
+    blocks: str | None,
     activation: str | None,
+    entropy: float | None,
     record: Path | None,
     record_every: str,
     output: Output,
@@ -97,6 +117,9 @@ def command(
     With --record, the information of every map, every class and whole layers is measured on images
     of the test part, and written as numbers and figures to DIR/record.
 
+    With --entropy, kernels of convolutions are drawn from a normal distribution of the deviation at
+    which the layer before the head has that diffusion spectral entropy, on 400 images.
+
     \b
     Example:
       oip train conv-stack --data mnist-sample --out digits.keras
@@ -105,7 +128,9 @@ def command(
     """
     from oip import mi, models
 
-    shape = {"filters": filters, "units": units, "stride": stride, "activation": activation}
+    shape = {"filters": filters, "units": units, "hidden": hidden, "stride": stride}
+    shape |= {"patch": patch, "width": width, "heads": heads, "blocks": blocks}
+    shape |= {"activation": activation}
     chosen = models.recipe(recipe).configured(**shape)
     name, part = models.split_source(data.source or "")
     if part == "test":
@@ -119,10 +144,15 @@ def command(
         recorder = mi.Recorder(
             test.images, test.required_labels(), record_every, out=record, **about
         )
+    own = chosen.settings(len(train), **settings)
+
+    def begin(model: keras.Model) -> None:
+        if entropy is not None:
+            estimator = mi.estimator("dse", reference=True)
+            models.initialize(model, train.images[:_MEASURED], estimator, entropy, own.seed)
+
     with output.progress() as progress:
-        result = models.train(
-            chosen, train, test, chosen.settings(len(train), **settings), out, progress, recorder
-        )
+        result = models.train(chosen, train, test, own, out, progress, recorder, begin)
     if recorder is not None and record is not None:
         recorder.record.save_figures(record / "record" / "figures")
     if output.as_json:

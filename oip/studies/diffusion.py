@@ -20,7 +20,17 @@ from oip.studies import diffusion_toy as toy
 from oip.studies import diffusion_training as training
 from oip.studies import panels
 from oip.studies.data import DIGITS, Images, data_key, every_source, study_data
-from oip.studies.findings import Finding, Value, agreement, finding, named_values, untested
+from oip.studies.findings import (
+    RISING,
+    Finding,
+    Value,
+    agreement,
+    all_of,
+    finding,
+    named_values,
+    trend,
+    untested,
+)
 from oip.studies.report import Arrays, Folder, MissingData, base_name, model_files, slug
 from oip.studies.trained import over_steps
 
@@ -50,6 +60,8 @@ PAPER_DATA = (
     ),
 )
 """In the name of a source, the data, and the command that uses them."""
+_STARTS = {"low": 0.05, "high": 5.0}
+"""Bits of S(Z), of the authors' width, that a training begins at."""
 _LONGER = 4  # times the epochs for random labels, which are learned by heart
 _FALL = 0.05  # share of a peak by which a curve must end below it
 _SMALL_IMAGE = (32, 32)
@@ -77,6 +89,8 @@ class DiffusionSize:
     """Of the first kernels, where starts are compared."""
     start_recipe: str = "resnet-small"
     start_epochs: int = 10
+    entropy_recipes: tuple[str, ...] = ("lenet5", "conv-stack", "resnet-small")
+    """Networks that begin at a low and at a high entropy."""
     networks: tuple[training.SmallNetwork, ...] = tuple(
         training.SmallNetwork(*numbers)
         for numbers in itertools.product(
@@ -103,6 +117,7 @@ QUICK = DiffusionSize(
     deviations=(0.01, 0.05, 0.2, 0.8),
     start_recipe="lenet5",
     start_epochs=3,
+    entropy_recipes=("lenet5",),
     networks=tuple(
         training.SmallNetwork(recipe, images, epochs, seed)
         for recipe in ("lenet5", "conv-stack", "relu-mlp")
@@ -141,6 +156,7 @@ def run(folder: Folder, size: DiffusionSize | None = None) -> None:
             compare_methods(folder, images, size)
             if not number:
                 compare_starts(folder, images, size)
+            compare_entropies(folder, images, size)
             if not number and not paths:
                 compare_small_networks(folder, images, size)
     folder.not_given(PAPER_DATA)
@@ -171,6 +187,21 @@ def compare_starts(folder: Folder, images: Images, size: DiffusionSize) -> None:
     setting = f"{recipe} on {images.name}, {len(images.train)} images, {size.seeds} seeds"
     draw_starts(folder, images.name, trainings, setting)
     folder.add(*start_findings(f"{recipe}, {images.name}", trainings))
+
+
+def compare_entropies(folder: Folder, images: Images, size: DiffusionSize) -> None:
+    """Compare trainings that begin at a low and at a high entropy (figure 9)."""
+    for recipe in size.entropy_recipes:
+        plan = training.TrainingPlan(images.name, recipe, "supervised", size.start_epochs)
+        plans = {
+            **{name: replace(plan, entropy=value) for name, value in _STARTS.items()},
+            "Glorot": plan,
+            "He": replace(plan, he=True),
+        }
+        trainings = {name: _over_seeds(folder, images, size, own) for name, own in plans.items()}
+        where = f"{recipe} on {images.name}, {len(images.train)} images, {size.start_epochs} epochs"
+        draw_entropies(folder, f"{images.name}-{recipe}", trainings, where)
+        folder.add(*entropy_findings(where, trainings))
 
 
 def _over_seeds(
@@ -364,7 +395,7 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
     }
     scores = {
         "mean over the training": means(mean_accuracy),
-        "at the end": means(lambda row: row["accuracy"][-1]),
+        "at the end": means(final_accuracy),
     }
     ranks = [spearman(-entropy[training.SCALES[0].name], row) for row in scores.values()]
     verdict = "yes" if min(ranks) > 0.8 else "partly" if max(ranks) > 0.3 else "no"
@@ -378,6 +409,46 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
         finding(NAME, "entropy_at_the_start", rises, entropies, **constants),
         finding(NAME, "low_entropy_learns_faster", verdict, shares, **constants),
     ]
+
+
+def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[Finding]:
+    """Return the findings on a start at low entropy, beside the other starts."""
+    seeds_of = len(trainings["low"])
+    constants = {"where_trained": where, "seeds": seeds_of, **_STARTS}
+    values: dict[str, list[Value]] = {}
+    outcomes = []
+    scores = {"mean over the training": mean_accuracy, "at the end": final_accuracy}
+    for label, score in scores.items():
+        rates = {
+            name: np.array([100 * score(arrays) for arrays in several])
+            for name, several in trainings.items()
+        }
+        values[label] = [_over_runs(row, name, ".1f") for name, row in rates.items()]
+        outcomes.append(grown(rates["low"] - rates["high"]))
+    key = f"{training.SCALES[0].name} entropy"
+    ways = {}
+    for name, several in trainings.items():
+        rows = np.array([arrays[key] for arrays in several])
+        numbers = {"start": rows[:, 0], "least": rows.min(axis=1), "end": rows[:, -1]}
+        ways[name] = [_over_runs(row, label) for label, row in numbers.items()]
+    low, high = (over_steps(trainings[name], key)[1] for name in _STARTS)
+    steady = grown(low[:, -1] - low[:, 0]) and bool(trend(low.mean(axis=0)) > RISING)
+    dips = all_of([grown(high[:, 0] - high.min(axis=1)), grown(high[:, -1] - high.min(axis=1))])
+    return [
+        finding(NAME, "start_at_low_entropy", agreement(outcomes), values, **constants),
+        finding(NAME, "entropy_after_the_start", agreement([steady, dips]), ways, **constants),
+    ]
+
+
+def _over_runs(row: np.ndarray, name: str, form: str = ".2f") -> Value:
+    """Return the mean over seeds with their spread."""
+    spread = row.std(ddof=1) if len(row) > 1 else math.nan
+    return Value.within(float(row.mean()), float(spread), name, form)
+
+
+def final_accuracy(arrays: Arrays) -> float:
+    """Return the accuracy at the last record of a training."""
+    return float(arrays["accuracy"][-1])
 
 
 def mean_accuracy(arrays: Arrays) -> float:
@@ -476,6 +547,29 @@ def draw_starts(
     after.set_ylabel("accuracy (%)")
     after.legend(frameon=False, title="deviation", title_fontsize=7)
     folder.figure(f"starts-{key}", drawing, folder.text("starts", setting=setting), numbers)
+
+
+def draw_entropies(
+    folder: Folder, key: str, trainings: Mapping[str, list[Arrays]], setting: str
+) -> None:
+    """Draw entropy and accuracy over trainings by their start (figure 9)."""
+    drawing, ((before, after),) = figure(6.6, 2.6, 1, 2)
+    numbers = {}
+    name = f"{training.SCALES[0].name} entropy"
+    for index, (start, several) in enumerate(trainings.items()):
+        steps, values = over_steps(several, name)
+        _, rates = over_steps(several, "accuracy")
+        label = f"{start} ({values[:, 0].mean():.2g} bits)"
+        panels.runs(before, steps, values, index, label)
+        panels.runs(after, steps, 100 * rates, index, label)
+        numbers |= {f"{start}: S(Z) (bits)": values, f"{start}: accuracy (%)": 100 * rates}
+        numbers[f"{start}: iterations"] = steps
+    for axes, label in ((before, "S(Z) (bits)"), (after, "accuracy (%)")):
+        panels.step_axis(axes, "iterations")
+        axes.set_ylabel(label)
+    panels.legend_below(drawing, before, 4, "start: entropy before training")
+    caption = folder.text("entropies", setting=setting, seeds=len(trainings["low"]), **_STARTS)
+    folder.figure(f"entropies-{key}", drawing, caption, numbers)
 
 
 def draw_networks(folder: Folder, name: str, networks: Networks, setting: str) -> None:

@@ -15,6 +15,7 @@ from oip.core import seeds
 from oip.core.errors import ModelError, OipError
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
+from oip.models.initialization import before_head, initialize, scale_kernels
 from oip.studies.data import Images
 from oip.studies.findings import rank_agreement
 from oip.studies.report import Arrays, base_name, slug
@@ -154,37 +155,6 @@ _RATE = 1e-3
 _FITTED = 2_000  # training images of which the share of learned labels is counted
 
 
-def before_head(model: keras.Model) -> keras.Model:
-    """Return the model from its input to the input Z (n, d) of its last dense layer.
-
-    Raises:
-        ModelError: there is no dense layer, or none with one input.
-    """
-    import keras
-
-    for layer in reversed(getattr(model, "layers", [])):
-        if isinstance(layer, keras.layers.Dense):
-            try:
-                images = model.inputs[0] if len(model.inputs) == 1 else model.inputs
-                return keras.Model(images, layer.input)
-            except (AttributeError, ValueError) as error:
-                path = "one path from the images to the head"
-                raise ModelError(f"'{model.name}'", path, error) from error
-    raise ModelError(f"'{model.name}'", "a dense layer at its end", "none")
-
-
-def scale_kernels(model: keras.Model, deviation: float, seed: int) -> None:
-    """Draw the kernels of all convolutions from N(0, deviation^2); biases become 0."""
-    import keras
-
-    for number, layer in enumerate(model.layers):
-        if isinstance(layer, keras.layers.Conv2D):
-            rng = seeds.generator(seed, "kernels of a convolution", number)
-            first, *rest = layer.get_weights()
-            kernel = deviation * rng.standard_normal(first.shape)
-            layer.set_weights([kernel, *(np.zeros(weight.shape) for weight in rest)])
-
-
 def _built(recipe: str, data: Dataset, seed: int) -> keras.Model:
     """Return an untrained network whose input is standardized by the data."""
     import keras
@@ -287,11 +257,15 @@ class TrainingPlan:
     epochs: int
     seed: int = 0
     deviation: float | None = None  # of the first kernels of convolutions; Keras' own if None
+    entropy: float | None = None  # at the start, in bits, by `models.initialize`
+    he: bool = False  # first kernels as K. He et al. draw them
 
     @property
     def name(self) -> str:
         """The name of its files, without anything of a path."""
         start = "" if self.deviation is None else f"-deviation{self.deviation:g}"
+        start += "" if self.entropy is None else f"-entropy{self.entropy:g}"
+        start += "-he" * self.he
         parts = (slug(part) for part in (base_name(self.source), self.recipe, self.method))
         return f"{'-'.join(parts)}{start}-seed{self.seed}"
 
@@ -309,10 +283,9 @@ def measured_training(
 
     data = images.train
     model = _built(plan.recipe, data, plan.seed)
-    if plan.deviation is not None:
-        scale_kernels(model, plan.deviation, plan.seed)
-    encoder = before_head(model)
     batch = measured_images(images.test, count, plan.seed)
+    _start(model, plan, batch.images)
+    encoder = before_head(model)
     predict, represent = predictor(model), predictor(encoder)
     supervised = plan.method != "SimCLR"
     if plan.method == "random labels":
@@ -369,6 +342,21 @@ def trained_small_network(
     fit(model, chosen(data, first, data.source), settings, silent)
     z = predictor(before_head(model))(batch.images)
     return _measured(model, accuracy(predictor(model), images.test), z, batch, seed)
+
+
+def _start(model: keras.Model, plan: TrainingPlan, images: np.ndarray) -> None:
+    """Draw the kernels that a training begins with, where they are not Keras' own."""
+    import keras
+
+    if plan.deviation is not None:
+        scale_kernels(model, plan.deviation, plan.seed)
+    if plan.entropy is not None:
+        initialize(model, images, SCALES[0].entropy, plan.entropy, plan.seed)
+    if plan.he:
+        for number, layer in enumerate(model.layers):
+            if hasattr(layer, "kernel"):
+                draw = keras.initializers.HeNormal(seed=plan.seed + number)
+                layer.kernel.assign(draw(layer.kernel.shape))
 
 
 def _measured(

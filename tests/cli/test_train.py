@@ -64,6 +64,7 @@ def test_a_recipe_takes_its_options(
 
     out = tmp_path / "five.keras"
     record = ["--filters", "2,3", "--activation", "sigmoid", "--epochs", "1", "--json", "--quiet"]
+    record += ["--entropy", "0.001"]
     assert run(["train", "lenet5", "--data", str(source), "--out", str(out), *record]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["recipe"], result["options"]) == (
@@ -98,6 +99,8 @@ def test_many_classes_show_their_mistakes(
         (["--data", "mnist-sample:test"], "--data mnist-sample"),
         (["--units", "5"], "expected filters, activation, hidden; received units"),
         (["--filters", "1,2"], "3 numbers, one a layer"),
+        (["--hidden", "0"], "whole numbers from 1"),
+        (["--entropy", "99"], "bits, which these images"),
         (["--activation", "steep"], "relu, tanh"),
     ],
 )

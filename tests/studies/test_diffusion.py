@@ -9,7 +9,6 @@ from keras import layers
 
 from oip import mi
 from oip.core import files
-from oip.core.errors import ModelError
 from oip.core.progress import silent
 from oip.studies import diffusion, diffusion_toy, diffusion_training
 from oip.studies.data import Images
@@ -20,7 +19,6 @@ from oip.studies.diffusion_training import (
     SCALES,
     SmallNetwork,
     TrainingPlan,
-    before_head,
     contrast,
     contrastive,
     correlation,
@@ -28,7 +26,6 @@ from oip.studies.diffusion_training import (
     corrupted_information,
     measured_training,
     representation_information,
-    scale_kernels,
     trained_small_network,
 )
 from oip.studies.report import Folder, StudySettings
@@ -114,24 +111,6 @@ def test_blobs_keep_their_information_in_all_dimensions():
     assert truths[0] == pytest.approx(truths[1], abs=0.08) and 0.5 < truths[0] <= np.log(3)
 
 
-def test_the_layer_before_the_head(net):
-    images = np.random.default_rng(0).random((4, 12, 12, 1))
-    hidden = before_head(net)(images)
-    assert hidden.shape == (4, 7)
-    assert np.allclose(net.layers[-1](hidden), net(images), atol=1e-6)
-    with pytest.raises(ModelError, match="dense layer at its end"):
-        before_head(keras.Sequential([layers.Input((4, 4, 1)), layers.Flatten()]))
-
-
-def test_starts_have_their_deviation():
-    model = keras.Sequential([layers.Input((9, 9, 3)), layers.Conv2D(64, 5), layers.Flatten()])
-    scale_kernels(model, 0.3, 0)
-    kernel, bias = model.layers[0].get_weights()
-    assert kernel.std() == pytest.approx(0.3, rel=0.05) and not bias.any()
-    scale_kernels(model, 0.6, 0)
-    assert np.allclose(model.layers[0].get_weights()[0], 2 * kernel, atol=1e-6)
-
-
 def test_contrast_against_its_definition():
     both = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     unit = both / np.linalg.norm(both, axis=1, keepdims=True)
@@ -194,6 +173,7 @@ TINY = diffusion.DiffusionSize(
     deviations=(0.05, 0.5),
     start_recipe="lenet5",
     start_epochs=1,
+    entropy_recipes=("lenet5",),
     networks=tuple(SmallNetwork("relu-mlp", count, 1, 0) for count in (20, 50, 100)),
 )
 
@@ -266,18 +246,20 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
         diffusion.run(folder, TINY)
     folder = Folder(tmp_path, diffusion.NAME, settings)
     diffusion.run(folder, TINY)
-    # Three ways to train, two starts; one was stopped.
-    assert len(calls) == 5 + 1 and len(set(calls)) == 5
+    # Three ways to train (one of them is a start, too), five other starts; one was stopped.
+    assert len(calls) == 8 + 1 and len(set(calls)) == 8
     assert folder.finish(diffusion.TITLE, diffusion.SOURCE).is_file()
     numbers = files.read_json(tmp_path / "numbers.json")
     assert set(numbers) == {
         "clusters", "toys", "blobs",
         "trainings-mnist-sample-lenet5", "starts-mnist-sample", "networks",
+        "entropies-mnist-sample-lenet5",
     }  # fmt: skip
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in text for text in missing)
     assert any("STL-10" in text for text in missing)
-    assert len(folder.findings) == 5 + 4 + 4 + 2 + 3 + len(missing)
+    # Of the row on a low start the made-up accuracies say nothing.
+    assert len(folder.findings) == 5 + 4 + 4 + 2 + 2 + 3 + len(missing) - 1
 
 
 def test_a_peak_is_a_rise_and_a_fall():
@@ -327,6 +309,15 @@ def test_starts_and_networks_as_the_paper_has_them():
     first, second = diffusion.start_findings("net", trainings)
     assert first.verdict == second.verdict == "yes"
     assert "deviation 0.4 60.0" in second.ours
+    starts = {"low": grown_like([0.05, 0.5, 1.0]), "high": grown_like([5.0, 4.0, 4.5])}
+    for name, several in starts.items():
+        for arrays in several:
+            arrays["accuracy"] = np.array([0.1, 0.8, 0.9 if name == "low" else 0.8])
+    first, second = diffusion.entropy_findings("net", starts)
+    assert first.verdict == second.verdict == "yes"
+    assert "low 90.0" in first.ours and "least 4.00" in second.ours
+    first, second = diffusion.entropy_findings("net", dict(low=starts["high"], high=starts["low"]))
+    assert (first.verdict, second.verdict) == ("no", "partly")
     names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
     networks = {}
     for number, noise in enumerate(np.random.default_rng(0).normal(size=30)):
