@@ -16,6 +16,7 @@ from oip.core.frameworks import lazy_names
 if TYPE_CHECKING:
     from oip import batch
     from oip.ascent.class_contrast import SeparatingOips, separating_oips
+    from oip.ascent.decomposition import Decompositions, decompose
     from oip.ascent.localization import Locations, locate
     from oip.ascent.objectives import Objective, objective
     from oip.ascent.reconstruction import reconstruct
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AscentSettings",
+    "Decompositions",
     "Locations",
     "MapOip",
     "Network",
@@ -64,6 +66,7 @@ __all__ = [
     "Translations",
     "ablate_into",
     "batch",
+    "decompose",
     "directions_into",
     "judge_into",
     "kernels_into",

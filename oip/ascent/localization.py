@@ -421,8 +421,8 @@ def _matched(
             )
             own = locations.pixels[row, rank][there][None]
             parts = (own, images[(other_images, *there)])
-            patches = np.concatenate([_reduced(part, factor) for part in parts])
-            pattern = _reduced(pattern, factor)
+            patches = np.concatenate([reduced(part, factor) for part in parts])
+            pattern = reduced(pattern, factor)
             alike = image_similarity(_centered(patches), pattern, near).max(1)
             match[row, rank] = alike[0]
             if len(other_images):
@@ -446,7 +446,7 @@ def _shared_pixels(
     return tuple(here), tuple(there)
 
 
-def _reduced(patches: np.ndarray, factor: int) -> np.ndarray:
+def reduced(patches: np.ndarray, factor: int) -> np.ndarray:
     """Return patches (n, *sides, b) with so many pixels along each side averaged to one."""
     for axis in range(1, patches.ndim - 1) if factor > 1 else ():
         step = min(factor, patches.shape[axis])

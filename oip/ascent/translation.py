@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _SLACK = 1
 """Pixels that a shift may be off and still count as the expected one."""
-_NULL_MAPS = 16
+NULL_MAPS = 16
+"""Other maps that a null needs."""
 _MOST_ROWS = 16
 _MEASURES = ("agreement", "unmoved", "aligned", "best", "percentile")
 
@@ -217,11 +218,11 @@ def translation(
     else:
         indices, reference = checked_nodes(info, nodes), 0
     shape, count = network.inputs.shape, len(numbers)
-    check_memory("translations", (count + _NULL_MAPS, len(indices), starts), shape, 2)
-    null_maps = _null_maps(info, numbers, seed)
+    check_memory("translations", (count + NULL_MAPS, len(indices), starts), shape, 2)
+    other_maps = null_maps(info, numbers, seed)
     grown: list[Oips] = []
     for column, node in enumerate(indices):
-        chosen = np.concatenate([numbers, null_maps]) if column == reference else numbers
+        chosen = np.concatenate([numbers, other_maps]) if column == reference else numbers
         within = piece_of(progress, f"{info.name}: nodes", column, len(indices))
         oips = node_oips(network, info, chosen, node, within, starts=starts, seed=seed, **settings)
         grown.append(oips)
@@ -264,10 +265,10 @@ def visible_images(oips: Oips) -> np.ndarray:
     return images
 
 
-def _null_maps(layer: LayerInfo, maps: np.ndarray, seed: int) -> np.ndarray:
-    """Return maps for the null beside those that are measured, as many as it still needs."""
+def null_maps(layer: LayerInfo, maps: np.ndarray, seed: int, count: int = NULL_MAPS) -> np.ndarray:
+    """Return maps for a null of `count` beside those that are measured, as many as it needs."""
     rest = np.setdiff1d(np.arange(layer.maps), maps)
-    needed = max(0, _NULL_MAPS + 1 - len(maps))
+    needed = max(0, count + 1 - len(maps))
     return np.sort(generator(seed, "other maps", layer.index).permutation(rest)[:needed])
 
 
@@ -311,7 +312,7 @@ def _compared(
 def _null(images: np.ndarray, count: int) -> np.ndarray:
     """Return (count, q): `aligned` of each map and other maps, of images (m, k, h, w, b)."""
     still = np.zeros(images.ndim - 3)
-    size = min(_NULL_MAPS, len(images) - 1)
+    size = min(NULL_MAPS, len(images) - 1)
     null = np.full((count, size), np.nan)
     for row in range(count):
         peers = [other for other in range(len(images)) if other != row]

@@ -10,11 +10,12 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
-from oip.cli.tables import Record, number, print_json, print_table, print_text
+from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from oip.ascent.decomposition import Copies, Decompositions
     from oip.ascent.localization import Locations
     from oip.ascent.translation import Translations
 
@@ -23,6 +24,11 @@ _LEGEND = {
     "strongest in": "number of the image with the largest response, at the node beside it",
     "match": "likeness of the map's OIP and what its field shows there, 1 at most",
     "of others": "share of other images that are less like it",
+}
+_DECOMPOSITION = {
+    "share explained": "of the variance of the map's OIP, of pixels that nothing was fitted to",
+    "nodes of other maps": "the share that as many copies of theirs explain (median)",
+    "p": "probability of such a share among the nodes of other maps",
 }
 SCHEMA = 1
 _BLOCK = 64
@@ -38,7 +44,14 @@ _BLOCK = 64
 @click.option(
     "--translation",
     is_flag=True,
-    help="Also the OIPs of several nodes of each map, and how far they are shifted copies.",
+    help="Also the OIPs of several nodes of each map: how far they are shifted copies, and how "
+    "much of the map's OIP is a sum of such copies.",
+)
+@click.option(
+    "--copies",
+    type=click.Choice(["shifted", "grown"]),
+    default="shifted",
+    help="With --translation: sum the OIP of one node, shifted, or that of each node.",
 )
 @click.option(
     "--starts",
@@ -56,6 +69,7 @@ def command(
     out: Path,
     count: int,
     translation: bool,
+    copies: Copies,
     starts: int | None,
     seed: int,
     output: Output,
@@ -71,7 +85,7 @@ def command(
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places
     """
-    from oip.ascent import localization
+    from oip.ascent import decomposition, localization
     from oip.ascent import translation as translations
     from oip.core import files
     from oip.network.layer_spec import parse_selections
@@ -109,11 +123,14 @@ def command(
                     output.note(f"oip: {layer.name}: not finite: maps {listed}")
                 written += _draw(locations, locations.index, out, "places")
                 if translation:
-                    nodes = translations.translation(
-                        network, f"@{layer.index}", block, starts=starts or 4, **growing
-                    )
+                    of_block = (network, f"@{layer.index}", block)
+                    more = {**growing, "starts": starts or 4}
+                    nodes = translations.translation(*of_block, **more)
                     part["translation"] = nodes.to_dict()
                     written += _draw(nodes, nodes.index, out, "nodes")
+                    sums = decomposition.decompose(*of_block, copies=copies, **more)
+                    part["decomposition"] = sums.to_dict()
+                    written += _draw(sums, sums.index, out, "sum")
                 parts.append(part)
             layers.append(_merged(parts))
     files.write_json(
@@ -139,13 +156,16 @@ def command(
 def _merged(parts: list[Record]) -> Record:
     """Merge the records of blocks of maps of one layer."""
     whole = {**parts[0], "maps": [row for part in parts for row in part["maps"]]}
-    if "translation" in whole:
-        whole["translation"] = _merged([part["translation"] for part in parts])
+    for name in {"translation", "decomposition"} & whole.keys():
+        whole[name] = _merged([part[name] for part in parts])
     return whole
 
 
 def _draw(
-    results: Iterable[Locations] | Iterable[Translations], index: int, out: Path, kind: str
+    results: Iterable[Locations] | Iterable[Translations] | Iterable[Decompositions],
+    index: int,
+    out: Path,
+    kind: str,
 ) -> list[Path]:
     """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`."""
     from oip.core import plots
@@ -189,6 +209,8 @@ def _print(layer: Record, source: str) -> None:
     print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=_LEGEND)
     if "translation" in layer:
         _print_translation(layer["translation"])
+    if "decomposition" in layer:
+        _print_decomposition(layer["decomposition"])
 
 
 def _print_translation(layer: Record) -> None:
@@ -206,6 +228,22 @@ def _print_translation(layer: Record) -> None:
     headings = ("map", *names, "starts of one node")
     title = f"{layer['layer']}: OIPs of {len(layer['nodes'])} nodes (medians over nodes)"
     print_table(headings, rows, title)
+
+
+def _print_decomposition(layer: Record) -> None:
+    rows = [
+        (
+            row["map"],
+            number(row["share"], 2),
+            "-" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}",
+            number(row["null"], 2),
+            p_value(row["p_value"]),
+        )
+        for row in layer["maps"]
+    ]
+    headings = ("map", "share explained", "95 %", "nodes of other maps", "p")
+    title = f"{layer['layer']}: OIPs as sums of those of {len(layer['nodes'])} nodes"
+    print_table(headings, rows, title, left=("95 %",), legend=_DECOMPOSITION)
 
 
 def _median(values: list[float]) -> float | None:

@@ -233,6 +233,6 @@ def test_large_fields_are_compared_with_pixels_averaged():
     assert outcome.patterns.images.shape[1] == 1
     assert np.isfinite(outcome.match).all() and np.abs(outcome.match).max() > 0.01
     patches = random.normal(size=(2, 9, 5, 1))
-    reduced = localization._reduced(patches, 4)
+    reduced = localization.reduced(patches, 4)
     assert reduced.shape == (2, 2, 1, 1)
     np.testing.assert_allclose(reduced[1, 1, 0, 0], patches[1, 4:8, :4].mean(), rtol=1e-5)

@@ -17,13 +17,20 @@ def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_pat
     )
     assert len(layer["translation"]["maps"]) == 2
     assert sorted(record["files"]) == sorted(path.name for path in out.glob("*.png"))
-    assert len(record["files"]) == 4
+    assert len(record["files"]) == 6
+    assert [row["map"] for row in layer["decomposition"]["maps"]] == [0, 1]
+    assert layer["decomposition"]["copies"] == "shifted"
+    assert set(layer["decomposition"]["maps"][0]) > {"share", "low", "high", "null", "p_value"}
     kept = json.loads((out / "locations.json").read_text())
     assert kept["layers"] == record["layers"]
     status, printed, _ = call(*arguments)
     assert status == 0
     assert "images with a response" in printed
     assert "locations.json" in printed
+    assert "share explained" not in printed
+    arguments[2] = "second:3"
+    status, printed, _ = call(*arguments, "--translation", "--copies", "grown")
+    assert (status, "share explained" in printed) == (0, True)
 
 
 def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_data, tmp_path):
