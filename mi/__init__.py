@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oip.mi.layer_directions import Directions, directions
     from oip.mi.legibilities import Legibility, legibility
     from oip.mi.matching import LayerMatch, NetworkMatch, match
+    from oip.mi.model_order import ModelOrder, order_models
     from oip.mi.quantities import (
         conditional_mutual_information,
         entropy,
@@ -56,6 +57,7 @@ __all__ = [
     "LabelEstimator",
     "LayerMatch",
     "Legibility",
+    "ModelOrder",
     "NetworkMatch",
     "Ranking",
     "Recorder",
@@ -76,6 +78,7 @@ __all__ = [
     "match",
     "mutual_information",
     "negentropy",
+    "order_models",
     "rank",
     "rank_kernels",
     "rank_without_labels",

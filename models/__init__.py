@@ -17,10 +17,9 @@ from oip.core.frameworks import lazy_names
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
     from oip.models.imagenet import pretrained
-    from oip.models.initialization import Start, initialize
     from oip.models.recipes import RECIPES, Recipe, build, recipe
     from oip.models.sources import load, split_source
-    from oip.models.training import TrainResult, train
+    from oip.models.training import Start, TrainResult, initialize, train
     from oip.models.training_settings import TrainSettings
 
 __all__ = [

@@ -62,6 +62,8 @@ PAPER_DATA = (
 """In the name of a source, the data, and the command that uses them."""
 _STARTS = {"low": 0.05, "high": 5.0}
 """Bits of S(Z), of the authors' width, that a training begins at."""
+_FEW = 0.25
+"""Share of the networks that are chosen by I(Z;Y)."""
 _LONGER = 4  # times the epochs for random labels, which are learned by heart
 _FALL = 0.05  # share of a peak by which a curve must end below it
 _SMALL_IMAGE = (32, 32)
@@ -272,6 +274,13 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
 
 
 def _report_networks(folder: Folder, name: str, networks: Networks, setting: str) -> None:
+    label = f"{training.SCALES[1].name} label"
+    rows = sorted(networks.items(), key=lambda row: -float(row[1][label]))
+    order = "; ".join(
+        f"{key} {float(row[label]):.2f} bits, {100 * float(row['accuracy']):.1f} %"
+        for key, row in rows
+    )
+    folder.note(folder.text("order", setting=setting, order=order))
     draw_networks(folder, name, networks, setting)
     folder.add(*network_findings(networks, setting, folder.settings.seed))
 
@@ -490,7 +499,30 @@ def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
     return [
         row("accuracy_and_label", "label", strong),
         *(row("accuracy_and_others", name, weaker(name)) for name in ("input", "entropy")),
+        _few_excellent(networks, n),
     ]
+
+
+def _few_excellent(networks: Networks, n: str) -> Finding:
+    """Return the finding on a selection of networks by I(Z;Y), beside one by chance."""
+    from scipy.stats import hypergeom
+
+    accuracy = _over(networks, "accuracy")
+    count = max(1, round(_FEW * len(accuracy)))
+    best = set(np.argsort(-accuracy, kind="stable")[:count].tolist())
+    values, outcomes = {}, []
+    for scale in training.SCALES:
+        order = np.argsort(-_over(networks, f"{scale.name} label"), kind="stable")[:count]
+        shared = len(best & set(order.tolist()))
+        chance = float(hypergeom.sf(shared - 1, len(accuracy), count, count))
+        lost = 100 * float(accuracy.max() - accuracy[order].max())
+        values[scale.name] = [
+            Value(f"of {count} chosen, among the {count} best", shared, form=".0f"),
+            Value("as many by chance, p", chance, form=".2g"),
+            Value("the best chosen lacks, points", lost, form=".1f"),
+        ]
+        outcomes.append(shared >= count / 2 and chance < 0.05)
+    return finding(NAME, "few_excellent", agreement(outcomes), values, networks=n, share=_FEW)
 
 
 def _over(networks: Networks, name: str) -> np.ndarray:

@@ -15,7 +15,6 @@ from oip.core import seeds
 from oip.core.errors import ModelError, OipError
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
-from oip.models.initialization import before_head, initialize, scale_kernels
 from oip.studies.data import Images
 from oip.studies.findings import rank_agreement
 from oip.studies.report import Arrays, base_name, slug
@@ -279,7 +278,7 @@ def measured_training(
         `steps` (t,), of each quantity of `representation_information` (t,), `accuracy` (t,) on all
         test images (NaN of SimCLR); with labels `fitted`, the share of them that was learned.
     """
-    from oip.models.training import TrainingDiverged, TrainSettings, fit
+    from oip.models.training import TrainingDiverged, TrainSettings, before_head, fit
 
     data = images.train
     model = _built(plan.recipe, data, plan.seed)
@@ -333,7 +332,7 @@ def trained_small_network(
 ) -> Arrays:
     """Train one network of the set on the first images, and measure it, see `_measured`."""
     from oip.models.datasets import chosen
-    from oip.models.training import TrainSettings, fit
+    from oip.models.training import TrainSettings, before_head, fit
 
     data = images.train
     model = _built(network.recipe, data, network.seed)
@@ -347,6 +346,8 @@ def trained_small_network(
 def _start(model: keras.Model, plan: TrainingPlan, images: np.ndarray) -> None:
     """Draw the kernels that a training begins with, where they are not Keras' own."""
     import keras
+
+    from oip.models.training import initialize, scale_kernels
 
     if plan.deviation is not None:
         scale_kernels(model, plan.deviation, plan.seed)
@@ -415,6 +416,7 @@ def _require(holds: bool, network: Network, needs: str, received: object) -> Non
 
 def measure_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:
     """Measure a network; its sidecar may hold its accuracy. See `file_network`."""
+    from oip.models.training import before_head
     from oip.network.inputs import check_images, read_sidecar
 
     check_images(network.inputs, data.images)

@@ -5,7 +5,7 @@ from keras import layers
 
 from oip import mi, models
 from oip.core.errors import ModelError, SettingsError
-from oip.models.initialization import before_head, scale_kernels
+from oip.models.training import before_head, scale_kernels
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1)).astype(np.uint8)
 
