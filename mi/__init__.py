@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oip.mi.legibilities import Legibility, legibility
     from oip.mi.matching import LayerMatch, NetworkMatch, match
     from oip.mi.model_order import ModelOrder, order_models
+    from oip.mi.node_ablation import NodeAblation, ablate_nodes
     from oip.mi.quantities import (
         conditional_mutual_information,
         entropy,
@@ -59,6 +60,7 @@ __all__ = [
     "Legibility",
     "ModelOrder",
     "NetworkMatch",
+    "NodeAblation",
     "Ranking",
     "Recorder",
     "Redundancies",
@@ -66,6 +68,7 @@ __all__ = [
     "Separation",
     "TrainingRecord",
     "ablate",
+    "ablate_nodes",
     "causes",
     "common_patterns",
     "conditional_mutual_information",

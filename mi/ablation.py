@@ -314,13 +314,7 @@ def run_silenced(
     """
     import tensorflow as tf
 
-    from oip.network.forward import channels_last, run_to
-
     axes, count = len(layer.size), tf.shape(maps)[0]
-    if layer.response.form != "activated":
-        received = "heads" if layer.response.form == "heads" else "the logits of a softmax"
-        expected = "maps, units, channels or directions"
-        raise ModelError(f"silencing of '{layer.name}'", expected, received)
 
     def changed(own: Tensor) -> Tensor:
         """Return the layer's own output (k * n, *nodes, maps) with one map of it changed."""
@@ -336,6 +330,32 @@ def run_silenced(
         along = tf.reduce_sum(parts * weights, axis=-1, keepdims=True)
         is_any = tf.reshape(maps >= 0, [count, 1, *[1] * axes, 1])
         return tf.reshape(tf.where(is_any, parts - (along - level) * weights, parts), tf.shape(own))
+
+    return run_changed(network, layer, images, count, changed, output)
+
+
+def run_changed(
+    network: Network,
+    layer: LayerInfo,
+    images: Tensor,
+    count: Tensor,
+    changed: Callable[[Tensor], Tensor],
+    output: LayerOutput,
+) -> LayerActivations:
+    """Run images (n, h, w, bands) `count` times to a later layer, with a layer's output changed.
+
+    Args:
+        changed: of the layer's own output (count * n, *nodes, maps), in that shape.
+    """
+    import tensorflow as tf
+
+    from oip.network.forward import channels_last, run_to
+
+    axes = len(layer.size)
+    if layer.response.form != "activated":
+        received = "heads" if layer.response.form == "heads" else "the logits of a softmax"
+        expected = "maps, units, channels or directions"
+        raise ModelError(f"silencing of '{layer.name}'", expected, received)
 
     def silence(own: Tensor) -> Tensor:
         result = changed(channels_last(own, layer.response))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from oip.core import files, plots
-from oip.core.checks import check_whole
+from oip.core.checks import check_choice, check_whole
 from oip.core.errors import RunError
 from oip.core.units import finite_or_none, three_best
 from oip.mi.class_images import Cases
@@ -148,6 +148,16 @@ class CommonPatterns(PatternResult):
         """
         elsewhere = np.nan_to_num(self.other_share, nan=1.0) < ELSEWHERE
         return self.common & elsewhere & (np.nan_to_num(self.p_value, nan=1.0) <= ALPHA)
+
+    def node_numbers(self, kind: Literal["common", "own"] = "common") -> np.ndarray:
+        """Return (q, 1 + axes) int: map and node of each common point, for `ablate_nodes`.
+
+        Args:
+            kind: `common`, or those of this class alone, `own`.
+        """
+        check_choice("kind", kind, ("common", "own"))
+        rows = np.argwhere(self.own if kind == "own" else self.common)
+        return np.column_stack([self.maps[rows[:, 0]], rows[:, 1:]])
 
     @property
     def excess(self) -> np.ndarray:

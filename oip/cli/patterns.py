@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
+from oip.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from oip import mi
+    from oip.network.layers import LayerInfo
+    from oip.network.network import Network
 
 _COMMON = {
     "share of its images": "of the class that the node responds to",
     "share of others": "of images of other classes that it responds to",
     "p": "probability of such a difference where labels are shuffled",
     "its own": "the node responds to few images of other classes",
+}
+_SILENCED = {
+    "change": "mean over held-out images of the class, without these nodes",
+    "random nodes": "the same without as many random nodes of each of these maps, on average",
+    "p": "probability of such a change, or a larger one, without random nodes",
 }
 _SEPARATION = {
     "Cliff's delta": "1: every image of the first class has the larger response; -1: the smaller",
@@ -57,6 +70,19 @@ _SEPARATION = {
     default=24,
     help="Maps in a picture, the most telling first.",
 )
+@click.option(
+    "--silence",
+    is_flag=True,
+    help="Also measure how decisive the common points are: they are looked for in half of the "
+    "images and silenced in the other half, beside as many random nodes.",
+)
+@click.option(
+    "--node",
+    "nodes",
+    metavar="ROW,COLUMN",
+    multiple=True,
+    help="With --silence: this node of each of MAPS in place of common points; repeatable.",
+)
 @options.pictures
 @options.sized_model
 @options.seed
@@ -72,6 +98,8 @@ def command(
     level: float,
     most: float,
     drawn: int,
+    silence: bool,
+    nodes: tuple[str, ...],
     colour: str,
     kind: str,
     output: Output,
@@ -85,21 +113,36 @@ def command(
     pictures, and for Python .npz files (mi.CommonPatterns.load, mi.Separation.load), which hold
     example images.
 
+    With --silence, the nodes take their mean over images, all at once, and the loss and the logit
+    of the class are measured again.
+
     \b
     Example:  oip patterns model.keras Conv2D_3 --data mnist-sample --class 4 --against 9 --out fcp
     """
     from oip import mi
     from oip.core import files, plots
     from oip.network.layer_spec import parse_selections
+    from oip.workflows.layer_records import check_classes
 
     files.check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
     labels = images.required_labels()
     ((layer, maps),) = parse_selections(network, [selection])
+    if nodes and not silence:
+        raise SettingsError("--node", "--silence beside it", "none")
+    if silence and sampling["at"] == "block":
+        raise SettingsError("--silence", "--at response", "block: pooled nodes are no nodes of it")
+    points = None if not nodes else _chosen_nodes(layer, maps, nodes)
+    pixels, rest = images.images, None
+    if silence:
+        check_classes(network, images)
+        first_half, second_half = _halves(labels, sampling["seed"])
+        rest = (images.images[second_half], labels[second_half])
+        pixels, labels = pixels[first_half], labels[first_half]
     results: dict[str, mi.CommonPatterns | mi.Separation] = {}
     with output.progress() as progress:
-        sample = (network, images.images, labels, layer)
+        sample = (network, pixels, labels, layer)
         sampling |= {"maps": maps, "classes": images.classes, "progress": progress}
         if second is not None:
             results["separation"] = mi.separating(*sample, first, second, **sampling)
@@ -107,7 +150,17 @@ def command(
         results["common"] = mi.common_patterns(*sample, first, **sampling)
         if second is not None:
             results["common-against"] = mi.common_patterns(*sample, second, **sampling)
-    records = {name: result.to_dict() for name, result in results.items()}
+        silenced: list[tuple[str, mi.NodeAblation]] = []
+        if rest is not None:
+            settings = {"seed": sampling["seed"], "classes": images.classes, "progress": progress}
+            settings |= {"samples": sampling["samples"], "split": images.source}
+            common = [each for each in results.values() if isinstance(each, mi.CommonPatterns)]
+            silenced = _silenced(network, rest, layer, common, points, output, settings)
+    records: dict[str, Any] = {name: result.to_dict() for name, result in results.items()}
+    if silence:
+        records["silenced"] = [{"points": which, **part.to_dict()} for which, part in silenced]
+    for row, (which, part) in enumerate(silenced):
+        plots.save(part.plot(), out / f"silenced-{row}-{which}.{kind}")
     for name, result in results.items():
         plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
         result.save(out / f"{name}.npz")
@@ -128,12 +181,96 @@ def command(
     return 1 if any(result.unusable.size for result in results.values()) else 0
 
 
-def _print(records: dict[str, Record], noun: str) -> None:
+def _chosen_nodes(layer: LayerInfo, maps: np.ndarray, nodes: Sequence[str]) -> np.ndarray:
+    """Return (q, 1 + axes) int: each of the maps and the nodes, which are such as `2,3`."""
+    import numpy as np
+
+    axes = len(layer.size)
+    rows = [text.split(",") for text in nodes]
+    if any(len(row) != axes or not all(part.strip().isdecimal() for part in row) for row in rows):
+        raise SettingsError("--node", f"{axes} whole numbers, such as 2,3", f"'{' '.join(nodes)}'")
+    chosen = np.array(rows, int)
+    return np.column_stack([np.repeat(maps, len(chosen)), np.tile(chosen, (len(maps), 1))])
+
+
+def _halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of two halves of images, each with half of every class."""
+    import numpy as np
+
+    from oip.core.seeds import generator
+
+    order = generator(seed, "halves").permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def _silenced(
+    network: Network,
+    images: tuple[np.ndarray, np.ndarray],
+    layer: LayerInfo,
+    common: list[mi.CommonPatterns],
+    nodes: np.ndarray | None,
+    output: Output,
+    settings: dict[str, Any],
+) -> list[tuple[str, mi.NodeAblation]]:
+    """Return which nodes were silenced, with the result: those given, or common points.
+
+    Sets that cannot be compared with random ones are left out with a note.
+    """
+    from oip import mi
+
+    results: list[tuple[str, mi.NodeAblation]] = []
+    for patterns in common:
+        name = patterns.class_name
+        sets = {"common": patterns.node_numbers(), "own": patterns.node_numbers("own")}
+        if nodes is not None:
+            sets = {"chosen": nodes}
+        for which, rows in sets.items():
+            if nodes is None and not len(rows):
+                output.note(f"oip: {layer.name}: no {which} points of {name} to silence")
+                continue
+            try:
+                result = mi.ablate_nodes(network, *images, layer, rows, of=name, **settings)
+            except SettingsError as error:
+                if nodes is not None:
+                    raise
+                output.note(f"oip: {which} points of {name}: {error}")
+                continue
+            results.append((which, result))
+    return results
+
+
+def _print_silenced(records: list[Record]) -> None:
+    rows = []
+    for record in records:
+        for name, change in (("loss", "loss_increase"), ("logit", "logit_fall")):
+            null = record[f"{name}_null"]
+            low, high = record[f"{name}_low"], record[f"{name}_high"]
+            rows.append(
+                (
+                    record["class"],
+                    f"{len(record['nodes'])} {record['points']}",
+                    "increase of the loss, bits" if name == "loss" else "fall of the logit",
+                    number(record[change], 3),
+                    f"{low:.3g} to {high:.3g}",
+                    number(sum(null) / len(null), 3),
+                    p_value(record[f"{name}_p"]),
+                )
+            )
+    title = f"{records[0]['layer']}: nodes silenced to their mean, {records[0]['samples']} images"
+    headings = ("class", "nodes", "change of", "change", "95 %", "random nodes", "p")
+    left = ("class", "nodes", "change of", "95 %")
+    print_table(headings, rows, title, left=left, legend=_SILENCED)
+
+
+def _print(records: dict[str, Any], noun: str) -> None:
     for name in ("common", "common-against"):
         if name in records:
             _print_common(records[name], noun)
     if "separation" in records:
         _print_separation(records["separation"], noun)
+    if records.get("silenced"):
+        _print_silenced(records["silenced"])
 
 
 def _print_common(common: Record, noun: str) -> None:

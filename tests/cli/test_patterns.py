@@ -52,6 +52,25 @@ def test_tables_and_a_class_alone(call, small_file, bars, tmp_path):
     assert "Cliff's delta" in printed
 
 
+def test_points_are_silenced_on_the_other_half(call, small_file, bars, tmp_path):
+    out = tmp_path / "fcp"
+    arguments = ("patterns", small_file, "second:0-5", "--data", bars, "--out", out, "--silence")
+    arguments += ("--shuffles", "99", "--most", "0.6", "--class", "upper")
+    status, printed, _ = call(*arguments, "--against", "lower", "--json", "--quiet")
+    assert status == 0
+    record = json.loads(printed)
+    kinds = {(row["class"], row["points"]) for row in record["silenced"]}
+    assert {("upper", "common"), ("lower", "common")} <= kinds
+    row = record["silenced"][0]
+    assert len(row["nodes"]) == record["common"]["common"]
+    assert record["common"]["images"] + row["samples"] == 24
+    assert 0 < row["loss_p"] <= 1 and row["split"] == "bars.npz:train"
+    assert len(list(out.glob("silenced-*.png"))) == len(record["silenced"])
+    status, printed, _ = call(*arguments, "--node", "1,1", "--node", "0,2")
+    assert status == 0
+    assert "12 chosen" in printed and "fall of the logit" in printed
+
+
 def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
     arguments = ("--data", bars, "--class", "1", "--out", tmp_path / "out", "--shuffles", "99")
     status, _, err = call("patterns", broken_file, "first", *arguments)
@@ -75,6 +94,10 @@ def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
         (["first", "--class", "1", "--level", "1"], "--level"),
         (["first", "--class", "1", "--shuffles", "9"], "--shuffles"),
         (["first", "--class", "1", "--data", "NOLABELS"], "no labels"),
+        (["first", "--class", "1", "--node", "1,1"], "--silence"),
+        (["first", "--class", "1", "--silence", "--node", "1"], "such as 2,3"),
+        (["first", "--class", "1", "--silence", "--node", "99,0"], "a node of its"),
+        (["first", "--class", "1", "--silence", "--at", "block"], "--at response"),
     ],
 )
 def test_bad_input_is_exit_2_and_nothing_written(
