@@ -30,6 +30,7 @@ from oip.studies.findings import (
     named_values,
     trend,
     untested,
+    weighed,
 )
 from oip.studies.report import Arrays, Folder, MissingData, base_name, model_files, slug
 from oip.studies.trained import over_steps
@@ -433,7 +434,11 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
             for name, several in trainings.items()
         }
         values[label] = [_over_runs(row, name, ".1f") for name, row in rates.items()]
-        outcomes.append(grown(rates["low"] - rates["high"]))
+        change = rates["low"] - rates["high"]
+        error = change.std(ddof=1) / math.sqrt(len(change)) if len(change) > 1 else math.nan
+        gain = Value.within(float(change.mean()), error, "low less high, points", "+.2f")
+        values[label].append(gain)
+        outcomes.append(gain.above())
     key = f"{training.SCALES[0].name} entropy"
     ways = {}
     for name, several in trainings.items():
@@ -444,7 +449,7 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
     steady = grown(low[:, -1] - low[:, 0]) and bool(trend(low.mean(axis=0)) > RISING)
     dips = all_of([grown(high[:, 0] - high.min(axis=1)), grown(high[:, -1] - high.min(axis=1))])
     return [
-        finding(NAME, "start_at_low_entropy", agreement(outcomes), values, **constants),
+        finding(NAME, "start_at_low_entropy", weighed(outcomes), values, **constants),
         finding(NAME, "entropy_after_the_start", agreement([steady, dips]), ways, **constants),
     ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from oip.core.errors import RunError
+from oip.core.seeds import generator
 from oip.mi.estimators.results import SATURATED
 from oip.mi.ranking import spearman
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Agreement = Literal["yes", "partly", "no", "not tested"]
 AGREEMENTS = ("yes", "partly", "no", "not tested")
 _SPREADS = 2.0
+_DRAWS = 2_000  # of the bootstrap of correlations
 TOO_SHORT = 5_000
 """Iterations under which nothing is said about the late training."""
 RISING = 0.5
@@ -233,6 +235,12 @@ def agreement(outcomes: Iterable[bool | None]) -> Agreement:
     return "no" if all(outcome is False for outcome in outcomes) else "partly"
 
 
+def weighed(outcomes: Iterable[bool | None]) -> Agreement:
+    """Return the verdict over outcomes of a test, "partly" where the intervals decide nothing."""
+    verdict = agreement(outcomes)
+    return "partly" if verdict == "not tested" else verdict
+
+
 def graded(share: float, yes: float, partly: float) -> Agreement:
     """Return "yes" from the share `yes` on, "partly" from `partly` on, else "no"."""
     return "yes" if share >= yes else "partly" if share >= partly else "no"
@@ -312,6 +320,28 @@ def rank_agreement(table: np.ndarray) -> np.ndarray:
     pairs = columns * (columns - 1) / 2
     total = ((ranks.sum(axis=-1) ** 2).sum(axis=-1) - columns) / 2
     return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
+
+
+def partial_rank_correlation(
+    first: np.ndarray, second: np.ndarray, given: np.ndarray, seed: int
+) -> Value:
+    """Return Spearman's correlation of two numbers, a third one's part taken out of both.
+
+    The interval is that of pairs drawn with replacement, by a bootstrap with this seed.
+    """
+    from scipy.stats import rankdata
+
+    def partial(some: np.ndarray) -> float:
+        ranks = np.array([rankdata(row[some]) for row in (first, second, given)])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            (_, ab, ac), (_, _, bc), _ = np.corrcoef(ranks)
+            return float((ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2)))
+
+    rng = generator(seed, "bootstrap of pairs", len(first))
+    drawn = np.array([partial(rng.integers(0, len(first), len(first))) for _ in range(_DRAWS)])
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (math.nan, math.nan)
+    return Value("", partial(np.arange(len(first))), float(low), float(high), "+.2f")
 
 
 def drift(values: np.ndarray, steps: np.ndarray) -> Value:

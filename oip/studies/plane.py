@@ -1,28 +1,44 @@
-"""The information plane of whole blocks over training."""
+"""The information plane of whole blocks over training, and two uses of information."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core import plots
+from oip.core import plots, seeds
+from oip.core.progress import silent
+from oip.core.units import bits
 from oip.mi.training.record import TrainingRecord
 from oip.studies import findings, panels, trained
-from oip.studies.data import CLOTHES, DIGITS, every_source, load_images
+from oip.studies.data import CLOTHES, DIGITS, Images, every_source, load_images
 from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding, late
-from oip.studies.report import Folder, slug
+from oip.studies.report import Arrays, Folder, slug
 from oip.studies.trained import (
     DENSENET,
+    INPUT,
+    LABEL,
     LENET,
+    REGULARIZED_BATCH,
     RELU_MLP,
     WIDTHS,
     Outcome,
     RecordedTraining,
     Trainings,
+    accuracy,
+    predictor,
+    regularized_model,
+    train_until,
+    untrained,
 )
+
+if TYPE_CHECKING:
+    pass
 
 NAME = "plane"
 SOURCE = trained.SOURCE
@@ -43,8 +59,37 @@ _CONSTANTS = {
 }
 
 
+@dataclass(frozen=True)
+class UseSize:
+    """Numbers of trainings in which information is used: decisions, and regularized trainings."""
+
+    seeds: int = 6
+    images: int = 5_000  # that a network of the decisions learns from
+    recipes: tuple[str, ...] = ("relu-mlp", "ip-mlp", "lenet5", "conv-stack")
+    few: tuple[int, ...] = (500, 5_000)  # images of the regularized trainings
+    batches: int = 400  # of each of those
+    regularized: tuple[str, ...] = ("lenet5", "relu-mlp")
+    weights: tuple[float, ...] = (0.02, 0.1)
+    measured: int = 1_000  # test images of which information is measured
+    groups: int = 20_000  # of images of one class that are decided together
+
+
+FULL_USES = UseSize()
+QUICK_USES = UseSize(
+    seeds=3,
+    images=2_000,
+    few=(500,),
+    batches=150,
+    regularized=("relu-mlp",),
+    weights=(0.05,),
+    measured=500,
+    groups=4_000,
+)
+
+
 def run(folder: Folder) -> None:
     """Train the paper's five networks, draw their planes, and compare."""
+    size = QUICK_USES if folder.settings.quick else FULL_USES
     trained.add_notes(folder)
     sources = every_source(folder)
     by_source: dict[str, Trainings] = {}
@@ -56,6 +101,8 @@ def run(folder: Folder) -> None:
         draw_information_planes(folder, data.name, trainings)
         draw_last_layers(folder, data.name, trainings)
         add_plane_findings(folder, data.name, trainings, len(data.test))
+        add_decisions(folder, data, size)
+        add_regularized(folder, data, size)
         by_source[data.name] = trainings
     add_bounds_by_source(folder, by_source)
     folder.note(folder.text("tanh"))
@@ -226,6 +273,294 @@ def _gap(record: TrainingRecord) -> Value:
     """Bits from the last layer's information to H(Y) in the last quarter."""
     end = _late(record)
     return Value.within(record.label_ceiling - end.value, end.spread)
+
+
+_TARGETS = {CLOTHES: 0.75}
+"""Accuracy at which a training of the decisions ends."""
+_TARGET = 0.85
+_LOOKED = 1_000  # test images by which a training ends; the others are decided on
+_TOGETHER = (1, 2, 3, 5)  # images of one class that are decided together
+_JUDGED_BY = 3
+_RULES = {"mean of the outputs": False, "product of the outputs": True}
+
+
+@dataclass(frozen=True)
+class DecisionNetwork:
+    """A network that learns until it has an accuracy."""
+
+    recipe: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        return f"{self.recipe}-seed{self.seed}"
+
+
+def decisions(network: DecisionNetwork, data: Images, size: UseSize) -> Arrays:
+    """Train a network up to an accuracy, and decide on groups of images of one class.
+
+    Returns:
+        `accuracy` of single images; of each rule R `R` (groups of `_TOGETHER`,): share of the
+        groups whose class has the largest combined output; of each width W `W features` and
+        `W output`: information of the layer before the head, and of the outputs, in bits.
+    """
+    from oip.models.datasets import chosen
+    from oip.models.training import before_head
+
+    model = untrained(network.recipe, data, network.seed)
+    target = _TARGETS.get(data.name, _TARGET)
+    looked = np.arange(len(data.test)) < min(_LOOKED, len(data.test) // 2)
+    first = chosen(data.test, np.flatnonzero(looked), data.test.source)
+    count = min(size.images, len(data.train))
+    part = chosen(data.train, np.arange(count), data.train.source)
+    predict = predictor(model)
+    train_until(model, part, network.seed, lambda: accuracy(predict, first), target)
+    images, labels = data.test.images[~looked], data.test.required_labels()[~looked]
+    outputs = predict(images)
+    rng = seeds.generator(network.seed, "decisions")
+    arrays = {"accuracy": np.array((outputs.argmax(axis=1) == labels).mean())}
+    for rule, logarithmic in _RULES.items():
+        arrays[rule] = np.array(
+            [together(outputs, labels, count, size.groups, logarithmic, rng) for count in _TOGETHER]
+        )
+    rows = slice(size.measured)
+    layers = {"features": predictor(before_head(model))(images[rows]), "output": outputs[rows]}
+    for name, values in layers.items():
+        for width in WIDTHS:
+            arrays[f"{width} {name}"] = np.array(_label_bits(values, labels[rows], width))
+    return arrays
+
+
+def _label_bits(values: np.ndarray, labels: np.ndarray, width: str) -> float:
+    """Return the kernel estimate of I(T;Y) of values (n, d) in bits."""
+    from oip import mi
+
+    settings = {"discrete": True, "null": 0, "draws": 0}
+    estimator = mi.estimator("kde", **WIDTHS[width])
+    return mi.mutual_information(values.astype(np.float64), labels, estimator, **settings).bits
+
+
+def together(
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    count: int,
+    groups: int,
+    logarithmic: bool,
+    rng: np.random.Generator,
+) -> float:
+    """Return the share of groups of `count` images of one class that are decided right.
+
+    Outputs (n, classes) are added up, or multiplied (`logarithmic`).
+    """
+    if count == 1:
+        return float((outputs.argmax(axis=1) == labels).mean())
+    values = np.log(np.maximum(outputs, 1e-12)) if logarithmic else outputs
+    right = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        if len(own) <= count:
+            continue
+        share = max(1, groups // len(np.unique(labels)))
+        rows = own[rng.random((share, len(own))).argpartition(count, axis=1)[:, :count]]
+        right.append((values[rows].sum(axis=1).argmax(axis=1) == label).mean())
+    return float(np.mean(right)) if right else math.nan
+
+
+def _fitting(recipes: Sequence[str], data: Images) -> list[str]:
+    """Return the recipes that take images of this size."""
+    from oip import models
+
+    side = min(data.train.images.shape[1:3])
+    return [name for name in recipes if models.recipe(name).least <= side]
+
+
+def add_decisions(folder: Folder, data: Images, size: UseSize) -> None:
+    """Compare decisions from several images with information, at equal accuracy."""
+    first = folder.settings.seed
+    networks = [
+        DecisionNetwork(recipe, seed)
+        for recipe in _fitting(size.recipes, data)
+        for seed in range(first, first + size.seeds)
+    ]
+    tracked = folder.tracked(f"{data.name}: decisions", networks)
+    parts = folder.parts(
+        f"decisions-{slug(data.name)}", tracked, decisions, data, size, of=data.digest
+    )
+    draw_decisions(folder, data.name, parts)
+    folder.add(decision_finding(data.name, parts, first))
+
+
+def decision_finding(source: str, rows: Mapping[DecisionNetwork, Arrays], seed: int) -> Finding:
+    """Return the finding on decisions from several images, beside single ones."""
+    single = _column(rows, "accuracy")
+    names = [f"{width} {layer}" for width in WIDTHS for layer in ("features", "output")]
+    values: dict[str, list[Value]] = {}
+    outcomes = []
+    for rule in _RULES:
+        shares = np.array([arrays[rule] for arrays in rows.values()])
+        several = shares[:, _TOGETHER.index(_JUDGED_BY)]
+        values[rule] = []
+        for name in names:
+            link = findings.partial_rank_correlation(_column(rows, name), several, single, seed)
+            values[rule].append(
+                link.named(f"I(T;Y) of the {name.split()[1]}, {name.split()[0]} width")
+            )
+            outcomes.append(link.above())
+        means = 100 * shares.mean(axis=0)
+        values[f"{rule}, right decisions, %"] = findings.named_values(
+            [f"of {count}" for count in _TOGETHER], means, ".1f"
+        )
+    spread = f"{100 * single.min():.1f} to {100 * single.max():.1f} %"
+    constants = {"count": len(rows), "spread": spread, "images": _JUDGED_BY}
+    return finding(NAME, "decisions", findings.weighed(outcomes), values, source, **constants)
+
+
+def _column(rows: Mapping[DecisionNetwork, Arrays], name: str) -> np.ndarray:
+    return np.array([float(arrays[name]) for arrays in rows.values()])
+
+
+def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arrays]) -> None:
+    """Draw right decisions on several images beside information and single images."""
+    drawing, axes = plots.figure(7.4, 4.4, len(_RULES), 3, sharey="row")
+    recipes = list(dict.fromkeys(network.recipe for network in rows))
+    numbers: dict[str, np.ndarray | list[str]] = {"networks": [net.name for net in rows]}
+    columns = {
+        "accuracy of single images, %": 100 * _column(rows, "accuracy"),
+        "I(T;Y) before the head, relative width, bits": _column(rows, "relative features"),
+        "I(T;Y) of the outputs, fixed width, bits": _column(rows, "fixed output"),
+    }
+    for line, rule in zip(axes, _RULES, strict=True):
+        shares = 100 * np.array([arrays[rule] for arrays in rows.values()])
+        several = shares[:, _TOGETHER.index(_JUDGED_BY)]
+        numbers[f"{rule}: right decisions (%) by network and images"] = shares
+        for panel, (label, values) in zip(line, columns.items(), strict=True):
+            for index, recipe in enumerate(recipes):
+                own = np.array([network.recipe == recipe for network in rows])
+                look = {"color": panels.color(index), "marker": panels.marker(index), "s": 14}
+                panel.scatter(values[own], several[own], label=recipe, **look)
+            panel.set_xlabel(label if line is axes[-1] else "")
+            numbers[label] = values
+        line[0].set_ylabel(f"{rule},\n{_JUDGED_BY} images right, %")
+    panels.legend_below(drawing, axes[0, 0], len(recipes))
+    caption = folder.text("decisions", name=name, count=len(rows), images=_JUDGED_BY)
+    folder.figure(f"decisions-{slug(name)}", drawing, caption, numbers)
+
+
+@dataclass(frozen=True)
+class RegularizedTraining:
+    """A training by the cross-entropy and a term of information, each batch's own."""
+
+    recipe: str
+    images: int
+    term: str  # of `TERMS`; none if empty
+    weight: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        term = f"-{slug(self.term)}-{self.weight:g}" if self.term else ""
+        return f"{self.recipe}-{self.images}{term}-seed{self.seed}"
+
+
+def regularized(plan: RegularizedTraining, data: Images, size: UseSize) -> Arrays:
+    """Train with a term of information in the loss.
+
+    Returns:
+        `accuracy` of the test part; `label` and `input`: I(T;Y) and I(X;T) of the layer before the
+        head in bits, on test images.
+    """
+    from oip import mi
+    from oip.models.datasets import chosen
+    from oip.models.training import TrainSettings, before_head, fit
+
+    model = untrained(plan.recipe, data, plan.seed)
+    count = min(plan.images, len(data.train))
+    part = chosen(data.train, np.arange(count), data.train.source)
+    epochs = max(1, round(size.batches / math.ceil(count / REGULARIZED_BATCH)))
+    settings = TrainSettings(epochs, REGULARIZED_BATCH, schedule="constant")
+    fit(regularized_model(model, plan.term, plan.weight), part, settings, silent)
+    rows = slice(size.measured)
+    values = predictor(before_head(model))(data.test.images[rows]).astype(np.float64)
+    estimator = mi.estimator("kde", **WIDTHS["relative"])
+    about_input = estimator.input_information(values, plan.seed).nats  # type: ignore[attr-defined]
+    labels = data.test.required_labels()[rows]
+    return {
+        "accuracy": np.array(accuracy(predictor(model), data.test)),
+        "label": np.array(_label_bits(values, labels, "relative")),
+        "input": np.array(bits(about_input)),
+    }
+
+
+def add_regularized(folder: Folder, data: Images, size: UseSize) -> None:
+    """Train with and without information in the loss, and compare."""
+    first = folder.settings.seed
+    arms = [("", 0.0), *itertools.product((LABEL, INPUT), size.weights)]
+    results: dict[str, dict[str, list[Arrays]]] = {}
+    for recipe, count in itertools.product(_fitting(size.regularized, data), size.few):
+        where = f"{recipe}, {min(count, len(data.train)):,} images"
+        results[where] = {}
+        for term, weight in folder.tracked(f"{data.name}: {where}", arms):
+            plans = [
+                RegularizedTraining(recipe, count, term, weight, seed)
+                for seed in range(first, first + size.seeds)
+            ]
+            name, of = f"regularized-{slug(data.name)}", data.digest
+            rows = folder.parts(name, plans, regularized, data, size, of=of)
+            results[where][f"{weight:g} {term}" if term else "without"] = [*rows.values()]
+    draw_regularized(folder, data.name, results)
+    folder.add(regularizer_finding(data.name, results, size))
+
+
+def regularizer_finding(
+    source: str, results: Mapping[str, Mapping[str, Sequence[Arrays]]], size: UseSize
+) -> Finding:
+    """Return the finding on information in the loss: accuracy less that without, by seed."""
+    values, outcomes = {}, []
+    for where, arms in results.items():
+        base = np.array([float(arrays["accuracy"]) for arrays in arms["without"]])
+        values[where] = [_over_seeds(100 * base, "without")]
+        for name, rows in arms.items():
+            if name != "without":
+                gains = np.array([float(arrays["accuracy"]) for arrays in rows]) - base
+                gain = _over_seeds(100 * gains, name, "+.2f")
+                values[where].append(gain)
+                outcomes.append(gain.above())
+    constants = {"seeds": size.seeds, "batches": size.batches}
+    return finding(NAME, "regularizer", findings.weighed(outcomes), values, source, **constants)
+
+
+def _over_seeds(row: np.ndarray, name: str, form: str = ".2f") -> Value:
+    """Return the mean over seeds with two standard errors."""
+    error = row.std(ddof=1) / math.sqrt(len(row)) if len(row) > 1 else math.nan
+    return Value.within(float(row.mean()), float(error), name, form)
+
+
+def draw_regularized(
+    folder: Folder, name: str, results: Mapping[str, Mapping[str, Sequence[Arrays]]]
+) -> None:
+    """Draw accuracy and information with and without a term of information in the loss."""
+    drawing, axes = plots.figure(7.4, 0.6 + 1.5 * len(results), len(results), 3, sharey=True)
+    numbers: dict[str, np.ndarray] = {}
+    labels = {"accuracy": "accuracy, %", "label": "I(T;Y), bits", "input": "I(X;T), bits"}
+    for line, (where, arms) in zip(axes, results.items(), strict=True):
+        for panel, (key, label) in zip(line, labels.items(), strict=True):
+            factor = 100 if key == "accuracy" else 1
+            heights = np.arange(len(arms))[::-1]
+            for height, (arm, rows) in zip(heights, arms.items(), strict=True):
+                values = factor * np.array([float(arrays[key]) for arrays in rows])
+                shade = panels.color(int(arm != "without") + int(INPUT in arm))
+                panel.scatter(values, np.full(len(values), height), color=shade, s=10, alpha=0.6)
+                panel.scatter(values.mean(), height, color=shade, marker="|", s=120)
+                numbers[f"{where}, {arm}: {label}"] = values
+            panel.set_yticks(heights, list(arms))
+            panel.set_ylim(-0.6, len(arms) - 0.4)
+            panel.set_xlabel(label if line is axes[-1] else "")
+        line[0].set_title(where, loc="left")
+    folder.figure(
+        f"regularized-{slug(name)}", drawing, folder.text("regularized", name=name), numbers
+    )
 
 
 def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that studies record, shared between studies; measurements at steps of a training."""
+"""Trainings that studies share: recorded, measured at steps, with information in the loss."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from oip.studies.report import Arrays, Folder, StudySettings
 
 if TYPE_CHECKING:
     import keras
+    from tensorflow import Tensor
 
     from oip.mi import Recorder
     from oip.mi.training.record import TrainingRecord
@@ -416,3 +417,104 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 def accuracy(predict: Callable[[np.ndarray], np.ndarray], data: Dataset) -> float:
     """Return the share of the images whose class has the largest output."""
     return float((predict(data.images).argmax(axis=1) == data.labels).mean())
+
+
+def untrained(recipe: str, data: Images, seed: int) -> keras.Model:
+    """Return a network whose input is standardized by the training images."""
+    import keras
+
+    from oip import models
+    from oip.models.datasets import statistics
+
+    keras.utils.set_random_seed(seed)
+    shape, classes = data.train.images.shape[1:], len(data.train.classes)
+    return models.build(recipe, shape, classes, *statistics(data.train.images))
+
+
+_LOOKS = 2  # batches between looks at the accuracy
+_LONGEST = 3_000  # batches of a training that does not get there
+
+
+def train_until(
+    model: keras.Model, data: Dataset, seed: int, measure: Callable[[], float], target: float
+) -> None:
+    """Train by Adam in batches of 64 until the measured accuracy reaches a target."""
+    import keras
+
+    from oip.models.training import batches_done, train_batches
+
+    def stop(batch: int, logs: object) -> None:
+        if batches_done(model) % _LOOKS == 0 and measure() >= target:
+            model.stop_training = True
+
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)  # type: ignore[arg-type]
+    model.optimizer.build(model.trainable_variables)
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+    train_batches(model, data, _LONGEST, 64, seed, [watch])
+
+
+LABEL, INPUT = "more I(T;Y)", "less I(X;T)"
+TERMS = ("", LABEL, INPUT)
+"""Terms of the loss; T is the layer before the head, with noise."""
+REGULARIZED_BATCH = 128
+
+
+def kernel_information(t: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return I(T;Y) and I(X;T) in nats of a batch T (n, d), by kernels of the relative width.
+
+    The estimate of `kde` with the variance of `WIDTHS`, and with gradients, which go through the
+    width, too: no scale of T changes the estimate.
+    """
+    import tensorflow as tf
+
+    squares = tf.reduce_sum(t**2, axis=1)
+    distances = tf.nn.relu(squares[:, None] + squares[None] - 2 * tf.matmul(t, t, transpose_b=True))
+    count = tf.shape(t)[0]
+    apart = tf.sort(tf.boolean_mask(distances, tf.logical_not(tf.eye(count, dtype=tf.bool))))
+    middle = tf.maximum(apart[tf.size(apart) // 2], 1e-12)
+    logs = -distances / (2 * WIDTHS["relative"]["relative"] * middle)
+    same = tf.equal(labels[:, None], labels[None])
+    own = tf.where(same, logs, tf.fill(tf.shape(logs), -1e9))
+    sizes = tf.reduce_sum(tf.cast(same, t.dtype), axis=1)
+    among_all = tf.reduce_logsumexp(logs, axis=1) - tf.math.log(tf.cast(count, t.dtype))
+    among_own = tf.reduce_logsumexp(own, axis=1) - tf.math.log(sizes)
+    return tf.reduce_mean(among_own - among_all), -tf.reduce_mean(among_all)
+
+
+def regularized_model(model: keras.Model, term: str, weight: float) -> keras.Model:
+    """Return a Keras model whose `fit` teaches `model` with a term of information in its loss."""
+    import keras
+    import tensorflow as tf
+
+    from oip.models.training import before_head
+
+    features = before_head(model)
+    both = keras.Model(model.inputs, [features.outputs[0], model.outputs[0]])
+
+    class Informed(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.both = both
+
+        def compile(self, optimizer: keras.Optimizer, **_options: object) -> None:
+            """Set the optimizer; the loss is the model's own."""
+            super().compile(optimizer=optimizer, jit_compile=False)  # type: ignore[arg-type]
+            optimizer.build(both.trainable_weights)
+
+        def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+            return both(images, training=training)[1]
+
+        def train_step(self, data: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+            images, labels = tf.cast(data[0], tf.float32), tf.cast(data[1], tf.int32)
+            with tf.GradientTape() as tape:
+                t, outputs = both(images, training=True)
+                shares = tf.gather(outputs, labels, batch_dims=1)
+                loss = -tf.reduce_mean(tf.math.log(tf.maximum(shares, 1e-7)))
+                if term:
+                    about_label, about_input = kernel_information(t, labels)
+                    loss += weight * (about_input if term == INPUT else -about_label)
+            slopes = tape.gradient(loss, both.trainable_weights)
+            self.optimizer.apply_gradients(zip(slopes, both.trainable_weights, strict=True))
+            return {"loss": loss}
+
+    return Informed()

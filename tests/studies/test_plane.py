@@ -7,15 +7,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oip import mi
 from oip.core import files
 from oip.core.progress import silent
 from oip.studies import plane, trained
+from oip.studies.data import load_images
+from oip.studies.findings import partial_rank_correlation
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_several, run_study
 from oip.studies.trained import DENSENET, LENET, RELU_MLP, WIDTHS, finding_by_width
 
 RISE = np.linspace(0.5, 1.5, 10)
 TOP = np.log2(5)
+
+
+@pytest.fixture
+def uses(monkeypatch):
+    """Decisions and regularized trainings that are made up: information decides on groups."""
+    bits = [f"{width} {layer}" for width in WIDTHS for layer in ("features", "output")]
+
+    def decisions(network, data, size):
+        information = network.seed + len(network.recipe) / 10
+        single = 0.8 + 0.001 * (7 * network.seed % 3)
+        shares = np.array([single, 0.85, 0.9 + information / 100, 0.95])
+        rules = dict.fromkeys(("mean of the outputs", "product of the outputs"), shares)
+        return {"accuracy": single, **rules, **dict.fromkeys(bits, information)}
+
+    def regularized(plan, data, size):
+        gain = {"": 0.0, trained.LABEL: 0.1, trained.INPUT: -0.2}[plan.term]
+        return {"accuracy": 0.7 + gain + 0.001 * plan.seed, "label": 2.0, "input": 3.0}
+
+    monkeypatch.setattr(plane, "decisions", decisions)
+    monkeypatch.setattr(plane, "regularized", regularized)
 
 
 @pytest.fixture
@@ -132,13 +155,16 @@ def test_compression_is_a_rise_and_a_fall(planted) -> None:
 
 
 def test_the_report_has_every_network(
-    figures_as_svg, bars: Path, made_up, tmp_path, monkeypatch
+    figures_as_svg, bars: Path, made_up, uses, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(trained, "study_training", made_up)
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     assert run_study("plane", tmp_path, settings, silent).whole
     numbers = files.read_json(tmp_path / "numbers.json")
-    assert set(numbers) == {"plane-bars-npz", "last-layers-bars-npz", "plane-older-networks"}
+    assert set(numbers) == {
+        *("plane-bars-npz", "last-layers-bars-npz", "plane-older-networks"),
+        *("decisions-bars-npz", "regularized-bars-npz"),
+    }
     drawn = numbers["plane-bars-npz"]
     assert len(drawn["LeNet, fixed width, block 1: I(T;Y), bits"]) == 4
     for name, values in drawn.items():
@@ -148,6 +174,8 @@ def test_the_report_has_every_network(
     assert len([name for name in older if name.startswith("tanh-MLP, fixed")]) == 12
     record = json.loads((tmp_path / "study.json").read_text())
     assert any("tanh-MLP" in claim["paper"] for claim in record["claims"])
+    verdicts = {claim["paper"][10:18]: claim["agrees"] for claim in record["claims"]}
+    assert (verdicts['"When tw'], verdicts['"In futu']) == ("yes", "partly")
     assert "icosahedron" in " ".join(record["notes"])
     # The same trainings give the same bytes again.
     kept = [tmp_path / name for name in ("numbers.json", "figures/plane-bars-npz.svg")]
@@ -157,7 +185,7 @@ def test_the_report_has_every_network(
 
 
 def test_studies_go_on_without_the_first_source(
-    unsaved_figures, bars: Path, made_up, tmp_path, monkeypatch
+    unsaved_figures, bars: Path, made_up, uses, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(trained, "study_training", made_up)
     settings = StudySettings(quick=True, data=("nowhere.npz", str(bars)), iterations=3)
@@ -168,3 +196,74 @@ def test_studies_go_on_without_the_first_source(
     assert any("IP-MLP" in claim["paper"] for claim in record["claims"])
     text = (tmp_path / "index.html").read_text()
     assert "kernels/report.html" in text and "plane/report.html" in text
+
+
+def test_decisions_from_several_images() -> None:
+    labels = np.repeat([0, 1], 50)
+    # Of every class two of five images are wrong, but less sure.
+    outputs = np.where(np.arange(100) % 5 < 3, 0.9, 0.4)
+    outputs = np.stack([outputs, 1 - outputs], axis=1)
+    outputs[50:] = outputs[50:, ::-1]
+    rng = np.random.default_rng(0)
+    shares = [plane.together(outputs, labels, n, 2000, False, rng) for n in (1, 2, 3)]
+    assert shares[0] == pytest.approx(0.6)
+    # Of two both have to be among the less sure ones, of three, too: hypergeometric.
+    assert shares[1] == pytest.approx(1 - 20 * 19 / (50 * 49), abs=0.02)
+    assert shares[2] == pytest.approx(1 - 20 * 19 * 18 / (50 * 49 * 48), abs=0.02)
+    assert np.isnan(plane.together(outputs[:1], labels[:1], 2, 10, True, rng))
+
+
+def test_a_correlation_without_a_third_number() -> None:
+    rng = np.random.default_rng(0)
+    third = rng.normal(size=60)
+    first, second = (third + 0.1 * rng.normal(size=60) for _ in range(2))
+    value = partial_rank_correlation(first, second, third, 0)
+    assert value.low < 0 < value.high and abs(value.value) < 0.4
+    assert partial_rank_correlation(first, first - third, third, 0).low > 0.5
+
+
+def test_a_network_learns_until_it_is_good_enough(bars: Path, tmp_path) -> None:
+    data = load_images(Folder(tmp_path, "plane", StudySettings()), str(bars))
+    size = plane.UseSize(images=60, measured=15, groups=20)
+    arrays = plane.decisions(plane.DecisionNetwork("ip-mlp", 0), data, size)
+    assert arrays["accuracy"] > 0.6 and arrays["mean of the outputs"].shape == (4,)
+    assert 0 < arrays["fixed output"] <= np.log2(3) + 1e-9
+
+
+def test_information_of_a_batch_is_that_of_the_estimator() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    t = rng.normal(size=(60, 4)) + labels[:, None]
+    about_label, about_input = trained.kernel_information(t.astype(np.float32), labels)
+    estimator = mi.estimator("kde", relative=0.1)
+    label = mi.mutual_information(t, labels, estimator, null=0, draws=0).nats
+    assert float(about_label) == pytest.approx(label, abs=0.01)
+    assert float(about_input) == pytest.approx(estimator.input_information(t, 0).nats, abs=0.02)
+
+
+def test_the_gradients_of_information_move_it() -> None:
+    import tensorflow as tf
+
+    labels = np.arange(60) % 3
+    start = np.random.default_rng(0).normal(size=(60, 4)) + 0.5 * labels[:, None]
+    for which, sign in ((0, 1.0), (1, -1.0)):
+        t = tf.Variable(start.astype(np.float32))
+        first = trained.kernel_information(t, labels)[which]
+        for _ in range(20):
+            with tf.GradientTape() as tape:
+                value = trained.kernel_information(t, labels)[which]
+            t.assign_add(4 * sign * tape.gradient(value, t))
+        last = trained.kernel_information(t, labels)[which]
+        assert sign * float(last - first) > 0.05
+        # Which no scale does.
+        scaled = trained.kernel_information(7.0 * t, labels)[which]
+        assert float(scaled) == pytest.approx(float(last), abs=1e-3)
+
+
+def test_a_training_with_information_in_its_loss(bars: Path, tmp_path) -> None:
+    data = load_images(Folder(tmp_path, "plane", StudySettings()), str(bars))
+    size = plane.UseSize(batches=4, measured=30)
+    plan = plane.RegularizedTraining("ip-mlp", 100, trained.INPUT, 1.0, 0)
+    arrays = plane.regularized(plan, data, size)
+    assert 0 <= arrays["accuracy"] <= 1 and 0 <= arrays["input"] <= np.log2(30) + 1e-9
+    assert plan.name == "ip-mlp-100-less-I-X-T--1-seed0"
