@@ -322,7 +322,10 @@ def decisions(network: DecisionNetwork, data: Images, size: UseSize) -> Arrays:
     arrays = {"accuracy": np.array((outputs.argmax(axis=1) == labels).mean())}
     for rule, logarithmic in _RULES.items():
         arrays[rule] = np.array(
-            [together(outputs, labels, count, size.groups, logarithmic, rng) for count in _TOGETHER]
+            [
+                group_accuracy(outputs, labels, count, size.groups, logarithmic, rng)
+                for count in _TOGETHER
+            ]
         )
     rows = slice(size.measured)
     layers = {"features": predictor(before_head(model))(images[rows]), "output": outputs[rows]}
@@ -341,7 +344,7 @@ def _label_bits(values: np.ndarray, labels: np.ndarray, width: str) -> float:
     return mi.mutual_information(values.astype(np.float64), labels, estimator, **settings).bits
 
 
-def together(
+def group_accuracy(
     outputs: np.ndarray,
     labels: np.ndarray,
     count: int,

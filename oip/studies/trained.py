@@ -470,8 +470,8 @@ def kernel_information(t: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     squares = tf.reduce_sum(t**2, axis=1)
     distances = tf.nn.relu(squares[:, None] + squares[None] - 2 * tf.matmul(t, t, transpose_b=True))
     count = tf.shape(t)[0]
-    apart = tf.sort(tf.boolean_mask(distances, tf.logical_not(tf.eye(count, dtype=tf.bool))))
-    middle = tf.maximum(apart[tf.size(apart) // 2], 1e-12)
+    off_diagonal = tf.sort(tf.boolean_mask(distances, tf.logical_not(tf.eye(count, dtype=tf.bool))))
+    middle = tf.maximum(off_diagonal[tf.size(off_diagonal) // 2], 1e-12)
     logs = -distances / (2 * WIDTHS["relative"]["relative"] * middle)
     same = tf.equal(labels[:, None], labels[None])
     own = tf.where(same, logs, tf.fill(tf.shape(logs), -1e9))

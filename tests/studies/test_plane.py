@@ -205,12 +205,12 @@ def test_decisions_from_several_images() -> None:
     outputs = np.stack([outputs, 1 - outputs], axis=1)
     outputs[50:] = outputs[50:, ::-1]
     rng = np.random.default_rng(0)
-    shares = [plane.together(outputs, labels, n, 2000, False, rng) for n in (1, 2, 3)]
+    shares = [plane.group_accuracy(outputs, labels, n, 2000, False, rng) for n in (1, 2, 3)]
     assert shares[0] == pytest.approx(0.6)
     # Of two both have to be among the less sure ones, of three, too: hypergeometric.
     assert shares[1] == pytest.approx(1 - 20 * 19 / (50 * 49), abs=0.02)
     assert shares[2] == pytest.approx(1 - 20 * 19 * 18 / (50 * 49 * 48), abs=0.02)
-    assert np.isnan(plane.together(outputs[:1], labels[:1], 2, 10, True, rng))
+    assert np.isnan(plane.group_accuracy(outputs[:1], labels[:1], 2, 10, True, rng))
 
 
 def test_a_correlation_without_a_third_number() -> None:
