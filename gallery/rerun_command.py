@@ -11,6 +11,7 @@ from oip.ascent.settings import current_names, nearest_preset
 from oip.core.formats import InputRecord, LayerRecord, LoadingRecord, RankingSettings, RunFile
 from oip.core.layer_formats import (
     AblationFile,
+    ClustersFile,
     KernelsFile,
     KeyedFile,
     LegibilityFile,
@@ -19,6 +20,7 @@ from oip.core.layer_formats import (
     ResponsesFile,
 )
 from oip.gallery.escape import PageValues, plain_name
+from oip.mi.polysemanticity import OWN
 from oip.network.layer_spec import map_text
 from oip.run.run import Run
 from oip.run.shards import recorded_maps
@@ -34,7 +36,7 @@ _KEYED: dict[str, type[KeyedFile]] = {
     "redundancy.json": RedundancyFile,
     "ablation.json": AblationFile,
 }
-_LEGIBILITY = "legibility.json"
+_LEGIBILITY, _CLUSTERS, _DIRECTIONS = "legibility.json", "clusters.json", "directions.npz"
 _DATA_IMAGES = "gallery/img/data/"
 
 
@@ -59,7 +61,8 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
     grown: dict[str, list[str]] = {}
     flags: dict[str, set[str]] = {}
     galleries: dict[str, list[str]] = {}
-    judged = False
+    directions: list[LayerRecord] = []
+    judged: set[str] = set()
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
         if name == "gallery.html":
@@ -70,18 +73,21 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         elif folder in layers and file.startswith(_OF_OIPS):
             maps = recorded_maps(run, layers[folder].index).tolist()
             grown[folder] = _targets(layers[folder], maps)
-        elif folder in layers and file == _LEGIBILITY:
-            judged = True
+        elif folder in layers and file in (_LEGIBILITY, _CLUSTERS):
+            judged.add(file)
+        elif folder in layers and file == _DIRECTIONS:
+            directions.append(layers[folder])
         elif folder in layers:
             own = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
             flags[folder] = flags.get(folder, set()) | own
     out = plain_name(str(run.path))
-    commands = [_reconstruct(run.record, targets, out) for targets in grown.values()]
+    commands = [_directions(run.record, layer, out) for layer in directions]
+    commands += [_reconstruct(run.record, targets, out) for targets in grown.values()]
     for folder, own in flags.items():
         layer = layers[folder]
         targets = _targets(layer, _measured_maps(run, layer.index))
         commands.append(_rank(run.record, [*targets, *sorted(own)], out))
-    commands += [_judge(run, out)] if judged else []
+    commands += [_judge(run, out, _CLUSTERS in judged)] if judged else []
     commands += [shlex.join(["oip", "gallery", out, *more]) for more in galleries.values()]
     return commands
 
@@ -144,16 +150,40 @@ def _rank(run: RunFile, targets: list[str], out: str) -> str:
     )
 
 
-def _judge(run: Run, out: str) -> str:
+def _judge(run: Run, out: str, with_clusters: bool) -> str:
     """Return the command that judges a run, by the judge of the layers whose file is whole."""
-    paths = (run.folder(layer.index) / _LEGIBILITY for layer in run.layers)
-    record = next(filter(None, map(LegibilityFile.read_if_whole, paths)), None)
+    folders = [run.folder(layer.index) for layer in run.layers]
+    judged = (LegibilityFile.read_if_whole(folder / _LEGIBILITY) for folder in folders)
+    record = next(filter(None, judged), None)
     arguments = ["--judge", plain_name("MODEL" if record is None else record.judge)]
     if record is not None and record.judge_layer:
         arguments += ["--judge-layer", plain_name(record.judge_layer)]
+    if with_clusters:
+        counted = (ClustersFile.read_if_whole(folder / _CLUSTERS) for folder in folders)
+        clusters = next(filter(None, counted), None)
+        is_own = clusters is not None and clusters.judge == OWN
+        arguments += ["--clusters", "own" if is_own else "judge"]
     source = run.record.data.source if run.record.data is not None else None
     source = record.split if record is not None else source
     return shlex.join(["oip", "judge", out, "--data", plain_name(source or "SOURCE"), *arguments])
+
+
+def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
+    """Return the command that finds directions of a layer, such as `Conv2D_3+nmf`."""
+    base, _, method = layer.name.rpartition("+")
+    arguments = ["--method", plain_name(method)]
+    arguments += ["--count", str(layer.maps)] if layer.maps else []
+    source = [] if run.data is not None and run.data.source else ["--data", "SOURCE"]
+    model = plain_name(run.model.name)
+    return shlex.join(
+        [
+            *("oip", "directions", model, plain_name(base)),
+            *_input_arguments(run),
+            *source,
+            *arguments,
+            *("--out", out),
+        ]
+    )
 
 
 def _input_arguments(run: RunFile) -> list[str]:

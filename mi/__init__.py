@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oip.mi.matching import LayerMatch, NetworkMatch, match
     from oip.mi.model_order import ModelOrder, order_models
     from oip.mi.node_ablation import NodeAblation, ablate_nodes
+    from oip.mi.polysemanticity import ImageClusters, image_clusters
     from oip.mi.quantities import (
         conditional_mutual_information,
         entropy,
@@ -53,6 +54,7 @@ __all__ = [
     "Directions",
     "Estimate",
     "Estimator",
+    "ImageClusters",
     "Judge",
     "KernelRanking",
     "LabelEstimator",
@@ -75,6 +77,7 @@ __all__ = [
     "directions",
     "entropy",
     "estimator",
+    "image_clusters",
     "input_information",
     "kl_divergence",
     "legibility",

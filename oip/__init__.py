@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from oip.network.responses import Responses, responses
     from oip.run.run import Run
     from oip.run.shards import layer_oips
-    from oip.workflows.ablate import ablate_into
     from oip.workflows.best_preset import reconstruct_best_into
     from oip.workflows.demo import run_demo, run_pretrained_demo
     from oip.workflows.directions import directions_into
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         redundancy_into,
     )
     from oip.workflows.reconstruct import reconstruct_into
+    from oip.workflows.silencing import ablate_into
     from oip.workflows.top_maps import TopMaps, top_maps
 
     __version__: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -15,12 +15,16 @@ from oip.cli.tables import number, print_json, print_table, print_text
 from oip.core.errors import OipError
 
 if TYPE_CHECKING:
-    from oip.core.layer_formats import LegibilityFile, MapLegibility
+    from oip.core.layer_formats import ClustersFile, LegibilityFile, MapLegibility
 
 _LEGEND = {
     "right": "share of choices that the judge gets right when shown the unit's OIPs",
     "with the best images": "the same, shown the images that excite the unit most",
     "with other OIPs": "the same, shown OIPs of other units",
+}
+_CLUSTERS = {
+    "polysemantic": "units whose images fall into several clusters, p (adjusted) 0.05 at the most",
+    "of random images": "mean number of clusters of as many random images",
 }
 _FEW = 24
 """Units, of all layers together, that are listed."""
@@ -42,6 +46,12 @@ _FEW = 24
     help="The layer of the judge whose output is compared.  [default: the penultimate features]",
 )
 @click.option(
+    "--clusters",
+    type=click.Choice(["judge", "own"]),
+    help="Also count the clusters of different images that excite each unit, by features of the "
+    "judge or of the model's own penultimate layer.",
+)
+@click.option(
     "--model",
     type=options.NamedPath(),
     metavar="MODEL",
@@ -56,6 +66,7 @@ def command(
     data: DataOptions,
     judge: str,
     judge_layer: str | None,
+    clusters: Literal["judge", "own"] | None,
     model: Path | None,
     imports: tuple[str, ...],
     details: bool,
@@ -68,6 +79,9 @@ def command(
     gets right with the best photographs in place of OIPs (the upper reference), and with OIPs of
     other units (the control). Chance is 50 %. No network judges its own OIPs.
 
+    A unit is polysemantic if images of different kinds excite it: if its most exciting images fall
+    into more clusters than points of one normal distribution do (--clusters).
+
     Written to legibility.json of each layer, where the gallery shows it. What was judged by the
     same judge and with the same images is not judged again; the same command goes on where it was
     stopped.
@@ -76,6 +90,7 @@ def command(
     Example:  oip judge runs/demo --data mnist-sample
               oip judge runs/lite0 --data photographs.npz:all --judge efficientnet-lite2
     """
+    from oip.core.layer_formats import ClustersFile
     from oip.run.run import Run
     from oip.workflows.judge import judge_into
 
@@ -87,6 +102,7 @@ def command(
             data=data.required(),
             judge=judge,
             judge_layer=judge_layer,
+            clusters=clusters,
             model=model,
             imports=imports,
             resize=data.resize,
@@ -96,13 +112,20 @@ def command(
         )
     for error in errors:
         warn(f"oip: {error}")
+    opened = Run.open(run)
+    paths = [opened.folder(record.index) / "clusters.json" for record in records]
+    counted = [] if clusters is None else [ClustersFile.read(path) for path in paths]
     seconds = round(time.monotonic() - began, 2)
     if output.as_json:
         layers = [record.public_dict() for record in records]
-        print_json({"run": str(run), "seconds": seconds, "layers": layers})
+        result = {"run": str(run), "seconds": seconds, "layers": layers}
+        more = {"clusters": [record.public_dict() for record in counted]}
+        print_json(result | (more if clusters is not None else {}))
     else:
-        names = {layer.index: layer.objectives or () for layer in Run.open(run).layers}
+        names = {layer.index: layer.objectives or () for layer in opened.layers}
         print_legibility(records, names, details)
+        if counted:
+            _print_clusters(counted)
         print_text(f"{run} ({seconds:.0f} s)")
     output.next_steps(quoted("oip", "gallery", run, "--open"))
     return 1 if errors else 0
@@ -138,6 +161,22 @@ def print_legibility(
             units = sorted(record.maps, key=lambda row: -(row.share or 0.0))
             own = names.get(record.index, ())
             print_table(headings, (_unit(row, own) for row in units), record.layer, left=left)
+
+
+def _print_clusters(records: list[ClustersFile]) -> None:
+    """Print how many units of each layer are polysemantic, and those with most clusters."""
+    rows = []
+    for record in records:
+        several = [row for row in record.maps if row.clusters > 1]
+        several = [row for row in several if row.p_adjusted is not None and row.p_adjusted <= 0.05]
+        best = sorted(several, key=lambda row: (-row.clusters, row.p_value or 0.0))[:6]
+        text = ", ".join(f"{row.map} ({row.clusters})" for row in best)
+        counted = sum(row.clusters > 0 for row in record.maps)
+        random = number(record.random, 2)
+        rows.append((record.layer, counted, len(several), random, text))
+    title = f"clusters of images by features of {records[0].judge}"
+    headings = ("layer", "units", "polysemantic", "of random images", "most clusters")
+    print_table(headings, rows, title, left=("layer", "most clusters"), legend=_CLUSTERS)
 
 
 def _unit(row: MapLegibility, names: Sequence[str]) -> tuple[object, ...]:

@@ -82,7 +82,7 @@ def command(
     from oip.mi.circuits import causes
     from oip.network.layer_spec import parse_selections
     from oip.run.run import Run
-    from oip.workflows.trace import causes_figure
+    from oip.workflows.silencing import causes_figure
 
     if (run is None) != (picture is None):
         name, other = ("--run", "--picture") if picture is None else ("--picture", "--run")

@@ -493,6 +493,44 @@ class LegibilityFile(KeyedFile, frozen=True, kw_only=True):
         return sum(values) / len(values) if values else None
 
 
+class MapClusters(MapRow, frozen=True, kw_only=True):
+    """The clusters of different images that excite a unit."""
+
+    clusters: int
+    """1 for images of one kind; 0 where too few images excite the unit."""
+    p_value: Number = None
+    """Probability of two clusters as clear among points of one normal distribution."""
+    p_adjusted: Number = None
+    silhouette: Number = None
+    images: int
+    """Images that excite the unit most, which are clustered."""
+    sizes: list[int]
+    """Images of each cluster, the largest first."""
+    examples: list[list[int]]
+    """Numbers of the images nearest to each cluster's middle."""
+
+
+class ClustersFile(KeyedFile, frozen=True, kw_only=True):
+    """`clusters.json`: how many clusters of different images excite each unit of a layer."""
+
+    CONTENT: ClassVar[str] = "clusters of images"
+
+    layer: str
+    index: int
+    judge: str
+    """Whose features: `pixels`, the name of a model's file, or `the network itself`."""
+    judge_layer: str = ""
+    samples: int
+    """Images that the most exciting ones are taken from."""
+    split: str = ""
+    random: float
+    """Mean number of clusters of as many random images."""
+    maps: list[MapClusters]
+
+    def _rows(self) -> Sequence[MapRow]:
+        return self.maps
+
+
 class PresetChoice(MapRow, frozen=True, kw_only=True):
     """The preset that a unit's OIPs were grown with, out of several."""
 

@@ -39,6 +39,7 @@ _KINDS: dict[str, type[FileRecord]] = {
     "redundancy.npz": layer_formats.RedundancyArrays,
     "ablation.json": layer_formats.AblationFile,
     "legibility.json": layer_formats.LegibilityFile,
+    "clusters.json": layer_formats.ClustersFile,
     "presets.json": layer_formats.PresetsFile,
     "directions.npz": layer_formats.DirectionsFile,
 }
@@ -204,7 +205,11 @@ def _fits_layer(
 ) -> Iterator[str]:
     if layer is None:
         return
-    of_layer = (layer_formats.RankingFile, layer_formats.LegibilityFile)
+    of_layer = (
+        layer_formats.RankingFile,
+        layer_formats.LegibilityFile,
+        layer_formats.ClustersFile,
+    )
     if isinstance(record, of_layer) and record.index != layer.index:
         yield f"of layer @{record.index}"
     maps: list[int] | None = None

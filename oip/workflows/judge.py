@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from oip.ascent.targets import objective_targets
 from oip.core import files
 from oip.core.errors import ModelError, OipError, RunError, notice
 from oip.core.formats import LayerRecord
-from oip.core.layer_formats import LegibilityFile
+from oip.core.layer_formats import ClustersFile, LegibilityFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
 from oip.mi.judges import PIXELS, Judge, PictureScale, feature_directions, judge_of
@@ -26,6 +26,7 @@ from oip.mi.legibilities import (
     shown_features,
     usable_oips,
 )
+from oip.mi.polysemanticity import OWN, ImageClusters, clusters_of_units, own_features
 from oip.network.forward import compiled_for_images, means_of_layers, run_in_batches
 from oip.network.inputs import check_images
 from oip.network.network import Network
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from oip.models import Dataset
     from oip.workflows.inputs import Images, Model
 
-NAME = "legibility.json"
+NAME, CLUSTERS = "legibility.json", "clusters.json"
+Features = Literal["judge", "own"]
+"""Of clusters of images: the judge's, or those of the run's own model."""
 
 
 def judge_into(
@@ -47,6 +50,7 @@ def judge_into(
     data: Images,
     judge: str | Model | Judge = PIXELS,
     judge_layer: str | None = None,
+    clusters: Features | None = None,
     model: Model | None = None,
     imports: Sequence[str] = (),
     resize: str | None = None,
@@ -55,6 +59,9 @@ def judge_into(
     progress: Progress = automatic,
 ) -> list[LegibilityFile]:
     """Judge the OIPs of every layer of a run, and write `legibility.json` of each.
+
+    With `clusters`, also count the kinds of images that excite each unit, see `mi.image_clusters`,
+    and write `clusters.json` of each.
 
     What was judged by the same judge with the same images is not judged again; the same call goes
     on where it was stopped.
@@ -65,6 +72,8 @@ def judge_into(
         judge: another Keras model, its path, a name that `models.pretrained` knows, or `pixels`:
             histograms of oriented gradients of small gray images.
         judge_layer: of a model, whose output is compared; the penultimate features if None.
+        clusters: whose features tell kinds of images apart: `judge`, or `own` for those of the
+            run's model; None for no clusters.
         model: the run's model; None where its file lies in the run's folder, beside it or here.
         imports: modules that register custom layers of the model or the judge.
         resize, data_dir: as for `models.load`.
@@ -94,6 +103,9 @@ def judge_into(
     session = JudgedRun.of(run, network, images, judge, judge_layer, imports, progress)
     unmeasured: list[OipError] = []
     records = list(session.layers(unmeasured))
+    if clusters is not None:
+        for record in records:
+            session.clusters(record.index, clusters)
     if errors is not None:
         errors += unmeasured
     else:
@@ -225,6 +237,54 @@ class JudgedRun:
             record.write(path)
         self.run.note_made(index, NAME)
         return record
+
+    def clusters(self, index: int, whose: Features = "judge") -> ClustersFile:
+        """Count the clusters of images of every unit of a layer, and write their file.
+
+        Args:
+            index: of a layer with OIPs.
+            whose: features.
+
+        Returns:
+            The clusters; those that are there where they were counted in the same way.
+        """
+        layer, content = self.run.layer(index), {**self._content, "clusters": whose}
+        if whose == "own":
+            del content["judge"], content["judge_layer"]
+        maps = maps_in_shards(self.run, index)
+        key = key_of({**content, "layer": index, "maps": maps.tolist()})
+        path = self.run.folder(index) / CLUSTERS
+        existing = finished(path, key, ClustersFile)
+        if existing is not None:
+            return existing
+        is_own = whose == "own"
+        silent = not layer.objectives and self.network.layer_at(index).silent_possible
+        counted = clusters_of_units(
+            self.responses(layer, [])[:, maps],
+            self._own_features if is_own else self._directions,
+            silent,
+            progress=self.progress,
+            label=layer.name,
+        )
+        result = ImageClusters(
+            layer=layer.name,
+            index=index,
+            maps=maps,
+            judge=OWN if is_own else self.judge.name,
+            judge_layer="" if is_own else self.judge.layer,
+            samples=len(self.images),
+            split=self.source,
+            **counted._asdict(),
+        )
+        record = result.to_file(key)
+        with files.locked(path.parent):
+            record.write(path)
+        self.run.note_made(index, CLUSTERS)
+        return record
+
+    @cached_property
+    def _own_features(self) -> np.ndarray:
+        return own_features(self.network, self.images, self.progress)
 
     @property
     def _directions(self) -> np.ndarray:

@@ -36,7 +36,6 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder, own_files, run_record
 from oip.run.shards import key_of
-from oip.workflows.ablate import ablate_into
 from oip.workflows.directions import with_run_directions
 from oip.workflows.inputs import Selection, opened, select_maps
 from oip.workflows.layer_records import (
@@ -46,6 +45,7 @@ from oip.workflows.layer_records import (
     opened_layer,
     record_of_all_maps,
 )
+from oip.workflows.silencing import ablate_into
 
 if TYPE_CHECKING:
     from oip.models import Dataset

@@ -10,6 +10,7 @@ import pytest
 import oip
 from oip import mi
 from oip.core.errors import ModelError, Notice, RunError
+from oip.gallery.rerun_command import commands_again
 from oip.run.check import verify_run
 from oip.workflows.directions import with_run_directions
 
@@ -78,6 +79,10 @@ def test_a_damaged_file_is_left_out_and_made_again(run, small_file, bars, tmp_pa
     path = paths[0]
     whole = path.read_bytes()
     path.write_bytes(whole[:50])
+    name = path.relative_to(tmp_path / "run").as_posix()
+    (lost,) = commands_again(oip.Run.open(tmp_path / "run"), [name])
+    assert lost.startswith("oip directions small.keras second --data")
+    assert lost.endswith(f"--method nmf --count 3 --out {tmp_path / 'run'}")
     with pytest.warns(Notice, match="damaged"):
         left = with_run_directions(network, tmp_path / "run").direction_layers
     assert "second+nmf" not in [layer.name for layer in left]

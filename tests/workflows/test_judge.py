@@ -7,6 +7,7 @@ import oip
 from oip.cli.main import run as command
 from oip.core.errors import DataError, ModelError, RunError
 from oip.core.layer_formats import LegibilityFile
+from oip.gallery.rerun_command import commands_again
 from oip.run.check import run_status, verify_run
 from oip.run.run import Run
 from oip.workflows.inputs import opened
@@ -148,3 +149,21 @@ def test_layers_in_several_passes_give_the_same(judged):
     alone = [session.responses(run.layer(index), [0, 1], byte_budget=1) for index in (0, 1)]
     for first, second in zip(together, alone, strict=True):
         assert first == pytest.approx(second, abs=1e-6)
+
+
+@pytest.mark.parametrize("whose", ["judge", "own"])
+def test_clusters_of_images_are_counted_once(judged, whose, capsys):
+    assert command(by_judge(judged, "--clusters", whose, "-q", "--json")) == 0
+    record = json.loads(capsys.readouterr().out)["clusters"]
+    assert [len(layer["maps"]) for layer in record] == [5, 4, 3]
+    name = {"judge": "judge.keras", "own": "the network itself"}[whose]
+    assert {layer["judge"] for layer in record} == {name}
+    paths = sorted((judged / "run" / "layers").glob("*/clusters.json"))
+    before = [path.stat().st_mtime_ns for path in paths]
+    assert command(by_judge(judged, "--clusters", whose, "-q")) == 0
+    assert "polysemantic" in capsys.readouterr().out
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    name = paths[1].relative_to(judged / "run").as_posix()
+    (lost,) = commands_again(Run.open(judged / "run"), [name])
+    assert lost.endswith(f"--judge judge.keras --clusters {whose}")
+    assert not [file for file in verify_run(Run.open(judged / "run")) if file.problem]
