@@ -202,8 +202,10 @@ class AscentGraph:
         self._bound = bound_of(settings, network.inputs)
         self._coarse = size is not None
         self._transform = transform_of(settings, network.inputs.shape, inputs.numbers.seed, size)
-        self._blocks = residual_blocks(network.calls) if settings.drop_path > 0 else []
-        self._as_it_is = self._transform is None and not self._blocks
+        changed = settings.drop_path > 0 or settings.branch_gradient < 1
+        self._blocks = residual_blocks(network.calls) if changed else []
+        thins = settings.drop_path > 0 and bool(self._blocks)
+        self._as_it_is = self._transform is None and not thins
         self._count = 1 if self._as_it_is else settings.looks
 
     def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
@@ -331,7 +333,8 @@ class AscentGraph:
     def _thinned(self, step: Tensor) -> AbstractContextManager[None]:
         """Return a block of code in which the model leaves out residual blocks at random.
 
-        It has all of them where what it receives is the images as they are kept.
+        It has all of them where what it receives is the images as they are kept. Their branches
+        pass on the share `branch_gradient` of the gradient.
         """
         if not self._blocks:
             return nullcontext()
@@ -339,7 +342,8 @@ class AscentGraph:
         most = numbers.drop_path
         if self.settings.keep == "last" and not self._coarse:
             most = tf.where(self._is_last(step), 0.0, most)
-        return thinned(self._blocks, most, self._count, numbers.seed, step)
+        share = self.settings.branch_gradient
+        return thinned(self._blocks, most, self._count, numbers.seed, step, share)
 
     def _with_features(
         self, activations: OwnActivations, features: Mapping[int, Tensor], step: Tensor

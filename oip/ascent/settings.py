@@ -87,6 +87,9 @@ class AscentSettings(
     drop_path: float = 0.0
     """Largest share of the steps in which a residual block adds nothing, at random for each look;
     it rises evenly from the first such block to the last. Nothing in networks without them."""
+    branch_gradient: float = 1.0
+    """Share of its gradient that the branch of a residual block passes on: below 1 the way past
+    the blocks counts more. Nothing in networks without them."""
     crop: float = 1.0
     """Share of the image, of its area, that the model receives, enlarged, at a random position."""
     soften: float = 0.0
@@ -164,6 +167,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "scale": (0.0, 1.0),
     "rotation": (0.0, 180.0),
     "drop_path": (0.0, 0.9),
+    "branch_gradient": (0.0, 1.0),
     "crop": (0.01, 1.0),
     "soften": (0.0, 20.0),
     "total_variation": (0.0, 100.0),
@@ -257,6 +261,7 @@ _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = (
     *("rate_end", "bound", "looks", "coarse", "coarse_size", "crop", "alpha", "keep"),
     *("snapshots", "fade", "align", "references", "fidelity", "mirror", "drop_path"),
+    "branch_gradient",
 )
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""

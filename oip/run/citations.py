@@ -34,6 +34,7 @@ ASCENT: tuple[tuple[str, Callable[[AscentSettings], object]], ...] = (
     ("hamblin2024feature", lambda settings: settings.fidelity),
     ("huang2016deep", lambda settings: settings.drop_path),
     ("li2020learning", lambda settings: settings.drop_path),
+    ("wu2020skip", lambda settings: settings.branch_gradient < 1),
     ("mahendran2015understanding", lambda settings: settings.total_variation or settings.norm),
 )
 """References of a reconstruction, and the settings that use them."""

@@ -162,6 +162,24 @@ def test_residual_blocks_are_left_out_look_by_look():
     assert model(np.zeros((1, 4, 4, 1), np.float32)).numpy()[0, 0, 0, 0] == 11
 
 
+def test_branches_pass_on_a_share_of_their_gradient():
+    import keras
+    import tensorflow as tf
+
+    image = keras.Input((2, 2, 1))
+    first = keras.layers.Rescaling(1.0)(image)
+    model = keras.Model(image, keras.layers.Add()([first, keras.layers.Rescaling(3.0)(first)]))
+    blocks = residual_blocks(oip.Network(model).calls)
+    images = tf.ones((1, 2, 2, 1))
+    quiet = blocks, tf.constant(0.0), 1, 0, tf.constant(0)
+    for share, slope in ((1.0, 4.0), (0.5, 2.5), (0.0, 1.0)):
+        with tf.GradientTape() as tape, thinned(*quiet, share):
+            tape.watch(images)
+            values = model(images)
+        assert values.numpy().tolist() == [[[[4.0]] * 2] * 2]
+        assert np.asarray(tape.gradient(values, images)).ravel().tolist() == [slope] * 4
+
+
 def test_an_ascent_without_some_blocks_scores_the_whole_network():
     import keras
 

@@ -63,6 +63,7 @@ SOFTWARE = {"oip", "chollet2015keras", "abadi2016tensorflow"}
         ({"blur": 0.0, "total_variation": 0.3}, {"mahendran2015understanding"}),
         ({"blur": 0.0, "diversity": 0.5}, {"olah2017feature"}),
         ({"blur": 0.0, "drop_path": 0.2}, {"huang2016deep", "li2020learning"}),
+        ({"blur": 0.0, "branch_gradient": 0.5}, {"wu2020skip"}),
     ],
 )
 def test_the_ascent_is_cited_by_its_settings(changes, more):
