@@ -13,14 +13,15 @@ processor seconds a picture, screening and tracing included; and, from the secon
 much the probability is above that of the first, the same pictures one by one (95 % interval,
 Student's). A preset is a name, or a name with changes. All pictures are written to a sheet.
 
-    python -m tests.benchmarks.natural --maps 4 --photographs photographs.npz --keep pictures
-        --methods natural default lucid:128 lucid:512 xplique:256 tf-keras-vis:200 maco:256
+    python -m tests.benchmarks.natural --maps 48 --photographs photographs.npz --keep pictures
+        --methods natural lucid:256 lucid:512 tf-keras-vis:200 xplique:256@8 maco:256@2
 
 Maps inside instead of classes: for each method and layer the mean legibility (`mi.legibility`, by
 Lite2) of maps drawn by a stated seed, with a 95 % interval over maps (Student's), beside the upper
 reference and the control, and what is left of that mean without that of the first method, map by
-map. Methods are presets, or a peer (`natural_peers.py`) with its steps; one
-that is not installed is left out. Pictures are kept in a folder, so that the same call goes on.
+map. Methods are presets, with changes or not, or a peer (`natural_peers.py`) with its steps; `@8`
+takes only the first eight of a layer's drawn maps. One that is not installed is left out. Pictures
+are kept in a folder, eight maps at a time, so that the same call goes on, also with more maps.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ from oip.mi.legibilities import judged_units, shown_features
 from oip.network.forward import means_of_layers
 from tests.benchmarks.natural_peers import PEERS
 
+_TOGETHER = 8
+"""Maps whose pictures are grown and kept at once."""
 DRAWN = 2026
 """Seed of the classes that are reported; no setting was chosen on them."""
 
@@ -127,24 +130,40 @@ def measured(
 def pictures_of_maps(
     model: keras.Model, method: str, layer: str, maps: list[int], seed: int, keep: Path
 ) -> tuple[np.ndarray, float]:
-    """Return pictures (m, h, w, 3) uint8 of maps, kept ones if there are any, and their seconds."""
+    """Return pictures (m, h, w, 3) uint8 of maps, and the mean seconds of one.
+
+    Kept ones are taken; those that are missing are grown and kept, eight at a time.
+    """
     path = keep / f"{method.replace(':', '-')}-{layer}-{seed}.npz"
-    if path.exists() and np.load(path)["maps"].tolist() == maps:
+    pictures: dict[int, np.ndarray] = {}
+    seconds: dict[int, float] = {}
+    if path.exists():
         kept = np.load(path)
-        return kept["pictures"], float(kept["seconds"])
-    name, _, steps = method.partition(":")
-    began = time.process_time()
+        pictures = dict(zip(kept["maps"].tolist(), kept["pictures"], strict=True))
+        seconds = dict(zip(kept["maps"].tolist(), kept["seconds"].tolist(), strict=True))
+    missing = [number for number in maps if number not in pictures]
+    for first in range(0, len(missing), _TOGETHER):
+        part = missing[first : first + _TOGETHER]
+        began = time.process_time()
+        pictures |= dict(zip(part, _grown(model, method, layer, part, seed), strict=True))
+        seconds |= dict.fromkeys(part, (time.process_time() - began) / len(part))
+        keep.mkdir(parents=True, exist_ok=True)
+        columns = [list(pictures), np.stack(list(pictures.values())), list(seconds.values())]
+        np.savez(path, **dict(zip(("maps", "pictures", "seconds"), columns, strict=True)))
+    return np.stack([pictures[number] for number in maps]), float(
+        np.mean([seconds[number] for number in maps])
+    )
+
+
+def _grown(model: keras.Model, method: str, layer: str, maps: list[int], seed: int) -> np.ndarray:
+    name, _, more = method.partition(":")
     if name in PEERS:
-        raw = PEERS[name](model, f"{layer}_relu", maps, int(steps or 256), seed)
+        raw = PEERS[name](model, f"{layer}_relu", maps, int(more or 256), seed)
     else:
-        more: dict[str, Any] = {"steps": int(steps)} if steps else {}
-        oips = oip.reconstruct(model, layer, maps, preset=name, seed=seed, starts=1, **more)
+        changes = parse_assignments([*filter(None, more.split(","))], "--methods")
+        oips = oip.reconstruct(model, layer, maps, preset=name, seed=seed, starts=1, **changes)
         raw = np.asarray(oips.pixels[[list(oips.maps).index(number) for number in maps], 0])
-    seconds = (time.process_time() - began) / len(maps)
-    pictures = np.clip(np.round(raw), 0, 255).astype(np.uint8)
-    keep.mkdir(parents=True, exist_ok=True)
-    np.savez(path, pictures=pictures, maps=maps, seconds=seconds)
-    return pictures, seconds
+    return np.clip(np.round(raw), 0, 255).astype(np.uint8)
 
 
 def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Model) -> None:
@@ -152,19 +171,18 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
     random = np.random.default_rng(options.drawn)
     network = oip.Network(model)
     layers = [network.find(name) for name in options.layers]
-    maps = {
-        layer.name: sorted(random.choice(layer.maps, options.maps, replace=False).tolist())
-        for layer in layers
-    }
+    drawn = {layer.name: random.permutation(layer.maps).tolist() for layer in layers}
     grown: dict[tuple[str, str], tuple[np.ndarray, float]] = {}
     for method in options.methods:
+        name, _, count = method.partition("@")
         for layer in layers:
+            maps = drawn[layer.name][: int(count or options.maps)]
             try:
                 grown[method, layer.name] = pictures_of_maps(
-                    model, method, layer.name, maps[layer.name], options.seeds[0], options.keep
+                    model, name, layer.name, maps, options.seeds[0], options.keep
                 )
             except ImportError as error:
-                print(f"{method}: not installed ({error})", flush=True)
+                print(f"{name}: not installed ({error})", flush=True)
                 break
             print(f"{method} {layer.name}: {grown[method, layer.name][1]:.1f} s", flush=True)
     images = models.load(options.photographs, part="all", size=model.input_shape[1:3]).images
@@ -186,11 +204,13 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
             pictures, used = grown[method, layer.name]
             usable = np.ones((len(pictures), 1), bool)
             shown = shown_features(judge, pictures[:, None], usable, mean)
-            own = responses[layer.name][:, maps[layer.name]]
+            own = responses[layer.name][:, drawn[layer.name][: len(pictures)]]
             result = judged_units(own, features, shown)
             numbers.append(np.array([result.share, result.reference, result.control]))
             seconds.append(used)
-            less.append(shares.setdefault(layer.name, result.share) - result.share)
+            first = shares.setdefault(layer.name, result.share)
+            both = min(len(first), len(pictures))
+            less.append(first[:both] - result.share[:both])
             _print_maps(options, method, layer.name, numbers[-1:], seconds[-1:], less[-1:])
         if numbers:
             _print_maps(options, method, "all", numbers, seconds, less)
