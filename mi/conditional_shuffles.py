@@ -14,12 +14,15 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
+from oip.mi.backend import one_blas_thread, thread_map
 from oip.mi.validation import Side, one_hot
 
 _NEAREST = 6
@@ -33,6 +36,8 @@ _FOLDS, _RARE, _HARDLY_SHRUNK = 5, 1e-6, 10.0
 directions of a kernel, so that the penalty leaves its coefficients."""
 _SHARPER = 2.2
 """Deviations. Of labels that are functions of a plane with noise 19 in 20 are nearer."""
+_ARRAYS_OF_A_FIT = 8
+"""Arrays of a kernel's size that its fit takes."""
 _NONE = 1e-8
 """Share of the largest eigenvalue from which a direction counts."""
 
@@ -93,14 +98,15 @@ def class_probabilities(codes: np.ndarray, z: np.ndarray) -> np.ndarray:
     from sklearn.model_selection import GridSearchCV
 
     fewest = int(np.bincount(codes).min())
-    fit = ConditionalMean.fit(one_hot(codes), z)
+    fit = ConditionalMean.fit(one_hot(codes), z, with_features=True)
     if fewest < 2 * _FOLDS:
         shares = np.clip(fit.mean, 0.0, None) + _RARE
         return shares / shares.sum(axis=1, keepdims=True)
     penalties = {"C": np.geomspace(1e-3, 100.0, 8)}
     model = LogisticRegression(solver="newton-cg", max_iter=1000)
     model = GridSearchCV(model, penalties, scoring="neg_log_loss", cv=_FOLDS)
-    return model.fit(fit.features, codes).predict_proba(fit.features)
+    with one_blas_thread():
+        return model.fit(fit.features, codes).predict_proba(fit.features)
 
 
 def _drawn_codes(shares: np.ndarray, draw: np.random.Generator) -> np.ndarray:
@@ -160,7 +166,8 @@ class ConditionalMean:
     Attributes:
         mean: (n, d).
         rest: (n, d), x - mean, scaled.
-        features: (n, k): Z, and the directions of the kernel with the least error over all columns.
+        features: (n, k): Z, and the directions of the kernel with the least error over all columns;
+            (n, 0) if they are not asked for.
     """
 
     mean: np.ndarray
@@ -168,42 +175,96 @@ class ConditionalMean:
     features: np.ndarray
 
     @classmethod
-    def fit(cls, x: np.ndarray, z: np.ndarray, landmarks: int = 1000) -> ConditionalMean:
+    def fit(
+        cls, x: np.ndarray, z: np.ndarray, landmarks: int = 1000, with_features: bool = False
+    ) -> ConditionalMean:
         """Fit the mean of x (n, d) given z (n, columns).
 
-        Kernels are centered at so many samples at most, which bounds time and memory.
+        Kernels are centered at `landmarks` samples at most, which bounds time and memory.
         """
         n, z = len(x), _standardized(z)
-        plane = _basis(np.column_stack([np.ones(n), z]))
-        fitted = plane @ (plane.T @ x)
-        left = x - fitted
-        own = (plane**2).sum(axis=1)
-        freedom = float(plane.shape[1])
-        least = _left_out_error(left, own)
-        directions, smallest = (z, np.ones(z.shape[1])), np.inf
-        mean, factor = fitted.copy(), np.full(x.shape[1], _noise_factor(n, freedom, freedom))
+        plane = _Plane.fit(x, z)
         centers = np.linspace(0, n - 1, min(n, landmarks)).round().astype(int)
-        for kernel in _kernels(z, centers):
-            basis, values = _directions(kernel, centers, plane)
-            if not len(values):
-                continue
-            coordinates, squares = basis.T @ left, basis**2
-            for ridge in _RIDGES * values[-1]:
-                shrinkage = values / (values + ridge)
-                smooth = basis @ (shrinkage[:, None] * coordinates)
-                error = _left_out_error(left - smooth, own + squares @ shrinkage)
-                if error.sum() < smallest:
-                    smallest = error.sum()
-                    directions = basis, values
-                better = error < least
-                least[better] = error[better]
-                mean[:, better] = (fitted + smooth)[:, better]
-                factor[better] = _noise_factor(
-                    n, freedom + shrinkage.sum(), freedom + (shrinkage**2).sum()
-                )
-        basis, values = directions
-        scaled = basis * np.sqrt(n * values / values[-1])
-        return cls(mean, (x - mean) * factor, np.column_stack([_HARDLY_SHRUNK * z, scaled]))
+        squared, kernels = _kernels(z, centers)
+        fits = thread_map(
+            lambda kernel: _KernelFit.best(kernel(squared), centers, plane),
+            kernels,
+            _ARRAYS_OF_A_FIT * squared.nbytes,
+        )
+        least = _left_out_error(plane.left, plane.leverage)
+        freedom = plane.freedom
+        mean, factor = plane.mean.copy(), np.full(x.shape[1], _noise_factor(n, freedom, freedom))
+        for fit in fits:
+            better = fit.error < least
+            least[better] = fit.error[better]
+            mean[:, better] = fit.mean[:, better]
+            factor[better] = fit.factor[better]
+        features = np.zeros((n, 0))
+        if with_features:
+            best = int(np.argmin([fit.total for fit in fits]))
+            scaled = z
+            if np.isfinite(fits[best].total):
+                with one_blas_thread():
+                    basis, values = _directions(kernels[best](squared), centers, plane.basis)
+                scaled = basis * np.sqrt(values / values[-1])
+            features = np.column_stack([_HARDLY_SHRUNK * z, scaled * np.sqrt(n)])
+        return cls(mean, (x - mean) * factor, features)
+
+
+class _Plane(NamedTuple):
+    """The linear model with an intercept, and what it leaves."""
+
+    basis: np.ndarray
+    """(n, rank), orthonormal."""
+    mean: np.ndarray
+    """(n, d)."""
+    left: np.ndarray
+    """(n, d): x - mean."""
+    leverage: np.ndarray
+    """(n,)."""
+
+    @classmethod
+    def fit(cls, x: np.ndarray, z: np.ndarray) -> _Plane:
+        basis = _basis(np.column_stack([np.ones(len(z)), z]))
+        mean = basis @ (basis.T @ x)
+        return cls(basis, mean, x - mean, (basis**2).sum(axis=1))
+
+    @property
+    def freedom(self) -> float:
+        return float(self.basis.shape[1])
+
+
+class _KernelFit(NamedTuple):
+    """Ridge regressions with one kernel of what the linear model leaves, the best of the ridges."""
+
+    error: np.ndarray
+    """(d,): mean squares of leave-one-out residuals, by the best ridge of each column."""
+    mean: np.ndarray
+    """(n, d)."""
+    factor: np.ndarray
+    """(d,): see `_noise_factor`."""
+    total: float
+    """The least sum of errors over all columns that one ridge has; infinite without directions."""
+
+    @classmethod
+    def best(cls, kernel: np.ndarray, centers: np.ndarray, plane: _Plane) -> _KernelFit:
+        """Fit a kernel (n, centers)."""
+        basis, values = _directions(kernel, centers, plane.basis)
+        n, d = plane.left.shape
+        least, mean, factor, total = np.full(d, np.inf), np.zeros((n, d)), np.ones(d), np.inf
+        coordinates, squares = basis.T @ plane.left, basis**2
+        for ridge in _RIDGES * values[-1] if len(values) else ():
+            shrinkage = values / (values + ridge)
+            smooth = basis @ (shrinkage[:, None] * coordinates)
+            error = _left_out_error(plane.left - smooth, plane.leverage + squares @ shrinkage)
+            total = min(total, float(error.sum()))
+            better = error < least
+            least[better] = error[better]
+            mean[:, better] = (plane.mean + smooth)[:, better]
+            factor[better] = _noise_factor(
+                n, plane.freedom + shrinkage.sum(), plane.freedom + (shrinkage**2).sum()
+            )
+        return cls(least, mean, factor, total)
 
 
 def _basis(columns: np.ndarray) -> np.ndarray:
@@ -223,20 +284,31 @@ def _noise_factor(n: int, trace: float, trace_of_squares: float) -> float:
     return float(np.sqrt(kept / max(n - 2 * trace + trace_of_squares, 1.0)))
 
 
-def _kernels(z: np.ndarray, centers: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield Gaussian kernels (n, centers) of all columns, and sums of one of each column."""
+def _kernels(
+    z: np.ndarray, centers: np.ndarray
+) -> tuple[np.ndarray, list[Callable[[np.ndarray], np.ndarray]]]:
+    """Return squared distances (n, centers), and functions from them to kernels of that shape.
+
+    The kernels are Gaussian: of all columns, and sums of one of each column.
+    """
     from scipy.spatial.distance import cdist
 
     squared = cdist(z, z[centers], "sqeuclidean")
     median = np.median(squared[squared > 0]) if squared.any() else 1.0
-    for width in _JOINT:
-        yield np.exp(-squared / (2 * width * median))
+
+    def joint(squared: np.ndarray, width: float) -> np.ndarray:
+        return np.exp(-squared / (2 * width * median))
+
+    def additive(squared: np.ndarray, width: float) -> np.ndarray:
+        kernel = np.zeros_like(squared)
+        for column in z.T:
+            kernel += np.exp(-((column[:, None] - column[centers]) ** 2) / (2 * width**2))
+        return kernel
+
+    kernels = [partial(joint, width=width) for width in _JOINT]
     if z.shape[1] > 1:
-        for width in _ADDITIVE:
-            kernel = np.zeros_like(squared)
-            for column in z.T:
-                kernel += np.exp(-((column[:, None] - column[centers]) ** 2) / (2 * width**2))
-            yield kernel
+        kernels += [partial(additive, width=width) for width in _ADDITIVE]
+    return squared, kernels
 
 
 def _directions(
