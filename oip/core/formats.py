@@ -196,6 +196,8 @@ class FinishedCommand(Part, frozen=True, kw_only=True):
 
     request: str
     """Key of all that it was given: model, data, options, versions."""
+    arguments: str | None = None
+    """The same without the data, to be compared before these are read."""
     result: dict[str, Any]
     """Plain values that it prints."""
     files: dict[str, str]

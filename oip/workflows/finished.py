@@ -63,7 +63,9 @@ class Request:
         try:
             record = FinishedFile.read_if_whole(self._out / NAME)
             finished = record.commands.get(self.command) if record is not None else None
-            if finished is None or finished.request != self._key(self._images):
+            if finished is None or finished.arguments != key_of(self._arguments()):
+                return None
+            if finished.request != self._key(self._images):
                 return None
             same = all(
                 files.is_plain_path(name) and _digest(self._out / name) == digest
@@ -87,6 +89,7 @@ class Request:
         names = sorted({path.relative_to(run.path).as_posix() for path in paths})
         command = FinishedCommand(
             request=self._key(images),
+            arguments=key_of(self._arguments()),
             result=result,
             files={name: _digest(run.path / name) for name in names},
         )
@@ -108,21 +111,23 @@ class Request:
         return models.load(source, data_dir, "test", resize=resize, model_shape=model_shape)
 
     def _key(self, images: Dataset | None) -> str:
-        sidecar = sidecar_path(self._model)
         data = None
         if images is not None:
             labels = None if images.targets is None else data_digest(images.targets)
             data = [data_digest(images.images), labels, list(images.classes), images.source]
-        parts = {
+        return key_of({**self._arguments(), "data": data})
+
+    def _arguments(self) -> dict[str, object]:
+        """Return what the command was given, but for its data."""
+        sidecar = sidecar_path(self._model)
+        return {
             "versions": versions(),
             "model": files.sha256(self._model),
             "name": self._model.name,
             "sidecar": files.sha256(sidecar) if sidecar.is_file() else None,
-            "data": data,
             "resize": self._data[2],
             "choices": {name: _plain(value) for name, value in self._choices.items()},
         }
-        return key_of(parts)
 
 
 def _plain(value: object) -> object:

@@ -128,3 +128,22 @@ def test_a_legibility_that_came_later_is_shown(call, model, bars, tmp_path, open
     (out / "layers/000/legibility.json").write_text("{}")
     call(*arguments)
     assert opened
+
+
+def test_data_are_read_once_by_a_command_that_was_given_other_options(
+    call, model, bars, tmp_path, monkeypatch
+):
+    from oip import models
+
+    loads = []
+    original = models.load
+
+    def load(*arguments, **options):
+        loads.append(arguments)
+        return original(*arguments, **options)
+
+    arguments = ("reconstruct", model, *GROWN, "--data", bars, "--out", tmp_path / "run")
+    assert call(*arguments)[0] == 0
+    monkeypatch.setattr(models, "load", load)
+    assert call(*arguments, "--seed", "1")[0] != 0  # OIPs of another seed
+    assert len(loads) == 1
