@@ -6,8 +6,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "1")  # there are as many processes as cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # there are as many processes as cores
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import functools
 import gc
