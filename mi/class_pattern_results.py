@@ -208,7 +208,7 @@ class CommonPatterns(PatternResult):
         """Draw the class's images on at most `most` maps with most of its own points, all framed.
 
         Shares and examples are above, the shares of other classes and hard cases below, in the
-        colors `grey` or `viridis`.
+        colors `grey`, `viridis` or `jet`.
         """
         from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled
 
@@ -396,7 +396,7 @@ class Separation(PatternResult):
 
         A row a class, the mean response first; below them the hard cases. Strong nodes are framed,
         in one color where the first class responds more, in another where the second does. `color`
-        is `grey` or `viridis`.
+        is `grey`, `viridis` or `jet`.
         """
         from oip.network import response_plots
         from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled

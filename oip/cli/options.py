@@ -333,7 +333,7 @@ model_with_directions = as_object("model", ModelOptions, _input, _directions)
 pictures = group(
     click.option(
         "--colour",
-        type=click.Choice(["grey", "viridis"]),
+        type=click.Choice(["grey", "viridis", "jet"]),
         default="grey",
         help="Colors of the pictures.",
     ),

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-Color = Literal["grey", "viridis"]
-COLORS = {"grey": plots.GRAY, "viridis": plots.SEQUENTIAL}
+Color = Literal["grey", "viridis", "jet"]
+COLORS = {"grey": plots.GRAY, "viridis": plots.SEQUENTIAL, "jet": "jet"}
 Scale = Literal["shared", "own"]
 SCALES = ("shared", "own")
 OWN_LABEL = "response, share of the map's largest (of either sign)"
 BETWEEN = "#c3d0e2"
-"""Color between maps: neither gray nor in viridis, so that no response looks like it."""
+"""Color between maps: neither gray nor in viridis or jet, so that no response looks like it."""
 MARKED = plots.PALETTE[1]
 """Color of the frame around a marked node."""
 ACROSS = 4

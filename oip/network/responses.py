@@ -174,7 +174,7 @@ class Responses:
 
         Args:
             order: "index", map numbers, or a ranking of the layer; see `ordered`.
-            color: `grey`, or `viridis`.
+            color: `grey`, `viridis`, or `jet`, which has no even steps.
             scale: `shared`: one scale for all; `own`: one for each map over these images. Both
                 begin at 0, or at the lowest response below it.
             columns: maps a row; about as many as there are rows if None.
@@ -370,7 +370,7 @@ def overview(
     Args:
         layers: of each layer, its responses to the same image, their first one.
         orders: of each layer's maps, see `Responses.ordered`.
-        color: `grey` or `viridis`.
+        color: `grey`, `viridis` or `jet`.
         scale: `own` of each map, or `shared` by the maps of a layer.
 
     Raises:

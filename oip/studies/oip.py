@@ -20,8 +20,21 @@ from oip.network.network import Network
 from oip.studies import oip_arms as arms
 from oip.studies import oip_plots
 from oip.studies.data import Images, every_source, limited
-from oip.studies.findings import Agreement, Value, agreement, finding
-from oip.studies.oip_arms import EQUAL, POST, RED, SMOOTH, WARM, WHITE, Measured, Sizes
+from oip.studies.findings import Agreement, Finding, Value, agreement, finding
+from oip.studies.oip_arms import (
+    CLUSTERS,
+    CNN,
+    EQUAL,
+    MLP,
+    PAIR,
+    POST,
+    RED,
+    SMOOTH,
+    WARM,
+    WHITE,
+    Measured,
+    Sizes,
+)
 from oip.studies.oip_plots import name_of
 from oip.studies.report import Arrays, Folder, StudySettings, base_name, model_files, slug
 from oip.studies.trained import accuracy, predictor
@@ -42,6 +55,7 @@ SCHEMA = 2
 RECIPE = "conv-stack"
 _SEVERAL = (1, 4, 16)  # numbers of starts that findings speak of
 _SAME = 0.8  # share of units with a partner from which features are more or less the same
+_SUPERPOSED = 0.5  # share of an OIP from which it is a sum of its nodes' OIPs
 _NOTHING = 0.01  # an effect that is below it as a whole interval is none
 
 
@@ -70,6 +84,9 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
             more = (list(networks.values()), data.test, sizes, folder.settings.seed)
             part = folder.part(f"source-{number}/matches", match_networks, *more, of=of)
             matches.append((results[-1], part))
+        add_classifiers(folder, number, data, networks, sizes)
+        add_patterns(folder, number, data, networks, sizes)
+        add_nodes(folder, number, data, networks, sizes)
         if not number and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(number), results[-1])
@@ -113,12 +130,10 @@ def _labelled(progress: Progress, prefix: str) -> Progress:
 def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
     """Networks of one recipe, one a seed; those that are there are not trained again."""
     from oip import models
-    from oip.models.datasets import chosen
 
-    train, first = data.train, folder.settings.seed
-    count = min(sizes.images, len(train))
-    drawn = generator(first, "study images").permutation(len(train))[:count]
-    part = chosen(train, np.sort(drawn), train.source)
+    first = folder.settings.seed
+    part = _learned(data, sizes, first)
+    count = len(part)
     paths = []
     for seed in range(first, first + sizes.nets):
         name = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
@@ -129,6 +144,15 @@ def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
             models.train(RECIPE, part, data.test, training, path, report)
         paths.append(path)
     return paths
+
+
+def _learned(data: Images, sizes: Sizes, seed: int) -> Dataset:
+    """Return the training images that networks learn from."""
+    from oip.models.datasets import chosen
+
+    count = min(sizes.images, len(data.train))
+    drawn = generator(seed, "study images").permutation(len(data.train))[:count]
+    return chosen(data.train, np.sort(drawn), data.train.source)
 
 
 def _model_files(settings: StudySettings) -> list[Path]:
@@ -412,3 +436,170 @@ def steady(alike: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
     if verdict == "yes" and not all(value.value >= arms.ALIKE for value in alike):
         return "partly"
     return verdict
+
+
+def add_classifiers(
+    folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
+) -> None:
+    """Compare the networks with perceptrons on pixels and on distances from cluster centers."""
+    of = " ".join([data.digest, *map(sha256, networks)])
+    name, seed = f"source-{source}/classifiers", folder.settings.seed
+    part = _learned(data, sizes, seed)
+    classifiers = [own for own in networks.values() if np.isfinite(_accuracy(own, data.test))]
+    count = max(1, len(networks))
+    arguments = classifiers, part, data.test, sizes.epochs, range(seed, seed + count)
+    arrays = folder.part(name, arms.classify, *arguments, of=of)
+    oip_plots.draw_confusions(folder, str(source), data, arrays)
+    folder.add(*classifier_findings(data, arrays))
+
+
+def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
+    """Return the findings on a CNN beside a perceptron and a cluster analysis."""
+    labels, classes = data.test.required_labels(), list(data.test.classes)
+    right = {name: [row == labels for row in rows] for name, rows in arrays.items()}
+    rates = {name: _share(np.mean(rows, axis=0)) for name, rows in right.items()}
+    constants = {"n": f"{len(labels):,} test images, {len(arrays[MLP])} trainings of each"}
+    values = [rate.percent(name, ".1f") for name, rate in rates.items()]
+    outcome = None
+    if CNN in rates:
+        gap = _share(np.mean(right[CNN], axis=0) - np.mean(right[CLUSTERS], axis=0))
+        values.append(gap.percent("CNN less clusters, points", "+.1f"))
+        outcome = gap.above()
+    where = data.name
+    rows = [finding(NAME, "classifiers", agreement([outcome]), values, where, **constants)]
+    if not set(PAIR) <= set(classes):
+        return rows
+    first, second = (classes.index(name) for name in PAIR)
+    confused = {
+        name: np.mean([_confusion(labels, row, first, second) for row in rows_of], axis=0)
+        for name, rows_of in arrays.items()
+    }
+    shares = {name: _share(values) for name, values in confused.items()}
+    pairs = _pairs(labels, arrays[MLP], len(classes))
+    rank = 1 + [pair for pair, _ in pairs].index((first, second))
+    texts = [share.percent(f"{name}, of the 4s and 9s", ".2f") for name, share in shares.items()]
+    texts.append(Value(f"place of this pair among {len(pairs)} of the MLP", rank, form=".0f"))
+    outcomes: list[bool | None] = [rank <= 3]
+    if CNN in shares:
+        fewer = _share(confused[MLP] - confused[CNN])
+        texts.append(fewer.percent("MLP less CNN, points", "+.2f"))
+        outcomes.append(fewer.above())
+    rows.append(finding(NAME, "four_and_nine", agreement(outcomes), texts, where, **constants))
+    return rows
+
+
+def _confusion(labels: np.ndarray, row: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Return, of the images of two classes, whether each is taken for the other class."""
+    own = np.isin(labels, (first, second))
+    return (row[own] == first + second - labels[own]).astype(float)
+
+
+def _pairs(
+    labels: np.ndarray, rows: np.ndarray, classes: int
+) -> list[tuple[tuple[int, int], float]]:
+    """Return the pairs of classes with the share of their images that are confused, most first."""
+    shares = {
+        (first, second): float(
+            np.mean([_confusion(labels, row, first, second).mean() for row in rows])
+        )
+        for first, second in combinations(range(classes), 2)
+    }
+    return sorted(shares.items(), key=lambda item: -item[1])
+
+
+def _share(values: np.ndarray) -> Value:
+    """Return a mean over images with two standard errors."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return Value.within(float(values.mean()), float(error))
+
+
+def add_patterns(
+    folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
+) -> None:
+    """Compare which maps are active with which points are, and what dense units know."""
+    parts = []
+    for number, (path, network) in enumerate(networks.items()):
+        name, of = f"source-{source}/patterns-{number}", f"{data.digest} {sha256(path)}"
+        arguments = network, data.test, sizes, folder.settings.seed
+        parts.append(folder.part(name, arms.measure_patterns, *arguments, of=of))
+    count = min(len(data.test), sizes.judged)
+    folder.add(*pattern_findings(data.name, parts, count))
+
+
+def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[Finding]:
+    """Return the findings on active maps and points, and on the units of the dense layer."""
+    layers = [name.removesuffix(" maps") for name in parts[0] if name.endswith(" maps")]
+    values, shares = [], []
+    for layer in layers:
+        maps, points = (
+            np.concatenate([part[f"{layer} {kind}"] for part in parts]).astype(float)
+            for kind in ("maps", "points")
+        )
+        gap = _share(points - maps)
+        values += [
+            _share(points).percent(f"{layer}, active nodes", ".1f"),
+            _share(maps).percent("active maps", ".1f"),
+            gap.percent("nodes less maps, points", "+.1f"),
+        ]
+        shares.append(gap)
+    where, images = source, min(count, arms.PATTERN_IMAGES)
+    constants = {"n": f"{len(parts)} networks, {images:,} test images"}
+    outcomes = [shares[0].above(), shares[0].above(shares[-1])] if len(shares) > 1 else [None]
+    rows = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
+    if "units" in parts[0]:
+        chosen = np.concatenate([part["units p"] for part in parts])
+        information = np.concatenate([part["units"] for part in parts])
+        sure = _share((np.nan_to_num(chosen, nan=1.0) <= 0.05).astype(float))
+        units = [
+            sure.percent("units that tell the two classes apart", ".0f"),
+            Value("the best unit, bits of 1", float(np.nanmax(information))),
+            Value("median unit, bits", float(np.nanmedian(information))),
+        ]
+        verdict = agreement([sure.low > 0.05])
+        rows.append(finding(NAME, "dense_units", verdict, units, where, **constants))
+    return rows
+
+
+def add_nodes(
+    folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
+) -> None:
+    """Measure how much of an OIP is a sum of its nodes' OIPs, and what common points decide."""
+    parts = []
+    for number, (path, network) in enumerate(networks.items()):
+        name, of = f"source-{source}/nodes-{number}", f"{data.digest} {sha256(path)}"
+        arguments = network, data.test, sizes, folder.settings.seed, folder.progress
+        parts.append(folder.part(name, arms.measure_nodes, *arguments, of=of))
+    folder.add(*node_findings(data.name, parts, folder.settings.seed))
+
+
+def node_findings(source: str, parts: Sequence[Arrays], seed: int) -> list[Finding]:
+    """Return the findings on the sum of nodes' OIPs, and on common points."""
+    share, null = (
+        [np.nan_to_num(part[name], nan=np.nan) for part in parts] for name in ("share", "null")
+    )
+    own, other = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
+    gap = arms.bootstrap(arms.differences(share, null), np.median, seed, 1000)
+    values = percents(
+        {"nodes of the map": own, "as many of other maps": other, "difference, points": gap}, ".0f"
+    )
+    maps = sum(len(rows) for rows in share)
+    constants = {"n": f"{maps} maps of {len(parts)} networks", "superposed": _SUPERPOSED}
+    verdict = agreement([gap.above(), own.value >= _SUPERPOSED])
+    rows = [finding(NAME, "superposition", verdict, values, source, **constants)]
+    silenced = [part for part in parts if "together" in part]
+    if silenced:
+        decisive = [bool(part["together p"] <= 0.05) for part in silenced]
+        texts = []
+        for number, part in enumerate(silenced, 1):
+            name = f"network {number}, all {int(part['points'])} points"
+            rise, low, high = (float(end) for end in part["together"])
+            remark = f"random nodes {float(part['random']):.2f}, p {float(part['together p']):.2g}"
+            texts.append(Value(name, rise, low, high, "+.2f", remark))
+            texts.append(
+                Value("the largest of single points", float(part["alone"].max()), form="+.3f")
+            )
+            texts.append(Value("sum of single points", float(part["alone"].sum()), form="+.2f"))
+        constants = {"n": f"{len(silenced)} networks", "label": str(silenced[0]["label"])}
+        verdict = agreement(decisive)
+        rows.append(finding(NAME, "common_points", verdict, texts, source, **constants))
+    return rows

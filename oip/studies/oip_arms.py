@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +14,19 @@ from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.ascent.targets import MapTargets
-from oip.core.progress import Progress
+from oip.core.errors import DataError
+from oip.core.progress import Progress, silent
 from oip.core.seeds import generator
 from oip.network.forward import spatial_means
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
+from oip.studies.data import limited
 from oip.studies.findings import Value
 from oip.studies.report import Arrays
+from oip.studies.trained import predictor
+
+if TYPE_CHECKING:
+    from oip.models import Dataset
 
 LEVEL = 0.95
 ALIKE = 0.5
@@ -46,11 +53,14 @@ class Sizes:
     maps: int = 48  # most maps of a layer whose images are grown
     matched: int = 2_000  # test images that match the units of two networks
     judged: int = 10_000  # test images that decide which maps are excitable
+    decomposed: int = 8  # maps of the last layer whose OIPs are decomposed
     draws: int = 2000  # of bootstrap intervals; a fifth of them in figures, which show many
 
 
 REQUIRED = Sizes()
-QUICK = Sizes(seeds=2, images=6_000, epochs=3, steps=60, maps=16, matched=1_000, judged=2_000)
+QUICK = Sizes(
+    seeds=2, images=6_000, epochs=3, steps=60, maps=16, matched=1_000, judged=2_000, decomposed=4
+)
 
 
 def noises(side: int) -> tuple[str, ...]:
@@ -366,3 +376,151 @@ def _stability(
             alike = image_similarity(live[row], live[row], reach)
             within[row] = np.median(alike[np.triu_indices(len(alike), 1)])
     return within, beside
+
+
+CNN, MLP, CLUSTERS = "CNN", "MLP", "clusters and MLP"
+PAIR = ("4", "9")
+"""Classes that perceptrons confuse."""
+PATTERN_IMAGES = 2_000
+"""Most test images whose active maps and nodes are read."""
+_UNIT_SAMPLES = 500  # images that dense units are ranked by
+_MEANS = 100  # clusters
+_SILENCED = 400  # images that common points are looked for on, and silenced on
+
+
+def classify(
+    networks: Sequence[Network], part: Dataset, test: Dataset, epochs: int, seeds: Iterable[int]
+) -> Arrays:
+    """Classify test images by networks, and by perceptrons that learn from pixels and clusters.
+
+    Returns:
+        `CNN`, if there are networks, `MLP` and `clusters and MLP` (classifiers, n): classes.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    from oip.models.datasets import dataset
+
+    rows: dict[str, list[np.ndarray]] = {CNN: [], MLP: [], CLUSTERS: []}
+    for network in networks:
+        rows[CNN].append(predictor(network.model)(test.images).argmax(axis=1))
+    labels, classes = part.required_labels(), part.classes
+    for seed in seeds:
+        rows[MLP].append(_perceptron(part, test.images, epochs, seed))
+        count = max(1, min(_MEANS, len(part) // 4))
+        means = MiniBatchKMeans(count, random_state=seed, batch_size=2048)
+        means.fit(_flat(part.images))
+        near, near_test = (
+            means.transform(_flat(images))[:, None, :, None].astype(np.float32)
+            for images in (part.images, test.images)
+        )
+        near_part = dataset(near, labels, classes, "distances")
+        rows[CLUSTERS].append(_perceptron(near_part, near_test, epochs, seed))
+    return {name: np.array(values) for name, values in rows.items() if values}
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float32)
+
+
+def _perceptron(part: Dataset, images: np.ndarray, epochs: int, seed: int) -> np.ndarray:
+    """Return the classes (n,) of images by a ReLU-MLP that learns from a data set."""
+    import keras
+
+    from oip import models
+    from oip.models.datasets import statistics
+    from oip.models.training import fit
+
+    keras.utils.set_random_seed(seed)
+    recipe = models.recipe("relu-mlp")
+    model = recipe.build(part.images.shape[1:], len(part.classes), *statistics(part.images))
+    fit(model, part, recipe.settings(len(part), epochs=epochs, seed=seed), silent)
+    return predictor(model)(images).argmax(axis=1)
+
+
+def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -> Arrays:
+    """Classify test images by which maps are active, and by which nodes are; rank dense units.
+
+    Returns:
+        For the last two convolutions L `L maps` and `L points`: right classes (n,) of a held-out
+        ridge classifier on active maps and on active nodes. `units`: bits of each dense unit
+        about two classes, `units p` their adjusted p-values.
+    """
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    from oip import mi
+    from oip.network.responses import responses
+
+    part = limited(test, min(sizes.judged, PATTERN_IMAGES))
+    folds = KFold(3, shuffle=True, random_state=0)
+    labels, arrays = part.required_labels(), {}
+    for layer in network.convolutional[-2:]:
+        values = responses(network, part.images, layer.name, byte_budget=2 << 30).values
+        active = values.reshape(*values.shape[:2], -1) > 0
+        for name, columns in (
+            ("maps", active.any(axis=2)),
+            ("points", active.reshape(len(active), -1)),
+        ):
+            decoder = RidgeClassifier(alpha=10.0)
+            guesses = cross_val_predict(decoder, columns.astype(np.float32), labels, cv=folds)
+            arrays[f"{layer.name} {name}"] = guesses == labels
+    dense = [call for call in network.calls if type(call.layer).__name__ == "Dense"]
+    if len(dense) > 1:
+        names = list(test.classes)
+        pair = [names.index(name) if name in names else number for number, name in enumerate(PAIR)]
+        rows = np.flatnonzero(np.isin(test.required_labels(), pair))
+        images, own = test.images[rows], test.required_labels()[rows]
+        ranking = mi.rank(network, images, own, dense[-2].path, samples=_UNIT_SAMPLES, seed=seed)
+        first = ranking.estimators[0]
+        arrays |= {"units": first.mi, "units p": first.p_adjusted}
+    return arrays
+
+
+def measure_nodes(
+    network: Network, test: Dataset, sizes: Sizes, seed: int, progress: Progress
+) -> Arrays:
+    """Measure the sum of nodes' OIPs, and silence the common points of a class, in the last layer.
+
+    Returns:
+        `share` and `null` (maps,): of the OIP that copies of the central node's OIP explain, and
+        the mean of as many of other maps. Where the class has common points of its own: `points`,
+        their number; `together` (3,): the rise of the loss in bits without them with its interval;
+        `random`, the median rise without as many random nodes; `together p`; `alone` (points,): the
+        rise without each; `label`.
+    """
+    from oip import mi
+    from oip.ascent.decomposition import decompose
+
+    layer = network.convolutional[-1]
+    maps = np.sort(generator(seed, "study nodes").permutation(layer.maps)[: sizes.decomposed])
+    settings = {"starts": 1, "steps": sizes.steps, "seed": seed, "progress": progress}
+    result = decompose(network, layer.name, maps, **settings)
+    arrays = {"share": result.share[:, 0], "null": np.nanmean(result.null, axis=1)}
+    labels, names = test.required_labels(), list(test.classes)
+    label = PAIR[0] if PAIR[0] in names else names[0]
+    half = np.arange(len(labels)) < len(labels) // 2
+    options = {"seed": seed, "classes": names, "progress": progress}
+    try:
+        chosen = test.images[half], labels[half]
+        common = mi.common_patterns(
+            network, *chosen, layer.name, label, samples=2 * _SILENCED, **options
+        )
+    except DataError:
+        return arrays
+    points = common.node_numbers("own")
+    if not len(points):
+        return arrays
+    sample = network, test.images[~half], labels[~half], layer.name
+    more = {"of": label, "samples": _SILENCED, **options}
+    whole = mi.ablate_nodes(*sample, points, **more)
+    order = np.argsort(-common.share[common.own], kind="stable")[: sizes.decomposed]
+    alone = [mi.ablate_nodes(*sample, points[[row]], draws=19, **more) for row in order]
+    return {
+        **arrays,
+        "points": np.array(len(points)),
+        "together": np.array([whole.loss_increase, whole.loss_low, whole.loss_high]),
+        "random": np.array(np.median(whole.loss_null)),
+        "together p": np.array(whole.loss_p),
+        "alone": np.array([own.loss_increase for own in alone]),
+        "label": np.array(label),
+    }

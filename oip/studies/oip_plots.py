@@ -20,13 +20,15 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies import oip_arms as arms
 from oip.studies import panels
-from oip.studies.data import limited
+from oip.studies.data import Images, limited
 from oip.studies.oip_arms import Measured, Sizes
-from oip.studies.report import Folder
+from oip.studies.report import Arrays, Folder
 
 if TYPE_CHECKING:
     from oip.ascent.results import Oips
+    from oip.mi.layer_sample import At
     from oip.models import Dataset
+    from oip.network.response_plots import Color
 
 MEASURES = {
     "scores": "final score",
@@ -39,6 +41,7 @@ _STARTS = 12
 _IMAGES = 3  # of one class, side by side
 _MAPS = 48  # maps whose common points are drawn
 _SAMPLES = 400
+_AT = {"response": "responses", "block": "responses after pooling"}
 
 
 def name_of(noise: str, side: int) -> str:
@@ -230,6 +233,7 @@ def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test:
         caption = folder.text("responses", layer=info.name, label=names[label])
         numbers = {"image": same[:1], "mean response": result.values.mean((0, 2, 3))}
         folder.figure(f"responses-{info.index}", result.plot(color="viridis"), caption, numbers)
+    draw_beside(folder, network, test, label)
     sample = network, test.images, labels, layer.name, label
     options = {"samples": _SAMPLES, "shuffles": 200, "classes": names}
     try:
@@ -253,8 +257,69 @@ def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test:
     dense = [call for call in network.calls if type(call.layer).__name__ == "Dense"]
     if len(dense) > 1:
         units = responses(network, test.images[images], dense[-2].path, titles=titles)
-        numbers = {"images": images, "response": units.values}
-        folder.figure("dense", units.plot(), folder.text("dense", layer=units.layer), numbers)
+        ranking = mi.rank(*sample[:3], units.layer, samples=_SAMPLES, seed=folder.settings.seed)
+        numbers = {"images": images, "response": units.values, "order": ranking.order}
+        caption = folder.text("dense", layer=units.layer)
+        folder.figure("dense", units.plot(order=ranking.order), caption, numbers)
+
+
+def draw_beside(folder: Folder, network: Network, test: Dataset, label: int) -> None:
+    """Draw images of one class beside one of two others on the last two convolutions.
+
+    The pooling between them is drawn, too, and the last one in the articles' own colors as well.
+    """
+    from oip.network.responses import responses
+
+    labels, names = np.asarray(test.labels), list(test.classes)
+    other = [names.index(name) for name in ("1", "2") if name in names] or [len(names) - 1]
+    groups = [np.flatnonzero(labels == label)[:_IMAGES]]
+    images = np.concatenate([*groups, *(np.flatnonzero(labels == own)[:1] for own in other)])
+    titles = [names[own] for own in labels[images]]
+    second, last = network.convolutional[-2:][0], network.convolutional[-1]
+    views: list[tuple[LayerInfo, At, Color]] = [
+        (second, "response", "viridis"),
+        (last, "response", "viridis"),
+        (last, "response", "jet"),
+    ]
+    if second.block_size not in (None, second.size):
+        views.insert(1, (second, "block", "viridis"))
+    for info, at, color in views:
+        result = responses(network, test.images[images], info.name, at=at, titles=titles)
+        texts = {"layer": result.layer, "label": names[label], "images": _IMAGES}
+        texts["others"] = " and ".join(names[own] for own in other)
+        caption = folder.text("beside", color=color, at=_AT[at], **texts)
+        numbers = {"images": images, "mean response": result.values.mean(axis=(-2, -1))}
+        name = f"beside-{info.index}-{at}-{color}"
+        folder.figure(name, result.plot(color=color), caption, numbers)
+
+
+def draw_confusions(folder: Folder, name: str, data: Images, arrays: Arrays) -> None:
+    """Draw which classes are taken for which, by kind of classifier."""
+    labels, classes = data.test.required_labels(), data.test.classes
+    drawing, axes = plots.figure(2.6 * len(arrays), 2.9, 1, len(arrays), sharey=True)
+    numbers: dict[str, np.ndarray | list[str]] = {"classes": list(classes)}
+    shapes = len(classes), len(classes)
+    tables = {}
+    for kind, rows in arrays.items():
+        counts = np.zeros(shapes)
+        for row in rows:
+            np.add.at(counts, (labels, row), 1)
+        tables[kind] = 100 * counts / counts.sum(axis=1, keepdims=True)
+    wrong = [table[~np.eye(len(classes), dtype=bool)].max() for table in tables.values()]
+    for panel, (kind, table) in zip(axes[0], tables.items(), strict=True):
+        shown_table = np.where(np.eye(len(classes), dtype=bool), np.nan, table)
+        look = {"cmap": plots.SEQUENTIAL, "vmin": 0, "vmax": max(wrong)}
+        drawn = panel.imshow(shown_table, **look)
+        panel.set_title(f"{kind}: {100 * np.mean(arrays[kind] == labels):.1f} %")
+        ticks = [plots.printable(label[:9]) for label in classes]
+        panel.set_xticks(range(len(classes)), ticks, rotation=90, fontsize=plots.SMALL)
+        panel.set_yticks(range(len(classes)), ticks, fontsize=plots.SMALL)
+        panel.set_xlabel("taken for")
+        numbers[f"{kind}: % of a class"] = table
+    panels.side_color_bar(drawing, drawn, list(axes[0]), "% of the class")
+    folder.figure(
+        f"confusions-{name}", drawing, folder.text("confusions", source=data.name), numbers
+    )
 
 
 def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset) -> None:

@@ -23,6 +23,7 @@ TINY = replace(
     maps=5,
     judged=40,
     draws=50,
+    decomposed=1,
 )
 
 
@@ -82,6 +83,69 @@ def test_features_of_two_trainings_are_matched(network, small_images, tmp_path):
     assert row.values
 
 
+SHARES = np.linspace(0.5, 0.9, 9)
+PATTERNS = {
+    **{"second maps": np.arange(40) < 10, "second points": np.arange(40) < 30},
+    **{"third maps": np.arange(40) < 28, "third points": np.arange(40) < 32},
+    **{"units": np.array([0.5, 0.1]), "units p": np.array([0.01, 0.02])},
+}
+
+
+@pytest.fixture
+def made_up_parts(monkeypatch):
+    """Classifiers, patterns and nodes of which nothing is computed."""
+
+    def classify(networks, part, test, epochs, seeds):
+        return dict.fromkeys(("MLP", "clusters and MLP"), test.required_labels()[None])
+
+    monkeypatch.setattr(oip_arms, "classify", classify)
+    monkeypatch.setattr(oip_arms, "measure_patterns", lambda *_: PATTERNS)
+    monkeypatch.setattr(oip_arms, "measure_nodes", lambda *_: {"share": SHARES, "null": SHARES / 2})
+
+
+def test_active_maps_beside_active_nodes():
+    rows = oip.pattern_findings("digits", [PATTERNS], 40)
+    assert [row.verdict for row in rows] == ["yes", "yes"]
+    assert (
+        "second, active nodes 75.0" in rows[0].ours and "best unit, bits of 1 0.50" in rows[1].ours
+    )
+    turned = {
+        name.replace("second", "x").replace("third", "second"): v for name, v in PATTERNS.items()
+    }
+    turned = {name.replace("x", "third"): rows for name, rows in turned.items()}
+    first = dict(sorted(turned.items(), key=lambda item: not item[0].startswith("second")))
+    assert oip.pattern_findings("digits", [first], 40)[0].verdict == "partly"
+
+
+def test_classifiers_and_the_pair_that_is_confused():
+    from oip.models.datasets import dataset
+    from oip.studies.data import Images
+
+    labels = np.arange(300) % 3
+    test = dataset(np.zeros((300, 4, 4, 1), np.uint8), labels, ("4", "7", "9"), "digits")
+    wrong = labels.copy()
+    wrong[:90:3] = 2  # thirty of hundred 4s are taken for 9s
+    arrays = {"CNN": labels[None], "MLP": wrong[None], "clusters and MLP": wrong[None]}
+    rows = oip.classifier_findings(Images("digits", test, test), arrays)
+    assert [row.verdict for row in rows] == ["yes", "yes"]
+    assert "MLP, of the 4s and 9s 15.00" in rows[1].ours
+    assert "among 3 of the MLP 1" in rows[1].ours
+    fewer = {"MLP": labels[None], "clusters and MLP": wrong[None]}
+    assert oip.classifier_findings(Images("digits", test, test), fewer)[0].verdict == "not tested"
+
+
+def test_sums_of_nodes_and_common_points():
+    parts = [{"share": SHARES, "null": SHARES - 0.3}]
+    (row,) = oip.node_findings("digits", parts, 0)
+    assert row.verdict == "yes"
+    (row,) = oip.node_findings("digits", [{"share": SHARES / 4, "null": SHARES / 5}], 0)
+    assert row.verdict == "partly"
+    silenced = {"points": 3, "together": [0.3, 0.2, 0.4], "random": 0.1, "together p": 0.01}
+    silenced |= {"alone": np.array([0.01, 0.02]), "label": "4"}
+    _, row = oip.node_findings("digits", [{**parts[0], **silenced}], 0)
+    assert row.verdict == "yes" and "all 3 points +0.30 (+0.20 to +0.40" in row.ours
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, figures_as_svg):
     """The study on the embedded digits, of networks that it trains itself."""
@@ -98,11 +162,14 @@ def test_a_whole_study_has_its_figures_and_findings(whole):
     names = {figure["name"] for figure in record["figures"]}
     assert {"starts-0", "arms-0", "evolution", "layer", "starts-of-one-map", "dense"} <= names
     assert {"plain-and-enhanced", "common-points", "responses-0", "classes-of-oips"} <= names
+    assert {"confusions-0", "beside-1-block-viridis", "beside-2-response-jet"} <= names
     assert (whole / "figures" / "evolution.webp").read_bytes()[8:12] == b"WEBP"
-    assert len(record["claims"]) == 8
+    assert len(record["claims"]) in (8 + 5, 8 + 6)  # a class may have no common points of its own
     assert all(claim["agrees"] in AGREEMENTS for claim in record["claims"])
     assert all("nan" not in claim["found"] for claim in record["claims"])
     assert all(claim["values"] and claim["n"] for claim in record["claims"])
+    texts = " ".join(claim["found"] for claim in record["claims"])
+    assert "clusters and MLP" in texts and "nodes less maps, points" in texts
     numbers = json.loads((whole / "numbers.json").read_text())
     assert numbers["starts-0"]["starts"] == [1, 2, 4, 8, 16]
 
@@ -120,7 +187,7 @@ def test_a_finished_study_is_read_from_its_parts(whole, unsaved_figures, monkeyp
 
 
 def test_models_of_the_user_replace_the_trained_ones(
-    unsaved_figures, tmp_path, small_file, small_data, monkeypatch
+    unsaved_figures, made_up_parts, tmp_path, small_file, small_data, monkeypatch
 ):
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(small_file))
     folder = Folder(tmp_path / "out", "oip", settings)
@@ -137,7 +204,8 @@ def test_too_few_images_have_no_common_points(network, tmp_path, small_data, uns
     folder = Folder(tmp_path, "oip", StudySettings())
     test = models.load(f"{small_data}:test")
     oip_plots.draw_common_points(folder, network, network.find("second"), test)
-    assert {figure.name for figure in folder.figures} == {"responses-0", "responses-1"}
+    names = {figure.name for figure in folder.figures}
+    assert {"responses-0", "responses-1"} < names and "common-points" not in names
     assert len(folder.notes) == 1 and "No common points" in folder.notes[0]
 
 
@@ -166,7 +234,7 @@ def test_one_pattern_is_one_above_the_cut():
 
 
 def test_parts_are_of_their_models_and_images(
-    unsaved_figures, tmp_path, small_file, small_data, monkeypatch
+    unsaved_figures, made_up_parts, tmp_path, small_file, small_data, monkeypatch
 ):
     """Another file under the same name is measured anew."""
     calls = []
