@@ -548,7 +548,7 @@ def draw_trainings(
                 panels.runs(axes, steps, values, index, method)
                 numbers[f"{method} {scale.name} {quantity}"] = values
                 numbers[f"{method} steps"] = steps
-            panels.step_axis(axes, "iterations" if row is grid[-1] else "")
+            panels.step_axis(axes, "iterations" if scale is training.SCALES[-1] else "")
             axes.set_title(f"{symbol}, {scale.name}")
         row[0].set_ylabel("bits")
     panels.legend_below(drawing, grid[0, 0], 3)

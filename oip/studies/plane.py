@@ -429,11 +429,11 @@ def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arr
     recipes = list(dict.fromkeys(network.recipe for network in rows))
     numbers: dict[str, np.ndarray | list[str]] = {"networks": [net.name for net in rows]}
     columns = {
-        "accuracy of single images, %": 100 * _column(rows, "accuracy"),
-        "I(T;Y) before the head, relative width, bits": _column(rows, "relative features"),
-        "I(T;Y) of the outputs, fixed width, bits": _column(rows, "fixed output"),
+        "single images right, %": 100 * _column(rows, "accuracy"),
+        "I(T;Y) before the head,\nrelative width, bits": _column(rows, "relative features"),
+        "I(T;Y) of the outputs,\nfixed width, bits": _column(rows, "fixed output"),
     }
-    for line, rule in zip(axes, _RULES, strict=True):
+    for number, (line, rule) in enumerate(zip(axes, _RULES, strict=True), 1):
         shares = 100 * np.array([arrays[rule] for arrays in rows.values()])
         several = shares[:, _TOGETHER.index(_JUDGED_BY)]
         numbers[f"{rule}: right decisions (%) by network and images"] = shares
@@ -442,7 +442,7 @@ def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arr
                 own = np.array([network.recipe == recipe for network in rows])
                 look = {"color": panels.color(index), "marker": panels.marker(index), "s": 14}
                 panel.scatter(values[own], several[own], label=recipe, **look)
-            panel.set_xlabel(label if line is axes[-1] else "")
+            panel.set_xlabel(label if number == len(axes) else "")
             numbers[label] = values
         line[0].set_ylabel(f"{rule},\n{_JUDGED_BY} images right, %")
     panels.legend_below(drawing, axes[0, 0], len(recipes))
@@ -547,7 +547,7 @@ def draw_regularized(
     drawing, axes = plots.figure(7.4, 0.6 + 1.5 * len(results), len(results), 3, sharey=True)
     numbers: dict[str, np.ndarray] = {}
     labels = {"accuracy": "accuracy, %", "label": "I(T;Y), bits", "input": "I(X;T), bits"}
-    for line, (where, arms) in zip(axes, results.items(), strict=True):
+    for number, (line, (where, arms)) in enumerate(zip(axes, results.items(), strict=True), 1):
         for panel, (key, label) in zip(line, labels.items(), strict=True):
             factor = 100 if key == "accuracy" else 1
             heights = np.arange(len(arms))[::-1]
@@ -559,7 +559,7 @@ def draw_regularized(
                 numbers[f"{where}, {arm}: {label}"] = values
             panel.set_yticks(heights, list(arms))
             panel.set_ylim(-0.6, len(arms) - 0.4)
-            panel.set_xlabel(label if line is axes[-1] else "")
+            panel.set_xlabel(label if number == len(axes) else "")
         line[0].set_title(where, loc="left")
     folder.figure(
         f"regularized-{slug(name)}", drawing, folder.text("regularized", name=name), numbers

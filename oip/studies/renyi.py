@@ -59,7 +59,6 @@ _NEAR = 0.02  # share of a ceiling within which a value is at it, or at zero
 _CHANGE = 0.05  # share of a curve's largest value that counts as a rise or as a compression
 _DRAWS, _LEVEL = 1000, 0.025
 _TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
-_PAPER_PLANES = (6, 32)  # filters of the paper's figure 7
 
 
 def run(folder: Folder, size: RenyiSize | None = None) -> None:
@@ -116,8 +115,12 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
         if plans[purpose]:
             varied = networks(purpose, layer)
             draw_amounts(folder, varied)
+            draw_amounts_over_training(folder, varied)
             draw_pairs(folder, varied)
-            judges = amount_finding, accuracy_finding, redundancy_finding, synergy_finding
+            judges = (
+                *(amount_finding, amount_in_training_finding, accuracy_finding),
+                *(redundancy_finding, synergy_finding),
+            )
             folder.add(*(judge(varied) for judge in judges))
     for plan in plans["selection"]:
         if not np.isfinite(arrays[plan]["accuracy"]):
@@ -163,12 +166,6 @@ class MeasuredNetworks:
     def texts(self) -> dict[str, object]:
         """Values for the names in braces of findings and captions."""
         count = max(map(len, self.by_filters.values()))
-        own = {plan.filters for plan in self.trainings if plan.recipe == "lenet5"}
-        theirs, ours = (
-            ", ".join(" and ".join(map(str, filters)) for filters in sorted(networks))
-            for networks in ({_PAPER_PLANES}, own)
-        )
-        difference = f"The paper's networks of this figure have {theirs} filters, these {ours}."
         return {
             "key": self.source,
             "setting": self.setting,
@@ -177,7 +174,6 @@ class MeasuredNetworks:
             "number": self.layer + 1,
             "trainings": f"{count} training{'s' if count > 1 else ''} of each network",
             "batches": next(iter(self.trainings.values()))[f"{KERNELS[0].name} input"].shape[1],
-            "other_filters": "" if own in (set(), {_PAPER_PLANES}) else difference,
             "change": _CHANGE,
             "near": _NEAR,
         }
@@ -351,6 +347,29 @@ def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
         return None
     grows = bool(np.all(np.diff(values) > -0.05 * most[1:])) and values[-1] > values[0]
     return bool(grows and full[:-1].any())
+
+
+def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
+    """Return when in the training information of a convolution reaches its ceiling."""
+    values, outcomes = {}, []
+    for kernel in KERNELS:
+        values[kernel.label], full = [], {}
+        for count, several in networks.by_filters.items():
+            steps, rows = over_steps(several, f"{kernel.name} input")
+            most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in several]))
+            mean = rows[..., networks.layer].mean(axis=(0, 2))
+            below = np.flatnonzero(mean < (1 - _NEAR) * most)
+            full[count] = not len(below) or below[-1] < len(mean) - 1
+            share = 100 * steps[below[-1] + 1] / steps[-1] if len(below) and full[count] else 0.0
+            remark = "" if full[count] else "not at the ceiling"
+            start = "from the start" if full[count] and not len(below) else remark
+            number = share if full[count] else math.nan
+            values[kernel.label].append(Value(f"{count} filters", number, form=".0f", remark=start))
+            if count == min(networks.by_filters):
+                grows = bool(len(below))
+        few = [count for count in full if count <= max(full) / 2]
+        outcomes.append(any(full[count] for count in few) if grows else None)
+    return networks.finding("amount_in_training", agreement(outcomes), values)
 
 
 def accuracy_finding(networks: MeasuredNetworks) -> Finding:
@@ -543,6 +562,37 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
     folder.figure(f"mmi-{networks.source}-{ordinal}", drawing, caption, numbers)
 
 
+def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> None:
+    """Draw information of every convolution over training, by network (fig. 4, 11)."""
+    grouped = networks.by_filters
+    filters = max((plan.filters for plan in networks.trainings), key=len)
+    names = [f"conv {number}" for number in range(1, min(len(filters), len(ORDINALS)) + 1)]
+    size = 2.3 * len(names) + 0.4, 4.4
+    drawing, grid = figure(*size, len(KERNELS), len(names), sharex=True, sharey="row")
+    colors = panels.sequence_colors(len(grouped))
+    numbers: dict[str, np.ndarray | float] = {}
+    for row, kernel in zip(grid, KERNELS, strict=True):
+        measured = networks.trainings.values()
+        most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in measured]))
+        numbers[f"{kernel.name} entropy of the input"] = most
+        for layer, (axes, name) in enumerate(zip(row, names, strict=True)):
+            for (count, several), shade in zip(grouped.items(), colors, strict=True):
+                steps, values = over_steps(several, f"{kernel.name} input")
+                mean = values[..., layer].mean(axis=(0, 2))
+                axes.plot(steps, mean, marker="o", color=shade, label=str(count))
+                key = f"{kernel.name} {name}, {count} filters"
+                numbers |= {key: mean, f"steps, {count} filters": steps}
+            axes.axhline(most, color="black", lw=0.8)
+            axes.set_title(f"{name} ({kernel.name})")
+            panels.step_axis(axes, "iterations" if kernel is KERNELS[-1] else "")
+        row[0].set_ylabel("I(X;T) (bits)")
+    ordinal = ORDINALS[networks.layer]
+    panels.legend_below(drawing, grid[0, 0], 6, f"filters of the {ordinal} convolution")
+    first, second = (kernel.label for kernel in KERNELS)
+    caption = folder.text("amounts_over_training", first=first, second=second, **networks.texts)
+    folder.figure(f"mmi-training-{networks.source}-{ordinal}", drawing, caption, numbers)
+
+
 def draw_pairs(folder: Folder, networks: MeasuredNetworks) -> None:
     """Draw redundancy less synergy, and non-redundant information, over training (fig. 5)."""
     grouped = networks.by_filters
@@ -557,7 +607,7 @@ def draw_pairs(folder: Folder, networks: MeasuredNetworks) -> None:
                 if np.isfinite(mean).all():
                     axes.plot(steps, mean, marker="o", color=shade, label=str(count))
                     numbers |= {f"{kernel.name} {name} {count} filters (%)": mean, "steps": steps}
-            panels.step_axis(axes, "iterations" if row is grid[1] else "")
+            panels.step_axis(axes, "iterations" if kernel is KERNELS[-1] else "")
             axes.set_title(f"{_TITLES[name]} ({kernel.name})")
             axes.set_ylabel("% of I(X; both)")
     panels.legend_below(drawing, grid[0, 0], 6, "filters")

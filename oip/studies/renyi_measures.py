@@ -36,7 +36,7 @@ MANY = 500
 """Samples with which a width is looked for once more, at alpha 2 and the median distance."""
 LINE = 0.55
 """Share of the maps above the paper's line, which are said to be needed little."""
-ORDINALS = ("first", "second")
+ORDINALS = ("first", "second", "third")
 """Of the convolutions whose filters are varied."""
 SHARES = ("redundant", "non-redundant")
 """Of pairs: redundancy less synergy, and weighted non-redundant information, of I_ij."""
@@ -47,7 +47,10 @@ standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed 
 _PAIR_MEASURES = (*SHARES, "plane input", "plane label")
 _OBJECTIVE_BATCHES = 3
 _CALIBRATION = 2_000
-_PLANE_FILTERS = (6, 12)
+_PLANE_FILTERS = (6, 32)
+_ALEXNETS = ((16, 32, 64, 128), (30, 60, 90, 128))
+"""Filters of the networks for large images; the paper names those of the first three layers."""
+_LARGE_RATE = 0.01
 _LARGE = 32  # images of at least so many pixels a side are for the AlexNet-like network
 
 
@@ -57,6 +60,8 @@ class RenyiSize:
 
     first: tuple[int, ...] = (1, 2, 4, 6, 12, 24)  # filters, 12 in the second convolution
     second: tuple[int, ...] = (3, 6, 12, 32, 64, 128)  # filters, 6 in the first convolution
+    large: tuple[tuple[int, ...], ...] = ((3, 6, 16, 30), (6, 12, 32, 60), (8, 16, 64, 90))
+    """Filters of each convolution of the AlexNet-like network, the others at 16, 32, 64, 128."""
     wide: int = 128  # filters of the second convolution where maps are chosen
     images: int | None = None  # of a training; all if None
     tested: int | None = None
@@ -73,6 +78,7 @@ FULL = RenyiSize()
 QUICK = RenyiSize(
     first=(2, 6, 24),
     second=(3, 12, 48),
+    large=((3, 16), (6, 32), (8, 64)),
     images=12_000,
     tested=2_000,
     epochs=5,
@@ -110,21 +116,37 @@ def plans_for(
 ) -> dict[str, list[NetworkPlan]]:
     """Return the networks for images (h, w, bands) by their purpose.
 
-    `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection` (which
-    of its maps are needed). A quick study compares filters on the first source only.
+    `planes` (and inequalities), `first`, `second`, `third` (filters of a convolution), `selection`
+    (which of its maps are needed). A quick study compares filters on the first source only.
     """
-    plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": []}
+    plans: dict[str, list[NetworkPlan]] = {"planes": [], **{name: [] for name in ORDINALS}}
     if source.startswith("cifar10"):
         epochs = 3 * size.epochs if size.images is None else 2
         own = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
         return {**plans, "planes": own, "selection": own}
     if min(shape[:2]) >= _LARGE:
-        epochs = round(1.5 * size.epochs)
-        own = [
-            NetworkPlan(source, "alexnet-small", (), activation, 0.01, epochs, seed)
+        epochs, compared = round(1.5 * size.epochs), first or size is FULL
+
+        def alexnet(
+            filters: tuple[int, ...], activation: str = "relu", number: int = 0
+        ) -> NetworkPlan:
+            rate = _LARGE_RATE
+            name = "alexnet-small"
+            return NetworkPlan(source, name, filters, activation, rate, epochs, seed + number)
+
+        plans["planes"] = [
+            alexnet(filters, activation)
+            for filters in _ALEXNETS[: None if compared else 1]
             for activation in ("relu", "sigmoid")
         ]
-        return {**plans, "planes": own, "selection": own[:1]}
+        usual = _ALEXNETS[0]
+        for layer, purpose in enumerate(ORDINALS):
+            plans[purpose] = [
+                alexnet((*usual[:layer], count, *usual[layer + 1 :]), number=number)
+                for number in range(size.seeds if compared else 0)
+                for count in size.large[layer]
+            ]
+        return {**plans, "selection": plans["planes"][:1]}
 
     def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
         rate = RATES[activation]

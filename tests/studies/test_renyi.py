@@ -269,6 +269,27 @@ def test_amounts_of_saturated_networks_are_not_tested():
     assert "2 filters 6.00 (at the ceiling)" in finding.ours
 
 
+def test_amounts_over_a_training(tmp_path, unsaved_figures):
+    trainings = widths((0.9, 0.9, 0.9))
+    for (plan, arrays), most in zip(trainings.items(), (4.0, 6.0, 6.0), strict=True):
+        rise = np.linspace(2.0, most, 5)[:, None, None] + np.zeros((5, 3, 3))
+        for kernel in KERNELS:
+            arrays[f"{kernel.name} input"] = rise if plan.filters[0] < 8 else rise * 0 + 6.0
+    networks = MeasuredNetworks("x", trainings)
+    finding = renyi.amount_in_training_finding(networks)
+    assert finding.verdict == "yes"
+    assert (
+        "2 filters unknown (not at the ceiling), 4 filters 100, 8 filters 0 (from the start)"
+        in (finding.ours)
+    )
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    renyi.draw_amounts_over_training(folder, networks)
+    drawn = folder.numbers["mmi-training-x-first"]
+    assert drawn["paper conv 1, 2 filters"] == [2.0, 2.5, 3.0, 3.5, 4.0]
+    pinned = widths((0.9, 0.9, 0.9))
+    assert renyi.amount_in_training_finding(MeasuredNetworks("x", pinned)).verdict == "not tested"
+
+
 @pytest.mark.parametrize(
     ("accuracies", "verdict", "remark"),
     [
@@ -337,6 +358,10 @@ def test_networks_by_source():
     large = plans_for("fruits", (100, 100, 3), 0, full, False)["planes"][0]
     assert (large.recipe, large.rate, large.epochs) == ("alexnet-small", 0.01, 15)
     assert "/" not in large.name
+    varied = plans_for("fruits", (100, 100, 3), 0, full, False)
+    assert {plan.filters for plan in varied["planes"]} == {(16, 32, 64, 128), (30, 60, 90, 128)}
+    assert {plan.filters[2] for plan in varied["third"]} == set(full.large[2])
+    assert {plan.filters[:2] for plan in varied["third"]} == {(16, 32)}
     deep = plans_for("cifar10", (32, 32, 3), 0, full, True)["selection"][0]
     assert deep.recipe == "vgg16-cifar"
 
@@ -439,4 +464,4 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in paper for paper in missing)
     assert any("Fruits 360" in paper for paper in missing)
-    assert len(folder.findings) == 4 + 2 * 4 + 2 + 4
+    assert len(folder.findings) == 4 + 2 * 5 + 2 + 4
