@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from oip.core import plots, seeds
+from oip.core.units import bits
 from oip.mi.estimators.results import SATURATED
 from oip.studies import findings, panels, trained
 from oip.studies.data import CLOTHES, DIGITS, Images, every_source
 from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding
-from oip.studies.report import Folder, slug
+from oip.studies.report import Arrays, Folder, slug
 from oip.studies.trained import DENSENET, LENET, WIDTHS, Outcome, RecordedTraining, Trainings
 
 NAME = "kernels"
@@ -31,6 +32,14 @@ _EARLY = 0.1  # share of a training that is early
 _ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
 _CONSISTENT = 0.8  # mean rank correlation from which classes rank kernels alike
 _ORDER = 0.5  # rank correlation from which there is an order that is kept, or that can be lost
+_VARIANCES = {
+    "relative": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+    "fixed": (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0),
+}
+"""Of the Gaussian kernels, by width: shares of the median squared distance, or plain numbers."""
+_REPORTED = (0.46, 1.07)
+"""Median of DenseNet's second block at the start and at the end of the training on MNIST, bits."""
+_MET = 0.1  # bits within which a reported value is met
 _HARDLY = 0.1  # bits under which a median gains hardly any information
 _LITTLE = 0.005  # share of the test part under which two accuracies differ little
 
@@ -63,6 +72,10 @@ def run(folder: Folder) -> None:
             for width in WIDTHS:
                 draw_heat_maps(folder, data, name, training, width)
             draw_responses(folder, data, name, first_block_responses(folder, data, training))
+        sweeps = {name: variance_sweep(folder, data, training) for name, training in shown.items()}
+        draw_variances(folder, data, shown, sweeps)
+        if data.name == DIGITS:
+            folder.add(variance_finding(sweeps[_DENSENET], shown[_DENSENET]))
         add_kernel_findings(folder, data, trainings)
         by_source[data.name] = trainings
     add_gains_by_source(folder, by_source)
@@ -109,13 +122,18 @@ class Block:
         return over_kernels(rise, len(first))
 
     def roughness(self) -> Value:
-        """Return the standard deviation of the mean's change between settled records; bits."""
-        values = self.label[self.steps >= _SETTLED]
+        """Return the standard deviation of the mean's rate between settled records.
+
+        In bits per 1,000 iterations: records are farther apart later.
+        """
+        settled = self.steps >= _SETTLED
+        values = self.label[settled]
         if len(values) < 3:
             return Value("", np.nan)
 
         return over_kernels(
-            lambda some: np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0), values.shape[1]
+            lambda some: rates(values[:, some].mean(axis=-1), self.steps[settled]).std(axis=0),
+            values.shape[1],
         )
 
     def order_kept(self) -> Value:
@@ -141,6 +159,12 @@ class Block:
         first, last = (float(value) for value in self.medians[[0, -1]])
         start = Value(f"{self.name}, start", first)
         return [start, Value(f"{self.name}, end", last, remark=self.remark)]
+
+
+def rates(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the change of records (t, ...) from one to the next, per 1,000 iterations."""
+    gaps = np.diff(steps).reshape(-1, *(1,) * (values.ndim - 1))
+    return 1000 * np.diff(values, axis=0) / gaps
 
 
 def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Value:
@@ -357,7 +381,7 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
             zip(training.network.blocks, _BLOCKS, strict=False)
         ):
             values = record[layer].label
-            change = np.diff(values.mean(axis=1))
+            change = rates(values.mean(axis=1), record.steps)
             above, below = axes[2 * number, column], axes[2 * number + 1, column]
             panels.boxes(above, list(values[shown]), ticks)
             panels.ceiling(above, record.label_ceiling)
@@ -365,11 +389,12 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
             below.axhline(0, color=plots.QUIET, lw=0.6)
             below.plot(record.steps[1:], change, marker="o", ms=2)
             panels.step_axis(below)
+            below.set_yscale("symlog", linthresh=0.1)
             if not column:
                 above.set_ylabel("MI with the label, bits")
-                below.set_ylabel("change of the mean,\nbits a record")
+                below.set_ylabel("rate of the mean, bits\nper 1,000 iterations")
             numbers[f"{name}, {block}: bits by iteration and kernel"] = values
-            numbers[f"{name}, {block}: first difference of the mean"] = change
+            numbers[f"{name}, {block}: rate of the mean, bits per 1,000 iterations"] = change
         numbers[f"{name}: iterations"] = record.steps
     settings = {"width": _WIDTH_NAMES[width], "recorded": trained.RECORDED}
     caption = folder.text("boxes", source=data.test.source, **settings)
@@ -505,3 +530,82 @@ def draw_responses(folder: Folder, data: Images, name: str, shown: ShownResponse
             "block outputs by kernel and class": shown.values,
         },
     )
+
+
+def variance_sweep(folder: Folder, data: Images, training: RecordedTraining) -> Arrays:
+    """Return information of the second block's kernels at the start and the end, by variance.
+
+    Returns:
+        `relative` and `fixed` (2, variances, kernels) in bits, see `_VARIANCES`.
+    """
+    block = training.network.blocks[1]
+
+    def compute() -> dict[str, np.ndarray]:
+        from oip import mi
+        from oip.mi.layer_sample import labeled_subset
+        from oip.network.forward import map_blocks
+        from oip.network.network import Network
+
+        labels = data.test.required_labels()
+        subset = labeled_subset(labels, len(labels), trained.RECORDED, folder.settings.seed)
+        images = data.test.images[subset.indices]
+        ends = []
+        for iteration in (training.kept[0], training.kept[-1]):
+            network = Network(training.model(iteration))
+            info = network.find(block)
+            parts = [part for _, part in map_blocks(network, images, info, at="block")]
+            responses = np.concatenate(parts, axis=1)
+            kde = mi.estimator("kde")
+            relative, fixed = _VARIANCES.values()
+            nats = kde.over_variances(responses, subset.codes, relative, fixed)  # type: ignore[attr-defined]
+            ends.append(bits(nats))
+        rows = np.array(ends)
+        return {"relative": rows[:, : len(relative)], "fixed": rows[:, len(relative) :]}
+
+    return folder.part(f"variances-{training.path.name}-{training.iterations}", compute)
+
+
+def variance_finding(sweep: Arrays, training: RecordedTraining) -> Finding:
+    """Return the variance whose medians of DenseNet's second block come nearest to the paper's."""
+    values, gaps = {}, []
+    for width, variances in _VARIANCES.items():
+        medians = np.median(sweep[width], axis=2)  # (2, variances)
+        distances = np.abs(medians - np.array(_REPORTED)[:, None]).max(axis=0)
+        best = int(distances.argmin())
+        gaps.append(float(distances[best]))
+        names = ("start", "end")
+        values[f"{width} width, variance {variances[best]:g}"] = findings.named_values(
+            names, medians[:, best]
+        )
+    verdict = agreement([min(gaps) <= _MET])
+    constants = {"iterations": training.iterations, "met": _MET}
+    return finding(NAME, "variance", verdict, values, DIGITS, **constants)
+
+
+def draw_variances(
+    folder: Folder, data: Images, trainings: Trainings, sweeps: Mapping[str, Arrays]
+) -> None:
+    """Draw the median of the second block's kernels at the start and the end, by variance."""
+    drawing, axes = plots.figure(6.4, 4.4, len(trainings), len(_VARIANCES), sharey=True)
+    numbers: dict[str, np.ndarray | float] = {}
+    for line, (name, training) in zip(axes, trainings.items(), strict=True):
+        ceiling = next(iter(training.records.values())).label_ceiling
+        for panel, (width, variances) in zip(line, _VARIANCES.items(), strict=True):
+            for index, (end, row) in enumerate(
+                zip(("start", "end"), sweeps[name][width], strict=True)
+            ):
+                middle, low, high = np.quantile(row, (0.5, 0.25, 0.75), axis=1)
+                panels.line_with_band(panel, variances, middle, low, high, index, end)
+                numbers[f"{name}, {width} width, {end}: bits by variance and kernel"] = row
+            panels.ceiling(panel, ceiling)
+            if name == _DENSENET and data.name == DIGITS:
+                for value, index in zip(_REPORTED, (0, 1), strict=True):
+                    panel.axhline(value, color=panels.color(index), ls=":", lw=0.8)
+            panel.set_xscale("log")
+            panel.set(title=f"{name}, {width} width", xlabel="variance")
+            numbers[f"{width} variances"] = np.array(variances)
+        line[0].set_ylabel("MI with the label, bits")
+        numbers[f"{name}: H(Y), bits"] = ceiling
+    panels.legend_below(drawing, axes[0, 0], 2)
+    caption = folder.text("variances", source=data.test.source, recorded=trained.RECORDED)
+    folder.figure(f"variances-{slug(data.name)}", drawing, caption, numbers)

@@ -154,7 +154,8 @@ def made_up(tmp_path_factory):
         random = np.random.default_rng(len(network.name))
         own = path / network.name
         if network in (LENET, DENSENET) and not own.exists():
-            save_state(weights_file(own, 3), network.build(data.train), with_optimizer=False)
+            for step in (0, 3):
+                save_state(weights_file(own, step), network.build(data.train), with_optimizer=False)
         classes = data.test.classes
 
         def recorded(name):

@@ -248,6 +248,21 @@ def test_the_spread_over_kernels_is_that_of_the_mean() -> None:
     assert np.isnan(over_kernels(lambda some: np.full(some.shape[:-1], np.nan), 5).spread)
 
 
+def test_rates_are_by_iteration() -> None:
+    values = np.array([[0.0, 1.0], [0.5, 1.0], [1.5, 0.0]])
+    assert kernels.rates(values, np.array([0, 10, 510])).tolist() == [[50.0, 0.0], [2.0, -2.0]]
+
+
+def test_the_variance_that_comes_nearest(planted) -> None:
+    medians = np.array([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], [0.5, 0.7, 0.9, 1.0, 1.1, 1.2, 1.3]])
+    sweep = {"relative": np.repeat(medians[..., None], 12, 2), "fixed": np.ones((2, 6, 12))}
+    row = kernels.variance_finding(sweep, planted(DENSENET, 0, 0, 0))
+    assert row.verdict == "yes"
+    assert "relative width, variance 0.1: start 0.50, end 1.10" in row.ours
+    sweep["relative"] += 1.0
+    assert kernels.variance_finding(sweep, planted(DENSENET, 0, 0, 0)).verdict == "no"
+
+
 def test_one_image_of_each_class() -> None:
     images = np.arange(6)[:, None]
     assert one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
@@ -277,14 +292,18 @@ def test_the_report_has_the_papers_figures(report: Path, numbers: dict) -> None:
         "classes-relative-",
         "classes-fixed-",
         "responses-",
+        "variances-",
     }
     assert all((report / "figures" / f"{name}.svg").is_file() for name in numbers)
     boxes = numbers["boxes-relative-bars-npz"]
     first = np.array(boxes["LeNet, first block: bits by iteration and kernel"])
     assert first.shape == (4, 24)
     assert (first >= 0).all() and (first <= np.log2(3) + 1e-6).all()
-    change = np.array(boxes["LeNet, first block: first difference of the mean"])
-    np.testing.assert_allclose(change, np.diff(first.mean(axis=1)), atol=1e-6)
+    rate = np.array(boxes["LeNet, first block: rate of the mean, bits per 1,000 iterations"])
+    np.testing.assert_allclose(rate, 1000 * np.diff(first.mean(axis=1)), atol=1e-3)
+    swept = numbers["variances-bars-npz"]
+    ends = np.array(swept["DenseNet, relative width, end: bits by variance and kernel"])
+    assert ends.shape == (7, 12) and np.isfinite(ends).all()
 
 
 def test_heat_maps_are_in_the_order_of_the_start(numbers: dict) -> None:
