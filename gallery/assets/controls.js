@@ -134,7 +134,7 @@ function showControls(state) {
 /** Says how many maps there are and what the bars mean. */
 function showCount(count, view) {
   const all = site.maps.length;
-  byId("count").textContent = count === all ? plural(all, unitWord()) : count + " of " + plural(all, unitWord());
+  byId("count").textContent = count === all ? everyUnit() : count + " of " + plural(all, unitWord());
   byId("empty").hidden = count > 0;
   byId("scale").textContent = view.scale;
 }

@@ -75,8 +75,17 @@ function itemWord() {
 
 /** One of all that is shown: a map, a unit, a token channel, a head; a unit where these are mixed. */
 function unitWord() {
-  const words = new Set(site.layers.map((layer) => (layer.objectives ? "map" : layer.noun)));
+  const words = new Set(site.layers.map((layer) => layer.noun));
   return words.size === 1 ? [...words][0] : "unit";
+}
+
+/** All units, by their kind: "224 maps, 2 objectives". */
+function everyUnit() {
+  const counts = new Map();
+  for (const { noun, shown } of site.layers) counts.set(noun, (counts.get(noun) || 0) + shown);
+  const last = ([noun]) => Number(noun === "objective");
+  const sorted = [...counts].sort((a, b) => last(a) - last(b) || b[1] - a[1]);
+  return sorted.map(([noun, count]) => plural(count, noun)).join(", ");
 }
 
 /** Labels of the data: classes, or tags of which an image may have several. */

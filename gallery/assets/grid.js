@@ -92,14 +92,15 @@ function measureRows() {
   if (link) link.focus({ preventScroll: true });
 }
 
-/** Height that a row needs for tiles of several badges. */
+/** Height that a row needs more or less than usual: its tiles have other lines under the name. */
 function moreLines(maps, from, to) {
-  if (grid.view.size === "s") return 0;
-  let most = 1;
+  const small = grid.view.size === "s";
+  let most = 0;
   for (let position = from; position < to; position += 1) {
-    most = Math.max(most, badgeLines(maps[position], grid.view.state));
+    const [amounts, marks] = textLines(maps[position], grid.view);
+    most = Math.max(most, small ? Math.min(amounts, 1) : amounts + Math.max(marks, amounts ? 1 : 0));
   }
-  return 16 * (most - 1);
+  return 16 * (most - (small ? 1 : 3));
 }
 
 /** Brings the rows near the window into the page and takes the others out. */

@@ -63,10 +63,12 @@ function tileBadge([shape, label, kind, short]) {
   return element("span", { class: "badge " + kind, title: label }, shape + " " + short);
 }
 
-/** Lines of quiet badges under a tile. */
-function badgeLines(entry, state) {
-  const estimate = information(entry, measureOf(entry, state));
-  return badges(entry, estimate).filter((each) => each[2] === "quiet").length;
+/** Lines under the name of a tile: [quantities and rank, quiet badges]. */
+function textLines(entry, view) {
+  const estimate = information(entry, measureOf(entry, view.state));
+  const ranked = estimate && estimate.mi !== null ? 2 : 0;
+  const marks = badges(entry, estimate).filter((each) => each[2] === "quiet").length;
+  return [Math.max(ranked, sortedBy(entry, view) ? 1 : 0), marks];
 }
 
 /** Orders by what a tile does not show otherwise. */

@@ -403,3 +403,16 @@ def test_search_by_class_and_verdict(look, site, rows):
         page.wait_for_function(
             f"document.querySelector('#count').textContent.startsWith('{count} of 312')"
         )
+
+
+def test_rows_without_bits_are_lower_and_objectives_are_counted_by_themselves(look, objective_site):
+    page = look(objective_site.as_uri())
+    page.wait_for_selector("a.tile")
+    assert re.fullmatch(r"\d+ maps, 40 objectives", page.text_content("#count"))
+    height = "tile => tile.closest('[role=row]').offsetHeight"
+    tall = page.eval_on_selector("a.tile:has(.amount)", height)
+    low = page.eval_on_selector("a.tile:not(:has(.amount))", height)
+    assert tall - low == 32  # its bar and its rank
+    page.fill("#search", "class:3 ")
+    page.wait_for_function("document.querySelector('#count').textContent.includes(' of ')")
+    assert page.text_content("#count").endswith(" units")
