@@ -177,6 +177,8 @@ def compare_methods(folder: Folder, images: Images, size: DiffusionSize) -> None
         setting = f"{where}, {size.measured} test images measured"
         draw_trainings(folder, f"{images.name}-{recipe}", trainings, setting)
         folder.add(*training_findings(images.name, f"{recipe}, {images.name}", trainings))
+        key, classes = f"{images.name}-{recipe}", len(images.test.classes)
+        training.add_times(folder, key, f"{recipe}, {images.name}", trainings, classes)
 
 
 def compare_starts(folder: Folder, images: Images, size: DiffusionSize) -> None:

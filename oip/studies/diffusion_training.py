@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +13,13 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import ModelError, OipError
+from oip.core.plots import figure
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
+from oip.studies import panels
 from oip.studies.data import Images
-from oip.studies.findings import rank_agreement
-from oip.studies.report import Arrays, base_name, slug
+from oip.studies.findings import Value, agreement, finding, rank_agreement
+from oip.studies.report import Arrays, Folder, base_name, slug
 from oip.studies.trained import ImageBatch, StepRecorder, accuracy, predictor, recorded_steps
 
 if TYPE_CHECKING:
@@ -90,6 +92,55 @@ def representation_information(z: np.ndarray, batch: ImageBatch, seed: int) -> A
         for name, value in nats.items():
             arrays[f"{scale.name} {name}"] = np.array(bits(float(value)))
     return arrays
+
+
+TIMES = (1, 2, 5, 20, 100)
+"""Of the diffusion, at which the entropy of a representation is measured."""
+_BLOB, _CLUSTERED = 0.5, 0.5
+"""Bits under which S(Z) at the longest time is that of one blob; and from log2 of the classes."""
+
+
+def entropy_over_times(z: np.ndarray, seed: int) -> Arrays:
+    """Return `K over t` (times,) of each scale K: S(Z) in bits at each of `TIMES`."""
+    z = np.asarray(z, np.float64)
+    return {
+        f"{scale.name} over t": np.array(
+            [bits(replace(scale.entropy, time=t).entropy(z, seed).nats) for t in TIMES]
+        )
+        for scale in SCALES
+    }
+
+
+def add_times(
+    folder: Folder, key: str, where: str, trainings: Mapping[str, list[Arrays]], classes: int
+) -> None:
+    """Draw S(Z) over the diffusion time before and after training, and add the finding on it."""
+    drawing, (row,) = figure(6.4, 2.6, 1, len(SCALES))
+    numbers: dict[str, np.ndarray] = {"times": np.array(TIMES)}
+    values, outcomes = {}, []
+    for axes, scale in zip(row, SCALES, strict=True):
+        name = f"{scale.name} over t"
+        start = np.array([arrays[name][0] for arrays in trainings["supervised"]])
+        panels.runs(axes, TIMES, start, 0, "before training")
+        numbers[f"before training, {name}"] = start
+        for index, (method, several) in enumerate(trainings.items(), 1):
+            end = np.array([arrays[name][-1] for arrays in several])
+            panels.runs(axes, TIMES, end, index, method)
+            numbers[f"{method}, {name}"] = end
+        panels.ceiling(axes, math.log2(classes), ":")
+        axes.set(xscale="log", title=scale.label, xlabel="diffusion time t", ylabel="S(Z) (bits)")
+        ends = [start[:, -1], numbers[f"supervised, {name}"][:, -1]]
+        spreads = [own.std(ddof=1) if len(own) > 1 else math.nan for own in ends]
+        values[scale.name] = [
+            Value.within(float(own.mean()), float(spread), label)
+            for own, spread, label in zip(ends, spreads, ("start", "end"), strict=True)
+        ]
+        outcomes += [ends[0].mean() < _BLOB, abs(ends[1].mean() - math.log2(classes)) < _CLUSTERED]
+    panels.legend_below(drawing, row[0], 4)
+    constants = {"time": TIMES[-1], "classes": classes, "where_trained": where}
+    constants |= {"seeds": len(trainings["supervised"]), "blob": _BLOB, "near": _CLUSTERED}
+    folder.figure(f"times-{key}", drawing, folder.text("times", **constants), numbers)
+    folder.add(finding("diffusion", "ten_clusters", agreement(outcomes), values, **constants))
 
 
 def class_information(
@@ -275,8 +326,9 @@ def measured_training(
     """Train a network and measure its representation of `count` test images on the way.
 
     Returns:
-        `steps` (t,), of each quantity of `representation_information` (t,), `accuracy` (t,) on all
-        test images (NaN of SimCLR); with labels `fitted`, the share of them that was learned.
+        `steps` (t,), of each quantity of `representation_information` (t,), of `entropy_over_times`
+        (t, times), `accuracy` (t,) on all test images (NaN of SimCLR); with labels `fitted`, the
+        share of them that was learned.
     """
     from oip.models.training import TrainingDiverged, TrainSettings, before_head, fit
 
@@ -296,7 +348,8 @@ def measured_training(
         if not np.isfinite(z).all():
             return None
         reached = np.array(accuracy(predict, images.test) if supervised else math.nan)
-        return {**representation_information(z, batch, plan.seed), "accuracy": reached}
+        spectra = entropy_over_times(z, plan.seed)
+        return {**representation_information(z, batch, plan.seed), **spectra, "accuracy": reached}
 
     an_epoch = math.ceil(len(data) / 128)
     steps = recorded_steps(an_epoch, plan.epochs * an_epoch, records)

@@ -123,6 +123,17 @@ def test_contrast_against_its_definition():
     assert float(contrast(both, 0.5)) == pytest.approx(np.mean(brute), rel=1e-5)
 
 
+def test_clusters_of_a_representation_at_long_times():
+    codes = np.arange(160) % 4
+    z = 1000.0 * np.eye(4)[codes] + 0.1 * np.random.default_rng(1).normal(size=(160, 4))
+    rows = diffusion_training.entropy_over_times(z, 0)
+    assert rows["reference over t"].shape == (5,) and set(rows) == {
+        f"{scale.name} over t" for scale in SCALES
+    }
+    assert rows["relative over t"][-1] == pytest.approx(2.0, abs=0.05)
+    assert (np.diff(rows["relative over t"]) <= 1e-9).all()
+
+
 def test_views_are_told_apart_better_after_some_steps():
     keras.utils.set_random_seed(0)
     coarse = np.random.default_rng(0).integers(0, 256, (32, 3, 3, 1)).astype(np.uint8)
@@ -217,6 +228,7 @@ def made_up_training(plan, data, count, records, progress):
     rise = np.linspace(0.5, 1.0, 4) + 0.001 * plan.seed + (plan.deviation or 0)
     names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
     arrays = {name: rise for name in names} | {"steps": np.arange(4), "accuracy": rise / 2}
+    arrays |= {f"{scale.name} over t": np.outer(np.arange(4), np.ones(5)) for scale in SCALES}
     return arrays | {"fitted": np.array(1.0)}
 
 
@@ -253,12 +265,12 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     assert set(numbers) == {
         "clusters", "toys", "blobs",
         "trainings-mnist-sample-lenet5", "starts-mnist-sample", "networks",
-        "entropies-mnist-sample-lenet5",
+        "entropies-mnist-sample-lenet5", "times-mnist-sample-lenet5",
     }  # fmt: skip
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in text for text in missing)
     assert any("STL-10" in text for text in missing)
-    assert len(folder.findings) == 5 + 4 + 4 + 2 + 2 + 4 + len(missing)
+    assert len(folder.findings) == 5 + 4 + 4 + 1 + 2 + 2 + 4 + len(missing)
 
 
 def test_a_peak_is_a_rise_and_a_fall():
