@@ -272,6 +272,22 @@ class MapImages:
             max(self._positions[layer.index, entry.map] for entry in layer.maps)
         )
 
+    def write_relations(self, layer: LayerEntry) -> None:
+        """Write what maps are sums of (one node, the sum, the rest), and partners elsewhere."""
+        sums, partners = layer.evidence.decomposition, layer.evidence.partners
+        for row, number in enumerate([] if sums is None else sums.maps.tolist()):
+            if sums is not None and sums.images.shape[1:] == self._shape:
+                whole, total = (part[row].astype(np.float32) for part in (sums.images, sums.sums))
+                parts = (sums.node_images[row], total, whole - total)
+                tiles = [resized(self._drawn(part), TILE) for part in parts]
+                self._store.write(
+                    _path("sum", layer.index, number), webp(strip([tiles]), self.lossless)
+                )
+        for row, number in enumerate([] if partners is None else partners.maps.tolist()):
+            if partners is not None and partners.has_picture[row]:
+                content = webp(partners.pictures[row], self.lossless)
+                self._store.write(_path("partner", layer.index, number), content)
+
     def _kept(self, layer: LayerEntry, block: ShardBlock) -> bool:
         """Keep all pictures of a block; return False if one is missing."""
         several = layer.oips is not None and layer.oips.scores.shape[1] > 1
@@ -408,6 +424,7 @@ class DataImages:
         standards = (np.array(spec.mean), np.array(spec.std)) if fits else (0.0, 1.0)
         self._ends = standards if line_length(shape) else None
         size, length = size_of(spec.shape), line_length(spec.shape)
+        self.digest = digest
         self.height = size[0]
         """Pixels that an image is shown high."""
         self.scale = size[1] / length if length else 1.0

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from oip.ascent.results import REASONS
-from oip.core.formats import LayerRecord, RunFile
-from oip.core.layer_formats import MapAblation, MapKernels
+from oip.core.formats import DecompositionFile, LayerRecord, PartnersFile, RunFile, UnitCauses
+from oip.core.layer_formats import ClustersFile, MapAblation, MapKernels
 from oip.gallery.atlas import alike_maps
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, DataImages, line_length
@@ -21,6 +21,8 @@ PER_SCRIPT = 64
 _MOST_KERNELS = 24
 _MOST_NEIGHBORS = 8
 _MOST_CLASSES = 10
+_MOST_CAUSES, _MOST_EXAMPLES = 8, 2
+"""Units in a row, and images that stand for a cluster."""
 _TRACE_POINTS = 61
 _ALL_CLASSES = 20
 _SOME_CLASSES = 12
@@ -119,7 +121,7 @@ def _map_details(
         **ascent_details(layer, entry, points),
         **_class_information(entry, classes),
         **histograms(layer, entry.map, classes, _ALL_CLASSES),
-        **_evidence(layer, entry.map),
+        **_evidence(layer, entry.map, data),
     }
     if data is not None:
         details["best"] = best_data_images(layer, entry.map, data)
@@ -283,7 +285,7 @@ def _shared_evidence(layer: LayerEntry) -> PageValues:
     return shared
 
 
-def _evidence(layer: LayerEntry, number: int) -> PageValues:
+def _evidence(layer: LayerEntry, number: int, data: DataImages | None) -> PageValues:
     """Return the evidence about a map beyond its OIP and its rank, where there is a file of it."""
     evidence = layer.evidence
     parts = {
@@ -293,6 +295,11 @@ def _evidence(layer: LayerEntry, number: int) -> PageValues:
         "ablation": _ablation(evidence.ablation_of(number)),
         "record": _record(layer, number),
         "legibility": _legibility(layer, number),
+        "causes": _causes(evidence.causes_of(number)),
+        "parts": _directions(layer, number),
+        "sum": _sum(evidence.decomposition, number),
+        "partner": _partner(evidence.partners, number),
+        "kinds": _kinds(evidence.clusters, number, data),
     }
     return {name: part for name, part in parts.items() if part is not None}
 
@@ -373,3 +380,134 @@ def _record(layer: LayerEntry, number: int) -> list[float | None] | None:
         return None
     column = record.label[:, int(np.flatnonzero(record.maps == number)[0])]
     return [rounded(value, 3) for value in column]
+
+
+def _causes(causes: UnitCauses | None) -> PageValues | None:
+    """Return the units that feed a unit as cells of a row, and the outputs that it moves."""
+    if causes is None:
+        return None
+    cells = []
+    for number, share, low, high in zip(
+        causes.units[:_MOST_CAUSES], causes.share, causes.low, causes.high, strict=False
+    ):
+        value = "–" if share is None else _signed(share)
+        ends = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
+        cells.append([causes.source_index, number, value, f"share of the response {value}{ends}"])
+    columns = (causes.classes, causes.logit_effect, causes.logit_low, causes.logit_high)
+    moves = [
+        [plain_name(name), rounded(effect, 3), rounded(low, 3), rounded(high, 3)]
+        for name, effect, low, high in zip(*columns, strict=True)
+        if effect is not None
+    ]
+    text = (
+        f"Share of its mean response that is gone when a unit of {plain_name(causes.source)} is "
+        f"silenced to {causes.silenced_to}, over {causes.samples} images; below 0 it inhibits."
+    )
+    if causes.agreement is not None:
+        text += f" Agreement with the loss of the whole network: {causes.agreement:.2f}."
+    return {"cells": cells, "text": text, "moves": moves[:_MOST_CAUSES]}
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.0f} %".replace("-", "−")
+
+
+def _directions(layer: LayerEntry, number: int) -> list[PageValues] | None:
+    """Return the directions that a map takes part in, or the maps that a direction is made of."""
+    rows = []
+    own = layer.evidence.own_directions
+    if own is not None and number < len(own.weights):
+        weights = own.weights[number]
+        cells = _weighted(own.base, weights, len(weights))
+        text = f"Weights of the maps of {plain_name(own.layer)}, of length 1 together."
+        rows.append({"title": "Maps that it is made of", "cells": cells, "text": text})
+    for index, name, directions in layer.evidence.directions:
+        if number < directions.parts.shape[1]:
+            maps = directions.parts.shape[1]
+            cells = _weighted(index, directions.parts[:, number], maps)
+            text = f"Its weights in the directions of {name}."
+            title = "Directions that it takes part in"
+            rows.append({"title": title, "cells": cells, "text": text})
+    return [row for row in rows if row["cells"]] or None
+
+
+def _weighted(index: int, weights: np.ndarray, maps: int) -> list[list[int | str]]:
+    """Return cells of the largest weights, those above that of equal weights of all maps."""
+    order = np.argsort(-np.abs(weights), kind="stable")[:_MOST_CAUSES]
+    cells: list[list[int | str]] = []
+    for row in order[np.abs(weights[order]) > maps**-0.5]:
+        text = f"{weights[row]:.2f}".replace("-", "−")
+        cells.append([index, int(row), text, f"weight {text}"])
+    return cells
+
+
+def _sum(decomposition: DecompositionFile | None, number: int) -> PageValues | None:
+    """Return how much of a map's OIP is a sum of its nodes' OIPs."""
+    rows = [] if decomposition is None else np.flatnonzero(decomposition.maps == number)
+    if decomposition is None or not len(rows):
+        return None
+    row = int(rows[0])
+    share, low, high, null, p_value = (
+        float(getattr(decomposition, name)[row])
+        for name in ("share", "low", "high", "null", "p_value")
+    )
+    if not np.isfinite(share):
+        return None
+    which = "one node's pattern, shifted to" if decomposition.copies == "shifted" else "those of"
+    text = (
+        f"The sum of {which} {decomposition.nodes} nodes explains {100 * share:.0f} % of the "
+        f"variance of pixels that were left out of the fit (95 %: {100 * low:.0f} to "
+        f"{100 * high:.0f} %)"
+    )
+    if np.isfinite(null):
+        count = int(decomposition.n_null[row])
+        text += f"; nodes of {count} other maps {100 * null:.0f} % (median), p {p_value:.2g}"
+    return {"text": f"{text}."}
+
+
+def _partner(partners: PartnersFile | None, number: int) -> PageValues | None:
+    """Return the partner of a unit in another network."""
+    if partners is None:
+        return None
+    rows = np.flatnonzero(partners.maps == number)
+    other, name = plain_name(partners.other), plain_name(partners.layer)
+    if not len(rows):
+        text = f"No unit of {name} in {other} correlates by {partners.threshold:g} or more with it."
+        return {"text": text, "picture": None}
+    row = int(rows[0])
+    values = [float(getattr(partners, each)[row]) for each in ("correlation", "low", "high")]
+    text = (
+        f"{name}:{int(partners.partners[row])} of {other}: its responses to images of "
+        f"{plain_name(partners.split)} correlate by {values[0]:.2f} ({values[1]:.2f} to "
+        f"{values[2]:.2f})"
+    )
+    percentile = float(partners.percentile[row])
+    if np.isfinite(percentile):
+        text += f"; the pictures are more alike than those of {percentile:.0f} % of other pairs"
+    picture = partners.pictures.shape[1:3] if partners.has_picture[row] else None
+    return {"text": f"{text}.", "picture": None if picture is None else list(picture)}
+
+
+def _kinds(
+    clusters: ClustersFile | None, number: int, data: DataImages | None
+) -> PageValues | None:
+    """Return how many kinds of images excite a unit, with examples where they may be shown."""
+    rows = () if clusters is None else clusters.maps
+    row = next((each for each in rows if each.map == number and each.clusters), None)
+    if clusters is None or row is None:
+        return None
+    judge = plain_name(clusters.judge)
+    kinds = "form one cluster" if row.clusters == 1 else f"fall into {row.clusters} clusters"
+    text = f"The {row.images} images that excite it most {kinds} by features of {judge}"
+    if row.p_adjusted is not None:
+        text += f" (p {row.p_adjusted:.2g}, adjusted for all maps)"
+    text += f"; as many random images {clusters.random:.1f}."
+    shown: list[PageValues] = []
+    if data is not None and data.digest and data.digest == clusters.images_sha256:
+        for size, images in zip(row.sizes, row.examples, strict=False):
+            written = [image for image in images if data.write(image)]
+            shown += [
+                {"image": image, "caption": data.caption(image), "size": size}
+                for image in written[:_MOST_EXAMPLES]
+            ]
+    return {"text": text, "examples": shown}

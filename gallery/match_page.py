@@ -172,8 +172,8 @@ def _write_pictures(
     if layer is None or other is None:
         return {}
     partners = {unit.map: unit.partner for unit in match.maps if unit.partner is not None}
-    right = _tiles(second, other.index, set(partners.values()))
-    left = _tiles(first, layer.index, set(partners))
+    right = tiles_of(second, other.index, set(partners.values()))
+    left = tiles_of(first, layer.index, set(partners))
     label = f"pictures of {match.layer}"
     sizes: dict[int, tuple[int, int]] = {}
     is_small = exact(size_of(first.record.input.shape)) if first.record.input else False
@@ -188,7 +188,7 @@ def _write_pictures(
     return sizes
 
 
-def _tiles(run: Run, index: int, numbers: set[int]) -> dict[int, np.ndarray]:
+def tiles_of(run: Run, index: int, numbers: set[int]) -> dict[int, np.ndarray]:
     """Return the OIPs of some units as tiles, uint8, of those that have one."""
     tiles = {}
     for oips in layer_parts(run, index, snapshots=False):

@@ -18,10 +18,21 @@ import numpy as np
 
 from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, Oips, join_oips
 from oip.core.errors import RunError
-from oip.core.formats import InputRecord, LayerRecord, RecordedMapsFile, TrainingRecordFile
+from oip.core.formats import (
+    CausesFile,
+    DecompositionFile,
+    InputRecord,
+    LayerRecord,
+    PartnersFile,
+    RecordedMapsFile,
+    TrainingRecordFile,
+    UnitCauses,
+)
 from oip.core.layer_formats import (
     AblationFile,
     ClassProbabilitiesFile,
+    ClustersFile,
+    DirectionsFile,
     EstimatorRecord,
     KernelsFile,
     LegibilityFile,
@@ -116,6 +127,19 @@ class Evidence:
     """Map -> (classes,) probabilities of its OIP."""
     record: RecordedMapsFile | None
     legibility: LegibilityFile | None = None
+    clusters: ClustersFile | None = None
+    causes: CausesFile | None = None
+    decomposition: DecompositionFile | None = None
+    partners: PartnersFile | None = None
+    own_directions: DirectionsFile | None = None
+    """What the units are, where they are directions."""
+    directions: tuple[tuple[int, str, DirectionsFile], ...] = ()
+    """Index and name of layers of directions over the maps, and their file."""
+
+    def causes_of(self, number: int) -> UnitCauses | None:
+        """Return what feeds a unit, and what it moves."""
+        units = self.causes.units if self.causes is not None else ()
+        return next((each for each in units if each.unit == number), None)
 
     def kernels_of(self, number: int) -> MapKernels | None:
         """Return the kernels of a map."""
@@ -421,6 +445,11 @@ def layer_evidence(run: Run, index: int) -> Evidence:
     redundancy = RedundancyArrays.read_if_there(folder / "redundancy.npz")
     softmax = ClassProbabilitiesFile.read_if_there(folder / "softmax.npz")
     record = run.path / "record" / f"layer-{index:03d}.npz"
+    over: list[tuple[int, str, DirectionsFile]] = []
+    for layer in run.layers:
+        directions = DirectionsFile.read_if_there(run.folder(layer.index) / "directions.npz")
+        if directions is not None:
+            over.append((layer.index, plain_name(layer.name), directions))
     return Evidence(
         kernels=KernelsFile.read_if_there(folder / "kernels.json"),
         ablation=AblationFile.read_if_there(folder / "ablation.json"),
@@ -437,6 +466,12 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         else dict(zip(softmax.maps.tolist(), softmax.probabilities, strict=True)),
         record=RecordedMapsFile.read_if_there(record),
         legibility=LegibilityFile.read_if_there(folder / "legibility.json"),
+        clusters=ClustersFile.read_if_there(folder / "clusters.json"),
+        causes=CausesFile.read_if_there(folder / "causes.json"),
+        decomposition=DecompositionFile.read_if_there(folder / "decomposition.npz"),
+        partners=PartnersFile.read_if_there(folder / "partners.npz"),
+        own_directions=next((each for number, _, each in over if number == index), None),
+        directions=tuple(each for each in over if each[2].base == index),
     )
 
 

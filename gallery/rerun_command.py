@@ -37,6 +37,7 @@ _KEYED: dict[str, type[KeyedFile]] = {
     "ablation.json": AblationFile,
 }
 _LEGIBILITY, _CLUSTERS, _DIRECTIONS = "legibility.json", "clusters.json", "directions.npz"
+_RELATIONS = ("causes.json", "decomposition.npz", "partners.npz")
 _DATA_IMAGES = "gallery/img/data/"
 
 
@@ -63,6 +64,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
     galleries: dict[str, list[str]] = {}
     directions: list[LayerRecord] = []
     judged: set[str] = set()
+    related: list[str] = []
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
         if name == "gallery.html":
@@ -77,6 +79,8 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
             judged.add(file)
         elif folder in layers and file == _DIRECTIONS:
             directions.append(layers[folder])
+        elif folder in layers and file in _RELATIONS:
+            related.append(_related(run, layers[folder], file))
         elif folder in layers:
             own = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
             flags[folder] = flags.get(folder, set()) | own
@@ -88,6 +92,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         targets = _targets(layer, _measured_maps(run, layer.index))
         commands.append(_rank(run.record, [*targets, *sorted(own)], out))
     commands += [_judge(run, out, _CLUSTERS in judged)] if judged else []
+    commands += dict.fromkeys(related)
     commands += [shlex.join(["oip", "gallery", out, *more]) for more in galleries.values()]
     return commands
 
@@ -184,6 +189,22 @@ def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
             *("--out", out),
         ]
     )
+
+
+def _related(run: Run, layer: LayerRecord, file: str) -> str:
+    """Return the command that measures what a unit is related to; the rest is the user's."""
+    out, model, name = plain_name(str(run.path)), plain_name(run.record.model.name), layer.name
+    source = run.record.data.source if run.record.data is not None else None
+    data = ["--data", plain_name(source or "SOURCE")]
+    commands = {
+        "causes.json": ["trace", model, f"{plain_name(name)}:UNIT", *data, "--run", out],
+        "decomposition.npz": [
+            *("locate", model, plain_name(name), *data, "--translation"),
+            *("--run", out, "--out", "FOLDER"),
+        ],
+        "partners.npz": ["compare", out, "OTHER", "--match", "--keep", *data],
+    }
+    return shlex.join(["oip", *commands[file]])
 
 
 def _input_arguments(run: RunFile) -> list[str]:

@@ -210,6 +210,7 @@ def _write(
     for layer in layers:
         plane[str(layer.index)] = layer_atlas(layer, keys)
         images.write(layer, progress)
+        images.write_relations(layer)
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
         unfit += [] if fits else [layer.name]

@@ -22,6 +22,7 @@ import numpy as np
 from oip.core import html
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import ModelError, SettingsError
+from oip.core.formats import UnitCauses
 from oip.core.progress import Progress, automatic, silent
 from oip.core.units import finite_list, finite_or_none, three_best
 from oip.mi.ablation import ablate, run_silenced
@@ -128,6 +129,30 @@ class Causes:
             ],
             "notices": list(self.notices),
         }
+
+    def to_file(self, most: int = 16) -> UnitCauses:
+        """Return what a run keeps of it: the largest effects, at most so many."""
+        rows, outputs = self._rows[:most], self.outputs[: most if self.classes else 0]
+        size = abs(self.response) or np.nan
+        return UnitCauses(
+            unit=self.unit,
+            response=self.response,
+            source=self.source,
+            source_index=self.source_index,
+            silenced_to=self.to,
+            samples=self.samples,
+            split=self.split,
+            agreement=finite_or_none(self.agreement),
+            units=self.maps[rows].tolist(),
+            share=finite_list(self.share[rows]),
+            low=finite_list(self.low[rows] / size),
+            high=finite_list(self.high[rows] / size),
+            outputs=outputs.tolist(),
+            classes=[self.classes[row] for row in outputs],
+            logit_effect=finite_list(self.logit_effect[outputs]),
+            logit_low=finite_list(self.logit_low[outputs]),
+            logit_high=finite_list(self.logit_high[outputs]),
+        )
 
     def to_pandas(self) -> DataFrame:
         """Return a row for each unit of the earlier layer, the largest effect first."""

@@ -37,13 +37,14 @@ function kernelsPart(detail, shared) {
   return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(wording + ".", "quiet"));
 }
 
-/** Other maps as a row of pictures that lead to them: [map, value, label]. */
-function mapRow(entry, others, turn) {
-  const cells = others.map(([map, value, label]) => {
-    const other = site.byKey.get(entry.layer.index + "." + map);
+/** Units as a row of pictures that lead to them: [layer's index, map, value, label]. */
+function unitRow(entry, units, turn) {
+  const cells = units.map(([layer, map, value, label]) => {
+    const other = site.byKey.get(layer + "." + map);
     const caption = element("span", {}, element("b", {}, String(map)), " " + value);
     if (!other) return element("div", { title: label }, caption);
-    const attributes = { type: "button", class: "near", title: label, "aria-label": "Map " + map + ", " + label };
+    const name = layer === entry.layer.index ? "Map " + map : nameOf(other);
+    const attributes = { type: "button", class: "near", title: label, "aria-label": name + ", " + label };
     const button = element("button", attributes, miniature(other), caption);
     button.addEventListener("click", () => turn(other));
     return button;
@@ -56,6 +57,7 @@ function neighboursPart(entry, detail, shared, turn) {
   if (!detail.neighbours || !detail.neighbours.length) return null;
   const { names, units } = shared.redundancy;
   const others = detail.neighbours.map(({ map, values }) => [
+    entry.layer.index,
     map,
     figure(values[0]),
     values.map((value, i) => names[i] + " " + figure(value) + (units[i] ? " " + units[i] : "")).join(", "),
@@ -63,7 +65,7 @@ function neighboursPart(entry, detail, shared, turn) {
   const unit = units[0] ? ", in " + units[0] : "";
   return section(
     "Most redundant other maps",
-    mapRow(entry, others, turn),
+    unitRow(entry, others, turn),
     paragraph(names[0] + unit + ": what two maps have in common, whatever it says about the " + classWord() + ".", "quiet")
   );
 }
@@ -71,12 +73,77 @@ function neighboursPart(entry, detail, shared, turn) {
 /** The other maps whose responses to the data are most alike. */
 function alikePart(entry, detail, turn) {
   if (!detail.alike || !detail.alike.length) return null;
-  const others = detail.alike.map(([map, value]) => [map, figure(value), "correlation " + figure(value)]);
+  const others = detail.alike.map(([map, value]) => [entry.layer.index, map, figure(value), "correlation " + figure(value)]);
   return section(
     "Maps with the most similar responses",
-    mapRow(entry, others, turn),
+    unitRow(entry, others, turn),
     paragraph("Correlation of the mean responses to the same " + itemWord() + "s of the data.", "quiet")
   );
+}
+
+/** Which units of an earlier layer feed this one. */
+function causesPart(entry, detail, turn) {
+  if (!detail.causes || !detail.causes.cells.length) return null;
+  return section("Units that feed it", unitRow(entry, detail.causes.cells, turn), paragraph(detail.causes.text, "quiet"));
+}
+
+/** Which outputs of the model it moves. */
+function outputsPart(detail) {
+  if (!detail.causes || !detail.causes.moves.length) return null;
+  const { moves } = detail.causes;
+  const most = Math.max(1e-9, ...moves.map((row) => Math.abs(row[1] || 0)));
+  const rows = moves.map(([name, effect, low, high]) =>
+    element(
+      "div",
+      { class: "class-bar" + (effect < 0 ? " below" : ""), title: figure(low) + " to " + figure(high) },
+      named(name, { class: "class-name" }),
+      bar(Math.abs(effect), null, null, most),
+      element("span", { class: "bits" }, (effect > 0 ? "+" : "−") + Math.abs(Number(effect.toPrecision(2))))
+    )
+  );
+  return section("Outputs that it moves", rows,
+    paragraph("Mean logit with it, less that without it; gray where it is lowered.", "quiet"));
+}
+
+/** The directions that the map takes part in, or the maps that the direction is made of. */
+function directionsPart(entry, detail, turn) {
+  if (!detail.parts) return null;
+  return element("div", { class: "rows" }, detail.parts.map((row) =>
+    section(row.title, unitRow(entry, row.cells, turn), paragraph(row.text, "quiet"))));
+}
+
+/** The map's pattern as a sum of its nodes' patterns. */
+function sumPart(entry, detail) {
+  if (!detail.sum) return null;
+  const cells = ["one node", "their sum", "the rest"].map((name, column) =>
+    element("figure", {}, cut(fileOf(entry, "sum"), { columns: 3, rows: 1, column, row: 0 }, name), element("figcaption", {}, name))
+  );
+  return section("As a sum of its nodes' patterns", element("div", { class: "strip" }, cells), paragraph(detail.sum.text, "quiet"));
+}
+
+/** The unit of another network that responds most alike. */
+function partnerPart(entry, detail) {
+  if (!detail.partner) return null;
+  const { text, picture } = detail.partner;
+  const image = picture ? element("img", { class: "partner" + (site.exact ? " exact" : ""), src: fileOf(entry, "partner"), width: picture[1], height: picture[0], alt: "Its pattern" }) : null;
+  return section("In another network", image, paragraph(text, image ? "quiet" : null));
+}
+
+/** How many kinds of images excite it. */
+function kindsPart(detail) {
+  if (!detail.kinds) return null;
+  const { text, examples } = detail.kinds;
+  const cells = examples.map(({ image, caption, size }) => {
+    const label = "Data " + itemWord() + " " + image + (caption ? ", label " + caption : "");
+    const url = addressOf("img/data/" + padded(image, 5) + ".webp");
+    return element(
+      "figure",
+      { title: label },
+      cut(url, { columns: 1, rows: 1, column: 0, row: 0 }, label),
+      element("figcaption", {}, caption ? named(caption, { class: "caption" }) : null, element("span", { class: "quiet" }, " " + plural(size, itemWord())))
+    );
+  });
+  return section("Kinds of images that excite it", cells.length ? element("div", { class: "strip" }, cells) : null, paragraph(text));
 }
 
 function percent(share) {

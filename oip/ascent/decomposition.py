@@ -26,6 +26,7 @@ from oip.ascent.translation import NULL_MAPS, null_maps, visible_images
 from oip.core import html, plots
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import ModelError, SettingsError
+from oip.core.formats import DecompositionFile
 from oip.core.images import enhanced, is_line, plain, shown
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
@@ -135,6 +136,37 @@ class Decompositions(ByMap):
             "n_null": int(self.n_null[row]),
             "starts": finite_list(self.share[row]),
         }
+
+    def to_file(self, key: str, existing: DecompositionFile | None = None) -> DecompositionFile:
+        """Return what a run keeps.
+
+        Args:
+            key: of model and settings.
+            existing: of other maps, which stay if it has the same key.
+        """
+        arrays = {
+            "share": self.share[:, 0],
+            **{name: getattr(self, name) for name in ("low", "high", "p_value")},
+            "null": np.array([_median(values) for values in self.null]),
+        }
+        arrays = {name: values.astype(np.float32) for name, values in arrays.items()}
+        arrays |= {name: getattr(self, name) for name in ("images", "node_images", "sums")}
+        arrays |= {"maps": self.maps, "n_null": self.n_null}
+        if existing is not None and existing.key == key:
+            rest = ~np.isin(existing.maps, self.maps)
+            arrays = {
+                name: np.concatenate([getattr(existing, name)[rest], values])
+                for name, values in arrays.items()
+            }
+        order = np.argsort(arrays["maps"])
+        return DecompositionFile(
+            key=key,
+            layer=self.layer,
+            index=self.index,
+            copies=self.copies,
+            nodes=len(self.nodes),
+            **{name: values[order] for name, values in arrays.items()},
+        )
 
     def to_pandas(self) -> DataFrame:
         """Return a table with a row for each map."""

@@ -11,6 +11,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
+from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,8 @@ _DECOMPOSITION = {
     "p": "probability of such a share among the nodes of other maps",
 }
 SCHEMA = 1
+SUMS = "decomposition.npz"
+"""In the folder of a run's layer."""
 _BLOCK = 64
 """Maps at a time: their images are in memory."""
 
@@ -54,6 +57,12 @@ _BLOCK = 64
     help="With --translation: sum the OIP of one node, shifted, or that of each node.",
 )
 @click.option(
+    "--run",
+    type=options.NamedPath(),
+    metavar="RUN",
+    help="With --translation: keep the sums in this run, whose gallery then shows them.",
+)
+@click.option(
     "--starts",
     type=click.IntRange(1, 64),
     help="Images grown for each node.  [default: 4; of color images 1]",
@@ -70,6 +79,7 @@ def command(
     count: int,
     translation: bool,
     copies: Copies,
+    run: Path | None,
     starts: int | None,
     seed: int,
     output: Output,
@@ -88,13 +98,22 @@ def command(
     from oip.ascent import decomposition, localization
     from oip.ascent import translation as translations
     from oip.core import files
+    from oip.core.formats import DecompositionFile
     from oip.network.layer_spec import parse_selections
+    from oip.run.run import Run
+    from oip.run.shards import key_of
 
     began = time.monotonic()
     files.check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
     chosen = parse_selections(network, selections)
+    if run is not None and not translation:
+        raise SettingsError("--run", "--translation beside it", "none")
+    opened_run = None if run is None else Run.open(run)
+    if opened_run is not None:
+        for layer, _ in chosen:
+            opened_run.check_unit_layer(network, layer.name)
     classes = images.classes if images.labels is not None else None
     layers: list[Record] = []
     written: list[Path] = []
@@ -131,6 +150,18 @@ def command(
                     sums = decomposition.decompose(*of_block, copies=copies, **more)
                     part["decomposition"] = sums.to_dict()
                     written += _draw(sums, sums.index, out, "sum")
+                    if opened_run is not None:
+                        path = opened_run.folder(sums.index) / SUMS
+                        key = key_of(
+                            {
+                                "model": network.digest,
+                                "copies": copies,
+                                "starts": starts,
+                                "seed": seed,
+                            }
+                        )
+                        record = sums.to_file(key, DecompositionFile.read_if_whole(path))
+                        opened_run.keep(sums.index, SUMS, record)
                 parts.append(part)
             layers.append(_merged(parts))
     files.write_json(

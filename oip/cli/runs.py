@@ -282,6 +282,11 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
 )
 @options.imports
 @options.seed
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Also keep each unit's partner in both runs, whose galleries then show it.",
+)
 @options.out("Folder for match.json and a page that shows the pairs.", required=False)
 @options.all_rows
 @options.output
@@ -289,6 +294,7 @@ def compare_command(
     first: Path,
     second: Path,
     is_match: bool,
+    keep: bool,
     data: DataOptions,
     layers: tuple[str, ...],
     models: tuple[Path, Path] | None,
@@ -314,6 +320,7 @@ def compare_command(
     """
     if not is_match:
         given = {"--data": data.source, "--layer": layers, "--models": models, "--out": out}
+        given["--keep"] = keep
         for name, value in given.items():
             if value:
                 raise SettingsError(name, "--match beside it", "no --match")
@@ -335,6 +342,7 @@ def compare_command(
             second,
             data=data.required(),
             out=out,
+            keep=keep,
             layers=_pairs(layers),
             models=models or (None, None),
             imports=imports,

@@ -46,13 +46,13 @@ _LEGEND = {
     "--run",
     type=options.NamedPath(),
     metavar="RUN",
-    help="A run with OIPs of both layers, for --picture.",
+    help="Keep the result in this run, whose gallery then shows it; its OIPs are drawn.",
 )
 @click.option(
     "--picture",
     type=options.NamedPath(),
     metavar="FILE",
-    help="Draw the units that feed most as a row of OIPs, with the outputs: .png or .svg.",
+    help="With --run: draw the units that feed most as a row of OIPs: .png or .svg.",
 )
 @options.model_with_directions
 @options.seed
@@ -72,7 +72,8 @@ def command(
 
     Each unit of the earlier layer is silenced in turn, and the unit's mean response is measured
     again; so are the model's logits when the unit itself is silenced. Intervals are over images.
-    Effects do not add up: two units that stand in for each other have none each.
+    Effects do not add up: two units that stand in for each other have none each. With --run, the
+    map's page in the run's gallery shows them as rows of OIPs.
 
     \b
     Example:  oip trace model.keras Conv2D_3:17 --data mnist-sample
@@ -82,11 +83,10 @@ def command(
     from oip.mi.circuits import causes
     from oip.network.layer_spec import parse_selections
     from oip.run.run import Run
-    from oip.workflows.silencing import causes_figure
+    from oip.workflows.silencing import causes_figure, keep_causes
 
-    if (run is None) != (picture is None):
-        name, other = ("--run", "--picture") if picture is None else ("--picture", "--run")
-        raise SettingsError(name, f"{other} beside it", "none")
+    if picture is not None and run is None:
+        raise SettingsError("--picture", "--run beside it", "none")
     opened_run = None if run is None else Run.open(run)
     if picture is not None:
         plots.checked_kind(picture.suffix)
@@ -96,6 +96,8 @@ def command(
     ((layer, units), *more) = parse_selections(network, [selection])
     if more or len(units) != 1:
         raise SettingsError("LAYER:UNIT", "one unit, such as Conv2D_3:17", f"'{selection}'")
+    if opened_run is not None:
+        opened_run.check_unit_layer(network, layer.name)
     with output.progress() as progress:
         result = causes(
             network,
@@ -111,8 +113,10 @@ def command(
         )
     for text in result.notices:
         output.note(f"oip: {text}")
-    if opened_run is not None and picture is not None:
-        plots.save(causes_figure(result, opened_run), picture)
+    if opened_run is not None:
+        keep_causes(opened_run, result)
+        if picture is not None:
+            plots.save(causes_figure(result, opened_run), picture)
     if output.as_json:
         print_json(result.to_dict())
     else:

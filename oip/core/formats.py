@@ -382,6 +382,33 @@ class UnitMatch(Part, frozen=True, kw_only=True):
     """0 to 100: of `similarity` among those to the other units of the partner's layer."""
 
 
+class PartnersFile(ArrayFile, frozen=True, kw_only=True):
+    """`partners.npz` of a run's layer: the partners of its m units in another network."""
+
+    CONTENT: ClassVar[str] = "partners in another network"
+
+    other: str
+    """File name of the other model, or name of its run."""
+    layer: str
+    """The other network's layer."""
+    split: str
+    """The images, as `--data` takes them."""
+    threshold: float
+    """Correlation from which a unit has a partner."""
+    maps: Annotated[np.ndarray, Shape("i", "m")]
+    """Units with a partner."""
+    partners: Annotated[np.ndarray, Shape("i", "m")]
+    correlation: Annotated[np.ndarray, Shape("f", "m")]
+    low: Annotated[np.ndarray, Shape("f", "m")]
+    high: Annotated[np.ndarray, Shape("f", "m")]
+    """Ends of its 95 % interval."""
+    percentile: Annotated[np.ndarray, Shape("f", "m")]
+    """Of the likeness of the two OIPs among those to other units."""
+    has_picture: Annotated[np.ndarray, Shape("b", "m")]
+    pictures: Annotated[np.ndarray, Shape("u", "m ...")]
+    """(m, h, w) or (m, h, w, 3): the partners' OIPs as tiles; 0 where there is none."""
+
+
 class LayerMatchRecord(Part, frozen=True, kw_only=True):
     """A layer of the first network and one of the second, unit by unit."""
 
@@ -409,6 +436,74 @@ class LayerMatchRecord(Part, frozen=True, kw_only=True):
     null: Number = None
     """Correlation that 95 % of the pairs with shuffled images stay under."""
     maps: list[UnitMatch]
+
+
+class UnitCauses(Part, frozen=True, kw_only=True):
+    """Units of an earlier layer that feed a unit, and outputs that it moves; the largest first.
+
+    Effects are those of silencing, means over images, with 95 % intervals.
+    """
+
+    unit: int
+    response: float
+    """The unit's mean response."""
+    source: str
+    source_index: int
+    """The earlier layer."""
+    silenced_to: str
+    samples: int
+    split: str = ""
+    agreement: Number = None
+    """Spearman's correlation with the increase of the network's loss."""
+    units: list[int]
+    share: list[Number]
+    """Of the unit's mean response; below 0 it inhibits."""
+    low: list[Number]
+    high: list[Number]
+    outputs: list[int]
+    classes: list[str]
+    logit_effect: list[Number]
+    logit_low: list[Number]
+    logit_high: list[Number]
+
+    def __post_init__(self) -> None:
+        check_lengths(len(self.units), {"share": self.share, "low": self.low, "high": self.high})
+        names = ("classes", "logit_effect", "logit_low", "logit_high")
+        check_lengths(len(self.outputs), {name: getattr(self, name) for name in names})
+
+
+class CausesFile(JsonFile, frozen=True, kw_only=True):
+    """`causes.json` of a run's layer: the causes of some of its units."""
+
+    CONTENT: ClassVar[str] = "causes of units"
+
+    layer: str
+    index: int
+    units: list[UnitCauses]
+
+
+class DecompositionFile(ArrayFile, frozen=True, kw_only=True):
+    """`decomposition.npz` of a run's layer: OIPs of m maps as sums; see `oip.Decompositions`."""
+
+    CONTENT: ClassVar[str] = "sums of OIPs"
+
+    key: str
+    """Of model and settings."""
+    layer: str
+    index: int
+    copies: str
+    nodes: int
+    maps: Annotated[np.ndarray, Shape("i", "m")]
+    share: Annotated[np.ndarray, Shape("f", "m")]
+    low: Annotated[np.ndarray, Shape("f", "m")]
+    high: Annotated[np.ndarray, Shape("f", "m")]
+    null: Annotated[np.ndarray, Shape("f", "m")]
+    """Median over other maps."""
+    n_null: Annotated[np.ndarray, Shape("i", "m")]
+    p_value: Annotated[np.ndarray, Shape("f", "m")]
+    images: Annotated[np.ndarray, Shape("f", "m ...")]
+    node_images: Annotated[np.ndarray, Shape("f", "m ...")]
+    sums: Annotated[np.ndarray, Shape("f", "m ...")]
 
 
 class MatchFile(JsonFile, frozen=True, kw_only=True):

@@ -523,6 +523,8 @@ class ClustersFile(KeyedFile, frozen=True, kw_only=True):
     samples: int
     """Images that the most exciting ones are taken from."""
     split: str = ""
+    images_sha256: str = ""
+    """Of all of them."""
     random: float
     """Mean number of clusters of as many random images."""
     maps: list[MapClusters]

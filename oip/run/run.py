@@ -44,7 +44,7 @@ from oip.core.formats import (
     SidecarFile,
 )
 from oip.core.layer_formats import RankingFile, ResponsesFile, StabilityFile
-from oip.core.records import is_there
+from oip.core.records import FileRecord, is_there
 from oip.network.inputs import sidecar_path
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -160,6 +160,22 @@ class Run(RunFolder):
             if made != record.made:
                 self.record = msgspec.structs.replace(record, made=made)
                 self.save()
+
+    def keep(self, index: int, name: str, record: FileRecord) -> None:
+        """Write a file of a layer, and note that it was made."""
+        folder = self.folder(index)
+        with files.locked(folder):
+            record.write(folder / name)
+        self.note_made(index, name)
+
+    def check_unit_layer(self, network: Network, name: str) -> None:
+        """Raise a RunError unless the run is of a network and shows the units of a layer."""
+        other = ModelRecord(name=network.name, sha256=network.digest)
+        check_same_model(self.path, self.record.model, other)
+        layers = [self.layer(index) for index in {*self.reconstructed(), *self.ranked()}]
+        if name not in [layer.name for layer in layers if not layer.objectives]:
+            wording = f"OIPs or a ranking of '{name}'"
+            raise RunError(f"'{self.path}'", wording, "none", "Use 'oip reconstruct' first.")
 
     @property
     def layers(self) -> list[LayerRecord]:

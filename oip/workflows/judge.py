@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 
 from oip.ascent.targets import objective_targets
-from oip.core import files
 from oip.core.errors import ModelError, OipError, RunError, notice
 from oip.core.formats import LayerRecord
 from oip.core.layer_formats import ClustersFile, LegibilityFile
@@ -232,10 +232,7 @@ class JudgedRun:
             answers, layer.name, index, numbers, self.judge, len(self.images), self.source
         )
         record = result.to_file(key)
-        path = self.run.folder(index) / NAME
-        with files.locked(path.parent):
-            record.write(path)
-        self.run.note_made(index, NAME)
+        self.run.keep(index, NAME, record)
         return record
 
     def clusters(self, index: int, whose: Features = "judge") -> ClustersFile:
@@ -276,10 +273,8 @@ class JudgedRun:
             split=self.source,
             **counted._asdict(),
         )
-        record = result.to_file(key)
-        with files.locked(path.parent):
-            record.write(path)
-        self.run.note_made(index, CLUSTERS)
+        record = msgspec.structs.replace(result.to_file(key), images_sha256=content["images"])
+        self.run.keep(index, CLUSTERS, record)
         return record
 
     @cached_property

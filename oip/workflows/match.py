@@ -12,8 +12,8 @@ import numpy as np
 
 from oip.ascent.similarity import LEAST_PEERS, image_similarity, shift_reach
 from oip.core import files
-from oip.core.errors import DataError, RunError
-from oip.core.formats import LayerMatchRecord, LayerRecord, MatchFile
+from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.formats import LayerMatchRecord, LayerRecord, MatchFile, PartnersFile
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
 from oip.mi.matching import THRESHOLD, By, match
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from oip.network.network import Network
     from oip.workflows.inputs import Images, Model
 
-NAME = "match.json"
+NAME, PARTNERS = "match.json", "partners.npz"
 _BLOCK = 64
 """Pairs whose OIPs are compared with each other's."""
 _LONGEST = 112
@@ -39,6 +39,7 @@ def match_into(
     *,
     data: Images,
     out: str | Path | None = None,
+    keep: bool = False,
     layers: str | Sequence[str] | Mapping[str, str] | None = None,
     by: By = "aligned",
     threshold: float = THRESHOLD,
@@ -58,6 +59,7 @@ def match_into(
             Keras models, `Network`, or names that `models.pretrained` knows.
         data: a source, or images (n, h, w, bands); each network gets them in the size of its input.
         out: folder for `match.json` and `index.html`, which shows the pairs; none if None.
+        keep: also keep each unit's partner in both runs, whose galleries then show it.
         layers, by, threshold, samples, shuffles, seed: as for `mi.match`.
         models: of runs, where their files are not in the run's folder, beside it or here.
         imports: modules that register custom layers.
@@ -75,6 +77,8 @@ def match_into(
     >>> oip.match_into("runs/a", "runs/b", data="mnist", out="runs/a-b")  # doctest: +SKIP
     """
     folder = None if out is None else _prepared(Path(out))
+    if keep and (_run_of(first) is None or _run_of(second) is None):
+        raise SettingsError("keep", "two runs", "a model")
     given = ModelInput(tuple(imports))
     sides = [
         _Side.of(each, model, data, given, resize, data_dir)
@@ -121,7 +125,62 @@ def match_into(
         with files.locked(folder):
             record.write(folder / NAME)
             write_match_page(folder, record, runs, progress)
+    if keep and runs[0] is not None and runs[1] is not None:
+        _keep(record, runs[0], runs[1])
     return record
+
+
+def _keep(record: MatchFile, first: Run, second: Run) -> None:
+    """Write `partners.npz` of every matched layer in both runs; the last match counts."""
+    for match_of_layer in record.matches:
+        own, other = match_of_layer.layer, match_of_layer.second_layer
+        pairs = [unit for unit in match_of_layer.maps if unit.has_partner]
+        numbers = [(unit.map, unit.partner or 0) for unit in pairs]
+        sides = (
+            (first, own, second, other, record.second),
+            (second, other, first, own, record.first),
+        )
+        for side, (run, name, partner_run, partner_layer, partner_name) in enumerate(sides):
+            layer = next((each for each in run.layers if each.name == name), None)
+            if layer is None:
+                continue
+            maps = np.array([pair[side] for pair in numbers], np.int64)
+            partners = np.array([pair[1 - side] for pair in numbers], np.int64)
+            order = np.argsort(maps)
+            pictures = _partner_tiles(partner_run, partner_layer, partners[order])
+            values = {
+                field: np.array([getattr(unit, field) for unit in pairs], np.float32)[order]
+                for field in ("correlation", "low", "high", "percentile")
+            }
+            partners_file = PartnersFile(
+                other=partner_name,
+                layer=partner_layer,
+                split=record.split,
+                threshold=match_of_layer.threshold,
+                maps=maps[order],
+                partners=partners[order],
+                has_picture=np.array([picture is not None for picture in pictures], bool),
+                pictures=_stacked(pictures),
+                **values,
+            )
+            run.keep(layer.index, PARTNERS, partners_file)
+
+
+def _partner_tiles(run: Run, name: str, numbers: np.ndarray) -> list[np.ndarray | None]:
+    """Return the OIPs of units of a layer as tiles, uint8; None of those that have none."""
+    from oip.gallery.match_page import tiles_of
+
+    layer = run.reconstructed_layer(name)
+    tiles = {} if layer is None else tiles_of(run, layer.index, set(numbers.tolist()))
+    return [tiles.get(int(number)) for number in numbers]
+
+
+def _stacked(pictures: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return pictures of one size as an array, 0 where there is none."""
+    shape = next((picture.shape for picture in pictures if picture is not None), (1, 1))
+    blank = np.zeros(shape, np.uint8)
+    rows = [blank if picture is None else picture for picture in pictures]
+    return np.stack(rows) if rows else np.zeros((0, *shape), np.uint8)
 
 
 def _prepared(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 
 from oip.core import plots
 from oip.core.errors import RunError
+from oip.core.formats import CausesFile
 from oip.core.images import shown
 from oip.core.layer_formats import AblationFile, RankCorrelation, RankingFile
 from oip.core.progress import Progress, automatic
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from oip.mi.circuits import Causes
     from oip.workflows.inputs import Images, Model
 
+CAUSES = "causes.json"
 _WIDTH, _ROW = 7.2, 1.35
 """Inches."""
 _SHOWN = 8
@@ -134,6 +136,17 @@ def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCor
         value = finite_or_none(spearman(information, effect)) if by.ordered else None
         correlations.append(RankCorrelation(estimator=by.estimator, spearman=value))
     return correlations
+
+
+def keep_causes(run: Run, causes: Causes) -> None:
+    """Keep the causes of a unit in `causes.json` of its layer, beside those of other units."""
+    path = run.folder(causes.index) / CAUSES
+    existing = CausesFile.read_if_whole(path)
+    units = {each.unit: each for each in existing.units} if existing is not None else {}
+    units[causes.unit] = causes.to_file()
+    ordered = [units[number] for number in sorted(units)]
+    record = CausesFile(layer=causes.layer, index=causes.index, units=ordered)
+    run.keep(causes.index, CAUSES, record)
 
 
 def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:

@@ -1,5 +1,9 @@
 import json
 
+from oip.core.formats import DecompositionFile
+from oip.run.check import verify_run
+from oip.run.run import Run
+
 SMALL = ["--starts", "2", "--quiet"]
 
 
@@ -31,6 +35,27 @@ def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_pat
     arguments[2] = "second:3"
     status, printed, _ = call(*arguments, "--translation", "--copies", "grown")
     assert (status, "share explained" in printed) == (0, True)
+
+
+def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
+    run = tmp_path / "run"
+    data = ("--data", small_data, "--quiet")
+    quick = ("--starts", "1", "--steps", "2", "--screened", "4")
+    assert call("reconstruct", small_file, "second:0-3", *data, "--out", run, *quick)[0] == 0
+    locate = ("locate", small_file, *data, "--out", tmp_path / "places", "--starts", "1")
+    keep = ("--translation", "--run", run)
+    for maps in ("2-3", "0"):
+        assert call(*locate[:2], f"second:{maps}", *locate[2:], *keep)[0] == 0
+    record = DecompositionFile.read(run / "layers/001/decomposition.npz")
+    assert record.maps.tolist() == [0, 2, 3]
+    assert record.sums.shape == (3, 16, 16, 1)
+    assert not [each for each in verify_run(Run.open(run)) if each.problem]
+    for arguments, word in (
+        (("second:0", "--run", run), "--translation"),
+        (("first:0", *keep), "OIPs or a ranking of 'first'"),
+    ):
+        status, _, err = call(*locate[:2], arguments[0], *locate[2:], *arguments[1:])
+        assert status == 2 and word in err
 
 
 def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_data, tmp_path):

@@ -7,6 +7,10 @@ import json
 import pytest
 
 from oip.cli.main import run
+from oip.core.formats import CausesFile
+from oip.gallery.rerun_command import commands_again
+from oip.run.check import verify_run
+from oip.run.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,16 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
     status, out, _ = call(*arguments, "--run", grown, "--picture", picture, "--json")
     assert status == 0 and picture.read_bytes()[:4] == b"\x89PNG"
     record = json.loads(out)
+    kept = CausesFile.read(grown / "layers/001/causes.json")
+    assert [each.unit for each in kept.units] == [2]
+    assert kept.units[0].units[0] == record["units"][0]["map"]
+    assert kept.units[0].classes[0] == record["outputs"][0]["class"]
+    assert call(*arguments[:2], "second:0", *arguments[3:], "--run", grown)[0] == 0
+    kept = CausesFile.read(grown / "layers/001/causes.json")
+    assert [each.unit for each in kept.units] == [0, 2]
+    assert not [each for each in verify_run(Run.open(grown)) if each.problem]
+    (lost,) = commands_again(Run.open(grown), ["layers/001/causes.json"])
+    assert lost == f"oip trace small.keras second:UNIT --data SOURCE --run {grown}"
     assert (record["source"], record["unit"], len(record["units"])) == ("first", 2, 6)
     assert len(record["outputs"]) == 4
 

@@ -9,10 +9,14 @@ import pytest
 
 from oip.core.errors import DataError
 from oip.core.files import read_json, write_json
+from oip.core.formats import CausesFile, DecompositionFile, PartnersFile, UnitCauses
+from oip.core.layer_formats import ClustersFile, DirectionsFile, MapClusters
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.images import DataImages
 from oip.gallery.map_details import ascent_details, layer_details, scaled_weights, trace_points
 from oip.gallery.read_run import read_layer
+from oip.gallery.site import build
+from oip.run.check import verify_run
 
 
 def _told(run, index=1, data=None):
@@ -114,6 +118,94 @@ def test_images_that_are_not_there_are_left_out(run, images, tmp_path):
     data = _data(tmp_path / "new", run, images[:10], None, [])
     told = _told(run, data=data)["maps"]["7"]["best"]
     assert all(one["image"] < 10 and one["caption"] == "" for one in told)
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def related(maker, tmp_path):
+    """A run whose layer 1 has causes, directions, a sum, a partner and clusters of map 7."""
+    run = maker(tmp_path / "related")
+    causes = UnitCauses(
+        **{"unit": 7, "response": 2.0, "source": "first", "source_index": 0, "samples": 9},
+        **{"silenced_to": "zero", "units": [3, 1], "share": [0.5, -0.25], "agreement": 0.5},
+        **{"low": [0.4, None], "high": [0.6, None], "outputs": [2, 0], "classes": ["x", "y"]},
+        **{"logit_effect": [1.5, None], "logit_low": [1.0, None], "logit_high": [2.0, None]},
+    )
+    run.keep(1, "causes.json", CausesFile(layer="second", index=1, units=[causes]))
+    weights = np.zeros((2, 40), np.float32)
+    weights[0, [7, 3]], weights[1, 5] = (0.8, -0.6), 1.0
+    zeros, number = np.zeros(2, np.float32), {"low": 0.1, "high": 0.3, "ceiling": 0.5}
+    number |= {"chance": 0.0, "active": 1.0, "explained": 0.2}
+    directions = DirectionsFile(
+        **{"key": "", "layer": "second", "base": 1, "method": "nmf", "split": "", "samples": 9},
+        **{"weights": weights, "parts": weights, "variance": zeros, "used": zeros, "images": 9},
+        **number,
+    )
+    run.keep(0, "directions.npz", directions)
+    images = np.random.default_rng(0).normal(size=(1, 12, 12, 1)).astype(np.float16)
+    values = {name: np.full(1, 0.25, np.float32) for name in ("share", "low", "high", "null")}
+    sums = DecompositionFile(
+        **{"key": "", "layer": "second", "index": 1, "copies": "shifted", "nodes": 9, **values},
+        **{"p_value": values["null"], "maps": np.array([7]), "n_null": np.array([16])},
+        **{"images": images, "node_images": images, "sums": images},
+    )
+    run.keep(1, "decomposition.npz", sums)
+    values = {name: np.full(1, 0.25, np.float32) for name in ("correlation", "low", "high")}
+    partners = PartnersFile(
+        **{"other": HOSTILE, "layer": "third", "split": "data", "threshold": 0.5, **values},
+        **{"maps": np.array([7]), "partners": np.array([11]), "has_picture": np.ones(1, bool)},
+        **{"percentile": np.full(1, 90.0), "pictures": np.zeros((1, 84, 84), np.uint8)},
+    )
+    run.keep(1, "partners.npz", partners)
+    rows = [
+        MapClusters(
+            map=7, clusters=2, p_adjusted=0.01, images=64, sizes=[40, 24], examples=[[3, 4, 5], [6]]
+        ),
+        MapClusters(map=8, clusters=0, images=2, sizes=[], examples=[]),
+    ]
+    clusters = {"judge": "pixels", "samples": 640, "random": 3.3, "images_sha256": "d"}
+    record = ClustersFile(key="", layer="second", index=1, maps=rows, **clusters)
+    run.keep(1, "clusters.json", record)
+    return run
+
+
+def test_relations_of_a_unit_are_told(related, images, tmp_path):
+    details = _told(related)["maps"]["7"]
+    cells = details["causes"]["cells"]
+    assert cells[0] == [0, 3, "+50 %", "share of the response +50 % (+40 % to +60 %)"]
+    assert cells[1][2] == "−25 %"
+    assert details["causes"]["moves"] == [["x", 1.5, 1.0, 2.0]]
+    assert "0.50" in details["causes"]["text"]
+    (row,) = details["parts"]
+    assert row["cells"] == [[0, 0, "0.80", "weight 0.80"]]
+    assert "25 %" in details["sum"]["text"] and "16 other maps" in details["sum"]["text"]
+    assert details["partner"]["picture"] == [84, 84] and ":11 of " in details["partner"]["text"]
+    assert "2 clusters" in details["kinds"]["text"] and details["kinds"]["examples"] == []
+    rest = _told(related)["maps"]["8"]
+    assert "No unit of third" in rest["partner"]["text"]
+    assert not {"causes", "sum", "kinds", "parts"} & set(rest)
+    made_of = _told(related, index=0)["maps"]["0"]["parts"]
+    assert [cell[:3] for cell in made_of[0]["cells"]] == [[1, 7, "0.80"], [1, 3, "−0.60"]]
+    data = DataImages(
+        *(Store(tmp_path / "new", None), PictureKeys(None, []), related.record.input, images),
+        *(np.arange(30) % 4, related.record.classes, "d"),
+    )
+    examples = _told(related, data=data)["maps"]["7"]["kinds"]["examples"]
+    assert [(each["image"], each["size"]) for each in examples] == [(3, 40), (4, 40), (6, 24)]
+
+
+def test_relations_have_their_pictures(related):
+    page = build(related)
+    folder = page.parent / "img"
+    assert [path.name for path in (folder / "sum/001").iterdir()] == ["0007.webp"]
+    assert [path.name for path in (folder / "partner/001").iterdir()] == ["0007.webp"]
+    script = (page.parent / "data/detail-001-0000.js").read_text()
+    assert HOSTILE not in script
+    assert not [
+        each for each in verify_run(related) if "stability" not in each.file and each.problem
+    ]
 
 
 @pytest.mark.parametrize(("count", "axes"), [(29, 4), (30, 2)])

@@ -10,7 +10,8 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, RunError, SettingsError
-from oip.core.formats import MatchFile
+from oip.core.formats import MatchFile, PartnersFile
+from oip.run.check import verify_run
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,21 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
     sources = re.findall(r'src="([^"]+)"', page)
     assert sources and all((tmp_path / "match" / source).is_file() for source in sources)
     assert "units have a partner" in page and "own" in page and "turned" in page
-    again = oip.match_into(folder / "own", folder / "turned", data=data, out=tmp_path / "match")
+    again = oip.match_into(folder / "own", folder / "turned", data=data, keep=True)
     assert again == record
+    for name, side in (("own", 0), ("turned", 1)):
+        kept = PartnersFile.read(folder / name / "layers/000/partners.npz")
+        pairs = [(unit.map, unit.partner) for unit in first.maps if unit.has_partner]
+        pairs = sorted((pair[side], pair[1 - side]) for pair in pairs)
+        assert list(zip(kept.maps.tolist(), kept.partners.tolist(), strict=True)) == pairs
+        assert kept.other == ("turned", "own")[side] and kept.has_picture.any()
+        assert not [each for each in verify_run(oip.Run.open(folder / name)) if each.problem]
+
+
+def test_models_keep_no_partners(folder):
+    models = folder / "own.keras", folder / "turned.keras"
+    with pytest.raises(SettingsError, match="two runs"):
+        oip.match_into(*models, data=f"{folder / 'bars.npz'}:all", keep=True)
 
 
 def test_models_are_matched_without_runs(folder):
