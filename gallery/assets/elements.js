@@ -28,6 +28,19 @@ function named(text, attributes) {
   return element("bdi", attributes || {}, text);
 }
 
+/** Letters at the end of a long name that stay in sight: they tell nested layers apart. */
+const TAIL = 8;
+
+/** The name of a layer; where there is no room it loses its middle. */
+function layerName(text) {
+  const letters = Array.from(text);
+  if (letters.length < 2 * TAIL) return named(text, { class: "layer-name" });
+  const node = named("", { class: "layer-name long", title: text });
+  const parts = [letters.slice(0, -TAIL), letters.slice(-TAIL)];
+  node.append(...parts.map((part) => element("span", {}, part.join(""))));
+  return node;
+}
+
 /** The name of the map or objective that an image was grown for. */
 function nameOf(entry) {
   return entry.objective || entry.layer.noun + " " + entry.map + " of " + entry.layer.layer;
@@ -48,8 +61,7 @@ function fieldWords(layer) {
 
 function titleOf(entry) {
   if (entry.objective) return [named(entry.objective, { class: "layer-name" })];
-  const name = named(entry.layer.layer, { class: "layer-name" });
-  return [name, element("span", { class: "map-number" }, "\u00a0:\u00a0" + entry.map)];
+  return [layerName(entry.layer.layer), element("span", { class: "map-number" }, "\u00a0:\u00a0" + entry.map)];
 }
 
 /** A number for people: three significant digits, no exponent in the usual range. */

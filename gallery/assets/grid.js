@@ -166,7 +166,7 @@ function layerRow(row, number) {
   const heading = element(
     "div",
     { role: "rowheader", "aria-colspan": grid.columns },
-    element("h2", {}, named(layer.layer)),
+    element("h2", {}, layerName(layer.layer)),
     layerLink(layer),
     element("span", { class: "quiet" }, facts.join(" · ")),
     notices.length ? element("span", { class: "notice", title: notices.join(" ") }, notices.join(" ")) : null

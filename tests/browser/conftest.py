@@ -183,6 +183,14 @@ def few_site(tmp_path_factory):
     return gallery.build(run)
 
 
+@pytest.fixture(scope="session")
+def nested_site(tmp_path_factory):
+    """index.html of maps of a layer within a model within the model."""
+    path = tmp_path_factory.mktemp("nested") / "run"
+    names = ("backbone/block5b_expand",)
+    return gallery.build(_runs().make_run(path, names=names, counts=(40,), grown=(0,), ranked=()))
+
+
 @pytest.fixture(scope="session", params=[2, 1])
 def lines_site(request, tmp_path_factory):
     """index.html of a network of lines of 64 numbers, with images of the data."""

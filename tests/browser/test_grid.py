@@ -416,3 +416,14 @@ def test_rows_without_bits_are_lower_and_objectives_are_counted_by_themselves(lo
     page.fill("#search", "class:3 ")
     page.wait_for_function("document.querySelector('#count').textContent.includes(' of ')")
     assert page.text_content("#count").endswith(" units")
+
+
+def test_a_long_name_loses_its_middle(look, nested_site):
+    page = look(nested_site.as_uri())
+    page.wait_for_selector("a.tile")
+    names = page.locator("a.tile .layer-name")
+    assert names.first.text_content() == "backbone/block5b_expand"
+    head, tail = names.first.locator("span").all()
+    assert tail.text_content() == "b_expand"
+    assert head.bounding_box()["width"] < head.evaluate("node => node.scrollWidth")
+    assert page.text_content(".layer-row h2") == "backbone/block5b_expand"

@@ -52,7 +52,7 @@ def test_objectives_are_shown_by_their_expressions(look, objective_site):
     assert "'class:2 - <img src=x onerror=alert(1)>'" in page.text_content("dialog pre")
     page.keyboard.press("Escape")
     page.fill("#search", "class:7")
-    assert page.text_content("#count") == "1 of 52 maps"
+    assert page.text_content("#count") == "1 of 52 units"
     page = look((objective_site.parent / "layers/001-p1.html").as_uri())
     assert page.text_content("#m2 b") == "class:2 - <img src=x onerror=alert(1)>"
 
