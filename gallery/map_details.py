@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -15,7 +14,13 @@ from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, DataImages, line_length
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import headline, legibility_sentence, patience_of, sentences
+from oip.gallery.verdict_text import (
+    headline,
+    legibility_sentence,
+    of_noun,
+    patience_of,
+    sentences,
+)
 
 PER_SCRIPT = 64
 _MOST_KERNELS = 24
@@ -100,7 +105,7 @@ def _map_details(
     is_line = run.input is not None and line_length(run.input.shape) > 0
 
     def fitting(text: str) -> str:
-        text = re.sub(r"\bmap(?=s?\b)", layer.info.noun, text)
+        text = of_noun(text, layer.info.noun)
         return text.replace("image", "window") if is_line else text
 
     details: PageValues = {
@@ -371,7 +376,8 @@ def _legibility(layer: LayerEntry, number: int) -> PageValues | None:
         return None
     names = ("share", "low", "high", "reference", "control")
     numbers = {name: rounded(getattr(row, name), 3) for name in names}
-    return {"sentence": legibility_sentence(legibility, row), **numbers}
+    sentence = of_noun(legibility_sentence(legibility, row), layer.info.noun)
+    return {"sentence": sentence, **numbers}
 
 
 def _record(layer: LayerEntry, number: int) -> list[float | None] | None:

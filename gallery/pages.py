@@ -25,7 +25,7 @@ from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
 from oip.gallery.read_run import ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import NO_OIP, patience_of, percent_text
+from oip.gallery.verdict_text import NO_OIP, of_noun, patience_of, percent_text
 
 _MOST_PAIRS = 8
 _MOST_SHOWN = 12
@@ -416,6 +416,9 @@ class Pages:
         run = self._run
         verdicts = sum((layer["verdicts"] for layer in self._layers), Counter())
         data = run.data
+        nouns = {layer["noun"] for layer in self._layers}
+        noun = nouns.pop() if len(nouns) == 1 else "unit"
+        meanings = {**VERDICT_MEANINGS, "no OIP": NO_OIP}
         return {
             "line": self._line_of(),
             "overview": self._model,
@@ -438,7 +441,7 @@ class Pages:
             "tiles": self._tiles,
             "columns": [word for word in (*VERDICT_MEANINGS, "no OIP") if verdicts[word]],
             "patience": patience_of(run),
-            "meanings": {**VERDICT_MEANINGS, "no OIP": NO_OIP},
+            "meanings": {word: of_noun(text, noun) for word, text in meanings.items()},
         }
 
     def rendered(self, template: str, links: Links, **values: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from oip.ascent.results import VERDICT_MEANINGS, WITHOUT_PATTERN
 from oip.core.formats import RunFile
 from oip.core.layer_formats import LegibilityFile, MapLegibility
@@ -70,6 +72,11 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
         f"Shown these pictures, {judge} picks the more exciting image {percent_text(row.share)} of "
         f"the time ({'; '.join(parts)}), over {row.pairs} pairs of {legibility.samples} images."
     )
+
+
+def of_noun(text: str, noun: str) -> str:
+    """Return a text about a map that speaks of a unit, a token, a head or a direction."""
+    return re.sub(r"\bmap(?=s?\b)", noun, text)
 
 
 def percent_text(share: float | None) -> str:

@@ -37,13 +37,17 @@ function kernelsPart(detail, shared) {
   return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(wording + ".", "quiet"));
 }
 
+function capital(word) {
+  return word[0].toUpperCase() + word.slice(1);
+}
+
 /** Units as a row of pictures that lead to them: [layer's index, map, value, label]. */
 function unitRow(entry, units, turn) {
   const cells = units.map(([layer, map, value, label]) => {
     const other = site.byKey.get(layer + "." + map);
     const caption = element("span", {}, element("b", {}, String(map)), " " + value);
     if (!other) return element("div", { title: label }, caption);
-    const name = layer === entry.layer.index ? "Map " + map : nameOf(other);
+    const name = layer === entry.layer.index ? capital(entry.layer.noun) + " " + map : nameOf(other);
     const attributes = { type: "button", class: "near", title: label, "aria-label": name + ", " + label };
     const button = element("button", attributes, miniature(other), caption);
     button.addEventListener("click", () => turn(other));
@@ -64,7 +68,7 @@ function neighboursPart(entry, detail, shared, turn) {
   ]);
   const unit = units[0] ? ", in " + units[0] : "";
   return section(
-    "Most redundant other maps",
+    "Most redundant other " + entry.layer.noun + "s",
     unitRow(entry, others, turn),
     paragraph(names[0] + unit + ": what two maps have in common, whatever it says about the " + classWord() + ".", "quiet")
   );
@@ -75,7 +79,7 @@ function alikePart(entry, detail, turn) {
   if (!detail.alike || !detail.alike.length) return null;
   const others = detail.alike.map(([map, value]) => [entry.layer.index, map, figure(value), "correlation " + figure(value)]);
   return section(
-    "Maps with the most similar responses",
+    capital(entry.layer.noun) + "s with the most similar responses",
     unitRow(entry, others, turn),
     paragraph("Correlation of the mean responses to the same " + itemWord() + "s of the data.", "quiet")
   );
@@ -170,7 +174,7 @@ function softmaxPart(detail) {
   );
 }
 
-function ablationPart(detail, shared) {
+function ablationPart(entry, detail, shared) {
   if (!detail.ablation) return null;
   const { loss_increase, low, high, accuracy_drop } = detail.ablation;
   const about = shared.ablation;
@@ -183,17 +187,17 @@ function ablationPart(detail, shared) {
     about.samples === null ? null : about.samples + " " + itemWord() + "s",
   ].filter(Boolean);
   return section(
-    "When the map is silenced",
+    "When the " + entry.layer.noun + " is silenced",
     paragraph(sentences.join("; ") + "."),
     whole.length ? paragraph("The whole model: " + whole.join(", ") + ".", "quiet") : null
   );
 }
 
 /** Whether a judge, shown the OIPs, tells which image excites the map more. */
-function legibilityPart(detail) {
+function legibilityPart(entry, detail) {
   if (!detail.legibility) return null;
   const { sentence, share, low, high, reference, control } = detail.legibility;
-  const rows = [["these pictures", share, low, high], ["best images", reference], ["other maps", control]].filter(
+  const rows = [["these pictures", share, low, high], ["best images", reference], ["other " + entry.layer.noun + "s", control]].filter(
     (row) => row[1] !== null
   );
   return section(

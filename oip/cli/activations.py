@@ -59,7 +59,7 @@ _MOST_IMAGES = 24
     "--columns", type=click.IntRange(min=1), help="Maps a row.  [default: about as many as rows]"
 )
 @options.pictures
-@options.sized_model
+@options.sized_model_with_directions
 @options.seed
 @options.all_rows
 @options.output

@@ -10,7 +10,7 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
-from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
+from oip.cli.tables import Record, number, of_units, p_value, print_json, print_table, print_text
 from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ _LEGEND = {
 }
 _DECOMPOSITION = {
     "share explained": "of the variance of the map's OIP, of pixels that nothing was fitted to",
-    "nodes of other maps": "the share that as many copies of theirs explain (median)",
     "p": "probability of such a share among the nodes of other maps",
 }
+_OTHERS = "the share that as many copies of theirs explain (median)"
 SCHEMA = 1
 SUMS = "decomposition.npz"
 """In the folder of a run's layer."""
@@ -139,7 +139,7 @@ def command(
                 if locations.unusable.size:
                     unusable += locations.unusable.size
                     listed = ", ".join(str(number) for number in locations.unusable[:8])
-                    output.note(f"oip: {layer.name}: not finite: maps {listed}")
+                    output.note(f"oip: {layer.name}: not finite: {layer.noun}s {listed}")
                 written += _draw(locations, locations.index, out, "places")
                 if translation:
                     of_block = (network, f"@{layer.index}", block)
@@ -237,14 +237,15 @@ def _print(layer: Record, source: str) -> None:
     noun = UNIT_NOUNS[layer["kind"]]
     headings = (noun, "images with a response", "strongest in", "node", "response", "match")
     title = f"{layer['layer']}: {layer['searched']} images of {source}"
-    print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=_LEGEND)
+    legend = of_units(_LEGEND, noun)
+    print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=legend)
     if "translation" in layer:
-        _print_translation(layer["translation"])
+        _print_translation(layer["translation"], noun)
     if "decomposition" in layer:
-        _print_decomposition(layer["decomposition"])
+        _print_decomposition(layer["decomposition"], noun)
 
 
-def _print_translation(layer: Record) -> None:
+def _print_translation(layer: Record, noun: str) -> None:
     reference = layer["nodes"].index(layer["reference"])
     rows = []
     for row in layer["maps"]:
@@ -256,12 +257,12 @@ def _print_translation(layer: Record) -> None:
         own = row["nodes"][reference]["aligned"]
         rows.append((row["map"], *(number(value, 2) for value in (*medians, own))))
     names = ("pairs at the expected shift", "similarity unmoved", "moved as expected")
-    headings = ("map", *names, "starts of one node")
+    headings = (noun, *names, "starts of one node")
     title = f"{layer['layer']}: OIPs of {len(layer['nodes'])} nodes (medians over nodes)"
     print_table(headings, rows, title)
 
 
-def _print_decomposition(layer: Record) -> None:
+def _print_decomposition(layer: Record, noun: str) -> None:
     rows = [
         (
             row["map"],
@@ -272,9 +273,11 @@ def _print_decomposition(layer: Record) -> None:
         )
         for row in layer["maps"]
     ]
-    headings = ("map", "share explained", "95 %", "nodes of other maps", "p")
+    beside = f"nodes of other {noun}s"
+    headings = (noun, "share explained", "95 %", beside, "p")
     title = f"{layer['layer']}: OIPs as sums of those of {len(layer['nodes'])} nodes"
-    print_table(headings, rows, title, left=("95 %",), legend=_DECOMPOSITION)
+    legend = of_units({beside: _OTHERS, **_DECOMPOSITION}, noun)
+    print_table(headings, rows, title, left=("95 %",), legend=legend)
 
 
 def _median(values: list[float]) -> float | None:

@@ -326,6 +326,8 @@ _directions = click.option(
     metavar="RUN",
     help="A run of the model whose directions are layers, too: LAYER+METHOD.",
 )
+sized_model_with_directions = as_object("model", ModelOptions, _size_and_name, imports, _directions)
+"""Adds --input-size, --input and --directions."""
 model_and_input = as_object("model", ModelOptions, _input)
 """Adds all that describes the input of a model; the command takes `model`."""
 model_with_directions = as_object("model", ModelOptions, _input, _directions)

@@ -84,7 +84,7 @@ _SEPARATION = {
     help="With --silence: this node of each of MAPS in place of common points; repeatable.",
 )
 @options.pictures
-@options.sized_model
+@options.sized_model_with_directions
 @options.seed
 @options.all_rows
 @options.output

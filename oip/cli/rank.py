@@ -13,7 +13,15 @@ import click
 from oip.cli import options
 from oip.cli.judge import share_text
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
-from oip.cli.tables import all_rows, number, p_value, print_json, print_table, print_text
+from oip.cli.tables import (
+    all_rows,
+    number,
+    of_units,
+    p_value,
+    print_json,
+    print_table,
+    print_text,
+)
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
@@ -252,6 +260,7 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
     if len(rows) > _TOP + _BOTTOM and not all_rows():
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
     every = _LEGEND | _LEGENDS.get(ranked.ranking.about, {})
+    every = of_units(every, ranked.layer.noun)
     legend = {name: text for name, text in every.items() if name in headings}
     print_table(headings, rows, left=("95 %", "best for"), legend=legend)
 
@@ -306,7 +315,7 @@ def _print_agreement(ranked: RankedLayer) -> None:
     for correlation in ablation.agreement or ():
         if correlation.spearman is not None:
             click.echo(
-                f"{correlation.estimator} and loss without the map: "
+                f"{correlation.estimator} and loss without the {ranked.layer.noun}: "
                 f"Spearman {correlation.spearman:.2f} (set to {ablation.silenced_to}, "
                 f"{ablation.samples} images; the loss of the whole network is "
                 f"{ablation.loss:.3f} bits)"

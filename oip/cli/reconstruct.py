@@ -14,6 +14,7 @@ from oip.cli.tables import (
     ABOVE_BEST_IMAGE,
     Record,
     number,
+    of_units,
     print_json,
     print_table,
     print_text,
@@ -265,10 +266,10 @@ def _status(result: Record) -> int:
     """Return 0, or 1 if some maps failed, or 2 if all did."""
     verdicts = [row["verdict"] for layer in result["layers"] for row in layer["maps"]]
     failed = verdicts.count("failed")
+    are_maps = all(layer.get("kind", "maps") == "maps" for layer in result["layers"])
     if failed:
-        warn(
-            f"oip: {failed} of {len(verdicts)} maps failed: their responses are not finite numbers."
-        )
+        what = f"{failed} of {len(verdicts)} {'maps' if are_maps else 'units'} failed"
+        warn(f"oip: {what}: their responses are not finite numbers.")
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
 
@@ -286,13 +287,13 @@ def print_summary(result: Record, details: bool = False) -> None:
     counts = [Counter(row["verdict"] for row in layer["maps"]) for layer in layers]
     verdicts = verdict_headings(counts)
     kinds = {layer.get("kind", "maps") for layer in layers}
-    every = "maps" if kinds == {"maps"} else "units"
+    every = f"{UNIT_NOUNS[min(kinds)]}s" if len(kinds) == 1 else "units"
     headings = ("layer", every, *map(shown_verdict, verdicts), "above best image")
     rows = [
         _counts(layer, [count[word] for word in verdicts])
         for layer, count in zip(layers, counts, strict=True)
     ]
-    legend = verdict_legend(counts) | ABOVE_BEST_IMAGE
+    legend = of_units(verdict_legend(counts) | ABOVE_BEST_IMAGE, every.removesuffix("s"))
     print_table(headings, rows, left=("layer",), legend=legend)
     for layer in layers:
         if layer["unseen_pixels"]:
@@ -306,7 +307,8 @@ def print_summary(result: Record, details: bool = False) -> None:
             cells = map(_evidence, layer["maps"])
             is_objective = any("objective" in row for row in layer["maps"])
             noun = "objective" if is_objective else UNIT_NOUNS[layer.get("kind", "maps")]
-            print_table((noun, *_EVIDENCE), cells, title, left=("verdict", "ended"), legend=_LEGEND)
+            legend = of_units(_LEGEND, noun)
+            print_table((noun, *_EVIDENCE), cells, title, left=("verdict", "ended"), legend=legend)
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -161,6 +162,15 @@ def verdict_legend(counts: Iterable[Mapping[str, int]]) -> dict[str, str]:
 
     present = {shown_verdict(word) for row in counts for word, count in row.items() if count}
     return {word: text for word, text in VERDICT_LEGEND.items() if word in present}
+
+
+def of_units(legend: Mapping[str, str], noun: str) -> dict[str, str]:
+    """Return a legend that speaks of units, tokens, heads or directions where it says maps.
+
+    >>> of_units({"score": "response of the map"}, "unit")
+    {'score': 'response of the unit'}
+    """
+    return {heading: re.sub(r"\bmap(?=s?\b)", noun, text) for heading, text in legend.items()}
 
 
 def verdict_headings(counts: Iterable[Mapping[str, int]]) -> list[str]:

@@ -21,6 +21,19 @@ def test_directions_are_units_of_the_run(call, small_file, bars, tmp_path):
     ranked = call("rank", small_file, "second+nmf", "--data", bars, "--out", out, "--quiet")
     assert ranked[0] == 0 and "direction" in ranked[1]
     assert "second+nmf" in call("status", out)[1]
+    given = ("--directions", out, "--quiet")
+    pictures = ("--data", bars, "--out", out.parent / "pictures", *given)
+    status, text, _ = call(
+        "activations", small_file, "second+nmf", "--images", "0,1", *pictures, "--json"
+    )
+    assert status == 0 and json.loads(text)["layers"][0]["layer"] == "second+nmf"
+    wanted = ("second+nmf", "--class", "upper", "--shuffles", "99")
+    status, text, _ = call("patterns", small_file, *wanted, *pictures)
+    assert status == 0 and "direction" in text
+    status, _, err = call("patterns", small_file, *wanted, "--silence", *pictures)
+    assert status == 2 and "directions" in err
+    status, _, err = call("reconstruct", small_file, "second+pca", "--out", out)
+    assert status == 2 and "'oip directions'" in err
     assert call("gallery", out, "--quiet")[0] == 0
     assert "second+nmf" in (out / "gallery/index.html").read_text()
 

@@ -140,3 +140,11 @@ def test_the_lines_of_the_readme_give_a_shell_its_completion(shell):
     assert f"_OIP_COMPLETE={shell}_source oip" in (ROOT / "oip/cli/README.md").read_text("utf-8")
     script = completed(f"{shell}_source", "", "")
     assert "_OIP_COMPLETE" in script and f"{shell}_complete" in script
+
+
+def test_a_legend_of_units_does_not_speak_of_maps():
+    from oip.cli.tables import of_units
+
+    legend = {"score": "of the map; the mapping of maps"}
+    assert of_units(legend, "token") == {"score": "of the token; the mapping of tokens"}
+    assert of_units(legend, "map") == legend
