@@ -123,8 +123,11 @@ def command(
         _print(result)
         if picture is not None:
             print_text(plain_text(picture))
-    source, first = result.source, int(result.order[0])
-    output.next_steps(quoted("oip", "trace", model.model, f"{source}:{first}", "--data", "SOURCE"))
+    first = f"{result.source}:{int(result.order[0])}"
+    steps = [quoted("oip", "trace", model.model, first, "--data", data.source)]
+    if run is not None:
+        steps = [quoted("oip", "gallery", run, "--open"), f"{steps[0]} {quoted('--run', run)}"]
+    output.next_steps(*steps)
 
 
 def _labels(network: Network, images: Dataset) -> np.ndarray | None:
