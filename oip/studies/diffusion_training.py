@@ -96,8 +96,8 @@ def representation_information(z: np.ndarray, batch: ImageBatch, seed: int) -> A
 
 TIMES = (1, 2, 5, 20, 100)
 """Of the diffusion, at which the entropy of a representation is measured."""
-_BLOB, _CLUSTERED = 0.5, 0.5
-"""Bits under which S(Z) at the longest time is that of one blob; and from log2 of the classes."""
+_CLUSTERED = 0.5
+"""Bits from log2 of the classes within which S(Z) at the longest time counts as theirs."""
 
 
 def entropy_over_times(z: np.ndarray, seed: int) -> Arrays:
@@ -135,10 +135,10 @@ def add_times(
             Value.within(float(own.mean()), float(spread), label)
             for own, spread, label in zip(ends, spreads, ("start", "end"), strict=True)
         ]
-        outcomes += [ends[0].mean() < _BLOB, abs(ends[1].mean() - math.log2(classes)) < _CLUSTERED]
+        outcomes.append(abs(ends[1].mean() - math.log2(classes)) < _CLUSTERED)
     panels.legend_below(drawing, row[0], 4)
     constants = {"time": TIMES[-1], "classes": classes, "where_trained": where}
-    constants |= {"seeds": len(trainings["supervised"]), "blob": _BLOB, "near": _CLUSTERED}
+    constants |= {"seeds": len(trainings["supervised"]), "near": _CLUSTERED}
     folder.figure(f"times-{key}", drawing, folder.text("times", **constants), numbers)
     folder.add(finding("diffusion", "ten_clusters", agreement(outcomes), values, **constants))
 
