@@ -37,6 +37,8 @@ class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Modules that register custom layers; they are trusted."""
     layers: tuple[str, ...] | None = None
     """`LAYER[:MAPS]` of these models, in place of the job's own."""
+    directions: str | None = None
+    """A run of the model whose directions are layers, too: `LAYER+METHOD[:NUMBERS]`."""
     preprocess: Literal["caffe", "torch", "tf"] | None = None
     """The input is prepared as keras.applications does it; known for applications."""
     input_mean: tuple[float, ...] | None = None
@@ -229,10 +231,11 @@ def rooted(job: Job, folder: Path) -> Job:
     def under(path: str) -> str:
         return str(folder / Path(path).expanduser())
 
-    models = [
-        source if source.path is None else msgspec.structs.replace(source, path=under(source.path))
-        for source in job.sources()
-    ]
+    models = []
+    for source in job.sources():
+        paths = {"path": source.path, "directions": source.directions}
+        paths = {name: under(path) for name, path in paths.items() if path is not None}
+        models.append(msgspec.structs.replace(source, **paths))
     return msgspec.structs.replace(
         job,
         models=tuple(models),

@@ -15,7 +15,7 @@ from oip.batch.job import Job, ModelSource, data_source
 from oip.batch.keras_applications import application_file, application_name, preprocess_of
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
 from oip.core import files
-from oip.core.errors import ModelError, RunError
+from oip.core.errors import ModelError, RunError, SettingsError
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
 from oip.core.records import copy_of, is_there
@@ -24,6 +24,7 @@ from oip.run.check import Checked, layer_status
 from oip.run.class_probabilities import is_finished
 from oip.run.run import Run, RunFolder
 from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards
+from oip.workflows.directions import copy_directions
 from oip.workflows.inputs import ModelInput
 
 NAME = "batch.json"
@@ -116,6 +117,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
                     requested=settings,
                     rank=job.rank,
                     resize=job.resize,
+                    directions=source.directions and str(Path(source.directions).absolute()),
                 )
                 jobs[model_job] = None
     return list(jobs)
@@ -159,7 +161,9 @@ def begin(out: Path, inspected: Inspected) -> list[PlannedRun]:
         if not batch.is_at(out / NAME):
             batch.write(out / NAME)
     for run in planned:
-        Run.begin(run.folder, run.inspection.record)
+        begun = Run.begin(run.folder, run.inspection.record)
+        if run.job.directions is not None:
+            copy_directions(run.job.directions, begun)
     return planned
 
 
@@ -207,6 +211,10 @@ def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list
     runs: dict[str, PlannedRun] = {}
     for job, inspection in inspected:
         if inspection.key in runs:
+            first = runs[inspection.key].job
+            if first.directions != job.directions:
+                form = "the same run for each model and setting"
+                raise SettingsError("directions", form, f"two for '{inspection.name}'")
             continue  # the same model under two names
         if inspection.key not in numbers:
             numbers[inspection.key] = free

@@ -34,6 +34,7 @@ from oip.network.network import Network
 from oip.run.class_probabilities import ClassProbabilities, finish_layer
 from oip.run.run import Run, RunFolder, run_record, run_settings
 from oip.run.shards import ascent_key, grow_block
+from oip.workflows.directions import with_directions_of
 from oip.workflows.inputs import ModelInput, ModelSize, load_data, open_network
 from oip.workflows.rank import RankingOptions, rank_layers
 
@@ -60,6 +61,8 @@ class ModelJob:
     requested: AscentSettings | AutoSettings
     rank: RankSettings | None
     resize: str | None = None
+    directions: str | None = None
+    """A run of the model whose directions are layers, too."""
 
     @property
     def settings(self) -> AscentSettings:
@@ -71,7 +74,7 @@ class ModelJob:
     @property
     def network_key(self) -> Hashable:
         """All that the network and its input depend on."""
-        return self.path, self.input, self.data, self.data_dir, self.resize
+        return self.path, self.input, self.data, self.data_dir, self.resize, self.directions
 
     @property
     def data_of_model(self) -> bool:
@@ -172,10 +175,11 @@ class WorkerCache:
     def _loaded(self, job: ModelJob) -> Network:
         self.forget_models()
         if not job.data_of_model:
-            return open_network(job.path, self.data(job), job.input)
-        size = ModelSize(job.path, job.input)
-        data = self._data(job, size)
-        return open_network(size.model, data, job.input)
+            network = open_network(job.path, self.data(job), job.input)
+        else:
+            size = ModelSize(job.path, job.input)
+            network = open_network(size.model, self._data(job, size), job.input)
+        return network if job.directions is None else with_directions_of(network, job.directions)
 
     def _keep(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
         entry = self._entries.get(name)

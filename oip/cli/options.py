@@ -127,14 +127,9 @@ class ModelOptions:
     def _with_directions(self, network: Network) -> Network:
         if self.directions is None:
             return network
-        from oip.core.formats import ModelRecord
-        from oip.run.run import Run, check_same_model
-        from oip.workflows.directions import with_run_directions
+        from oip.workflows.directions import with_directions_of
 
-        run = Run.open(self.directions)
-        own = ModelRecord(name=network.name, sha256=network.digest)
-        check_same_model(run.path, run.record.model, own)
-        return with_run_directions(network, self.directions)
+        return with_directions_of(network, self.directions)
 
     def request(
         self, command: str, out: Path, data: DataOptions, choices: Mapping[str, object]

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core import files
 from oip.core.errors import RunError, notice
-from oip.core.formats import RunSettings
+from oip.core.formats import ModelRecord, RunSettings
 from oip.core.layer_formats import DirectionsFile
 from oip.core.progress import Progress, automatic
 from oip.mi.layer_directions import Directions, Method, directions
 from oip.network.layers import DirectionSet
 from oip.network.network import Network
-from oip.run.run import Run, RunFolder, own_files, run_record
+from oip.run.run import Run, RunFolder, check_same_model, own_files, run_record
 from oip.run.shards import data_digest, key_of
 from oip.workflows.inputs import opened
 
@@ -92,10 +91,7 @@ def directions_into(
     network = network.with_directions([*_sets(sets), added])
     own = [each for each in network.direction_layers if each.index == index]
     run = Run.begin(out, run_record(network, RunSettings(), images, layers=[info, *own]), beside)
-    folder = run.folder(index)
-    with files.locked(folder):
-        _to_file(result, key, images.source).write(folder / NAME)
-    run.note_made(index, NAME)
+    run.keep(index, NAME, _to_file(result, key, images.source))
     return result
 
 
@@ -108,6 +104,34 @@ def with_run_directions(network: Network, out: str | Path) -> Network:
     """
     sets = _files(out)
     return network.with_directions(_sets(sets)) if sets else network
+
+
+def with_directions_of(network: Network, run: str | Path) -> Network:
+    """Return a network with the directions of a run of it, which has to be there.
+
+    Raises:
+        RunError: no such run, or one of another model.
+    """
+    own = ModelRecord(name=network.name, sha256=network.digest)
+    source = Run.open(run)
+    check_same_model(source.path, source.record.model, own)
+    return with_run_directions(network, source.path)
+
+
+def copy_directions(source: str | Path, run: Run) -> None:
+    """Copy directions of another run of the same model into a run, for the layers that it has.
+
+    Raises:
+        RunError: the run holds other directions of that layer and method.
+    """
+    indices = {layer.index for layer in run.layers}
+    for index, record in _files(source).items():
+        existing = DirectionsFile.read_if_whole(run.folder(index) / NAME)
+        if existing is not None and existing.key != record.key:
+            name = f"'{record.layer}+{record.method}' in '{run.path}'"
+            raise RunError(name, f"directions of '{source}'", "others", "Choose another folder.")
+        if index in indices and existing is None:
+            run.keep(index, NAME, record)
 
 
 def _files(out: str | Path) -> dict[int, DirectionsFile]:

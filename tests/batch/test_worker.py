@@ -9,9 +9,11 @@ from PIL import Image
 import oip
 from oip.ascent.settings import AscentSettings
 from oip.batch.driver import run
-from oip.batch.job import read_job
+from oip.batch.job import job_of, read_job
 from oip.batch.worker import ModelJob, WorkerCache
-from oip.core.errors import Notice
+from oip.core.errors import Notice, RunError, SettingsError
+from oip.core.layer_formats import DirectionsFile
+from oip.run.check import verify_run
 from oip.workflows.inputs import ModelInput
 
 ALIGNED = """
@@ -72,3 +74,35 @@ def test_images_are_brought_to_the_size_of_each_model(small_file, tmp_path):
     assert images is not None and images.shape == (4, 16, 16, 1)
     assert not images[:, 0].any(), "black borders"
     assert cache.network(job) is cache.network(job) and cache.data(job) is cache.data(job)
+
+
+def test_directions_of_a_run_are_grown_and_ranked(small_file, small_images, tmp_path):
+    images, labels = small_images
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    parts = oip.directions_into(
+        tmp_path / "parts", small_file, "second", data=images, count=3, samples=40
+    )
+    model = {"path": str(small_file), "directions": str(tmp_path / "parts")}
+    job = {
+        "models": [model],
+        "layers": ["second+nmf:0-1", "second:0"],
+        "data": f"{tmp_path / 'data.npz'}:train",
+        "out": str(tmp_path / "batch"),
+        "settings": {"steps": 2, "screened": 4, "starts": 1},
+        "rank": {"samples": 40, "estimators": ["ksg"]},
+    }
+    result = run(job_of(job))
+    assert result.failures == []
+    grown = oip.Run.open(tmp_path / "batch/runs/0000")
+    layer = grown.reconstructed_layer("second+nmf")
+    assert oip.layer_oips(grown, layer.index).maps.tolist() == [0, 1]
+    assert grown.ranking(layer.index) is not None
+    kept = DirectionsFile.read(grown.folder(layer.index) / "directions.npz")
+    assert np.array_equal(kept.weights, parts.weights.astype(np.float32))
+    assert not [each for each in verify_run(grown) if each.problem]
+    other = {**model, "directions": str(tmp_path / "other")}
+    oip.directions_into(tmp_path / "other", small_file, "second", data=images, count=2, samples=40)
+    with pytest.raises(SettingsError, match="the same run"):
+        run(job_of({**job, "models": [model, other], "out": str(tmp_path / "more")}))
+    with pytest.raises(RunError, match="others"):
+        run(job_of({**job, "models": [other]}))
