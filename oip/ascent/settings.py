@@ -199,6 +199,7 @@ _NATURAL: dict[str, object] = {
     "rotation": 10.0,
     "mirror": True,
     "drop_path": 0.2,
+    "branch_gradient": 0.6,
 }
 PRESETS: dict[str, dict[str, object]] = {
     "default": {},
@@ -220,8 +221,15 @@ PRESETS: dict[str, dict[str, object]] = {
         "rotation": 5.0,
     },
     "natural": _NATURAL,
-    "aligned": {**_NATURAL, "align": 3.0},
-    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.06, "fade": 0.0, "fidelity": 1.0},
+    "aligned": {**_NATURAL, "branch_gradient": 1.0, "align": 3.0},
+    "accentuate": {
+        **_NATURAL,
+        "branch_gradient": 1.0,
+        "starts": 1,
+        "rate": 0.06,
+        "fade": 0.0,
+        "fidelity": 1.0,
+    },
     "maco": {
         "starts": 1,
         "steps": 128,
@@ -248,10 +256,11 @@ numbers: step, patience, steps and starts are ours, and so is the missing blur (
 avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
 Olah et al. 2017. `natural` is for networks of photographs: the same with a steeper spectrum, a
 constant rate, two looks a step, one of them mirrored and each without some residual blocks (Li et
-al. 2020), and pixels that stay inside their range; the starting noise, whose grain so few steps
-would leave, fades in the first half. `aligned` adds the distribution of features
-(after Görgün et al. 2025) and needs images of the data. `accentuate` is the same as `natural` in
-small steps, from an image, whose early features are kept (Hamblin et al. 2024). `maco` follows Fel
+al. 2020), whose branches pass on less of the gradient (Wu et al. 2020), and pixels that stay inside
+their range; the starting noise, whose grain so few steps would leave, fades in the first half.
+`aligned` adds the distribution of features (after Görgün et al. 2025) and needs images of the data.
+`accentuate` is the same as `natural` in small steps, from an image, whose early features are kept
+(Hamblin et al. 2024); branches pass on all of the gradient in these two. `maco` follows Fel
 et al. 2023: several random crops a step, of a quarter of the image, and a mask of what counted; how
 many crops, and the steps, are fewer than theirs. All but `natural` and `accentuate` need images of
 the data for bands other than one or three."""
