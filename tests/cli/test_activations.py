@@ -173,7 +173,7 @@ def test_images_without_labels_have_numbers(call, small_file, small_images, tmp_
         (["frist", "--images", "0"], "Did you mean 'first'"),
         (["--images", "0", "--order", "none"], "none"),
         (["--images", "0", "--order", "OTHER"], "another model"),
-        (["--images", "0", "--colour", "jet"], "--colour"),
+        (["--images", "0", "--colour", "rainbow"], "--colour"),
         (["--images", "0", "--columns", "0"], "--columns"),
     ],
 )
