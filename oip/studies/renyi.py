@@ -209,7 +209,7 @@ def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
             for stage, record in stages(arrays):
                 bad, count = violations(inequality(arrays, kernel, record, forward), forward)
                 wrong, steps = wrong + bad, steps + count
-                name = f"{plan.activation} {stage}"
+                name = f"{plan.label} {stage}"
                 values[kernel.label].append(Value(name, bad, form=".0f", remark=f"of {count}"))
         verdicts.append(graded(1 - wrong / max(steps, 1), 0.75, 0.5))
     return networks.finding("forward" if forward else "backward", joined(verdicts), values)
@@ -267,7 +267,8 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
                 rows = [row for row in rows if np.isfinite(row).all()]
                 moving = [row for row in rows if not _still(row.mean(axis=1) / most)]
                 shapes = [curve_shape(row) for row in moving]
-                group[plan.activation] = shapes, len(rows) - len(moving)
+                before, still = group.get(plan.activation, ([], 0))
+                group[plan.activation] = before + shapes, still + len(rows) - len(moving)
     return groups
 
 
@@ -361,10 +362,9 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
             below = np.flatnonzero(mean < (1 - _NEAR) * most)
             full[count] = not len(below) or below[-1] < len(mean) - 1
             share = 100 * steps[below[-1] + 1] / steps[-1] if len(below) and full[count] else 0.0
-            remark = "" if full[count] else "not at the ceiling"
-            start = "from the start" if full[count] and not len(below) else remark
-            number = share if full[count] else math.nan
-            values[kernel.label].append(Value(f"{count} filters", number, form=".0f", remark=start))
+            remark = "" if len(below) else "from the start"
+            end, remark = (share, remark) if full[count] else (math.nan, "not at the ceiling")
+            values[kernel.label].append(Value(f"{count} filters", end, form=".0f", remark=remark))
             if count == min(networks.by_filters):
                 grows = bool(len(below))
         few = [count for count in full if count <= max(full) / 2]
@@ -487,7 +487,7 @@ def draw_inequalities(folder: Folder, networks: MeasuredNetworks, kernel: Kernel
             numbers[f"{plan.name} {stage} backward"] = backward
             panels.ceiling(axes, math.log2(min(measures.BATCH, int(arrays["tested"]))), ":")
             axes.set_xticks(range(len(names)), names, rotation=40 if len(names) > 4 else 0)
-            axes.set_title(f"{plan.activation}, {stage}")
+            axes.set_title(f"{plan.label}, {stage}")
         row[0].set_ylabel("bits")
     panels.legend_below(drawing, grid[0, 0], 2)
     caption = folder.text("inequalities", kernel=kernel.label, **networks.texts)
@@ -515,7 +515,7 @@ def draw_planes(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth)
                     key = f"{plan.name} {name} {kind}"
                     numbers |= {f"{key}input": x, f"{key}label": y}
             axes.set(xlabel="non-redundant, of X (bits)", ylabel="of Y (bits)")
-            axes.set_title(f"{plan.activation}: {'modified' if kind else 'information'} plane")
+            axes.set_title(f"{plan.label}: {'modified' if kind else 'information'} plane")
         panels.ceiling(row[0], arrays[f"{kernel.name} x"].mean(), ":", upright=True)
         panels.ceiling(row[0], networks.label_entropy, ":")
         row[0].set(xlabel="I(X;T) (bits)", ylabel="I(T;Y) (bits)")

@@ -110,6 +110,11 @@ class NetworkPlan:
         source = slug(base_name(self.source))
         return f"{source}-{self.recipe}-{widths}-{self.activation}-seed{self.seed}"
 
+    @property
+    def label(self) -> str:
+        """Activation and filters, for figures."""
+        return f"{self.activation} {'-'.join(map(str, self.filters))}".strip()
+
 
 def plans_for(
     source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool

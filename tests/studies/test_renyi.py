@@ -1,6 +1,7 @@
 """The study of matrix Renyi information: planted cases, and the whole of it on few digits."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -198,9 +199,10 @@ def test_both_must_rise_in_the_plane_and_curves_at_the_ceiling_do_not_count(
 ):
     nets = {PLANES: planted(about_x, about_y)}
     assert renyi.plane_finding(MeasuredNetworks("x", nets, label_entropy=3.0)).verdict == verdict
-    assert (
-        "6 and 32" in renyi.compression_finding(MeasuredNetworks("x", nets, label_entropy=3.0)).ours
-    )
+    wider = replace(PLANES, filters=(30, 60))
+    both = MeasuredNetworks("x", {**nets, wider: planted(about_x, about_y)}, label_entropy=3.0)
+    assert renyi.plane_finding(both).verdict == verdict
+    assert "(0 of 2 fall back)" in renyi.compression_finding(both).ours
 
 
 @pytest.mark.parametrize(
@@ -353,6 +355,7 @@ def test_networks_by_source():
     plans_for, full = renyi_measures.plans_for, renyi_measures.FULL
     plans = plans_for("mnist", (28, 28, 1), 0, full, False)
     assert {plan.activation for plan in plans["planes"]} == {"relu", "sigmoid"}
+    assert {plan.filters for plan in plans["planes"]} == {(6, 32)}
     assert len(plans["first"]) == 10 * len(full.first)
     assert plans_for("mnist", (28, 28, 1), 0, renyi_measures.QUICK, False)["first"] == []
     large = plans_for("fruits", (100, 100, 3), 0, full, False)["planes"][0]
