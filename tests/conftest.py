@@ -92,15 +92,8 @@ def pytest_collection_modifyitems(items):
 
 
 @functools.cache
-def prepare_tensorflow():
-    """Spare the collector its half million objects, and graphs their rewriting.
-
-    Most graphs of tests run once or twice: to rewrite them takes longer than it saves. Commands in
-    processes of their own rewrite theirs, as users' do.
-    """
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+def freeze_objects():
+    """Spare the collector the half million objects of TensorFlow, which it would walk each time."""
     gc.collect()
     gc.freeze()
 
@@ -170,9 +163,9 @@ shared_models = functools.cache(SharedModels)
 
 
 def pytest_runtest_setup(item):
-    """Prepare TensorFlow at the first test after Keras was imported; share small models."""
+    """Freeze what there is at the first test after Keras was imported; share small models."""
     if "keras" in sys.modules:
-        prepare_tensorflow()
+        freeze_objects()
     if "oip.network.network" in sys.modules:
         shared_models().use(item.get_closest_marker("alone") is None)
 
