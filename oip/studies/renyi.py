@@ -585,7 +585,7 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
             axes.axhline(most, color="black", lw=0.8)
             axes.set_title(f"{name} ({kernel.name})")
             panels.step_axis(axes, "iterations" if kernel is KERNELS[-1] else "")
-        row[0].set_ylabel("I(X;T) (bits)")
+        row[0].set(ylabel="I(X;T) (bits)", ylim=(0, None))
     ordinal = ORDINALS[networks.layer]
     panels.legend_below(drawing, grid[0, 0], 6, f"filters of the {ordinal} convolution")
     first, second = (kernel.label for kernel in KERNELS)

@@ -100,6 +100,8 @@ class StudySettings:
         for name in ("size", "resize"):
             if values[name] is None:
                 del values[name]
+        if self.size is not None:
+            values["size"] = list(self.size)  # as JSON has it
         models = None if self.models is None else base_name(self.models)
         return {**values, "data": [base_name(source) for source in self.data], "models": models}
 

@@ -241,3 +241,9 @@ def test_damaged_or_unknown_costs_are_no_hindrance(
 def test_a_cost_as_text() -> None:
     assert Cost(312.4, 3 << 29, 1).text() == "312 s, 1.5 GiB"
     assert Cost(312.4, 3 << 29, 2).text() == "312 s, 1.5 GiB in 2 calls"
+
+
+def test_a_study_of_resized_images_goes_on(tmp_path):
+    settings = StudySettings(size=(32, 32), resize="crop")
+    Folder(tmp_path, "x", settings)
+    assert Folder(tmp_path, "x", settings).settings == settings
