@@ -70,12 +70,12 @@ class Pace:
 def rate_text(rate: float) -> str:
     """Return pieces a second as text.
 
-    >>> rate_text(4.23), rate_text(0.05)
-    ('4.2/s', '3/min')
+    >>> rate_text(4.23), rate_text(0.05), rate_text(99.7)
+    ('4.2/s', '3/min', '100/s')
     """
     if rate < 0.1:
         return f"{60 * rate:.2g}/min"
-    return f"{rate:.2g}/s" if rate < 100 else f"{rate:.0f}/s"
+    return f"{rate:.2g}/s" if rate < 99.5 else f"{rate:.0f}/s"
 
 
 def duration(seconds: float) -> str:

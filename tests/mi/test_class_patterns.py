@@ -365,8 +365,8 @@ def test_pictures_frame_the_points(judging, images):
     assert max(shown(none.plot()).values()) < min(both.values())
     with pytest.raises(SettingsError, match="maps that are drawn"):
         found.plot(0)
-    with pytest.raises(SettingsError, match="grey or viridis"):
-        found.plot(color="jet")
+    with pytest.raises(SettingsError, match="jet"):
+        found.plot(color="hot")
 
 
 def test_notebooks_show_names_as_text(planted, images):

@@ -193,7 +193,7 @@ def test_bad_input(small_model, small_images, change, kind, word):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"color": "jet"}, "grey or viridis"),
+        ({"color": "hot"}, "jet"),
         ({"scale": "log"}, "shared or own"),
         ({"columns": 0}, "columns"),
         ({"across": 0}, "side by side"),

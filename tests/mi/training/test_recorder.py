@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bar
     assert record.accuracy is not None
     assert record.accuracy[-1] == pytest.approx((predicted == codes).mean())
     # As the gallery reads it.
-    run = Run(tmp_path, {})
+    run = Run(tmp_path, SimpleNamespace(layers=[]))
     file = training_record(run)
     assert file is not None
     assert file == record.file
