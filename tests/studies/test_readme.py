@@ -43,3 +43,17 @@ def test_pictures_and_studies_are_there():
     assert len(pictures) == len(studies.STUDIES)
     assert all((README.parent / picture).resolve().is_file() for picture in pictures)
     assert all(f"`{name}`" in text for name in studies.STUDIES)
+
+
+def test_verdicts_of_the_papers_are_counted():
+    """The row of each study in the table of counts is that of the verdicts in its own table."""
+    text = README.read_text(encoding="utf-8")
+    names = ["agrees", "partly", "no", "not run", "not tested"]
+    for section in text.split("\n### ")[2:]:
+        title = section.partition("\n")[0].rpartition(": ")[2].replace(" and ", ", ")
+        rows = re.findall(r"^\| .+ \|$", section, re.MULTILINE)
+        verdicts = [row.strip("| ").split(" | ")[3] for row in rows[1:]]
+        systems = sum(verdict in ("as there", "differs") for verdict in verdicts)
+        counts = [*map(verdicts.count, names), systems]
+        assert sum(counts) == len(verdicts), title
+        assert f"| {title} | {len(verdicts)} | {' | '.join(map(str, counts))} |" in text, title
