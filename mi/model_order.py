@@ -138,7 +138,8 @@ def order_models(
         try:
             z = _before_head(model, drawn)
         except OipError as error:
-            left_out[name or str(number)] = str(error)
+            named = name and name not in left_out
+            left_out[name if named else f"{name} ({number})".strip()] = str(error)
         else:
             estimate = mutual_information(
                 z, codes, measure, discrete=True, seed=seed, null=0, draws=draws
@@ -161,4 +162,8 @@ def _before_head(model: ModelLike, images: np.ndarray) -> np.ndarray:
     network = Network.of(model, images=images)
     pixels = check_images(network.inputs, images)
     head = network.last_with_kernel()
-    return np.concatenate([part for _, part in features(network, pixels, head, enter=False)])
+    z = np.concatenate([part for _, part in features(network, pixels, head, enter=False)])
+    if not np.isfinite(z).all():
+        hint = "Look for NaN in the model's weights."
+        raise DataError(f"what '{network.name}' knows", "finite numbers", "others", hint)
+    return z

@@ -41,6 +41,14 @@ def test_models_that_know_more_come_first(tmp_path):
     assert "maps" in result._repr_html_()
 
 
+def test_models_that_are_not_finite_are_left_out_each_by_its_name():
+    broken = [network("broken", np.nan), network("broken", np.nan)]
+    result = mi.order_models([*broken, network("best", 1.0)], IMAGES, LABELS, samples=60, draws=4)
+    assert result.names == ("best",) and result.order.tolist() == [2]
+    assert list(result.left_out) == ["broken", "broken (1)"]
+    assert all("finite" in reason for reason in result.left_out.values())
+
+
 def test_no_model_can_be_measured():
     model = keras.Sequential([layers.Input((4, 4, 1)), layers.Conv2D(2, 3)])
     with pytest.raises(DataError, match="at least one"):
