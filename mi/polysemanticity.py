@@ -348,6 +348,9 @@ def _components(features: np.ndarray) -> np.ndarray:
     """Return (n, 10) principal components of directions of features (n, d) about their mean."""
     values = feature_directions(features, features.mean(axis=0))
     values -= values.mean(axis=0)
+    if values.shape[1] > len(values):  # the same from the smaller of the two matrices
+        squares, vectors = np.linalg.eigh(values @ values.T)
+        return vectors[:, -_COMPONENTS:] * np.sqrt(np.maximum(squares[-_COMPONENTS:], 0.0))
     _, vectors = np.linalg.eigh(values.T @ values)
     return values @ vectors[:, -_COMPONENTS:]
 

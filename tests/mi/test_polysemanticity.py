@@ -46,6 +46,13 @@ def test_kinds_are_counted(planted):
         assert (np.ptp(kinds[examples], axis=1) == 0).all()
 
 
+def test_components_of_more_features_than_images_are_the_same():
+    features = np.random.default_rng(2).normal(size=(30, 20)) ** 3
+    wide = np.concatenate([features, np.zeros((30, 15))], axis=1)
+    own, same = (polysemanticity._components(part.copy()) for part in (features, wide))
+    np.testing.assert_allclose(np.abs(own), np.abs(same), atol=1e-8)
+
+
 def test_points_of_one_normal_distribution_are_one_kind():
     random = np.random.default_rng(1)
     features = random.normal(size=(300, 12)) @ random.normal(size=(12, 12))
