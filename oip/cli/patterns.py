@@ -11,7 +11,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
-from oip.core.errors import SettingsError
+from oip.core.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,6 +133,9 @@ def command(
         raise SettingsError("--node", "--silence beside it", "none")
     if silence and sampling["at"] == "block":
         raise SettingsError("--silence", "--at response", "block: pooled nodes are no nodes of it")
+    if silence and not layer.size:
+        form = "a layer with nodes, such as a convolution"
+        raise ModelError(f"--silence of '{layer.name}'", form, "one value a unit")
     points = None if not nodes else _chosen_nodes(layer, maps, nodes)
     pixels, rest = images.images, None
     if silence:
@@ -186,11 +189,17 @@ def _chosen_nodes(layer: LayerInfo, maps: np.ndarray, nodes: Sequence[str]) -> n
     import numpy as np
 
     axes = len(layer.size)
-    rows = [text.split(",") for text in nodes]
-    if any(len(row) != axes or not all(part.strip().isdecimal() for part in row) for row in rows):
-        raise SettingsError("--node", f"{axes} whole numbers, such as 2,3", f"'{' '.join(nodes)}'")
+    rows = [[part.strip() for part in text.split(",")] for text in nodes]
+    if any(len(row) != axes or not all(map(_is_number, row)) for row in rows):
+        example = ",".join("23"[:axes])
+        form = f"{axes} of 0 and more, such as {example}"
+        raise SettingsError("--node", form, f"'{' '.join(nodes)}'")
     chosen = np.array(rows, int)
     return np.column_stack([np.repeat(maps, len(chosen)), np.tile(chosen, (len(maps), 1))])
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
 
 
 def _halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

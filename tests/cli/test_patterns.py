@@ -97,6 +97,8 @@ def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
         (["first", "--class", "1", "--node", "1,1"], "--silence"),
         (["first", "--class", "1", "--silence", "--node", "1"], "such as 2,3"),
         (["first", "--class", "1", "--silence", "--node", "99,0"], "a node of its"),
+        (["first", "--class", "1", "--silence", "--node", f"{10**20},0"], "such as 2,3"),
+        (["@6", "--class", "1", "--silence", "--node", "1"], "a layer with nodes"),
         (["first", "--class", "1", "--silence", "--at", "block"], "--at response"),
     ],
 )
