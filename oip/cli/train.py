@@ -12,6 +12,7 @@ from oip.cli import options
 from oip.cli.options import DataOptions, Output, quoted
 from oip.cli.tables import print_json, print_text
 from oip.core.errors import DataError, plain_text
+from oip.core.seeds import generator
 
 if TYPE_CHECKING:
     import keras
@@ -149,7 +150,8 @@ def command(
     def begin(model: keras.Model) -> None:
         if entropy is not None:
             estimator = mi.estimator("dse", reference=True)
-            models.initialize(model, train.images[:_MEASURED], estimator, entropy, own.seed)
+            drawn = generator(own.seed, "images of a start").permutation(len(train))[:_MEASURED]
+            models.initialize(model, train.images[drawn], estimator, entropy, own.seed)
 
     with output.progress() as progress:
         result = models.train(chosen, train, test, own, out, progress, recorder, begin)

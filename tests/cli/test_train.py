@@ -75,6 +75,25 @@ def test_a_recipe_takes_its_options(
     assert (layer.filters, layer.activation.__name__) == (3, "sigmoid")
 
 
+def test_a_start_is_measured_on_images_of_all_classes(tmp_path: Path, monkeypatch) -> None:
+    from oip import models
+
+    labels = np.repeat(np.arange(2, dtype=np.uint8), 500)  # in the order of their classes
+    images = np.zeros((1000, 18, 18), np.uint8) + 100 * labels[:, None, None]
+    folder = tmp_path / "sorted"
+    folder.mkdir()
+    for part in ("train", "t10k"):
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            sides = b"".join(side.to_bytes(4, "big") for side in array.shape)
+            content = bytes([0, 0, 8, array.ndim]) + sides + array.tobytes()
+            (folder / f"{part}-{kind}-ubyte").write_bytes(content)
+    measured: list[np.ndarray] = []
+    monkeypatch.setattr(models, "initialize", lambda _, part, *more: measured.append(part))
+    options = ("--epochs", "1", "--batch", "500", "--entropy", "0.01", "--quiet")
+    assert train(folder, tmp_path / "m.keras", *options) == 0
+    assert len(measured[0]) == 400 and len(np.unique(measured[0])) == 2
+
+
 def test_many_classes_show_their_mistakes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
