@@ -28,6 +28,8 @@ from oip.run.shards import (
 )
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
+_ALONE = ("decomposition.npz", "directions.npz", "partners.npz")
+"""Arrays without a JSON file that tells of them."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
             if owner is run:
                 with files.replacing(merged.path / name) as temporary:
                     shutil.copyfile(path, temporary)
-            elif digest != first and name.suffix == ".json":
+            elif digest != first and (name.suffix == ".json" or name.name in _ALONE):
                 notices.append(f"{name.as_posix()}: that of '{owner.path}' was taken")
     return notices
 

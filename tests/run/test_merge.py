@@ -78,6 +78,15 @@ def test_rankings_come_along_and_the_first_one_stands(copied, grown, tmp_path):
     assert not list((tmp_path / "out").rglob("*.error.json"))
 
 
+def test_arrays_that_are_left_behind_are_named(copied, grown, tmp_path):
+    for run, number in ((copied, 1), (Run.open(_copy(grown, tmp_path / "b")), 2)):
+        for name in ("partners.npz", "responses.npz"):
+            files.write_arrays(run.folder(1) / name, {"number": np.array(number)})
+    merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
+    assert files.read_array(merged.run.folder(1) / "partners.npz", "number") == 1
+    assert len(merged.notices) == 1 and "partners.npz" in merged.notices[0]
+
+
 def _copy(run, path):
     import shutil
 
