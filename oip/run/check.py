@@ -212,6 +212,8 @@ def _fits_layer(
         layer_formats.RankingFile,
         layer_formats.LegibilityFile,
         layer_formats.ClustersFile,
+        formats.CausesFile,
+        formats.DecompositionFile,
     )
     if isinstance(record, of_layer) and record.index != layer.index:
         yield f"of layer @{record.index}"

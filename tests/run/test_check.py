@@ -10,6 +10,7 @@ import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
+from oip.core.formats import CausesFile
 from oip.run.check import repair_run, verify_run
 from oip.run.run import clear_leftovers, leftovers
 from oip.run.shards import layer_oips, read_shard, write_shard
@@ -85,6 +86,11 @@ def test_other_files_are_held_against_the_run_too(copied):
     }
     unread = {each.file for each in verify_run(copied) if not each.read}
     assert unread == {"letter.txt", "layers/001/.writing-abc.npz"}
+
+
+def test_causes_of_another_layer_are_named(copied):
+    CausesFile(layer="first", index=0, units=[]).write(copied.folder(1) / "causes.json")
+    assert "of layer @0" in problems(copied)["layers/001/causes.json"]
 
 
 def test_files_that_a_command_noted_are_missed(copied):
