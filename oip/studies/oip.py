@@ -574,9 +574,7 @@ def add_nodes(
 
 def node_findings(source: str, parts: Sequence[Arrays], seed: int) -> list[Finding]:
     """Return the findings on the sum of nodes' OIPs, and on common points."""
-    share, null = (
-        [np.nan_to_num(part[name], nan=np.nan) for part in parts] for name in ("share", "null")
-    )
+    share, null = ([part[name] for part in parts] for name in ("share", "null"))
     own, other = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
     gap = arms.bootstrap(arms.differences(share, null), np.median, seed, 1000)
     values = percents(

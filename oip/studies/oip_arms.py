@@ -14,7 +14,7 @@ from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.ascent.targets import MapTargets
-from oip.core.errors import DataError
+from oip.core.errors import DataError, SettingsError
 from oip.core.progress import Progress, silent
 from oip.core.seeds import generator
 from oip.network.forward import spatial_means
@@ -505,16 +505,16 @@ def measure_nodes(
         common = mi.common_patterns(
             network, *chosen, layer.name, label, samples=2 * _SILENCED, **options
         )
-    except DataError:
+        points = common.node_numbers("own")
+        if not len(points):
+            return arrays
+        sample = network, test.images[~half], labels[~half], layer.name
+        more = {"of": label, "samples": _SILENCED, **options}
+        whole = mi.ablate_nodes(*sample, points, **more)
+        order = np.argsort(-common.share[common.own], kind="stable")[: sizes.decomposed]
+        alone = [mi.ablate_nodes(*sample, points[[row]], draws=19, **more) for row in order]
+    except (DataError, SettingsError):  # half of the images without the class, or all nodes of maps
         return arrays
-    points = common.node_numbers("own")
-    if not len(points):
-        return arrays
-    sample = network, test.images[~half], labels[~half], layer.name
-    more = {"of": label, "samples": _SILENCED, **options}
-    whole = mi.ablate_nodes(*sample, points, **more)
-    order = np.argsort(-common.share[common.own], kind="stable")[: sizes.decomposed]
-    alone = [mi.ablate_nodes(*sample, points[[row]], draws=19, **more) for row in order]
     return {
         **arrays,
         "points": np.array(len(points)),

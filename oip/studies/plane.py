@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,9 +35,6 @@ from oip.studies.trained import (
     train_until,
     untrained,
 )
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "plane"
 SOURCE = trained.SOURCE

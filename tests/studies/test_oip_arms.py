@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.studies.oip_arms import bootstrap, high_power, holm, mcnemar, share_found, steps_to
+from oip.core.progress import silent
+from oip.studies.oip_arms import (
+    Sizes,
+    bootstrap,
+    high_power,
+    holm,
+    mcnemar,
+    measure_nodes,
+    share_found,
+    steps_to,
+)
 
 
 @given(st.integers(0, 7), st.integers(1, 7))
@@ -74,3 +84,21 @@ def test_steps_to_a_share_of_the_best_score():
     steps = steps_to(traces)
     assert steps[[0, 2]].tolist() == [3.0, 0.0]
     assert np.isnan(steps[1])
+
+
+def test_images_in_the_order_of_their_classes_silence_nothing(
+    small_network, small_images, monkeypatch
+):
+    from types import SimpleNamespace
+
+    from oip.ascent import decomposition
+    from oip.models.datasets import dataset
+
+    grown = SimpleNamespace(share=np.ones((2, 1)), null=np.ones((2, 3)))
+    monkeypatch.setattr(decomposition, "decompose", lambda *_, **__: grown)
+    images, labels = small_images
+    order = np.argsort(labels, kind="stable")
+    test = dataset(images[order], labels[order], ("a", "b", "c", "d"), "bars")
+    sizes = Sizes(decomposed=2)
+    arrays = measure_nodes(small_network, test, sizes, 0, silent)
+    assert set(arrays) == {"share", "null"}
