@@ -136,7 +136,7 @@ class Causes:
         size = abs(self.response) or np.nan
         return UnitCauses(
             unit=self.unit,
-            response=self.response,
+            response=finite_or_none(self.response),
             source=self.source,
             source_index=self.source_index,
             silenced_to=self.to,

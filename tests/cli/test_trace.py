@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from oip.cli.main import run
@@ -45,6 +46,24 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
     assert lost == f"oip trace small.keras second:UNIT --data SOURCE --run {grown}"
     assert (record["source"], record["unit"], len(record["units"])) == ("first", 2, 6)
     assert len(record["outputs"]) == 4
+
+
+def test_a_unit_that_is_not_finite_is_kept(call, bars, tmp_path):
+    import keras
+
+    image = keras.Input((16, 16, 1))
+    first = keras.layers.Conv2D(3, 3, activation="relu", name="first")(image)
+    model = keras.Model(image, keras.layers.Conv2D(3, 3, name="second")(first))
+    kernel, bias = model.get_layer("second").get_weights()
+    model.get_layer("second").set_weights([kernel, np.where(np.arange(3) == 1, np.nan, bias)])
+    path, run = tmp_path / "nan.keras", tmp_path / "run"
+    model.save(path)
+    quick = ("--starts", "1", "--steps", "2", "--screened", "4", "--quiet")
+    assert call("reconstruct", path, "second", "--out", run, *quick)[0] == 1
+    arguments = ("trace", path, "second:1", "--data", bars, "--run", run, "--quiet")
+    assert call(*arguments)[0] == 0
+    (unit,) = CausesFile.read(run / "layers/001/causes.json").units
+    assert unit.response is None
 
 
 def test_a_network_of_several_labels_is_traced_without_its_loss(call, bars, tmp_path):
