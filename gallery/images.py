@@ -275,8 +275,9 @@ class MapImages:
     def write_relations(self, layer: LayerEntry) -> None:
         """Write what maps are sums of (one node, the sum, the rest), and partners elsewhere."""
         sums, partners = layer.evidence.decomposition, layer.evidence.partners
+        shown = {entry.map for entry in layer.maps}
         for row, number in enumerate([] if sums is None else sums.maps.tolist()):
-            if sums is not None and sums.images.shape[1:] == self._shape:
+            if sums is not None and number in shown:
                 whole, total = (part[row].astype(np.float32) for part in (sums.images, sums.sums))
                 parts = (sums.node_images[row], total, whole - total)
                 tiles = [resized(self._drawn(part), TILE) for part in parts]
@@ -284,7 +285,7 @@ class MapImages:
                     _path("sum", layer.index, number), webp(strip([tiles]), self.lossless)
                 )
         for row, number in enumerate([] if partners is None else partners.maps.tolist()):
-            if partners is not None and partners.has_picture[row]:
+            if partners is not None and number in shown and partners.has_picture[row]:
                 content = webp(partners.pictures[row], self.lossless)
                 self._store.write(_path("partner", layer.index, number), content)
 

@@ -478,7 +478,8 @@ def _partner(partners: PartnersFile | None, number: int) -> PageValues | None:
     rows = np.flatnonzero(partners.maps == number)
     other, name = plain_name(partners.other), plain_name(partners.layer)
     if not len(rows):
-        text = f"No unit of {name} in {other} correlates by {partners.threshold:g} or more with it."
+        text = f"No unit of {name} in {other} is its partner: pairs are one to one, their"
+        text += f" correlation {partners.threshold:g} or more."
         return {"text": text, "picture": None}
     row = int(rows[0])
     values = [float(getattr(partners, each)[row]) for each in ("correlation", "low", "high")]
@@ -511,9 +512,9 @@ def _kinds(
     shown: list[PageValues] = []
     if data is not None and data.digest and data.digest == clusters.images_sha256:
         for size, images in zip(row.sizes, row.examples, strict=False):
-            written = [image for image in images if data.write(image)]
             shown += [
                 {"image": image, "caption": data.caption(image), "size": size}
-                for image in written[:_MOST_EXAMPLES]
+                for image in images[:_MOST_EXAMPLES]
+                if data.write(image)
             ]
     return {"text": text, "examples": shown}

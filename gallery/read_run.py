@@ -435,6 +435,13 @@ def read_layer(run: Run, index: int) -> LayerEntry:
     )
 
 
+def _decomposition(run: Run, index: int) -> DecompositionFile | None:
+    """Return the sums of OIPs of a layer, if they are of the size of the run's input."""
+    record = DecompositionFile.read_if_there(run.folder(index) / "decomposition.npz")
+    shape = () if run.record.input is None else tuple(run.record.input.shape)
+    return record if record is not None and record.images.shape[1:] == shape else None
+
+
 def layer_evidence(run: Run, index: int) -> Evidence:
     """Read the files of a layer beside its OIPs and its ranking.
 
@@ -468,7 +475,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         legibility=LegibilityFile.read_if_there(folder / "legibility.json"),
         clusters=ClustersFile.read_if_there(folder / "clusters.json"),
         causes=CausesFile.read_if_there(folder / "causes.json"),
-        decomposition=DecompositionFile.read_if_there(folder / "decomposition.npz"),
+        decomposition=_decomposition(run, index),
         partners=PartnersFile.read_if_there(folder / "partners.npz"),
         own_directions=next((each for number, _, each in over if number == index), None),
         directions=tuple(each for each in over if each[2].base == index),

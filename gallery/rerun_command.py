@@ -196,10 +196,13 @@ def _related(run: Run, layer: LayerRecord, file: str) -> str:
     out, model, name = plain_name(str(run.path)), plain_name(run.record.model.name), layer.name
     source = run.record.data.source if run.record.data is not None else None
     data = ["--data", plain_name(source or "SOURCE")]
+    inputs = _input_arguments(run.record) if source else [*data, *_input_arguments(run.record)]
+    inputs += [] if run.record.input is None else _statistics_arguments(run.record.input)
+    inputs += ["--directions", out] if layer.kind == "directions" else []
     commands = {
-        "causes.json": ["trace", model, f"{plain_name(name)}:UNIT", *data, "--run", out],
+        "causes.json": ["trace", model, f"{plain_name(name)}:UNIT", *inputs, "--run", out],
         "decomposition.npz": [
-            *("locate", model, plain_name(name), *data, "--translation"),
+            *("locate", model, plain_name(name), *inputs, "--translation"),
             *("--run", out, "--out", "FOLDER"),
         ],
         "partners.npz": ["compare", out, "OTHER", "--match", "--keep", *data],

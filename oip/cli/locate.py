@@ -155,8 +155,9 @@ def command(
                         key = key_of(
                             {
                                 "model": network.digest,
+                                "input": network.inputs.to_dict(),
                                 "copies": copies,
-                                "starts": starts,
+                                "starts": more["starts"],
                                 "seed": seed,
                             }
                         )

@@ -408,6 +408,11 @@ class PartnersFile(ArrayFile, frozen=True, kw_only=True):
     pictures: Annotated[np.ndarray, Shape("u", "m ...")]
     """(m, h, w) or (m, h, w, 3): the partners' OIPs as tiles; 0 where there is none."""
 
+    def __post_init__(self) -> None:
+        shape = self.pictures.shape[1:]
+        if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)) or 0 in shape:
+            raise ValueError(f"expected pictures (h, w) or (h, w, 3), received {shape}")
+
 
 class LayerMatchRecord(Part, frozen=True, kw_only=True):
     """A layer of the first network and one of the second, unit by unit."""
@@ -445,7 +450,7 @@ class UnitCauses(Part, frozen=True, kw_only=True):
     """
 
     unit: int
-    response: float
+    response: Number
     """The unit's mean response."""
     source: str
     source_index: int
@@ -504,6 +509,11 @@ class DecompositionFile(ArrayFile, frozen=True, kw_only=True):
     images: Annotated[np.ndarray, Shape("f", "m ...")]
     node_images: Annotated[np.ndarray, Shape("f", "m ...")]
     sums: Annotated[np.ndarray, Shape("f", "m ...")]
+
+    def __post_init__(self) -> None:
+        shapes = {part.shape for part in (self.images, self.node_images, self.sums)}
+        if len(shapes) > 1:
+            raise ValueError(f"expected images of one shape, received {sorted(shapes)}")
 
 
 class MatchFile(JsonFile, frozen=True, kw_only=True):

@@ -203,7 +203,10 @@ class ArrayFile(FileRecord, frozen=True, kw_only=True):
                 values[name] = msgspec.convert(array.tolist(), kind)
             except msgspec.ValidationError as error:
                 raise cls._odd(path, f"'{name}' of another form ({error})") from error
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise cls._odd(path, f"another form ({error})") from error
 
     def write(self, path: Path) -> None:
         files.write_arrays(path, self.arrays())

@@ -1,6 +1,7 @@
 import json
 
 from oip.core.formats import DecompositionFile
+from oip.gallery.rerun_command import commands_again
 from oip.run.check import verify_run
 from oip.run.run import Run
 
@@ -56,6 +57,27 @@ def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
     ):
         status, _, err = call(*locate[:2], arguments[0], *locate[2:], *arguments[1:])
         assert status == 2 and word in err
+
+
+def test_sums_of_another_input_take_the_place_of_kept_ones(call, small_data, tmp_path):
+    import keras
+    from keras import layers
+
+    path, run = tmp_path / "any.keras", tmp_path / "run"
+    shape = [layers.Input((None, None, 1)), layers.Conv2D(4, 3, activation="relu", name="first")]
+    keras.Sequential([*shape, layers.GlobalAveragePooling2D(), layers.Dense(4)]).save(path)
+    data = ("--data", small_data, "--quiet", "--starts", "1")
+    quick = ("--steps", "2", "--screened", "4", "--input-size", "16,16")
+    assert call("reconstruct", path, "first", *data, "--out", run, *quick)[0] == 0
+    more = ("--translation", "--run", run, "--out", tmp_path / "places")
+    for side, number in ((16, 0), (12, 1)):
+        size = ("--input-size", f"{side},{side}", "--resize", "stretch")
+        assert call("locate", path, f"first:{number}", *data, *more, *size)[0] == 0
+        record = DecompositionFile.read(run / "layers/000/decomposition.npz")
+        assert (record.maps.tolist(), record.sums.shape) == ([number], (1, side, side, 1))
+    (lost,) = commands_again(Run.open(run), ["layers/000/decomposition.npz"])
+    assert lost.startswith("oip locate any.keras first --data ")
+    assert "--input-size 16,16" in lost and lost.endswith(f"--run {run} --out FOLDER")
 
 
 def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_data, tmp_path):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
-from oip.core.errors import DataError
-from oip.core.files import read_json, write_json
+from oip.core.errors import DataError, RunError
+from oip.core.files import read_json, write_arrays, write_json
 from oip.core.formats import CausesFile, DecompositionFile, PartnersFile, UnitCauses
 from oip.core.layer_formats import ClustersFile, DirectionsFile, MapClusters
 from oip.gallery.cache import PictureKeys, Store
@@ -206,6 +207,23 @@ def test_relations_have_their_pictures(related):
     assert not [
         each for each in verify_run(related) if "stability" not in each.file and each.problem
     ]
+
+
+def test_relations_of_another_form_are_no_pictures(related):
+    path = related.folder(1) / "decomposition.npz"
+    sums = DecompositionFile.read(path)
+    smaller = {name: getattr(sums, name)[:, :6] for name in ("images", "node_images", "sums")}
+    msgspec.structs.replace(sums, **smaller).write(path)
+    assert "sum" not in _told(related)["maps"]["7"]
+    write_arrays(path, {**sums.arrays(), "sums": smaller["sums"]})
+    with pytest.raises(RunError, match="images of one shape"):
+        _told(related)
+    sums.write(path)
+    path = path.with_name("partners.npz")
+    partners = PartnersFile.read(path)
+    write_arrays(path, {**partners.arrays(), "pictures": np.zeros((1, 8, 8, 7), np.uint8)})
+    with pytest.raises(RunError, match="expected pictures"):
+        _told(related)
 
 
 @pytest.mark.parametrize(("count", "axes"), [(29, 4), (30, 2)])
