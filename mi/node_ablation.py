@@ -199,7 +199,7 @@ def ablate_nodes(
     Raises:
         ModelError: an unknown layer, one without nodes, or a network that does not end in classes.
         SettingsError: nodes that are not of this layer, none, or all of every map.
-        DataError: images or labels that cannot be used, a class without images.
+        DataError: images or labels that cannot be used, a class of fewer than two images.
 
     Example:
         >>> common = mi.common_patterns("m.keras", *first, "Conv2D_3", 4)  # doctest: +SKIP
@@ -226,6 +226,8 @@ def ablate_nodes(
         name = class_name(of, present, names)
         rows = np.flatnonzero(units == list(map(str, names)).index(name))
         drawn = generator(seed, "class samples").permutation(rows)[:samples]
+        if len(drawn) < 2:
+            raise DataError(f"images of class '{name}'", "two or more", len(drawn))
         mine = sample.take(ImageSubset(np.sort(drawn), units[np.sort(drawn)]))
     sample = sample.take(output_subset(network, labels, len(sample), samples, seed))
     mine = sample if of is None else mine
@@ -315,15 +317,18 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
     if layer.response.projection is not None:
         form = "maps of a layer of the network"
         raise ModelError(f"nodes of '{layer.name}'", form, "directions")
-    values = np.asarray(nodes)
+    size = " x ".join(map(str, layer.size))
+    form = f"rows of a map (0 to {layer.maps - 1}) and a node of its {size}"
+    try:
+        values = np.asarray(nodes)
+    except ValueError:
+        raise SettingsError(f"nodes of '{layer.name}'", form, "rows of several lengths") from None
     columns = 1 + len(layer.size)
     if not values.size:
         raise SettingsError(f"nodes of '{layer.name}'", "one or more", "none")
     limits = np.array([layer.maps, *layer.size])
     fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "iu"
     if not fits or (values < 0).any() or (values >= limits).any():
-        size = " x ".join(map(str, layer.size))
-        form = f"rows of a map (0 to {layer.maps - 1}) and a node of its {size}"
         raise SettingsError(f"nodes of '{layer.name}'", form, values.tolist())
     values = np.unique(values.astype(np.int64), axis=0)
     every = int(np.prod(layer.size))

@@ -145,6 +145,7 @@ def test_results_show_themselves_and_names_stay_text(data):
         ({"nodes": [[0, 1]]}, SettingsError, "node of its"),
         ({"nodes": [[0.5, 1, 1]]}, SettingsError, "node of its"),
         ({"nodes": [[0, r, c] for r in range(4) for c in range(4)]}, SettingsError, "whole maps"),
+        ({"nodes": [[0, 1, 1], [0, 1]]}, SettingsError, "rows of several lengths"),
         ({"to": "noise"}, SettingsError, "mean or zero"),
         ({"draws": 3}, SettingsError, "19"),
         ({"of": "owl"}, DataError, "one of 0, 1, 2"),
@@ -157,6 +158,13 @@ def test_bad_input(data, changed, error, word):
     arguments = {"images": data[0], "labels": data[1], "layer": "maps", "nodes": [[0, 0, 0]]}
     with pytest.raises(error, match=word):
         mi.ablate_nodes(planted(), **(arguments | changed))
+
+
+def test_one_image_has_no_interval(data):
+    labels = np.where(data[1] == 2, 0, data[1])
+    labels[0] = 2
+    with pytest.raises(DataError, match="two or more"):
+        mi.ablate_nodes(planted(), data[0], labels, "maps", [[0, 0, 0]], of="2")
 
 
 def test_directions_and_heads_have_no_nodes_of_their_own(data):
