@@ -585,7 +585,7 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
             axes.axhline(most, color="black", lw=0.8)
             axes.set_title(f"{name} ({kernel.name})")
             panels.step_axis(axes, "iterations" if kernel is KERNELS[-1] else "")
-        row[0].set(ylabel="I(X;T) (bits)", ylim=(0, None))
+        row[0].set(ylabel="I(X;T) (bits)", ylim=(0, 1.05 * most))
     ordinal = ORDINALS[networks.layer]
     panels.legend_below(drawing, grid[0, 0], 6, f"filters of the {ordinal} convolution")
     first, second = (kernel.label for kernel in KERNELS)
@@ -631,7 +631,7 @@ def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) ->
         style |= {"marker": panels.marker(index), "color": panels.color(index)}
         tests.plot(np.arange(1, len(p) + 1), p, label=kernel.label, **style)
     panels.ceiling(tests, 0.05, ":")
-    tests.set_xticks(range(1, longest + 1, max(1, longest // 8)))
+    tests.set(xticks=range(1, longest + 1, max(1, longest // 8)), ylim=(-0.004, None))
     tests.set(xlabel="maps chosen", ylabel="p-value of the next map", title="CMI-permutation")
     tests.legend(frameon=False)
     shares = 100 * selection["shares"]
