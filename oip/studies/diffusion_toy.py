@@ -213,7 +213,7 @@ def blob_estimators(steps: int, dimensions: int) -> dict[str, LabelEstimator]:
         "DSMI, sigma sqrt(d), as in the authors' code": reference,
         f"DSMI, {SCALES[1].label}": SCALES[1].information,
         **{label: classic[name] for name, label in CLASSIC.items()},
-        "neighbours (Ross)": label_estimator("ksg"),
+        "neighbors (Ross)": label_estimator("ksg"),
         "MINE": label_estimator("mine", steps=steps),
     }
 
