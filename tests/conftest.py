@@ -6,7 +6,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # there are more processes than cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # there are as many processes as cores
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import functools
@@ -79,12 +79,6 @@ def _load_forked_python():
 
 
 forked_python = _load_forked_python()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """One more than there are cores: workers wait for browsers and for commands of their own."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
 
 
 def pytest_configure(config):
