@@ -1,12 +1,11 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from oip import mi
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
-from oip.core.formats import RecordedLayerPart, TrainingRecordFile
+from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile
 from oip.mi.training.record import RecordFolder
 from oip.mi.training.recorder import Schedule
 
@@ -47,7 +46,7 @@ def fit(model, data, recorder, epochs=2, first=0):
 
 
 def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bars, tmp_path):
-    from oip.gallery.read_run import layer_evidence, training_record
+    from oip.gallery.read_run import training_record
     from oip.network.forward import map_blocks
     from oip.network.network import Network
     from oip.run.run import Run
@@ -76,15 +75,14 @@ def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bar
     assert record.accuracy is not None
     assert record.accuracy[-1] == pytest.approx((predicted == codes).mean())
     # As the gallery reads it.
-    run = Run(tmp_path, SimpleNamespace(layers=[]))
-    file = training_record(run)
+    file = training_record(Run(tmp_path, {}))
     assert file is not None
     assert file == record.file
     assert file.steps == record.steps.tolist()
     assert (file.samples, file.split, file.unit) == (60, "bars:test", "bits")
     assert (file.label_ceiling, record.label_ceiling) == (pytest.approx(2.0), file.label_ceiling)
     assert record.input_ceiling == file.input_ceiling == pytest.approx(np.log2(60))
-    known = layer_evidence(run, 1).record
+    known = RecordedMapsFile.read_if_there(tmp_path / "record" / "layer-001.npz")
     assert known is not None
     assert (known.label == record["second"].label).all()
 
