@@ -320,7 +320,7 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
     size = " x ".join(map(str, layer.size))
     form = f"rows of a map (0 to {layer.maps - 1}) and a node of its {size}"
     try:
-        values = np.asarray(nodes)
+        values = np.atleast_1d(np.asarray(nodes))
     except ValueError:
         raise SettingsError(f"nodes of '{layer.name}'", form, "rows of several lengths") from None
     columns = 1 + len(layer.size)
@@ -328,8 +328,9 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
         raise SettingsError(f"nodes of '{layer.name}'", "one or more", "none")
     limits = np.array([layer.maps, *layer.size])
     fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "iu"
-    if not fits or (values < 0).any() or (values >= limits).any():
-        raise SettingsError(f"nodes of '{layer.name}'", form, values.tolist())
+    wrong = ((values < 0) | (values >= limits)).any(axis=1) if fits else np.ones(len(values), bool)
+    if wrong.any():
+        raise SettingsError(f"nodes of '{layer.name}'", form, values[wrong][0].tolist())
     values = np.unique(values.astype(np.int64), axis=0)
     every = int(np.prod(layer.size))
     if (np.unique(values[:, 0], return_counts=True)[1] == every).all():

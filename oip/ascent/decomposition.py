@@ -204,7 +204,9 @@ class Decompositions(ByMap):
         largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
         largest = largest or 1.0
         plots.image(axes, values, cmap=plots.DIVERGING, vmin=-largest, vmax=largest)
-        axes.set_title(f"weights, to {largest:.2g}", fontsize=plots.SMALL, pad=3)
+        axes.set_title(
+            f"weights: violet +, orange −, to {largest:.2g}", fontsize=plots.SMALL, pad=3
+        )
 
     def __repr__(self) -> str:
         sizes = f"{len(self)} maps, {len(self.nodes)} nodes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from oip.ascent.decomposition import Copies, Decompositions
     from oip.ascent.localization import Locations
     from oip.ascent.translation import Translations
+    from oip.core.formats import DecompositionFile
 
 _LEGEND = {
     "images with a response": "share of the images in which any node of the map responds",
@@ -53,8 +55,8 @@ _BLOCK = 64
 @click.option(
     "--copies",
     type=click.Choice(["shifted", "grown"]),
-    default="shifted",
-    help="With --translation: sum the OIP of one node, shifted, or that of each node.",
+    help="With --translation: sum the OIP of one node, shifted, or that of each node.  "
+    "[default: shifted]",
 )
 @click.option(
     "--run",
@@ -78,7 +80,7 @@ def command(
     out: Path,
     count: int,
     translation: bool,
-    copies: Copies,
+    copies: Copies | None,
     run: Path | None,
     starts: int | None,
     seed: int,
@@ -98,7 +100,6 @@ def command(
     from oip.ascent import decomposition, localization
     from oip.ascent import translation as translations
     from oip.core import files
-    from oip.core.formats import DecompositionFile
     from oip.network.layer_spec import parse_selections
     from oip.run.run import Run
     from oip.run.shards import key_of
@@ -108,8 +109,10 @@ def command(
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
     chosen = parse_selections(network, selections)
-    if run is not None and not translation:
-        raise SettingsError("--run", "--translation beside it", "none")
+    for option, value in (("--run", run), ("--copies", copies)):
+        if value is not None and not translation:
+            raise SettingsError(option, "--translation beside it", "none")
+    copies = copies or "shifted"
     opened_run = None if run is None else Run.open(run)
     if opened_run is not None:
         for layer, _ in chosen:
@@ -151,7 +154,6 @@ def command(
                     part["decomposition"] = sums.to_dict()
                     written += _draw(sums, sums.index, out, "sum")
                     if opened_run is not None:
-                        path = opened_run.folder(sums.index) / SUMS
                         key = key_of(
                             {
                                 "model": network.digest,
@@ -161,8 +163,8 @@ def command(
                                 "seed": seed,
                             }
                         )
-                        record = sums.to_file(key, DecompositionFile.read_if_whole(path))
-                        opened_run.keep(sums.index, SUMS, record)
+                        added = partial(_added, sums, key)
+                        opened_run.change(sums.index, SUMS, added)
                 parts.append(part)
             layers.append(_merged(parts))
     files.write_json(
@@ -263,13 +265,24 @@ def _print_translation(layer: Record, noun: str) -> None:
     print_table(headings, rows, title)
 
 
+def _added(sums: Decompositions, key: str, path: Path) -> DecompositionFile:
+    """Return sums with those of other maps that the file holds."""
+    from oip.core.formats import DecompositionFile
+
+    return sums.to_file(key, DecompositionFile.read_if_whole(path))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
+
+
 def _print_decomposition(layer: Record, noun: str) -> None:
     rows = [
         (
             row["map"],
-            number(row["share"], 2),
+            _share(row["share"]),
             "-" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}",
-            number(row["null"], 2),
+            _share(row["null"]),
             p_value(row["p_value"]),
         )
         for row in layer["maps"]

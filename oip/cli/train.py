@@ -118,8 +118,9 @@ def command(
     With --record, the information of every map, every class and whole layers is measured on images
     of the test part, and written as numbers and figures to DIR/record.
 
-    With --entropy, kernels of convolutions are drawn from a normal distribution of the deviation at
-    which the layer before the head has that diffusion spectral entropy, on 400 images.
+    With --entropy, kernels of convolutions (without any, of dense layers) are drawn from a normal
+    distribution of the deviation at which the layer before the head has that diffusion spectral
+    entropy, on 400 images.
 
     \b
     Example:

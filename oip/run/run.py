@@ -16,7 +16,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -163,9 +163,16 @@ class Run(RunFolder):
 
     def keep(self, index: int, name: str, record: FileRecord) -> None:
         """Write a file of a layer, and note that it was made."""
+        self.change(index, name, lambda _: record)
+
+    def change(self, index: int, name: str, change: Callable[[Path], FileRecord]) -> None:
+        """Write what `change` returns for the path of a layer's file, and note that it was made.
+
+        No other process writes the file meanwhile, so that it can be read and added to.
+        """
         folder = self.folder(index)
         with files.locked(folder):
-            record.write(folder / name)
+            change(folder / name).write(folder / name)
         self.note_made(index, name)
 
     def check_unit_layer(self, network: Network, name: str) -> None:

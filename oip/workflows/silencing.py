@@ -140,13 +140,15 @@ def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCor
 
 def keep_causes(run: Run, causes: Causes) -> None:
     """Keep the causes of a unit in `causes.json` of its layer, beside those of other units."""
-    path = run.folder(causes.index) / CAUSES
-    existing = CausesFile.read_if_whole(path)
-    units = {each.unit: each for each in existing.units} if existing is not None else {}
-    units[causes.unit] = causes.to_file()
-    ordered = [units[number] for number in sorted(units)]
-    record = CausesFile(layer=causes.layer, index=causes.index, units=ordered)
-    run.keep(causes.index, CAUSES, record)
+
+    def added(path: Path) -> CausesFile:
+        existing = CausesFile.read_if_whole(path)
+        units = {each.unit: each for each in existing.units} if existing is not None else {}
+        units[causes.unit] = causes.to_file()
+        ordered = [units[number] for number in sorted(units)]
+        return CausesFile(layer=causes.layer, index=causes.index, units=ordered)
+
+    run.change(causes.index, CAUSES, added)
 
 
 def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:

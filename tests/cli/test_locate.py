@@ -53,6 +53,7 @@ def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
     assert not [each for each in verify_run(Run.open(run)) if each.problem]
     for arguments, word in (
         (("second:0", "--run", run), "--translation"),
+        (("second:0", "--copies", "grown"), "--translation"),
         (("first:0", *keep), "OIPs or a ranking of 'first'"),
     ):
         status, _, err = call(*locate[:2], arguments[0], *locate[2:], *arguments[1:])

@@ -142,6 +142,8 @@ def test_results_show_themselves_and_names_stay_text(data):
         ({"nodes": []}, SettingsError, "none"),
         ({"nodes": [[0, 4, 0]]}, SettingsError, "4 x 4"),
         ({"nodes": [[2, 0, 0]]}, SettingsError, "0 to 1"),
+        ({"nodes": [[0, 1, 1], [0, 4, 1]]}, SettingsError, r"received \[0, 4, 1\]"),
+        ({"nodes": 1}, SettingsError, "node of its"),
         ({"nodes": [[0, 1]]}, SettingsError, "node of its"),
         ({"nodes": [[0.5, 1, 1]]}, SettingsError, "node of its"),
         ({"nodes": [[0, r, c] for r in range(4) for c in range(4)]}, SettingsError, "whole maps"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from oip.core.formats import RankingSettings, RunSettings
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from oip.core.formats import CausesFile, RankingSettings, RunSettings, UnitCauses
 from oip.network.network import Network
 from oip.run.run import Run, run_record
 
@@ -20,3 +24,32 @@ def test_a_run_is_one_line(grown):
         repr(grown) == f"<Run '{grown.path}' of small.keras: OIPs of @0, @1; rankings of no layer>"
     )
     assert "small.keras" in grown._repr_html_()
+
+
+def test_two_that_add_to_a_file_at_once_lose_nothing(grown, tmp_path):
+    run = Run.open(shutil.copytree(grown.path, tmp_path / "run"))
+
+    def add(unit):
+        def added(path):
+            existing = CausesFile.read_if_whole(path)
+            time.sleep(0.02)
+            units = [] if existing is None else existing.units
+            own = {key: [] for key in ("units", "share", "low", "high", "outputs", "classes")}
+            own |= {key: [] for key in ("logit_effect", "logit_low", "logit_high")}
+            each = UnitCauses(
+                unit=unit,
+                response=1.0,
+                source="a",
+                source_index=0,
+                samples=1,
+                silenced_to="zero",
+                **own,
+            )
+            return CausesFile(layer="first", index=0, units=[*units, each])
+
+        run.change(0, "causes.json", added)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    kept = CausesFile.read(run.folder(0) / "causes.json")
+    assert sorted(each.unit for each in kept.units) == [0, 1, 2, 3]
