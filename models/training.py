@@ -86,7 +86,7 @@ def train(
     out: str | Path = "model.keras",
     progress: Progress = automatic,
     record: keras.callbacks.Callback | None = None,
-    prepare: Callable[[keras.Model], object] | None = None,
+    prepare: Callable[[keras.Model], Start | None] | None = None,
 ) -> TrainResult:
     """Train a network on plain pixels and write it, with its sidecar beside it.
 
@@ -103,7 +103,7 @@ def train(
         progress: called with "training" and the number of batches.
         record: a Keras callback that watches the training, such as `mi.Recorder`.
         prepare: called with the untrained model, to change its weights, as `models.initialize`
-            does.
+            does; the start that it returns is noted in the sidecar.
 
     Raises:
         SettingsError: no such recipe, or an `out` of another ending.
@@ -122,8 +122,7 @@ def train(
     model = chosen.build(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
     )
-    if prepare is not None:
-        prepare(model)
+    start = None if prepare is None else prepare(model)
     began = time.perf_counter()
     callbacks = [] if record is None else [record]
     losses = fit(model, data_train, settings, progress, callbacks)
@@ -146,6 +145,7 @@ def train(
             for name, value in chosen.options.items()
         },
         "settings": settings.to_dict(),
+        "start": None if start is None else start._asdict(),
         "accuracy": accuracy,
         "confusion": confusion.tolist(),
         "losses": list(losses),

@@ -148,11 +148,12 @@ def command(
         )
     own = chosen.settings(len(train), **settings)
 
-    def begin(model: keras.Model) -> None:
-        if entropy is not None:
-            estimator = mi.estimator("dse", reference=True)
-            drawn = generator(own.seed, "images of a start").permutation(len(train))[:_MEASURED]
-            models.initialize(model, train.images[drawn], estimator, entropy, own.seed)
+    def begin(model: keras.Model) -> models.Start | None:
+        if entropy is None:
+            return None
+        estimator = mi.estimator("dse", reference=True)
+        drawn = generator(own.seed, "images of a start").permutation(len(train))[:_MEASURED]
+        return models.initialize(model, train.images[drawn], estimator, entropy, own.seed)
 
     with output.progress() as progress:
         result = models.train(chosen, train, test, own, out, progress, recorder, begin)

@@ -591,6 +591,8 @@ class SidecarFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     """Of the recipe."""
     settings: Parameters | None = None
     """Of the training."""
+    start: Parameters | None = None
+    """Kernels drawn for an entropy: their deviation, and the entropy in bits that they gave."""
     accuracy: Number = None
     """Share of the test images that it classifies rightly."""
     confusion: list[list[int]] | None = None

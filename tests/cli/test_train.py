@@ -92,6 +92,11 @@ def test_a_start_is_measured_on_images_of_all_classes(tmp_path: Path, monkeypatc
     options = ("--epochs", "1", "--batch", "500", "--entropy", "0.01", "--quiet")
     assert train(folder, tmp_path / "m.keras", *options) == 0
     assert len(measured[0]) == 400 and len(np.unique(measured[0])) == 2
+    assert "start" not in json.loads((tmp_path / "m.oip.json").read_text())
+    monkeypatch.setattr(models, "initialize", lambda *_: models.Start(0.25, 0.0101))
+    assert train(folder, tmp_path / "m.keras", *options) == 0
+    start = json.loads((tmp_path / "m.oip.json").read_text())["start"]
+    assert start == {"deviation": 0.25, "entropy": 0.0101}
 
 
 def test_many_classes_show_their_mistakes(
