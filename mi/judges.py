@@ -311,3 +311,16 @@ def _picture_batches(pictures: np.ndarray, pixels: int = 0) -> Iterator[tuple[sl
     for first in range(0, len(pictures), count):
         rows = slice(first, min(first + count, len(pictures)))
         yield rows, pictures[rows]
+
+
+def own_features(network: Network, images: np.ndarray, progress: Progress = silent) -> np.ndarray:
+    """Return (n, d) float32: what the last layer with a kernel receives."""
+    from oip.network.forward import features
+
+    label = "features of the network"
+    progress(label, 0, len(images))
+    parts = []
+    for rows, part in features(network, images, network.last_with_kernel(), enter=False):
+        parts.append(part)
+        progress(label, rows.stop, len(images))
+    return np.concatenate(parts)

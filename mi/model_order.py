@@ -14,6 +14,7 @@ from oip.core.checks import check_whole
 from oip.core.errors import DataError, OipError
 from oip.core.progress import Progress, automatic
 from oip.mi.estimators.base import label_estimator
+from oip.mi.judges import own_features
 from oip.mi.layer_sample import labeled_subset
 from oip.mi.quantities import mutual_information
 
@@ -155,14 +156,11 @@ def order_models(
 
 def _before_head(model: ModelLike, images: np.ndarray) -> np.ndarray:
     """Return the input (n, d) of the layer that gives a model's classes."""
-    from oip.network.forward import features
     from oip.network.inputs import check_images
     from oip.network.network import Network
 
     network = Network.of(model, images=images)
-    pixels = check_images(network.inputs, images)
-    head = network.last_with_kernel()
-    z = np.concatenate([part for _, part in features(network, pixels, head, enter=False)])
+    z = own_features(network, check_images(network.inputs, images))
     if not np.isfinite(z).all():
         hint = "Look for NaN in the model's weights."
         raise DataError(f"what '{network.name}' knows", "finite numbers", "others", hint)

@@ -29,7 +29,7 @@ from oip.core.layer_formats import ClustersFile, MapClusters
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none, three_best
-from oip.mi.judges import Judge, PictureScale, feature_directions, judge_of
+from oip.mi.judges import Judge, PictureScale, feature_directions, judge_of, own_features
 from oip.mi.layer_sample import BYTE_BUDGET, LayerResult, LayerSample
 from oip.mi.permutation_test import adjusted
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
-    from oip.network.network import Network
 
 OWN = "the network itself"
 """Instead of a judge's name: the features are those of the network's penultimate layer."""
@@ -234,19 +233,6 @@ def image_clusters(
         split=split,
         **unit_clusters._asdict(),
     )
-
-
-def own_features(network: Network, images: np.ndarray, progress: Progress = silent) -> np.ndarray:
-    """Return (n, d) float32: what the last layer with a kernel receives."""
-    from oip.network.forward import features
-
-    label = "features of the network"
-    progress(label, 0, len(images))
-    parts = []
-    for rows, part in features(network, images, network.last_with_kernel(), enter=False):
-        parts.append(part)
-        progress(label, rows.stop, len(images))
-    return np.concatenate(parts)
 
 
 class UnitClusters(NamedTuple):

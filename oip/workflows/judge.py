@@ -17,7 +17,14 @@ from oip.core.formats import LayerRecord
 from oip.core.layer_formats import ClustersFile, LegibilityFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
-from oip.mi.judges import PIXELS, Judge, PictureScale, feature_directions, judge_of
+from oip.mi.judges import (
+    PIXELS,
+    Judge,
+    PictureScale,
+    feature_directions,
+    judge_of,
+    own_features,
+)
 from oip.mi.legibilities import (
     Legibility,
     check_count,
@@ -26,7 +33,7 @@ from oip.mi.legibilities import (
     shown_features,
     usable_oips,
 )
-from oip.mi.polysemanticity import OWN, ImageClusters, clusters_of_units, own_features
+from oip.mi.polysemanticity import OWN, ImageClusters, clusters_of_units
 from oip.network.forward import compiled_for_images, means_of_layers, run_in_batches
 from oip.network.inputs import check_images
 from oip.network.network import Network
