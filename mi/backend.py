@@ -47,7 +47,17 @@ def thread_map(
     bytes_each: int = 0,
     byte_budget: int = MEMORY_BUDGET,
 ) -> list[Result]:
-    """Return `work` of every item, in their order, computed by threads.
+    """Return `work` of every item, in their order; see `iterate_in_threads`."""
+    return list(iterate_in_threads(work, items, bytes_each, byte_budget))
+
+
+def iterate_in_threads(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    bytes_each: int = 0,
+    byte_budget: int = MEMORY_BUDGET,
+) -> Iterator[Result]:
+    """Yield `work` of every item, in their order, as threads finish it.
 
     The matrix products of one map are small. Threads over maps use the cores better than threads
     inside each product, so those are kept to one while this runs. There are no more threads than
@@ -56,13 +66,14 @@ def thread_map(
     """
     items = list(items)
     if not items:
-        return []
+        return
     threads = 1 if getattr(_thread, "of_a_map", False) else workers(bytes_each, byte_budget)
     with one_blas_thread():
         if threads == 1:
-            return [work(item) for item in items]
+            yield from map(work, items)
+            return
         with ThreadPoolExecutor(min(threads, len(items)), initializer=_mark_thread) as pool:
-            return list(pool.map(work, items))
+            yield from pool.map(work, items)
 
 
 _thread = threading.local()

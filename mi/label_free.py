@@ -32,8 +32,9 @@ from oip.mi.layer_sample import (
     LayerSample,
     response_components,
     summarize_responses,
+    unusable_notices,
 )
-from oip.mi.ranking import EstimatorRanking, Ranking, rank, unusable_notices
+from oip.mi.ranking import EstimatorRanking, Ranking, rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -425,3 +425,11 @@ def summarize_responses(
         result["edges"][row] = edges
         result["active"][row] = (scores > 0).mean()
     return result
+
+
+def unusable_notices(maps: np.ndarray) -> list[str]:
+    """Return the remark on maps whose responses are not finite."""
+    if not maps.size:
+        return []
+    listed = ", ".join(str(number) for number in maps[:8]) + (", ..." if maps.size > 8 else "")
+    return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]

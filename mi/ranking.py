@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from oip.core.layer_formats import (
 )
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits, finite_list, finite_or_none, three_best
-from oip.mi.backend import thread_map
+from oip.mi.backend import iterate_in_threads, thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, able, label_estimator
 from oip.mi.estimators.results import (
     LEVEL,
@@ -36,6 +37,7 @@ from oip.mi.layer_sample import (
     LayerSample,
     response_components,
     summarize_responses,
+    unusable_notices,
 )
 from oip.mi.permutation_test import ENOUGH, adjusted
 from oip.mi.tags import over_tags
@@ -529,6 +531,26 @@ def rank(
     parts: list[list[MapEstimates]] = [[] for _ in chosen]
     input_parts: list[list[np.ndarray]] = [[] for _ in chosen]
     ranked = 0
+    shuffles = [_shuffles(estimator, len(sample.maps)) for estimator in chosen]
+    bytes_each = max(estimator.working_bytes(len(sample)) for estimator in chosen)
+
+    def measure(
+        responses: np.ndarray, chunk: np.ndarray
+    ) -> tuple[list[MapEstimates], list[list[np.ndarray]]]:
+        """Measure a chunk of maps by all estimators, about the label and about the input."""
+        values = responses[:, chunk]
+        about_label: list[MapEstimates] = []
+        about_input: list[list[np.ndarray]] = []
+        for estimator, count in zip(chosen, shuffles, strict=True):
+            drawn = (seed, count, estimator.map_draws)
+            if sample.tags is None:
+                about_label.append(estimator.over_maps(values, sample.codes, *drawn, distinct=True))
+            else:
+                about_label.append(over_tags(estimator, values, sample.tags, *drawn))
+            with_this = with_input and estimator.can("input_information")
+            about_input.append([_input_information(estimator, values, seed)] if with_this else [])
+        return about_label, about_input
+
     for block in sample.responses(byte_budget, progress, "ranking"):
         finite.append(block.finite)
         means.append(block.values[:_LIKENESS].mean(axis=2, dtype=np.float64))
@@ -538,18 +560,13 @@ def rank(
             )
         )
         rows = np.flatnonzero(block.finite)
-        for begin in range(0, len(rows), _CHUNK):
-            chunk = rows[begin : begin + _CHUNK]
-            values = block.values[:, chunk]
-            for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True):
-                drawn = (seed, _shuffles(estimator, len(sample.maps)), estimator.map_draws)
-                if sample.tags is None:
-                    about = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
-                else:
-                    about = over_tags(estimator, values, sample.tags, *drawn)
-                estimates.append(about)
-                if with_input and estimator.can("input_information"):
-                    about_input.append(_input_information(estimator, values, seed))
+        chunks = [rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK)]
+        measured = iterate_in_threads(partial(measure, block.values), chunks, bytes_each)
+        for chunk, (about_label, about_input) in zip(chunks, measured, strict=True):
+            for estimates, estimate in zip(parts, about_label, strict=True):
+                estimates.append(estimate)
+            for values, value in zip(input_parts, about_input, strict=True):
+                values.extend(value)
             progress(f"{sample.layer.name}: ranking", ranked + int(chunk[-1]) + 1, len(sample.maps))
         ranked += len(block.finite)
     usable = np.concatenate(finite)
@@ -631,11 +648,3 @@ def _spread(parts: list[np.ndarray], usable: np.ndarray) -> np.ndarray | None:
     result = np.full(len(usable), np.nan)
     result[usable] = np.concatenate(parts)
     return result
-
-
-def unusable_notices(maps: np.ndarray) -> list[str]:
-    """Return the remark on maps whose responses are not finite."""
-    if not maps.size:
-        return []
-    listed = ", ".join(str(number) for number in maps[:8]) + (", ..." if maps.size > 8 else "")
-    return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]

@@ -6,7 +6,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # there are as many processes as cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # there are more processes than cores
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import functools
@@ -67,6 +67,13 @@ LONGEST = (
     "run/test_killed",
 )
 """Files that take longest begin first, so that no worker waits for another one at the end."""
+WAITING = (
+    "tests/browser/",
+    "tests/batch/",
+    "tests/test_",
+    "tests/run/test_killed",
+)
+"""Files that wait for browsers and for processes more than they compute."""
 
 
 def _load_forked_python():
@@ -79,6 +86,46 @@ def _load_forked_python():
 
 
 forked_python = _load_forked_python()
+
+
+def usable_cores():
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores, for the files of `WAITING`."""
+    return usable_cores() + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Files of `WAITING` go to the worker beyond the cores, all others to the other workers."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class WaitingFilesApart(LoadFileScheduling):
+        def _reschedule(self, node):
+            if self._waits(node) and not self._next_file(waiting=True):
+                node.shutdown()
+            else:
+                super()._reschedule(node)
+
+        def _assign_work_unit(self, node):
+            """Put the file that suits the worker first; where there is none, it takes any."""
+            file = self._next_file(waiting=self._waits(node))
+            if file:
+                self.workqueue.move_to_end(file, last=False)
+            super()._assign_work_unit(node)
+
+        def _waits(self, node):
+            return node.gateway.id == f"gw{usable_cores()}"
+
+        def _next_file(self, waiting):
+            suitable = (file for file in self.workqueue if file.startswith(WAITING) == waiting)
+            return next(suitable, None)
+
+    return WaitingFilesApart(config, log)
 
 
 def pytest_configure(config):
