@@ -14,7 +14,7 @@ from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.results import Estimate, interval_ends
 from oip.mi.permutation_test import p_values
-from oip.mi.resampling import halves, paired_draws
+from oip.mi.resampling import halves, paired_draws, widening
 
 _FEWEST_HALVED = 4
 """Samples in a half under which a half tells nothing about the whole."""
@@ -105,7 +105,8 @@ class Measurement:
             values = thread_map(estimate, range(len(sets[0])), memory)
         except DataError:  # the whole was estimated, so that its halves are too small
             return np.empty(0)
-        return paired_draws(value, np.array(values))
+        drawn = paired_draws(value, np.array(values))
+        return value + widening(self.estimator.rate) * (drawn - value)
 
     def _biased(self) -> tuple[str, ...]:
         """Return a notice where the bias is likely larger than the interval."""

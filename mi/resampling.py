@@ -106,6 +106,11 @@ def paired_draws(value: float | np.ndarray, estimates: np.ndarray) -> np.ndarray
     return draws
 
 
+def widening(rate: float) -> float:
+    """Return what draws are multiplied with if the deviation falls as n^-rate, not as n^-1/2."""
+    return 2 ** (0.5 - rate)
+
+
 def over_prepared(
     prepare: Callable[[np.ndarray], Prepared | None],
     samples: LabelledResponses,

@@ -138,6 +138,9 @@ class Estimator(ABC):
     if None."""
     resamples: ClassVar[int] = 40
     """Default random halves of an interval; 0: no interval."""
+    rate: ClassVar[float] = 0.5
+    """Power of 1 / n with which the deviation of its estimates falls; intervals are made from those
+    of half as many samples."""
     biased_from: ClassVar[int | None] = None
     """Dimensions from which its bias is larger than its intervals; None: never, or downward."""
 

@@ -20,9 +20,9 @@ from oip.mi.validation import row_codes
 
 _COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
 _SAMPLES_A_CELL, _PAIR = 5, 2
-_SAMPLES_A_PAIR = 3
-"""Samples of a cell of two numbers, whose information is adjusted for chance: least error of bins
-from 4 to 32, n = 100 to 3,000."""
+_SAMPLES_A_PAIR, _SAMPLES_A_ROW = 3, 0.8
+"""Samples of a cell of two numbers, and of more of them, whose information is adjusted for chance:
+least error of 4 to 32 bins, n = 100 to 3,000, and of 2 to 10, n = 300 and 1,000."""
 _SURE = 1e-9
 """Share of its ceiling that chance leaves at least; less is none."""
 _ALONE = 0.1
@@ -31,6 +31,8 @@ _TOO_LARGE = (
     "which tells any label or number: the value is too large. Use fewer columns or a smaller count."
 )
 _UNSURE = "which tells nothing: the value is by the other {others:.0%}. Use fewer columns."
+_COARSE = 3
+"""Bins a column, of several, up to which a notice says so."""
 _LACKING = 0.03
 """Share of an entropy that few samples lack, or of x in cells without y, that makes a notice."""
 
@@ -48,8 +50,9 @@ class Binning(LabelEstimator):
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
         several shares, such as the 0 of a ReLU, is a bin. Monotone transformations change nothing.
         If `count` is None it is 10 for a column and a label; for I(X;Y) of two numbers so many that
-        cells have three samples each; else 10, and fewer in more than two dimensions, so that
-        cells have five samples each, or as near to it as can be.
+        cells have three samples each, of more columns .8; else 10, and fewer in more than two
+        dimensions, so that cells have five samples each, or as near to it as can be. A notice says
+        where columns have two or three bins only.
         `width`: floor(x / width), in the responses' own units.
         `range`: `count` equal bins from `low` to `high`, for units that are bounded, such as tanh;
         values outside go to the first or last bin.
@@ -136,8 +139,8 @@ class Binning(LabelEstimator):
 
     def _prepare(self, x: np.ndarray, classes: int) -> Prepared | None:
         n, d = x.shape
-        cells = self._coarse(n // classes, d if d > 1 else 0).cells(np.asarray(x, np.float64))
-
+        coarse = self._coarse(n // classes, d if d > 1 else 0)
+        cells = coarse.cells(np.asarray(x, np.float64))
         chances: dict[tuple[int, ...], float] = {}
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
@@ -148,28 +151,31 @@ class Binning(LabelEstimator):
                 chances[counts] = chance_information(cells, codes)
             return self._information(cells, codes, chances[counts])[0]
 
-        return Prepared(information, self._own_cells(x=cells)) if cells.any() else None
+        notices = self._own_cells(x=cells) + self._few_bins(coarse, n, d)
+        return Prepared(information, notices) if cells.any() else None
 
-    def _coarse(self, n: int, d: int) -> Binning:
+    def _coarse(self, n: int, d: int, samples: float = _SAMPLES_A_CELL) -> Binning:
         """Return the binning for quantities of n samples in d dimensions together.
 
-        If `count` is None and there are more than two, bins are so few that cells have some five
+        If `count` is None and there are more than two, bins are so few that cells have as many
         samples each, if that can be.
         """
         if self.by != "quantile" or self.count is not None or not d:
             return self
-        most = int((n / _SAMPLES_A_CELL) ** (1 / d) + 1e-9)
+        most = int((n / samples) ** (1 / d) + 1e-9)
         return replace(self, count=int(np.clip(most, 2, _COUNTS["quantile"])))
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
         d = x.shape[1] + y.shape[1]
-        coarse = self._coarse(len(x), d if d > _PAIR else 0)
+        samples = _SAMPLES_A_ROW if self._adjusts else _SAMPLES_A_CELL
+        coarse = self._coarse(len(x), d if d > _PAIR else 0, samples)
         if d == _PAIR and self._adjusts:
             coarse = replace(self, count=max(2, int(math.sqrt(len(x) / _SAMPLES_A_PAIR))))
         a, b = coarse.cells(x), coarse.cells(y)
         nats, ceiling = self._information(a, b)
-        return RawEstimate(nats, ceiling=ceiling, notices=self._own_cells(x=a, y=b))
+        notices = self._own_cells(x=a, y=b) + self._few_bins(coarse, len(x), d)
+        return RawEstimate(nats, ceiling=ceiling, notices=notices)
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
@@ -268,6 +274,15 @@ class Binning(LabelEstimator):
     @property
     def _adjusts(self) -> bool:
         return self.corrected and self.by == "quantile" and self.count is None
+
+    def _few_bins(self, coarse: Binning, n: int, d: int) -> tuple[str, ...]:
+        """Return a notice where d columns of n samples leave a column few bins."""
+        if coarse is self or coarse.count is None or coarse.count > _COARSE or d == 1:
+            return ()
+        return (
+            f"{d} columns of {n} samples have {coarse.count} bins each. What a column tells within "
+            "a bin is missing, so that the value is too small. Use fewer columns, or ksg.",
+        )
 
     def _own_cells(self, **sides: np.ndarray) -> tuple[str, ...]:
         return _own_cells(_UNSURE if self._adjusts else _TOO_LARGE, **sides)

@@ -26,7 +26,7 @@ from oip.mi.estimators.gram import (
 )
 from oip.mi.estimators.renyi import spectral_entropy
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
-from oip.mi.resampling import Prepared, joint_null, over_prepared
+from oip.mi.resampling import Prepared, joint_null, over_prepared, widening
 from oip.mi.validation import label_entropy
 
 Normalization = Literal["symmetric", "row"]
@@ -57,9 +57,6 @@ def _normalized(matrix: np.ndarray) -> np.ndarray:
 
 
 REFERENCE_SIGMA = 10.0
-_RATE = 0.25
-"""Power of 1 / n with which the deviation of DSMI about a label falls; measured at n = 50 to 400,
-.1 to .4. The draws of all estimators are for 1 / 2, from what it is at n / 2."""
 _NEIGHBORS = 10
 """Of the graph whose clusters the reference code takes."""
 SUBSETS = 5
@@ -222,6 +219,8 @@ class Dsmi(_Diffusion, LabelEstimator):
     shuffles: ClassVar[int] = 100
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
+    rate: ClassVar[float] = 0.25
+    """Measured at n = 50 to 400: .1 to .4."""
 
     groups: int = 10
     """Bins or clusters of a Y of numbers."""
@@ -264,7 +263,7 @@ class Dsmi(_Diffusion, LabelEstimator):
             self.working_bytes(len(samples.codes)),
             expensive=True,
         )
-        return estimates.widened(2 ** (0.5 - _RATE))
+        return estimates.widened(widening(self.rate))
 
     def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
         """Return I(X;Y) as a function of labels, from one Gram matrix; None for a constant x.

@@ -246,3 +246,30 @@ def test_two_numbers_have_bins_by_samples(n, error):
     # Ten bins are .09 under it, whatever n.
     assert np.mean(values) == pytest.approx(-0.5 * math.log(0.19), abs=error)
     assert abs(np.mean(independent)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("n", "noise", "least"), [(300, 1, 0.28), (300, 3, 0.22), (1000, 1, 0.33), (1000, 3, 0.26)]
+)
+def test_more_columns_keep_as_many_bins_as_chance_allows(n, noise, least):
+    # Of .413; with five samples a cell .25, .18, .32 and .15.
+    values, independent = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        a, b = rng.normal(size=(2, n, 1))
+        x = np.concatenate([a, rng.normal(size=(n, noise))], axis=1)
+        values.append(Binning().information(x, 0.75 * a + math.sqrt(1 - 0.75**2) * b, 0))
+        independent.append(Binning().information(x, b, 0).nats)
+    assert least < np.mean([value.nats for value in values]) < 0.42
+    assert abs(np.mean(independent)) < 0.03
+    assert any("3 bins each" in notice for notice in values[0].notices) == ((n, noise) == (300, 3))
+
+
+def test_two_bins_a_column_are_told():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1000, 9)), rng.normal(size=1000)
+    for label in (y, y > 0):
+        one = mi.mutual_information(x, label, "binning", null=0, draws=0)
+        assert any("2 bins each" in notice for notice in one.notices)
+    given = mi.mutual_information(x, y, "binning", count=2, null=0, draws=0)
+    assert not any("bins each" in notice for notice in given.notices)

@@ -105,6 +105,17 @@ def test_null_p_values_are_not_too_small():
     assert (p <= 0.2).mean() <= 0.26
 
 
+def test_null_p_values_of_sparse_maps_and_a_rare_class_are_not_too_small():
+    # The kind that needs a null 1.05 times as wide: 8,000 maps have p <= .01 in .0175 without.
+    rng = np.random.default_rng(5)
+    codes = np.repeat([0, 1], [90, 10])
+    x = np.maximum(0.0, rng.normal(size=(100, 400, 5)) - 1.0)
+    p = over(Decoder(), x, codes, shuffles=500, draws=0).p_value
+    # Shares of 400 maps are known to .011 and .005.
+    assert 0.005 < (p <= 0.05).mean() < 0.075
+    assert (p <= 0.01).mean() < 0.026
+
+
 def test_what_is_there_is_found(layer_like):
     responses, codes = layer_like
     result = over(Decoder(), responses, codes, shuffles=1000)
