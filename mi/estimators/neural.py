@@ -351,6 +351,10 @@ class _Neural(LabelEstimator):
     def _ceiling(self, n: int) -> float | None:
         return None
 
+    def working_bytes(self, n: int) -> int:
+        """See `Estimator.working_bytes`: all, as a training uses all threads by itself."""
+        return MEMORY_BUDGET
+
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
 
@@ -364,9 +368,8 @@ class _Neural(LabelEstimator):
 
             return Prepared(information)
 
-        # One after the other: a training uses all threads by itself.
         whole = replace(samples, one_vs_rest=False)
-        estimates = over_prepared(prepare, whole, bytes_each=MEMORY_BUDGET)
+        estimates = over_prepared(prepare, whole, self.working_bytes(len(samples.codes)))
         ceiling = self._ceiling(len(samples.codes))
         most = np.inf if ceiling is None else ceiling
         return replace(estimates, ceiling=np.minimum(estimates.ceiling, most), notices=())
