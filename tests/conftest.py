@@ -69,9 +69,13 @@ LONGEST = (
 """Files that take longest begin first, so that no worker waits for another one at the end."""
 WAITING = (
     "tests/browser/",
-    "tests/batch/",
-    "tests/test_",
+    "tests/cli/test_demo",
     "tests/run/test_killed",
+    "tests/batch/test_killed",
+    "tests/batch/test_dask",
+    "tests/batch/test_executors",
+    "tests/batch/test_slurm",
+    "tests/test_packaging",
 )
 """Files that wait for browsers and for processes more than they compute."""
 
