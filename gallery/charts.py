@@ -89,20 +89,20 @@ def distribution(values: Sequence[float], ceiling: float | None) -> PageValues |
                 "y": frame.up(int(count)),
                 "width": round(frame.across(high) - frame.across(low) - 1.0, 1),
                 "height": round(frame.up(0) - frame.up(int(count)), 1),
-                "title": f"{low:.2f} to {high:.2f} bits: {count}",
+                "title": f"{low:z.2f} to {high:z.2f} bits: {count}",
             }
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
             if count
         ],
         "median": frame.across(float(np.median(bits))),
-        "median_title": f"median {np.median(bits):.2f}",
+        "median_title": f"median {np.median(bits):z.2f}",
         "median_left": float(np.median(bits)) > most / 2,
         "ceiling": None if ceiling is None else frame.across(ceiling),
         "x_ticks": _labeled(ticks(0.0, most), frame.across),
         "y_ticks": _labeled([0.0, float(counts.max())], frame.up),
         "summary": (
-            f"{len(bits)} maps from {bits.min():.2f} to {bits.max():.2f} bits, "
-            f"median {np.median(bits):.2f}"
+            f"{len(bits)} maps from {bits.min():z.2f} to {bits.max():z.2f} bits, "
+            f"median {np.median(bits):z.2f}"
             + ("" if ceiling is None else f", ceiling {ceiling:.2f}")
         ),
     }
@@ -135,8 +135,8 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
             quartiles = {"low": low, "first": first, "median": median, "third": third, "high": high}
             box["values"] = {name: frame.up(value) for name, value in quartiles.items()}
             box["title"] = (
-                f"{label}: median {median:.2f} bits, quartiles {first:.2f} and {third:.2f}, "
-                f"from {low:.2f} to {high:.2f}, {len(values)} maps"
+                f"{label}: median {median:z.2f} bits, quartiles {first:z.2f} and {third:z.2f}, "
+                f"from {low:z.2f} to {high:z.2f}, {len(values)} maps"
             )
         shown.append(box)
     return {
@@ -188,12 +188,12 @@ def plane_chart(
                         "x": frame.across(x),
                         "y": frame.up(y),
                         "shade": round(0.15 + 0.85 * step / last, 2),
-                        "title": f"{name}, batch {step}: I(X;T) {x:.2f}, I(T;Y) {y:.2f} bits",
+                        "title": f"{name}, batch {step}: I(X;T) {x:z.2f}, I(T;Y) {y:z.2f} bits",
                     }
                     for x, y, step in points
                 ],
-                "from": f"{points[0][0]:.2f}, {points[0][1]:.2f}",
-                "to": f"{points[-1][0]:.2f}, {points[-1][1]:.2f}",
+                "from": f"{points[0][0]:z.2f}, {points[0][1]:z.2f}",
+                "to": f"{points[-1][0]:z.2f}, {points[-1][1]:z.2f}",
             }
             for index, (name, points) in enumerate(paths)
         ],
@@ -209,4 +209,4 @@ def plane_chart(
 
 
 def _labeled(values: Sequence[float], coordinate: Callable[[float], float]) -> list[PageValues]:
-    return [{"at": coordinate(value), "label": f"{value:g}"} for value in values]
+    return [{"at": coordinate(value), "label": f"{value:zg}"} for value in values]

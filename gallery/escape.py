@@ -68,7 +68,7 @@ def shown_bits(value: float | None) -> str | None:
     """
     if value is None:
         return None
-    return str(Decimal(round(value, 3)).quantize(Decimal("0.01"), ROUND_HALF_UP))
+    return f"{Decimal(round(value, 3)).quantize(Decimal('0.01'), ROUND_HALF_UP):z}"
 
 
 def whole_number(value: object) -> int | None:

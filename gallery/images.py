@@ -273,8 +273,8 @@ class MapImages:
         )
 
     def write_relations(self, layer: LayerEntry) -> None:
-        """Write what maps are sums of (one node, the sum, the rest), and partners elsewhere."""
-        sums, partners = layer.evidence.decomposition, layer.evidence.partners
+        """Write what maps are sums of (one node, the sum, the rest), and partners."""
+        sums = layer.evidence.decomposition
         shown = {entry.map for entry in layer.maps}
         for row, number in enumerate([] if sums is None else sums.maps.tolist()):
             if sums is not None and number in shown:
@@ -284,10 +284,12 @@ class MapImages:
                 self._store.write(
                     _path("sum", layer.index, number), webp(strip([tiles]), self.lossless)
                 )
-        for row, number in enumerate([] if partners is None else partners.maps.tolist()):
-            if partners is not None and number in shown and partners.has_picture[row]:
-                content = webp(partners.pictures[row], self.lossless)
-                self._store.write(_path("partner", layer.index, number), content)
+        for position, partners in enumerate(layer.evidence.partners):
+            kind = f"partner-{position}"
+            for row, number in enumerate(partners.maps.tolist()):
+                if number in shown and partners.has_picture[row]:
+                    content = webp(partners.pictures[row], self.lossless)
+                    self._store.write(_path(kind, layer.index, number), content)
 
     def _kept(self, layer: LayerEntry, block: ShardBlock) -> bool:
         """Keep all pictures of a block; return False if one is missing."""

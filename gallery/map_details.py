@@ -9,6 +9,7 @@ import numpy as np
 from oip.ascent.results import REASONS
 from oip.core.formats import DecompositionFile, LayerRecord, PartnersFile, RunFile, UnitCauses
 from oip.core.layer_formats import ClustersFile, MapAblation, MapKernels
+from oip.core.units import of_noun
 from oip.gallery.atlas import alike_maps
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, DataImages, line_length
@@ -17,7 +18,6 @@ from oip.gallery.rerun_command import rerun_command
 from oip.gallery.verdict_text import (
     headline,
     legibility_sentence,
-    of_noun,
     patience_of,
     sentences,
 )
@@ -303,7 +303,11 @@ def _evidence(layer: LayerEntry, number: int, data: DataImages | None) -> PageVa
         "causes": _causes(evidence.causes_of(number)),
         "parts": _directions(layer, number),
         "sum": _sum(evidence.decomposition, number),
-        "partner": _partner(evidence.partners, number),
+        "partners": [
+            _partner(partners, number, address)
+            for partners, address in zip(evidence.partners, evidence.partner_addresses, strict=True)
+        ]
+        or None,
         "kinds": _kinds(evidence.clusters, number, data),
     }
     return {name: part for name, part in parts.items() if part is not None}
@@ -410,12 +414,12 @@ def _causes(causes: UnitCauses | None) -> PageValues | None:
         f"silenced to {causes.silenced_to}, over {causes.samples} images; below 0 it inhibits."
     )
     if causes.agreement is not None:
-        text += f" Agreement with the loss of the whole network: {causes.agreement:.2f}."
+        text += f" Agreement with the loss of the whole network: {causes.agreement:z.2f}."
     return {"cells": cells, "text": text, "moves": moves[:_MOST_CAUSES]}
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:+.0f} %".replace("-", "−")
+    return f"{100 * share:+z.0f} %".replace("+0 ", "0 ").replace("-", "−")
 
 
 def _directions(layer: LayerEntry, number: int) -> list[PageValues] | None:
@@ -442,7 +446,7 @@ def _weighted(index: int, weights: np.ndarray, maps: int) -> list[list[int | str
     order = np.argsort(-np.abs(weights), kind="stable")[:_MOST_CAUSES]
     cells: list[list[int | str]] = []
     for row in order[np.abs(weights[order]) > maps**-0.5]:
-        text = f"{weights[row]:.2f}".replace("-", "−")
+        text = f"{weights[row]:z.2f}".replace("-", "−")
         cells.append([index, int(row), text, f"weight {text}"])
     return cells
 
@@ -461,38 +465,40 @@ def _sum(decomposition: DecompositionFile | None, number: int) -> PageValues | N
         return None
     which = "one node's pattern, shifted to" if decomposition.copies == "shifted" else "those of"
     text = (
-        f"The sum of {which} {decomposition.nodes} nodes explains {100 * share:.0f} % of the "
-        f"variance of pixels that were left out of the fit (95 %: {100 * low:.0f} to "
-        f"{100 * high:.0f} %)"
+        f"The sum of {which} {decomposition.nodes} nodes explains {100 * share:z.0f} % of the "
+        f"variance of pixels that were left out of the fit (95 %: {100 * low:z.0f} to "
+        f"{100 * high:z.0f} %)"
     )
     if np.isfinite(null):
         count = int(decomposition.n_null[row])
-        text += f"; nodes of {count} other maps {100 * null:.0f} % (median), p {p_value:.2g}"
+        text += f"; nodes of {count} other maps {100 * null:z.0f} % (median), p {p_value:z.2g}"
     return {"text": f"{text}."}
 
 
-def _partner(partners: PartnersFile | None, number: int) -> PageValues | None:
-    """Return the partner of a unit in another network."""
-    if partners is None:
-        return None
+def _partner(partners: PartnersFile, number: int, address: str | None) -> PageValues:
+    """Return the partner of a unit in another network; `address` is that of its layer's maps."""
     rows = np.flatnonzero(partners.maps == number)
     other, name = plain_name(partners.other), plain_name(partners.layer)
     if not len(rows):
         text = f"No unit of {name} in {other} is its partner: pairs are one to one, their"
         text += f" correlation {partners.threshold:g} or more."
         return {"text": text, "picture": None}
-    row = int(rows[0])
+    partner = int(partners.partners[row := int(rows[0])])
     values = [float(getattr(partners, each)[row]) for each in ("correlation", "low", "high")]
     text = (
-        f"{name}:{int(partners.partners[row])} of {other}: its responses to images of "
-        f"{plain_name(partners.split)} correlate by {values[0]:.2f} ({values[1]:.2f} to "
-        f"{values[2]:.2f})"
+        f": its responses to images of {plain_name(partners.split)} correlate by {values[0]:z.2f} "
+        f"({values[1]:z.2f} to {values[2]:z.2f})"
     )
     percentile = float(partners.percentile[row])
     if np.isfinite(percentile):
         text += f"; the pictures are more alike than those of {percentile:.0f} % of other pairs"
     picture = partners.pictures.shape[1:3] if partners.has_picture[row] else None
-    return {"text": f"{text}.", "picture": None if picture is None else list(picture)}
+    return {
+        "name": f"{name}:{partner} of {other}",
+        "text": f"{text}.",
+        "picture": None if picture is None else list(picture),
+        "address": address and f"{address}.{partner}",
+    }
 
 
 def _kinds(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from oip.core.progress import Progress, silent
 from oip.gallery.escape import PageValues, plain_name
 from oip.gallery.images import TILE, exact, resized, size_of, strip, webp
 from oip.gallery.pages import POLICY, FolderLinks, templates
+from oip.gallery.read_run import gallery_address, map_address
 from oip.gallery.site import app_style
 from oip.run.run import Run
 from oip.run.shards import layer_parts
@@ -57,7 +57,7 @@ def write_match_page(
         second=plain_name(record.second),
         split=plain_name(record.split),
         paired_by=record.paired_by,
-        galleries=[_gallery(folder, run) for run in runs],
+        galleries=[None if run is None else gallery_address(folder, run) for run in runs],
         table=_table(record),
         parts=parts,
     )
@@ -72,9 +72,9 @@ def _table(record: MatchFile) -> PageValues:
     def cell(row: int, column: int) -> PageValues:
         value = record.cka[row][column]
         low, high = record.cka_low[row][column], record.cka_high[row][column]
-        ends = "" if low is None or high is None else f"95 %: {low:.2f} to {high:.2f}"
+        ends = "" if low is None or high is None else f"95 %: {low:z.2f} to {high:z.2f}"
         shade = 0 if value is None else int(np.clip(value * _SHADES, 0, _SHADES - 1))
-        return {"text": "–" if value is None else f"{value:.2f}", "shade": shade, "title": ends}
+        return {"text": "–" if value is None else f"{value:z.2f}", "shade": shade, "title": ends}
 
     return {
         "others": [plain_name(name) for name in record.second_layers],
@@ -97,7 +97,10 @@ def _layer_values(
 ) -> PageValues:
     ordered = sorted(match.maps, key=lambda unit: -(unit.correlation or -2.0))
     alike = [unit.percentile for unit in match.maps if unit.percentile is not None]
-    links = [_map_links(folder, run, name) for run, name in _named(runs, match)]
+    links = [
+        None if run is None else map_address(folder, run, name)
+        for run, name in zip(runs, (match.layer, match.second_layer), strict=True)
+    ]
     return {
         "position": position,
         "layer": plain_name(match.layer),
@@ -108,8 +111,8 @@ def _layer_values(
         "share": f"{100 * match.share:.0f} %",
         "interval": f"{100 * match.share_low:.0f} to {100 * match.share_high:.0f} %",
         "threshold": f"{match.threshold:g}",
-        "median": "–" if match.median is None else f"{match.median:.2f}",
-        "null": None if match.null is None else f"{match.null:.2f}",
+        "median": "–" if match.median is None else f"{match.median:z.2f}",
+        "null": None if match.null is None else f"{match.null:z.2f}",
         "aligned": match.by == "aligned" and bool(match.grid),
         "half": match.samples - match.samples // 2,
         "percentile": f"{np.median(alike):.0f}" if alike else None,
@@ -121,41 +124,22 @@ def _layer_values(
 def _unit(
     unit: UnitMatch, pictures: dict[int, tuple[int, int]], links: Sequence[str | None]
 ) -> PageValues:
-    shown = None if unit.correlation is None else f"{unit.correlation:.2f}"
+    shown = None if unit.correlation is None else f"{unit.correlation:z.2f}"
     ends = None
     if unit.low is not None and unit.high is not None:
-        ends = f"{unit.low:.2f} to {unit.high:.2f}"
+        ends = f"{unit.low:z.2f} to {unit.high:z.2f}"
     first, second = links
     return {
         "map": unit.map,
         "partner": unit.partner,
         "correlation": shown,
         "interval": ends,
-        "similarity": None if unit.similarity is None else f"{unit.similarity:.2f}",
+        "similarity": None if unit.similarity is None else f"{unit.similarity:z.2f}",
         "percentile": None if unit.percentile is None else f"{unit.percentile:.0f}",
         "size": pictures.get(unit.map),
         "first": first and f"{first}.{unit.map}",
         "second": second and unit.partner is not None and f"{second}.{unit.partner}",
     }
-
-
-def _named(runs: Sequence[Run | None], match: LayerMatchRecord) -> Iterator[tuple[Run | None, str]]:
-    yield from zip(runs, (match.layer, match.second_layer), strict=True)
-
-
-def _map_links(folder: Path, run: Run | None, name: str) -> str | None:
-    """Return the beginning of the addresses of a layer's maps in the gallery of their run."""
-    gallery = _gallery(folder, run)
-    layer = None if run is None else run.reconstructed_layer(name)
-    return None if gallery is None or layer is None else f"{gallery}#m={layer.index}"
-
-
-def _gallery(folder: Path, run: Run | None) -> str | None:
-    """Return the address of a run's gallery from the page, None where there is none."""
-    if run is None or not (run.path / "gallery/index.html").is_file():
-        return None
-    path = os.path.relpath(run.path.resolve() / "gallery/index.html", folder.resolve())
-    return "/".join(Path(path).parts)
 
 
 def _write_pictures(

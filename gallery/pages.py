@@ -17,6 +17,7 @@ from jinja2.bccache import Bucket
 
 from oip.ascent.results import VERDICT_MEANINGS, shown_verdict
 from oip.core.formats import LayerRecord, RunFile, TrainingRecordFile
+from oip.core.units import of_noun
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
 from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded, shown_bits
@@ -25,7 +26,7 @@ from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
 from oip.gallery.read_run import ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import NO_OIP, of_noun, patience_of, percent_text
+from oip.gallery.verdict_text import NO_OIP, patience_of, percent_text
 
 _MOST_PAIRS = 8
 _MOST_SHOWN = 12
@@ -182,7 +183,7 @@ def _bits(layer: LayerEntry, key: str) -> list[float]:
 
 def _quartiles(name: str, values: Sequence[float]) -> PageValues:
     quartiles = np.percentile(values, [0, 25, 50, 75, 100])
-    return {"layer": name, "maps": len(values), "bits": [f"{value:.2f}" for value in quartiles]}
+    return {"layer": name, "maps": len(values), "bits": [f"{value:z.2f}" for value in quartiles]}
 
 
 def _measure(layer: LayerEntry, position: int) -> PageValues:
@@ -225,14 +226,14 @@ def _redundancy(layer: LayerEntry, write_picture: WritePicture) -> PageValues | 
         "width": picture.shape[1],
         "measure": plain_name(redundancy.names[0]),
         "unit": plain_name(redundancy.units[0]),
-        "low": f"{low:.2f}",
-        "high": f"{high:.2f}",
+        "low": f"{low:z.2f}",
+        "high": f"{high:z.2f}",
         "maps": len(order),
         "pairs": [
             {
                 "maps": [int(redundancy.maps[first]), int(redundancy.maps[second])],
                 "pictures": {int(redundancy.maps[first]), int(redundancy.maps[second])} <= grown,
-                "value": f"{shared[first, second]:.2f}",
+                "value": f"{shared[first, second]:z.2f}",
             }
             for first, second in pairs
             if np.isfinite(shared[first, second])

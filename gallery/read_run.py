@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
 
 from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, Oips, join_oips
+from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import (
+    PARTNERS,
     CausesFile,
     DecompositionFile,
     InputRecord,
@@ -130,7 +134,10 @@ class Evidence:
     clusters: ClustersFile | None = None
     causes: CausesFile | None = None
     decomposition: DecompositionFile | None = None
-    partners: PartnersFile | None = None
+    partners: tuple[PartnersFile, ...] = ()
+    """In other networks, one for each."""
+    partner_addresses: tuple[str | None, ...] = ()
+    """Beginnings of the addresses of partners in the galleries of their runs; see `map_address`."""
     own_directions: DirectionsFile | None = None
     """What the units are, where they are directions."""
     directions: tuple[tuple[int, str, DirectionsFile], ...] = ()
@@ -457,6 +464,8 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         directions = DirectionsFile.read_if_there(run.folder(layer.index) / "directions.npz")
         if directions is not None:
             over.append((layer.index, plain_name(layer.name), directions))
+    read = (PartnersFile.read_if_there(folder / name) for name in PARTNERS)
+    partners = tuple(each for each in read if each is not None)
     return Evidence(
         kernels=KernelsFile.read_if_there(folder / "kernels.json"),
         ablation=AblationFile.read_if_there(folder / "ablation.json"),
@@ -476,10 +485,42 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         clusters=ClustersFile.read_if_there(folder / "clusters.json"),
         causes=CausesFile.read_if_there(folder / "causes.json"),
         decomposition=_decomposition(run, index),
-        partners=PartnersFile.read_if_there(folder / "partners.npz"),
+        partners=partners,
+        partner_addresses=tuple(_partner_address(run, each) for each in partners),
         own_directions=next((each for number, _, each in over if number == index), None),
         directions=tuple(each for each in over if each[2].base == index),
     )
+
+
+def gallery_address(folder: Path, run: Run) -> str | None:
+    """Return the address of a run's gallery from a page in a folder, None where there is none."""
+    if not (run.path / "gallery/index.html").is_file():
+        return None
+    path = os.path.relpath(run.path.resolve() / "gallery/index.html", folder.resolve())
+    return quote("/".join(Path(path).parts))
+
+
+def map_address(folder: Path, run: Run, name: str) -> str | None:
+    """Return the address of a layer's maps in the gallery of their run, without `.NUMBER`."""
+    gallery, layer = gallery_address(folder, run), run.reconstructed_layer(name)
+    return None if gallery is None or layer is None else f"{gallery}#m={layer.index}"
+
+
+def _partner_address(run: Run, partners: PartnersFile) -> str | None:
+    """Return `map_address` of the partners' layer if their run is beside this run."""
+    path = run.path.absolute()
+    if not (partners.other_sha256 and files.is_plain_path(partners.other)) or "/" in partners.other:
+        return None
+    try:
+        other = Run.open(path.parent / partners.other)
+    except RunError:
+        return None
+    if other.record.model.sha256 != partners.other_sha256:
+        return None
+    if other.path.samefile(path):
+        layer = run.reconstructed_layer(partners.layer)
+        return None if layer is None else f"#m={layer.index}"
+    return map_address(path / "gallery", other, partners.layer)
 
 
 def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[ShardBlock, ...]]:

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from oip.ascent.settings import current_names, nearest_preset
-from oip.core.formats import InputRecord, LayerRecord, LoadingRecord, RankingSettings, RunFile
+from oip.core.formats import (
+    PARTNERS,
+    InputRecord,
+    LayerRecord,
+    LoadingRecord,
+    RankingSettings,
+    RunFile,
+)
 from oip.core.layer_formats import (
     AblationFile,
     ClustersFile,
@@ -37,7 +44,7 @@ _KEYED: dict[str, type[KeyedFile]] = {
     "ablation.json": AblationFile,
 }
 _LEGIBILITY, _CLUSTERS, _DIRECTIONS = "legibility.json", "clusters.json", "directions.npz"
-_RELATIONS = ("causes.json", "decomposition.npz", "partners.npz")
+_RELATIONS = ("causes.json", "decomposition.npz", *PARTNERS)
 _DATA_IMAGES = "gallery/img/data/"
 
 
@@ -200,14 +207,13 @@ def _related(run: Run, layer: LayerRecord, file: str) -> str:
     inputs += [] if run.record.input is None else _statistics_arguments(run.record.input)
     inputs += ["--directions", out] if layer.kind == "directions" else []
     commands = {
-        "causes.json": ["trace", model, f"{plain_name(name)}:UNIT", *inputs, "--run", out],
-        "decomposition.npz": [
-            *("locate", model, plain_name(name), *inputs, "--translation"),
-            *("--run", out, "--out", "FOLDER"),
+        "causes": ["trace", model, f"{plain_name(name)}:UNIT", *inputs, "--out", out],
+        "decomposition": [
+            *("locate", model, plain_name(name), *inputs, "--translation", "--out", out)
         ],
-        "partners.npz": ["compare", out, "OTHER", "--match", "--keep", *data],
+        "partners": ["compare", out, "OTHER", "--match", *data, "--out", out],
     }
-    return shlex.join(["oip", *commands[file]])
+    return shlex.join(["oip", *commands[file.partition(".")[0].partition("-")[0]]])
 
 
 def _input_arguments(run: RunFile) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from oip.ascent.results import VERDICT_MEANINGS, WITHOUT_PATTERN
 from oip.core.formats import RunFile
 from oip.core.layer_formats import LegibilityFile, MapLegibility
@@ -74,11 +72,6 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
     )
 
 
-def of_noun(text: str, noun: str) -> str:
-    """Return a text about a map that speaks of a unit, a token, a head or a direction."""
-    return re.sub(r"\bmap(?=s?\b)", noun, text)
-
-
 def percent_text(share: float | None) -> str:
     """Return a share from 0 to 1 as `87 %`."""
     return "–" if share is None else f"{100 * share:.0f} %"
@@ -136,7 +129,7 @@ def _stability(evidence: PageValues) -> list[str]:
     stability, percentile = evidence["stability"], evidence["null_percentile"]
     if stability is None:
         return []
-    text = f"Its starts agree with a median similarity of {stability:.2f}"
+    text = f"Its starts agree with a median similarity of {stability:z.2f}"
     if percentile is None:
         return [f"{text}; there are too few other maps to compare it with."]
     return [

@@ -57,8 +57,8 @@ class Ablation(LayerResult):
     def __repr__(self) -> str:
         best = three_best(self.order, self.loss_increase[self._rows], "bits")
         return (
-            f"Ablation({self.layer}: {len(self)} maps, {self.samples} images; "
-            f"largest increase of the loss: map {best})"
+            f"Ablation({self.layer}: {self._many}, {self.samples} images; "
+            f"largest increase of the loss: {self.noun} {best})"
         )
 
     @property
@@ -101,14 +101,14 @@ class Ablation(LayerResult):
         return pandas.DataFrame({"layer": self.layer, "map": columns.pop("maps"), **columns})
 
     def _repr_html_(self) -> str:
-        headings = {"map": "map", "loss_increase": "increase of the loss, bits"}
+        headings = {"map": self.noun, "loss_increase": "increase of the loss, bits"}
         headings |= {"low": "from", "high": "to, 95 %", "accuracy_drop": "accuracy falls by"}
         split = f", {self.split}" if self.split else ""
         text = (
             f"silenced to {self.to}; {self.samples} images{split}; "
             f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
         )
-        title = f"{self.layer}: loss of the network without each of {len(self)} maps"
+        title = f"{self.layer}: loss of the network without each of {self._many}"
         return self._block(title, [text], headings)
 
 
@@ -191,6 +191,7 @@ def ablate(
     return Ablation(
         layer=info.name,
         index=info.index,
+        noun=info.noun,
         maps=numbers,
         to=to,
         loss=float(bits(whole.mean())),

@@ -184,9 +184,9 @@ class Causes:
     def _repr_html_(self) -> str:
         headings = {"map": "unit", "effect": "effect on the response", "low": "from"}
         headings |= {"high": "to, 95 %", "share": "share", "kernel": "length of the kernel"}
-        text = f"mean response {self.response:.3g}; {self.samples} images, silenced to {self.to}"
+        text = f"mean response {self.response:z.3g}; {self.samples} images, silenced to {self.to}"
         if np.isfinite(self.agreement):
-            text += f"; agreement with the loss of the whole network {self.agreement:.2f}"
+            text += f"; agreement with the loss of the whole network {self.agreement:z.2f}"
         paragraphs = [html.paragraph(line) for line in (text, *self.notices)]
         tables = [html.frame(self.to_pandas(), headings, 20)]
         if self.classes:

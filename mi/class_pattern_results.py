@@ -129,7 +129,7 @@ class CommonPatterns(PatternResult):
 
     def __repr__(self) -> str:
         best = three_best(self.order, self._excess_of_maps[np.searchsorted(self.maps, self.order)])
-        return f"CommonPatterns({self._title}; largest excess of shares: map {best})"
+        return f"CommonPatterns({self._title}; largest excess of shares: {self.noun} {best})"
 
     @property
     def _title(self) -> str:
@@ -230,11 +230,12 @@ class CommonPatterns(PatternResult):
         figure, axes = panel_figure(
             panels, self.maps[rows], across=1 + count, color=color, marks=marks
         )
-        label = "share of the map's largest response; first column: share of images that respond"
+        label = f"share of the {self.noun}'s largest response; first column: share of images that "
+        label += "respond"
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), label)
         _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
         title = f"{self.layer}: common points of class {self.class_name}"
-        plots.titled(figure, f"{title}, {len(rows)} of {len(self)} maps")
+        plots.titled(figure, f"{title}, {len(rows)} of {self._many}")
         return figure
 
     def _points(self) -> list[dict[str, Any]]:
@@ -255,7 +256,7 @@ class CommonPatterns(PatternResult):
 
     def _repr_html_(self) -> str:
         headings = {
-            **{"map": "map", "node": "node", "share": f"share of {self.class_name}"},
+            **{"map": self.noun, "node": "node", "share": f"share of {self.class_name}"},
             **{"other_share": "share of others", "p_value": "p", "own": "own"},
         }
         text = (
@@ -309,8 +310,8 @@ class Separation(PatternResult):
     def __repr__(self) -> str:
         best = three_best(self.maps, self.effect)
         return (
-            f"Separation({self._title}: {len(self)} maps, {sum(self.images)} images; "
-            f"largest effect: map {best})"
+            f"Separation({self._title}: {self._many}, {sum(self.images)} images; "
+            f"largest effect: {self.noun} {best})"
         )
 
     @property
@@ -423,12 +424,12 @@ class Separation(PatternResult):
         )
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), response_plots.OWN_LABEL)
         _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
-        title = f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"
+        title = f"{self._title}, {len(rows)} of {self._many}, the most separating first"
         plots.titled(figure, title)
         return figure
 
     def _repr_html_(self) -> str:
-        headings = {"map": "map", "effect": "effect", "node": "node"}
+        headings = {"map": self.noun, "effect": "effect", "node": "node"}
         headings |= {"mean_effect": "effect of the mean", "p_value": "p"}
         headings["p_adjusted"] = "p (adjusted)"
         text = (

@@ -216,6 +216,7 @@ def common_patterns(
     return CommonPatterns(
         layer=sample.layer.name,
         index=sample.layer.index,
+        noun=sample.layer.noun,
         at=at,
         class_name=patterns.subset.first,
         maps=sample.maps,
@@ -301,6 +302,7 @@ def separating(
     return Separation(
         layer=sample.layer.name,
         index=sample.layer.index,
+        noun=sample.layer.noun,
         at=at,
         first=patterns.subset.first,
         second=str(patterns.subset.second),

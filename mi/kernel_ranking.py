@@ -123,7 +123,7 @@ class KernelRanking:
         for axes in panels.flat:
             axes.set_axis_off()
         images = [
-            plots.image(axes, self.weights[row], f"{row}: {self.ranking.mi[row]:.3f}", **scale)
+            plots.image(axes, self.weights[row], f"{row}: {self.ranking.mi[row]:z.3f}", **scale)
             for axes, row in zip(panels.flat, order, strict=False)
         ]
         bar = figure.colorbar(images[-1], ax=panels.ravel().tolist(), shrink=0.8)

@@ -243,9 +243,11 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
     codes = np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)[1]
     count = int(codes.max()) + 1
     if count < 2:
-        raise DataError("target", "numbers that differ", f"{values[0]:.4g} for every image")
+        raise DataError("target", "numbers that differ", f"{values[0]:z.4g} for every image")
     ends = [(values[codes == code].min(), values[codes == code].max()) for code in range(count)]
-    names = tuple(f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}" for low, high in ends)
+    names = tuple(
+        f"{low:z.4g}" if low == high else f"{low:z.4g} to {high:z.4g}" for low, high in ends
+    )
     kind = "inner product with a direction" if is_direction else "number"
     notice = (
         f"About the {kind}: bits are about which of {count} ranges it is in, equally frequent "
@@ -340,6 +342,7 @@ def rank_by_response(
     return Ranking(
         layer=sample.layer.name,
         index=sample.layer.index,
+        noun=sample.layer.noun,
         maps=sample.maps,
         classes=(),
         estimators=tuple(orders),

@@ -166,7 +166,7 @@ class Directions:
         import pandas
 
         maps = [
-            ", ".join(f"{number} ({weight:.2f})" for number, weight in self.maps_of(row, 3))
+            ", ".join(f"{number} ({weight:z.2f})" for number, weight in self.maps_of(row, 3))
             for row in range(len(self))
         ]
         columns = {"direction": np.arange(len(self)), "variance": self.variance, "used": self.used}
@@ -258,7 +258,7 @@ def directions(
             f"responses of layer '{sample.layer.name}'", "some that differ", "one value"
         )
     if method == "nmf" and training.values.min() < 0:
-        lowest = f"{training.values.min():.3g}"
+        lowest = f"{training.values.min():z.3g}"
         hint = "Use pca, ica, kmeans or sae."
         raise DataError("nmf: responses", "0 or more, as after a ReLU", lowest, hint)
     settings = AutoencoderSettings(

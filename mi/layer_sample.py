@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from oip.core import html, seeds
 from oip.core.checks import check_choice, check_whole, tag_columns
 from oip.core.errors import DataError
 from oip.core.progress import Progress, silent
+from oip.core.units import plural
 from oip.mi import validation
 from oip.mi.tags import tag_names, tag_notices, tag_subset
 from oip.mi.validation import copies_notice, label_column
@@ -55,9 +56,16 @@ class LayerResult:
     index: int
     maps: np.ndarray
     """(m,) int: map numbers; the rows of all arrays."""
+    noun: str = field(default="map", kw_only=True)
+    """A unit of the layer: `map`, `unit`, `token channel`, `head` or `direction`."""
 
     def __len__(self) -> int:
         return len(self.maps)
+
+    @property
+    def _many(self) -> str:
+        """How many units of which kind: `32 maps`."""
+        return plural(len(self), self.noun)
 
     def to_pandas(self) -> DataFrame:
         """Return the result as a table."""

@@ -187,7 +187,8 @@ class LayerMatch:
         best = three_best(self.order, self.correlation[self._rows])
         return (
             f"LayerMatch({self.layer} and {self.second_layer}: {int(self.has_partner.sum())} of "
-            f"{len(self)} units have a partner, median correlation {self.median:.2f}; best: {best})"
+            f"{len(self)} units have a partner, median correlation {self.median:z.2f}; "
+            f"best: {best})"
         )
 
     def _repr_html_(self) -> str:
@@ -197,7 +198,7 @@ class LayerMatch:
         text = (
             f"{self.share:.0%} of the units have a partner (95 %: {low:.0%} to {high:.0%}), "
             f"correlated by {self.threshold:g} or more; with shuffled images one of twenty "
-            f"reaches {self.null:.2f}"
+            f"reaches {self.null:z.2f}"
         )
         table = html.frame(self.to_pandas(), headings, 20)
         return html.block(f"{self.layer} and {self.second_layer}", html.paragraph(text), table)

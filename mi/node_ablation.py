@@ -148,14 +148,16 @@ class NodeAblation:
         return drawing
 
     def __repr__(self) -> str:
-        loss = f"loss {self.loss_increase:+.3g} bits (p {self.loss_p:.2g})"
-        logit = f"logit {-self.logit_fall:+.3g} (p {self.logit_p:.2g})"
+        loss = f"loss {self.loss_increase:+z.3g} bits (p {self.loss_p:z.2g})"
+        logit = f"logit {-self.logit_fall:+z.3g} (p {self.logit_p:z.2g})"
         return f"NodeAblation({self._title}; {loss}, {logit})"
 
     def _repr_html_(self) -> str:
         headings = {"quantity": "", "change": "these nodes", "low": "from", "high": "to, 95 %"}
         headings |= {"random nodes": "as many random nodes of the maps", "p_value": "p"}
-        text = f"silenced to {self.to}; accuracy {self.accuracy:.2%}, less {self.accuracy_drop:.2%}"
+        text = (
+            f"silenced to {self.to}; accuracy {self.accuracy:z.2%}, less {self.accuracy_drop:z.2%}"
+        )
         table = html.frame(self.to_pandas(), headings, 2)
         return html.block(self._title, html.paragraph(text), table, html.drawn(self.plot(), text))
 

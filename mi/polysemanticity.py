@@ -149,7 +149,7 @@ class ImageClusters(LayerResult):
         )
 
     def _repr_html_(self) -> str:
-        headings = {"map": "map", "clusters": "clusters of images", "p_value": "p"}
+        headings = {"map": self.noun, "clusters": "clusters of images", "p_value": "p"}
         headings |= {"p_adjusted": "p (adjusted)", "silhouette": "silhouette", "images": "images"}
         texts = [
             f"features of {self.judge}; of as many random images {self.random.mean():.1f} clusters",
@@ -226,6 +226,7 @@ def image_clusters(
     return ImageClusters(
         layer=info.name,
         index=info.index,
+        noun=info.noun,
         maps=sample.maps,
         judge=name,
         judge_layer=own_layer,

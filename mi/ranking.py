@@ -324,7 +324,7 @@ class Ranking(LayerResult):
     def __repr__(self) -> str:
         first = self.estimators[0]
         best = three_best(self.order, first.mi[first.order], "bits")
-        return f"Ranking({self._title}; best by {first.estimator}: map {best})"
+        return f"Ranking({self._title}; best by {first.estimator}: {self.noun} {best})"
 
     @property
     def order(self) -> np.ndarray:
@@ -446,19 +446,19 @@ class Ranking(LayerResult):
     @property
     def _title(self) -> str:
         split = f", {self.split}" if self.split else ""
-        return f"{self.layer}: {len(self)} maps, {self.samples} images{split}"
+        return f"{self.layer}: {self._many}, {self.samples} images{split}"
 
     def _repr_html_(self) -> str:
         first = self.estimators[0]
         rows = []
         for row in first.order[:_ROWS]:
             rank = int(first.rank[row]) if first.ordered else None
-            interval = f"{first.low[row]:.3f} to {first.high[row]:.3f}"
+            interval = f"{first.low[row]:z.3f} to {first.high[row]:z.3f}"
             by_class = np.nan_to_num(first.per_class[row])
             best = self.classes[by_class.argmax()] if by_class.any() else None
             tail = (interval, f"{first.p_adjusted[row]:.2g}", best)
             rows.append((rank, int(self.maps[row]), float(first.mi[row]), *tail))
-        headings = ("rank", "map", "information, bits", "95 % interval", "p-value, adjusted")
+        headings = ("rank", self.noun, "information, bits", "95 % interval", "p-value, adjusted")
         texts = (f"{first.name_shown}, at most {first.ceiling:.3f} bits", *self.all_notices)
         return html.block(
             self._title,
@@ -573,6 +573,7 @@ def rank(
     return Ranking(
         layer=sample.layer.name,
         index=sample.layer.index,
+        noun=sample.layer.noun,
         maps=sample.maps,
         classes=sample.classes,
         estimators=tuple(

@@ -101,8 +101,8 @@ class Redundancies(LayerResult):
         rows = np.argsort(-self.input.single, kind="stable")
         best = three_best(self.maps[rows], bits(self.input.single[rows]), "bits")
         return (
-            f"Redundancies({self.layer}: {len(self)} maps, {self.samples} images; "
-            f"most about the input: map {best})"
+            f"Redundancies({self.layer}: {self._many}, {self.samples} images; "
+            f"most about the input: {self.noun} {best})"
         )
 
     @property
@@ -235,10 +235,14 @@ class Redundancies(LayerResult):
         near = [", ".join(str(other) for other in row if other >= 0) for row in self.nearest(3)]
         groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
         alike = [f"share at least 90 % on average: {group}" for group in groups[:_ROWS]]
-        headings = {"map": "map", "input": "bits about the input", "label": "bits about the label"}
+        headings = {
+            "map": self.noun,
+            "input": "bits about the input",
+            "label": "bits about the label",
+        }
         headings["nearest"] = "shares most with"
         return html.block(
-            f"{self.layer}: shared information of {len(self)} maps, {self.samples} images",
+            f"{self.layer}: shared information of {self._many}, {self.samples} images",
             html.frame(self.to_pandas().assign(nearest=near), headings, _ROWS),
             *(html.paragraph(text) for text in (*self.notices, *alike)),
         )
@@ -312,6 +316,7 @@ def redundancy(
     return Redundancies(
         layer=sample.layer.name,
         index=sample.layer.index,
+        noun=sample.layer.noun,
         maps=sample.maps[finite],
         input=about_input,
         label=about_label,

@@ -79,7 +79,8 @@ class Selection(LayerResult):
 
     def __repr__(self) -> str:
         best = three_best(self.order, self._ordered_scores)
-        return f"Selection({self.layer}: {len(self)} maps by {self.method}; keep first: map {best})"
+        kept = f"keep first: {self.noun} {best}"
+        return f"Selection({self.layer}: {self._many} by {self.method}; {kept})"
 
     @property
     def _ordered_scores(self) -> np.ndarray:
@@ -118,8 +119,8 @@ class Selection(LayerResult):
 
     def _repr_html_(self) -> str:
         enough = [] if self.width is None else [f"enough: the first {self.width}"]
-        title = f"{self.layer}: {len(self)} maps, those to keep first first ({self.method})"
-        return self._block(title, (*enough, *self.notices), {"map": "map", "score": "score"})
+        title = f"{self.layer}: {self._many}, those to keep first first ({self.method})"
+        return self._block(title, (*enough, *self.notices), {"map": self.noun, "score": "score"})
 
 
 def select(
@@ -183,6 +184,7 @@ def select(
     return Selection(
         layer=sample.layer.name,
         index=sample.layer.index,
+        noun=sample.layer.noun,
         method=method,
         maps=sample.maps,
         order=sample.maps[order],

@@ -467,8 +467,9 @@ class Vgg16(Recipe):
 class VisionTransformer(Recipe):
     """A vision transformer with a class token: patches of 4 x 4, two blocks of 4 heads.
 
-    All layers are plain ones of Keras. The position embedding is the bias of `Positions`; the
-    class token is a token of zeros before it, to which that bias is added.
+    All layers are plain ones of Keras. An image whose sides are no multiples of the patch is padded
+    with the data's mean. The position embedding is the bias of `Positions`; the class token is a
+    token of zeros before it, to which that bias is added.
 
     References:
         A. Dosovitskiy et al.: An image is worth 16x16 words. arXiv:2010.11929.
@@ -496,7 +497,7 @@ class VisionTransformer(Recipe):
             multiple = f"a multiple of the {self.heads} heads"
             raise SettingsError(f"width of the recipe {self.name}", multiple, self.width)
         layers, patch = keras.layers, self.patch
-        patches = layers.Conv2D(self.width, patch, patch, "valid", name="Patches")(inputs)
+        patches = layers.Conv2D(self.width, patch, patch, "same", name="Patches")(inputs)
         count = int(np.prod([int(side or 0) for side in patches.shape[1:3]]))
         tokens = layers.Reshape((count, self.width), name="Tokens")(patches)
         if self.class_token:

@@ -102,7 +102,7 @@ class Tour:
         for pattern in list(oips)[:4]:
             best = pattern.evidence()["data_score"] or 0.0
             self._say(
-                f"{pattern.label}: {pattern.verdict}, {pattern.score:.2f}; best image {best:.2f}"
+                f"{pattern.label}: {pattern.verdict}, {pattern.score:z.2f}; best image {best:z.2f}"
             )
         self._save(oips.plot(columns=8), "patterns.png")
 
@@ -112,8 +112,8 @@ class Tour:
         (ranked,) = oip.rank_into(self.folder / "run", network, _MAPS, data=test, samples=_SAMPLES)
         for row in ranked.best.maps[:3]:
             self._say(
-                f"map {row.map}: {row.mi:.2f} of {ranked.best.ceiling:.2f} bits "
-                f"({row.low:.2f} to {row.high:.2f})"
+                f"map {row.map}: {row.mi:z.2f} of {ranked.best.ceiling:z.2f} bits "
+                f"({row.low:z.2f} to {row.high:z.2f})"
             )
 
     def _draw_responses(self, network: Network, test: Dataset) -> None:
@@ -153,7 +153,7 @@ class Tour:
         patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
         record: dict[str, Any] = patterns.to_dict()
         for row in record["maps"]:
-            self._say(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+.2f}")
+            self._say(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+z.2f}")
         self._save(patterns.plot(), "separating.png")
 
     def _build_gallery(self, test: Dataset) -> Path:

@@ -120,7 +120,8 @@ def command_of(name: str) -> tuple[click.Command, click.Context]:
 
 def _options(name: str) -> tuple[list[click.Option], list[click.Option]]:
     """Return the options of a command: those that all share, and its own."""
-    options = [item for item in command_of(name)[0].params if isinstance(item, click.Option)]
+    every = command_of(name)[0].params
+    options = [item for item in every if isinstance(item, click.Option) and not item.hidden]
     shared = [option for option in options if _long(option) in _SHARED]
     return shared, [option for option in options if option not in shared]
 

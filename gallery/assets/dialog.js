@@ -37,7 +37,7 @@ function showMap(entry, state, list, turn, pick) {
           evolutionPart(entry, detail, shared),
           legibilityPart(entry, detail),
           sumPart(entry, detail),
-          partnerPart(entry, detail),
+          partnersPart(entry, detail),
           kindsPart(detail),
           outputsPart(detail),
           softmaxPart(detail),

@@ -73,7 +73,8 @@ function figure(value) {
 }
 
 function bits(value) {
-  return value === null || value === undefined ? "–" : value.toFixed(2);
+  if (value === null || value === undefined) return "–";
+  return value.toFixed(2).replace("-0.00", "0.00");
 }
 
 function plural(count, word) {

@@ -102,7 +102,7 @@ function outputsPart(detail) {
       { class: "class-bar" + (effect < 0 ? " below" : ""), title: figure(low) + " to " + figure(high) },
       named(name, { class: "class-name" }),
       bar(Math.abs(effect), null, null, most),
-      element("span", { class: "bits" }, (effect > 0 ? "+" : "−") + Math.abs(Number(effect.toPrecision(2))))
+      element("span", { class: "bits" }, (effect > 0 ? "+" : effect < 0 ? "−" : "") + Math.abs(Number(effect.toPrecision(2))))
     )
   );
   return section("Outputs that it moves", rows,
@@ -125,12 +125,15 @@ function sumPart(entry, detail) {
   return section("As a sum of its nodes' patterns", element("div", { class: "strip" }, cells), paragraph(detail.sum.text, "quiet"));
 }
 
-/** The unit of another network that responds most alike. */
-function partnerPart(entry, detail) {
-  if (!detail.partner) return null;
-  const { text, picture } = detail.partner;
-  const image = picture ? element("img", { class: "partner" + (site.exact ? " exact" : ""), src: fileOf(entry, "partner"), width: picture[1], height: picture[0], alt: "Its pattern" }) : null;
-  return section("In another network", image, paragraph(text, image ? "quiet" : null));
+/** The units of other networks that respond most alike, with links to their pages. */
+function partnersPart(entry, detail) {
+  if (!detail.partners) return null;
+  const parts = detail.partners.flatMap(({ name, text, picture, address }, position) => {
+    const linked = (child) => (address && !site.single ? element("a", { href: address }, child) : child);
+    const image = picture ? element("img", { class: "partner" + (site.exact ? " exact" : ""), src: fileOf(entry, "partner-" + position), width: picture[1], height: picture[0], alt: "Pattern of " + name }) : null;
+    return [image && linked(image), element("p", { class: image ? "quiet" : null }, name ? linked(named(name)) : null, text)];
+  });
+  return section(parts.length > 2 ? "In other networks" : "In another network", parts);
 }
 
 /** How many kinds of images excite it. */

@@ -152,7 +152,7 @@ class Pairs:
 
     def __repr__(self) -> str:
         best = np.argsort(-np.nan_to_num(self.single), kind="stable")[:_BEST]
-        listed = ", ".join(f"{row} ({self.single[row]:.3g} nats)" for row in best)
+        listed = ", ".join(f"{row} ({self.single[row]:z.3g} nats)" for row in best)
         return f"<Pairs: {len(self.single)} maps; best alone: {listed}>"
 
 

@@ -126,11 +126,11 @@ class Estimate:
         if self.p_value is not None:
             text += f", p = {self.p_value:.2g}"
         if self.chance is not None:
-            text += f", chance {bits(self.chance):.3g} bits"
+            text += f", chance {bits(self.chance):z.3g} bits"
         if self.ceiling is not None:
             text += f", ceiling {bits(self.ceiling):.4g} bits"
         if self.raw is not None:
-            text += f", clipped from {bits(self.raw):.4g} bits"
+            text += f", clipped from {bits(self.raw):z.4g} bits"
         text += ", saturated" if self.saturated else ""
         return " ".join([f"{text}.", *self.notices]) if self.notices else text
 
@@ -157,7 +157,7 @@ class Estimate:
     @property
     def _value(self) -> str:
         between = " ({:.4g} to {:.4g})".format(*self.interval) if self.interval else ""
-        return f"{self.quantity} = {self.bits:.4g} bits{between}"
+        return f"{self.quantity} = {self.bits:z.4g} bits{between}"
 
     @property
     def _method(self) -> str:
@@ -323,7 +323,7 @@ class MapEstimates:
 
     def __repr__(self) -> str:
         best = np.argsort(-np.nan_to_num(self.mi, nan=-1.0), kind="stable")[:3]
-        listed = ", ".join(f"{row} ({self.bits[row]:.3g} bits)" for row in best)
+        listed = ", ".join(f"{row} ({self.bits[row]:z.3g} bits)" for row in best)
         return f"<MapEstimates: {len(self.raw)} maps by {self.estimator}, n = {self.n}; {listed}>"
 
     def _repr_html_(self) -> str:

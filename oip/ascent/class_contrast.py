@@ -126,7 +126,7 @@ class SeparatingOips:
             above, below = panels[:, column]
             plots.image(above, shown(self.oips.displayed(self.oips.images[column, 0])))
             title = plots.printable(f"{self.maps[column]}: {self.favored[column][:14]}")
-            effect = f"{self.effect[column]:+.2f}"
+            effect = f"{self.effect[column]:+z.2f}"
             above.set_title(f"{title}\n{effect}", fontsize=plots.SMALL, pad=3)
             image = self.node_images[column, 0].astype(np.float32)
             plots.image(below, shown(self.oips.displayed(image)))

@@ -181,7 +181,7 @@ class Decompositions(ByMap):
         for row in range(rows):
             image, total = (part[row].astype(np.float32) for part in (self.images, self.sums))
             titles = (
-                f"map {self.maps[row]}",
+                f"{self.noun} {self.maps[row]}",
                 "one node",
                 f"sum: {_shown(self.share[row, 0])}",
                 "rest",
@@ -209,21 +209,21 @@ class Decompositions(ByMap):
         )
 
     def __repr__(self) -> str:
-        sizes = f"{len(self)} maps, {len(self.nodes)} nodes"
+        sizes = f"{self._many}, {len(self.nodes)} nodes"
         if len(self.angles) > 1:
             sizes += f", {len(self.angles)} angles"
         return self.described(f"{sizes}, {self.copies}", self.share[:, 0])
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: OIPs of {len(self)} maps as sums of their nodes' OIPs"
+        title = f"{self.layer}: OIPs of {self._many} as sums of their nodes' OIPs"
         records = [self._record(row) for row in range(min(len(self), _MOST_ROWS))]
         headings = {
-            "map": "map",
+            "map": self.noun,
             "share": "share explained",
             "low": "from",
             "high": "to, 95 %",
-            "null": "nodes of other maps (median)",
-            "n_null": "other maps",
+            "null": f"nodes of other {self.noun}s (median)",
+            "n_null": f"other {self.noun}s",
             "p_value": "p",
         }
         rows = [[record[name] for name in headings] for record in records]
@@ -544,6 +544,7 @@ def _decompositions(
     return Decompositions(
         layer=layer.name,
         index=layer.index,
+        noun=layer.noun,
         maps=maps,
         nodes=nodes,
         size=tuple(layer.size),
@@ -577,4 +578,4 @@ def _median(values: np.ndarray) -> float:
 
 
 def _shown(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "-"
+    return f"{value:z.2f}" if np.isfinite(value) else "-"

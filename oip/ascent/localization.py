@@ -174,7 +174,7 @@ class Locations(ByMap):
             if not self._ranks(row):
                 broken = self.maps[row] in self.unusable
                 reason = "responses are not finite" if broken else "no image gets a response"
-                text = f"map {self.maps[row]}: {reason}"
+                text = f"{self.noun} {self.maps[row]}: {reason}"
                 panels[row, first].set_title(text, fontsize=plots.SMALL, loc="left")
         text = "image (class), response" + (", similarity to the node's OIP" if first else "")
         title = f"{self.layer}: strongest responses of {self.searched} images"
@@ -182,27 +182,27 @@ class Locations(ByMap):
 
     def _title(self, row: int, rank: int) -> str:
         """Return image and class above the response and the similarity."""
-        image, response = f"{self.images[row, rank]}", f"{self.responses[row, rank]:.3g}"
+        image, response = f"{self.images[row, rank]}", f"{self.responses[row, rank]:z.3g}"
         if self.labels is not None:
             image += f" ({self.labels[row, rank][:14]})"
         if self.match is not None and np.isfinite(self.match[row, rank]):
-            response += f", {self.match[row, rank]:.2f}"
+            response += f", {self.match[row, rank]:z.2f}"
         return f"{plots.printable(image)}\n{response}"
 
     def __repr__(self) -> str:
-        sizes = f"{len(self)} maps, {self.images.shape[1]} of {self.searched} images each"
+        sizes = f"{self._many}, {self.images.shape[1]} of {self.searched} images each"
         best = self.responses[:, 0] if self.images.shape[1] else np.full(len(self), np.nan)
         return self.described(sizes, best)
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: where {len(self)} maps respond most, of {self.searched} images"
+        title = f"{self.layer}: where {self._many} respond most, of {self.searched} images"
         rows = []
         for row in range(min(len(self), _MOST_ROWS)):
             best = f"image {self.images[row, 0]}" if self._ranks(row) else None
             excited = self.excited[row]
             share = f"{excited:.1%}" if np.isfinite(excited) else "not finite"
             rows.append((int(self.maps[row]), share, best, self.responses[row, 0]))
-        headings = ("map", "images with a response", "strongest in", "response")
+        headings = (self.noun, "images with a response", "strongest in", "response")
         table = html.table(headings, rows, len(self) - len(rows))
         return html.block(title, table, html.drawn(self.plot(4), title))
 
@@ -270,6 +270,7 @@ def locate(
     locations = Locations(
         layer=info.name,
         index=info.index,
+        noun=info.noun,
         maps=numbers,
         images=best.images,
         nodes=nodes,

@@ -387,6 +387,7 @@ class Ascent:
         return Oips(
             layer=self.targets.name,
             index=self.targets.index,
+            noun=self.targets.noun,
             maps=np.asarray(maps, np.int64),
             images=grown.images.astype(np.float16),
             scores=grown.scores,

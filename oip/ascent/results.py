@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import cycle
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -13,7 +13,7 @@ import numpy as np
 from oip.core import html, plots
 from oip.core.errors import SettingsError
 from oip.core.images import enhanced, faded, plain, png, shown, true_colors
-from oip.core.units import finite_or_none
+from oip.core.units import finite_or_none, of_noun, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,6 +90,8 @@ class MapResult:
     """The layer's index as `oip layers` prints it."""
     maps: np.ndarray
     """(m,) int: the maps' numbers."""
+    noun: str = field(default="map", kw_only=True)
+    """A unit of the layer: `map`, `unit`, `token channel`, `head` or `direction`."""
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -102,6 +104,11 @@ class MapResult:
             maps = f"one of {len(self)}{span}"
             raise SettingsError(f"map of '{self.layer}'", maps, number)
         return int(rows[0])
+
+    @property
+    def _many(self) -> str:
+        """How many units of which kind: `32 maps`."""
+        return plural(len(self), self.noun)
 
     def rows(self, rows: np.ndarray) -> Self:
         """Return some of the maps, by their rows here, in that order."""
@@ -116,7 +123,7 @@ class MapResult:
         )
 
     def described(self, sizes: str, scores: np.ndarray) -> str:
-        """Return the kind of result, its sizes, and the three maps with the largest scores (m,)."""
+        """Return the type of result, its sizes, and the three maps with the largest scores (m,)."""
         return f"{type(self).__name__}('{self.layer}': {sizes}{best_three(self.maps, scores)})"
 
 
@@ -133,7 +140,7 @@ class ByMap(MapResult):
 def best_three(maps: Sequence[int] | np.ndarray, scores: np.ndarray) -> str:
     """Return `; best: 17 (2.3), ...` for a representation, empty without finite scores."""
     order = np.argsort(-np.where(np.isfinite(scores), scores, -np.inf), kind="stable")[:3]
-    best = [f"{maps[row]} ({scores[row]:.3g})" for row in order if np.isfinite(scores[row])]
+    best = [f"{maps[row]} ({scores[row]:z.3g})" for row in order if np.isfinite(scores[row])]
     return f"; best: {', '.join(best)}" if best else ""
 
 
@@ -289,9 +296,8 @@ class Oips(MapResult):
     def _summary(self) -> tuple[str, str]:
         """Number of maps or objectives, and of each verdict."""
         counts = Counter(self.verdicts)
-        kind = "objectives" if len(self.objectives) else "maps"
         verdicts = [f"{counts[key]} {shown_verdict(key)}" for key in VERDICTS if counts[key]]
-        return f"{len(self)} {kind}", ", ".join(verdicts)
+        return self._many, ", ".join(verdicts)
 
     def __repr__(self) -> str:
         count, verdicts = self._summary
@@ -314,7 +320,7 @@ class Oips(MapResult):
 
 SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")
 """Fields that all maps of a layer share."""
-PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED)
+PER_MAP = tuple(part.name for part in fields(Oips) if part.name not in (*SHARED, "noun"))
 """Fields with a row for each map."""
 Oips.PER_MAP = PER_MAP
 
@@ -334,7 +340,8 @@ class MapOip:
     @property
     def label(self) -> str:
         """`map 17`, or the objective's expression."""
-        return self.oips.objectives[self.map] if len(self.oips.objectives) else f"map {self.map}"
+        of_objective = len(self.oips.objectives)
+        return self.oips.objectives[self.map] if of_objective else f"{self.oips.noun} {self.map}"
 
     @property
     def image(self) -> np.ndarray:
@@ -429,7 +436,7 @@ class MapOip:
 
     def tile(self) -> str:
         """Return the best image as a small figure of HTML."""
-        captions = [self.label, f"score {self.score:.3g}"]
+        captions = [self.label, f"score {self.score:z.3g}"]
         if self.verdict != "responsive" and not len(self.oips.objectives):
             captions.append(shown_verdict(self.verdict))
         return self._picture(self.image, _TILE, ", ".join(captions), *captions)
@@ -437,12 +444,14 @@ class MapOip:
     def __repr__(self) -> str:
         starts = f"{len(self.oips.images[self.row])} starts"
         name = f"'{self.oips.layer}': {self.label}"
-        return f"MapOip({name}, {shown_verdict(self.verdict)}, score {self.score:.3g}, {starts})"
+        return f"MapOip({name}, {shown_verdict(self.verdict)}, score {self.score:z.3g}, {starts})"
 
     def _repr_html_(self) -> str:
         oips, values = self.oips, self.evidence()
         starts = [
-            self._picture(image, _START, f"start {number}", f"start {number}", f"score {score:.3g}")
+            self._picture(
+                image, _START, f"start {number}", f"start {number}", f"score {score:z.3g}"
+            )
             for number, (image, score) in enumerate(
                 zip(self.images[1:], oips.scores[self.row, 1:], strict=True), 2
             )
@@ -456,12 +465,12 @@ class MapOip:
             for name, value in ((name, values[field]) for field, name in _EVIDENCE.items())
             if value is not None
         ]
-        portrait = self._picture(self.image, _PORTRAIT, self.label, f"score {self.score:.3g}")
+        portrait = self._picture(self.image, _PORTRAIT, self.label, f"score {self.score:z.3g}")
         beside = [html.table(("evidence", ""), rows)] if len(rows) else []
         of_map = not len(oips.objectives)
         return html.block(
             f"{oips.layer}: {self.label}" + (f", {shown_verdict(self.verdict)}" if of_map else ""),
-            html.paragraph(VERDICT_MEANINGS[self.verdict] if of_map else ""),
+            html.paragraph(of_noun(VERDICT_MEANINGS[self.verdict], oips.noun) if of_map else ""),
             html.row([portrait, *beside]),
             html.row(starts),
             html.row(stages),

@@ -78,6 +78,8 @@ class Targets(ABC):
     """Of the layer; `objectives` otherwise."""
     index: int
     """Of the layer as `oip layers` prints it; objectives come after the last."""
+    noun: str
+    """One of the items, such as `map`."""
     labels: tuple[str, ...]
     """Of objectives; empty for maps."""
     can_be_inactive: np.ndarray
@@ -135,6 +137,7 @@ class MapTargets(Targets):
         self._network = network
         self.layer = layer
         self.name, self.index, self.labels = layer.name, layer.index, ()
+        self.noun = layer.noun
         self.can_be_inactive = np.full(layer.maps, layer.silent_possible)
         self.upper_limit = np.full(layer.maps, layer.upper_limit)
         self.jump = layer.jump
@@ -307,6 +310,7 @@ class ObjectiveTargets(Targets):
     def __init__(self, network: Network, objectives: Sequence[Objective], layer: str | None = None):
         self._network = network
         self.name, self.index = "objectives", network.objectives_index
+        self.noun = "objective"
         self.labels = tuple(map(str, objectives))
         terms = {term.key: term for item in objectives for _, term in item.terms}
         self.identity = [

@@ -132,7 +132,7 @@ class Translations(ByMap):
     def _title(self, row: int, column: int) -> str:
         node = f"{self.maps[row]} @ {','.join(map(str, self.nodes[column]))}"
         aligned, unmoved = (
-            f"{value:.2f}" if np.isfinite(value) else "-"
+            f"{value:z.2f}" if np.isfinite(value) else "-"
             for value in (self.aligned[row, column], self.unmoved[row, column])
         )
         if column == self.reference:
@@ -140,11 +140,11 @@ class Translations(ByMap):
         return f"{node}\n{aligned} ({unmoved})"
 
     def __repr__(self) -> str:
-        sizes = f"{len(self)} maps, {len(self.nodes)} nodes, {self.scores.shape[-1]} starts"
+        sizes = f"{self._many}, {len(self.nodes)} nodes, {self.scores.shape[-1]} starts"
         return self.described(sizes, self.scores[:, self.reference, 0])
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {len(self)} maps (medians)"
+        title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {self._many} (medians)"
         moved = np.arange(len(self.nodes)) != self.reference
         rows = [
             (
@@ -158,12 +158,12 @@ class Translations(ByMap):
             for row in range(min(len(self), _MOST_ROWS))
         ]
         headings = (
-            "map",
+            self.noun,
             "pairs at the expected shift",
             "similarity unmoved",
             "moved as expected",
             "starts of one node",
-            "other maps",
+            f"other {self.noun}s",
         )
         table = html.table(headings, rows, len(self) - len(rows))
         return html.block(title, table, html.drawn(self.plot(2), title))
@@ -243,6 +243,7 @@ def translation(
     return Translations(
         layer=info.name,
         index=info.index,
+        noun=info.noun,
         maps=numbers,
         nodes=indices,
         reference=reference,

@@ -174,7 +174,7 @@ def _print(records: list[Record]) -> None:
             record["class"],
             record.get("maps", record.get("units")),
             "x".join(str(side) for side in record["size"]) or "-",
-            f"{record['lowest']:.3g} to {record['largest']:.3g}",
+            f"{record['lowest']:z.3g} to {record['largest']:z.3g}",
         )
         for record in records
     ]

@@ -81,7 +81,7 @@ def command(
                 row,
                 number(result.variance[row], 3),
                 number(result.used[row], 2),
-                ", ".join(f"{each} ({weight:.2f})" for each, weight in result.maps_of(row, 4)),
+                ", ".join(f"{each} ({weight:z.2f})" for each, weight in result.maps_of(row, 4)),
             )
             for row in range(len(result))
         ]

@@ -44,10 +44,10 @@ def command(model: ModelOptions, output: Output) -> None:
     network = model.open(None)
     layers = [layer.to_dict() for layer in network.layers]
     rest = network.other_layers if all_rows() or not layers else []
-    inputs = _inputs(network)
+    inputs, unseen = _inputs(network), _unseen_end(network)
     if output.as_json:
         more = {"other_layers": [layer.to_dict() for layer in rest]} if rest else {}
-        print_json({"layers": layers, **more, "inputs": inputs})
+        print_json({"layers": layers, **more, "inputs": inputs, "unseen_end": unseen})
         return
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
     if layers:
@@ -62,10 +62,13 @@ def command(model: ModelOptions, output: Output) -> None:
         )
     spec = network.inputs
     if spec.is_known:
-        mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (spec.mean, spec.std))
+        mean, std = (" ".join(f"{v:z.4g}" for v in values) for values in (spec.mean, spec.std))
         click.echo(f"input {_sides(spec.shape)}, mean {mean}, std {std} (from {spec.source})")
     else:
         click.echo(f"input {_sides(spec.shape)}, mean and std not known")
+    if any(unseen):
+        text = f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} pixels"
+        print_text(f"{text} are seen by no map: strides do not divide the sides, nothing is padded")
     for record in inputs if len(inputs) > 1 else ():
         takes_images = " (takes the images)" if record["images"] else ""
         indices = ", ".join(f"@{index}" for index in record["layers"]) or "no layers"
@@ -110,6 +113,27 @@ def _inputs(network: Network) -> list[Record]:
             "layers": [layer.index for layer in network.layers if number in layer.inputs],
         }
         for number, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
+    ]
+
+
+def _unseen_end(network: Network) -> list[int]:
+    """Return how many pixels at the end of each axis are in no receptive field of a map."""
+    fields = [
+        (layer.size, layer.receptive_field, layer.jump, layer.offset) for layer in network.layers
+    ]
+    if not fields or any(value is None for field in fields for value in field):
+        return []
+    ends = [
+        [
+            start + step * (count - 1) + (side - 1) / 2
+            for count, side, step, start in zip(*field, strict=True)  # type: ignore[arg-type]
+        ]
+        for field in fields
+    ]
+    sides = network.inputs.shape[: len(ends[0])]
+    return [
+        max(0, round(side - 1 - max(axis)))
+        for side, axis in zip(sides, zip(*ends, strict=True), strict=True)
     ]
 
 

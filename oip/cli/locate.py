@@ -36,6 +36,8 @@ _OTHERS = "the share that as many copies of theirs explain (median)"
 SCHEMA = 1
 SUMS = "decomposition.npz"
 """In the folder of a run's layer."""
+PLACES = "places"
+"""Folder of the pictures in a run."""
 _BLOCK = 64
 """Maps at a time: their images are in memory."""
 
@@ -44,7 +46,10 @@ _BLOCK = 64
 @options.model_argument
 @click.argument("selections", nargs=-1, required=True, metavar="LAYER[:MAPS]...")
 @options.data("Images to look through.", required=False)
-@options.out("Folder of the pictures.")
+@options.out(
+    "Folder of the pictures. A run of the model gets them in its folder 'places', and keeps the "
+    "sums of --translation, which its gallery then shows."
+)
 @click.option("--count", type=click.IntRange(1, 32), default=8, help="Images of each map.")
 @click.option(
     "--translation",
@@ -58,12 +63,7 @@ _BLOCK = 64
     help="With --translation: sum the OIP of one node, shifted, or that of each node.  "
     "[default: shifted]",
 )
-@click.option(
-    "--run",
-    type=options.NamedPath(),
-    metavar="RUN",
-    help="With --translation: keep the sums in this run, whose gallery then shows them.",
-)
+@options.earlier("--run", options.NamedPath())
 @click.option(
     "--starts",
     type=click.IntRange(1, 64),
@@ -101,10 +101,13 @@ def command(
     from oip.ascent import translation as translations
     from oip.core import files
     from oip.network.layer_spec import parse_selections
+    from oip.run.run import NAME as RUN_FILE
     from oip.run.run import Run
     from oip.run.shards import key_of
 
     began = time.monotonic()
+    kept_in = run or (out if (out / RUN_FILE).is_file() else None)
+    out = out / PLACES if kept_in == out else out
     files.check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
@@ -113,7 +116,7 @@ def command(
         if value is not None and not translation:
             raise SettingsError(option, "--translation beside it", "none")
     copies = copies or "shifted"
-    opened_run = None if run is None else Run.open(run)
+    opened_run = None if kept_in is None else Run.open(kept_in)
     if opened_run is not None:
         for layer, _ in chosen:
             opened_run.check_unit_layer(network, layer.name)
@@ -273,7 +276,7 @@ def _added(sums: Decompositions, key: str, path: Path) -> DecompositionFile:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
+    return "-" if value is None else f"{value:z.2f}"
 
 
 def _print_decomposition(layer: Record, noun: str) -> None:
@@ -281,7 +284,7 @@ def _print_decomposition(layer: Record, noun: str) -> None:
         (
             row["map"],
             _share(row["share"]),
-            "-" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}",
+            "-" if row["low"] is None else f"{row['low']:z.2f} to {row['high']:z.2f}",
             _share(row["null"]),
             p_value(row["p_value"]),
         )

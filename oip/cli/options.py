@@ -253,6 +253,11 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+def earlier(name: str, kind: click.ParamType | None = None) -> Callable[[Function], Function]:
+    """Add an option of earlier versions, which help does not show; a flag without a type."""
+    return click.option(name, type=kind, is_flag=kind is None, hidden=True)
+
+
 data_dir = click.option(
     "--data-dir",
     type=NamedPath(),

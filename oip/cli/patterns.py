@@ -261,7 +261,7 @@ def _print_silenced(records: list[Record]) -> None:
                     f"{len(record['nodes'])} {record['points']}",
                     "increase of the loss, bits" if name == "loss" else "fall of the logit",
                     number(record[change], 3),
-                    f"{low:.3g} to {high:.3g}",
+                    f"{low:z.3g} to {high:z.3g}",
                     number(sum(null) / len(null), 3),
                     p_value(record[f"{name}_p"]),
                 )

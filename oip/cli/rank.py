@@ -275,10 +275,10 @@ def _row(
     if row.mi is None:
         cells += ["-", "no number" if by.ceiling is None else "not finite", "-", "-"]
     else:
-        interval = "-" if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
-        bits = f"{row.mi:.3f}" + (" saturated" if row.saturated else "")
+        interval = "-" if row.low is None else f"{row.low:z.3f} to {row.high:z.3f}"
+        bits = f"{row.mi:z.3f}" + (" saturated" if row.saturated else "")
         if row.chance is not None and row.chance >= _CHANCE:
-            bits += f" (chance {row.chance:.3f})"
+            bits += f" (chance {row.chance:z.3f})"
         cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, by, classes)]
     if by.input_ceiling is not None:
         cells.append(number(row.input, 2))
@@ -300,7 +300,7 @@ def _best_class(row: MapInformation, by: EstimatorRecord, classes: Sequence[str]
     if by.is_rare(best):
         return f"{classes[best]} (few images)"
     share = (row.per_class_share or information)[best] or 0.0
-    return f"{classes[best]} ({information[best]:.3f}, {share:.0%})"
+    return f"{classes[best]} ({information[best]:z.3f}, {share:z.0%})"
 
 
 def _print_agreement(ranked: RankedLayer) -> None:
@@ -308,7 +308,7 @@ def _print_agreement(ranked: RankedLayer) -> None:
     for pair in ranked.ranking.agreement:
         if pair.kendall is not None:
             first, second = pair.estimators
-            click.echo(f"{first} and {second}: Kendall's tau {pair.kendall:.2f}")
+            click.echo(f"{first} and {second}: Kendall's tau {pair.kendall:z.2f}")
     ablation = ranked.ablation
     if ablation is None:
         return
@@ -316,7 +316,7 @@ def _print_agreement(ranked: RankedLayer) -> None:
         if correlation.spearman is not None:
             click.echo(
                 f"{correlation.estimator} and loss without the {ranked.layer.noun}: "
-                f"Spearman {correlation.spearman:.2f} (set to {ablation.silenced_to}, "
+                f"Spearman {correlation.spearman:z.2f} (set to {ablation.silenced_to}, "
                 f"{ablation.samples} images; the loss of the whole network is "
                 f"{ablation.loss:.3f} bits)"
             )

@@ -283,11 +283,14 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
 @options.imports
 @options.seed
 @click.option(
-    "--keep",
-    is_flag=True,
-    help="Also keep each unit's partner in both runs, whose galleries then show it.",
+    "--out",
+    type=options.NamedPath(),
+    multiple=True,
+    metavar="DIR",
+    help="Folder for match.json and a page that shows the pairs. Can be repeated: each of the two "
+    "runs keeps the partners of its units, which its gallery then shows.",
 )
-@options.out("Folder for match.json and a page that shows the pairs.", required=False)
+@options.earlier("--keep")
 @options.all_rows
 @options.output
 def compare_command(
@@ -299,7 +302,7 @@ def compare_command(
     layers: tuple[str, ...],
     models: tuple[Path, Path] | None,
     imports: tuple[str, ...],
-    out: Path | None,
+    out: tuple[Path, ...],
     output: Output,
     **settings: Any,
 ) -> None:
@@ -317,6 +320,7 @@ def compare_command(
     Example:  oip compare runs/epoch-1 runs/epoch-9
               oip compare a.keras b.keras --match --data mnist
               oip compare runs/a runs/b --match --data mnist --out runs/a-and-b
+              oip compare runs/a runs/b --match --data mnist --out runs/a --out runs/b
     """
     if not is_match:
         given = {"--data": data.source, "--layer": layers, "--models": models, "--out": out}
@@ -341,8 +345,7 @@ def compare_command(
             first,
             second,
             data=data.required(),
-            out=out,
-            keep=keep,
+            out=(*out, first, second) if keep else out,
             layers=_pairs(layers),
             models=models or (None, None),
             imports=imports,
@@ -355,10 +358,12 @@ def compare_command(
         print_json(record.public_dict())
     else:
         _print_match(record)
-    if out is not None:
-        output.next_steps(str(out / "index.html"))
-    else:
-        output.next_steps("--out FOLDER writes a page that shows the pairs.")
+    pages = [str(path / "index.html") for path in out if path not in (first, second)]
+    galleries = [
+        quoted("oip", "gallery", path, "--open") for path in out if path in (first, second)
+    ]
+    hint = "--out FOLDER writes a page that shows the pairs."
+    output.next_steps(*(pages + galleries or [hint]))
 
 
 def _pairs(layers: Sequence[str]) -> dict[str, str] | list[str] | None:
@@ -419,7 +424,7 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _ends(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+    return "-" if low is None or high is None else f"{low:z.2f} to {high:z.2f}"
 
 
 def _print_compare(comparison: Record) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 import click
 
 from oip.core.errors import plain_text
+from oip.core.units import of_noun
 
 Record: TypeAlias = dict[str, Any]
 """A result as a command prints it with --json."""
@@ -170,7 +170,7 @@ def of_units(legend: Mapping[str, str], noun: str) -> dict[str, str]:
     >>> of_units({"score": "response of the map"}, "unit")
     {'score': 'response of the unit'}
     """
-    return {heading: re.sub(r"\bmap(?=s?\b)", noun, text) for heading, text in legend.items()}
+    return {heading: of_noun(text, noun) for heading, text in legend.items()}
 
 
 def verdict_headings(counts: Iterable[Mapping[str, int]]) -> list[str]:
@@ -189,7 +189,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """
     if value is None:
         return "-"
-    return f"{value:.2g}" if 0 < abs(value) < 0.5 * 10**-digits else f"{value:.{digits}f}"
+    return f"{value:z.2g}" if 0 < abs(value) < 0.5 * 10**-digits else f"{value:z.{digits}f}"
 
 
 def p_value(value: float | None) -> str:

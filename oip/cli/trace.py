@@ -43,16 +43,17 @@ _LEGEND = {
 )
 @click.option("--samples", type=click.IntRange(1), default=500, help="Images that are used.")
 @click.option(
-    "--run",
+    "--out",
     type=options.NamedPath(),
     metavar="RUN",
-    help="Keep the result in this run, whose gallery then shows it; its OIPs are drawn.",
+    help="Run of the model that keeps the result; its gallery then shows it.",
 )
+@options.earlier("--run", options.NamedPath())
 @click.option(
     "--picture",
     type=options.NamedPath(),
     metavar="FILE",
-    help="With --run: draw the units that feed most as a row of OIPs: .png or .svg.",
+    help="With --out: draw the units that feed most as a row of OIPs: .png or .svg.",
 )
 @options.model_with_directions
 @options.seed
@@ -63,6 +64,7 @@ def command(
     selection: str,
     data: DataOptions,
     source_layer: str | None,
+    out: Path | None,
     run: Path | None,
     picture: Path | None,
     output: Output,
@@ -72,12 +74,12 @@ def command(
 
     Each unit of the earlier layer is silenced in turn, and the unit's mean response is measured
     again; so are the model's logits when the unit itself is silenced. Intervals are over images.
-    Effects do not add up: two units that stand in for each other have none each. With --run, the
+    Effects do not add up: two units that stand in for each other have none each. With --out, the
     map's page in the run's gallery shows them as rows of OIPs.
 
     \b
     Example:  oip trace model.keras Conv2D_3:17 --data mnist-sample
-              oip trace model.keras Conv2D_3:17 --data mnist --run runs/mine --picture 17.png
+              oip trace model.keras Conv2D_3:17 --data mnist --out runs/mine --picture 17.png
     """
     from oip.core import files, plots
     from oip.mi.circuits import causes
@@ -85,9 +87,10 @@ def command(
     from oip.run.run import Run
     from oip.workflows.silencing import causes_figure, keep_causes
 
-    if picture is not None and run is None:
-        raise SettingsError("--picture", "--run beside it", "none")
-    opened_run = None if run is None else Run.open(run)
+    out = out or run
+    if picture is not None and out is None:
+        raise SettingsError("--picture", "--out beside it", "none")
+    opened_run = None if out is None else Run.open(out)
     if picture is not None:
         plots.checked_kind(picture.suffix)
         files.check_writable(picture.parent)
@@ -125,8 +128,8 @@ def command(
             print_text(plain_text(picture))
     first = f"{result.source}:{int(result.order[0])}"
     steps = [quoted("oip", "trace", model.model, first, "--data", data.source)]
-    if run is not None:
-        steps = [quoted("oip", "gallery", run, "--open"), f"{steps[0]} {quoted('--run', run)}"]
+    if out is not None:
+        steps = [quoted("oip", "gallery", out, "--open"), f"{steps[0]} {quoted('--out', out)}"]
     output.next_steps(*steps)
 
 
@@ -148,13 +151,13 @@ def _print(result: Any) -> None:
         (
             int(result.maps[row]),
             number(result.effect[row], 3),
-            f"{result.low[row]:.3g} to {result.high[row]:.3g}",
+            f"{result.low[row]:z.3g} to {result.high[row]:z.3g}",
             number(finite_or_none(result.share[row]), 3),
             number(finite_or_none(result.kernel[row]), 3),
         )
         for row in result.order
     ]
-    title = f"{result.layer}:{result.unit}, mean response {result.response:.3g}, "
+    title = f"{result.layer}:{result.unit}, mean response {result.response:z.3g}, "
     title += f"{result.samples} images: fed by {result.source}"
     headings = ("unit", "effect", "95 %", "share", "kernel")
     print_table(headings, rows, title, left=("95 %",), legend=_LEGEND)
@@ -162,7 +165,7 @@ def _print(result: Any) -> None:
         (
             result.classes[row],
             number(result.logit_effect[row], 3),
-            f"{result.logit_low[row]:.3g} to {result.logit_high[row]:.3g}",
+            f"{result.logit_low[row]:z.3g} to {result.logit_high[row]:z.3g}",
         )
         for row in result.outputs[: len(result.classes)]
     ]
@@ -171,4 +174,4 @@ def _print(result: Any) -> None:
     agreement = finite_or_none(result.agreement)
     if agreement is not None:
         text = "Spearman's correlation of these effects with the increase of the network's loss"
-        print_text(f"{text} without each unit of {result.source}: {agreement:.2f}")
+        print_text(f"{text} without each unit of {result.source}: {agreement:z.2f}")

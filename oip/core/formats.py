@@ -379,16 +379,28 @@ class UnitMatch(Part, frozen=True, kw_only=True):
     similarity: Number = None
     """Of their OIPs, -1 to 1: the largest normalized cross-correlation over small shifts."""
     percentile: Number = None
-    """0 to 100: of `similarity` among those to the other units of the partner's layer."""
+    """0 to 100: of `similarity` among those of the unit and the partners of other units."""
+    partner_percentile: Number = None
+    """The same of the partner: among those of it and other units of the first layer."""
+
+
+PARTNERS = ("partners.npz", *(f"partners-{number}.npz" for number in range(1, 8)))
+"""Names of the files of a layer's partners, one for each other network."""
 
 
 class PartnersFile(ArrayFile, frozen=True, kw_only=True):
-    """`partners.npz` of a run's layer: the partners of its m units in another network."""
+    """`partners.npz` of a run's layer: the partners of its m units in another network.
+
+    Those in further networks are in `partners-1.npz` and so on.
+    """
 
     CONTENT: ClassVar[str] = "partners in another network"
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("other_sha256",)
 
     other: str
     """File name of the other model, or name of its run."""
+    other_sha256: str = ""
+    """Of the other model; empty in files of earlier versions."""
     layer: str
     """The other network's layer."""
     split: str

@@ -110,7 +110,7 @@ def _shown(cell: object) -> str:
     if cell is None or (number and cell != cell):
         return "-"
     if number:
-        return f"{cell:.{_DIGITS}g}" if 0 < abs(cell) < 10**-_DIGITS else f"{cell:.{_DIGITS}f}"
+        return f"{cell:z.{_DIGITS}g}" if 0 < abs(cell) < 10**-_DIGITS else f"{cell:z.{_DIGITS}f}"
     return str(cell)
 
 

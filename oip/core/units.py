@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from itertools import islice
 from typing import SupportsFloat, TypeVar
@@ -25,8 +26,8 @@ def nats(bits: Number) -> Number:
 
 
 def finite_or_none(value: SupportsFloat) -> float | None:
-    """Return a number as Python has it, None for NaN and infinity; JSON has neither."""
-    return float(value) if math.isfinite(value) else None
+    """Return a number as Python has it, 0 for -0, None for NaN and infinity, which JSON lacks."""
+    return float(value) + 0.0 if math.isfinite(value) else None
 
 
 def finite_list(values: np.ndarray) -> list[float | None]:
@@ -34,8 +35,26 @@ def finite_list(values: np.ndarray) -> list[float | None]:
     return [finite_or_none(value) for value in values]
 
 
+def of_noun(text: str, noun: str) -> str:
+    """Return a text about a map that speaks of a unit, a token, a head or a direction.
+
+    >>> of_noun("response of the map", "unit")
+    'response of the unit'
+    """
+    return re.sub(r"\bmap(?=s?\b)", noun, text)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> plural(1, "map"), plural(3, "token channel")
+    ('1 map', '3 token channels')
+    """
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def three_best(names: Iterable[object], values: Iterable[float], unit: str = "") -> str:
     """Return the first three names with their values, such as `7 (1.24 bits), 2 (1.1 bits)`."""
     pairs = list(islice(zip(names, values, strict=True), 3))
     unit = f" {unit}" if unit else ""
-    return ", ".join(f"{name} ({value:.3g}{unit})" for name, value in pairs)
+    return ", ".join(f"{name} ({value:z.3g}{unit})" for name, value in pairs)

@@ -139,7 +139,7 @@ class Network:
             rows.append((f"@{layer.index}", layer.name, layer.layer_class, layer.maps, *sides))
         spec = self.inputs
         shape = " x ".join(map(str, spec.shape))
-        mean, std = (" ".join(f"{value:.4g}" for value in part) for part in (spec.mean, spec.std))
+        mean, std = (" ".join(f"{value:z.4g}" for value in part) for part in (spec.mean, spec.std))
         statistics = f"mean {mean}, deviation {std} (from {spec.source})"
         headings = ("index", "layer", "class", "maps", "nodes", "receptive field", "jump")
         return html.block(

@@ -210,7 +210,7 @@ class Responses:
             ends, label = (low, high), "response (in the layer's own units)"
         if planes.shape[2] == 1 < planes.shape[3]:
             time = f"time to the right, {planes.shape[3]} nodes"
-            text = f"{label},\nfrom {ends[0]:.3g} to {ends[1]:.3g}; {time}"
+            text = f"{label},\nfrom {ends[0]:z.3g} to {ends[1]:z.3g}; {time}"
             figure.supxlabel(text, fontsize=plots.FONT)
         else:
             plots.color_bar(figure, panels, color_map(color), ends, label)
@@ -242,7 +242,7 @@ class Responses:
 
     def __repr__(self) -> str:
         peaks = np.nan_to_num(self.planes, nan=-np.inf).max(axis=(0, 2, 3))
-        best = [f"{self.maps[row]} ({peaks[row]:.3g})" for row in np.argsort(-peaks)[:3]]
+        best = [f"{self.maps[row]} ({peaks[row]:z.3g})" for row in np.argsort(-peaks)[:3]]
         return f"Responses('{self.layer}', {self._count}, largest of {self.what} {', '.join(best)})"
 
     @property

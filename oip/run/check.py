@@ -40,7 +40,7 @@ _KINDS: dict[str, type[FileRecord]] = {
     "ablation.json": layer_formats.AblationFile,
     "legibility.json": layer_formats.LegibilityFile,
     "causes.json": formats.CausesFile,
-    "partners.npz": formats.PartnersFile,
+    **dict.fromkeys(formats.PARTNERS, formats.PartnersFile),
     "decomposition.npz": formats.DecompositionFile,
     "clusters.json": layer_formats.ClustersFile,
     "presets.json": layer_formats.PresetsFile,

@@ -12,6 +12,7 @@ import numpy as np
 from oip.ascent.results import Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError
+from oip.core.formats import PARTNERS
 from oip.core.images import picture_ends
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
@@ -28,7 +29,7 @@ from oip.run.shards import (
 )
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
-_ALONE = ("decomposition.npz", "directions.npz", "partners.npz")
+_ALONE = ("decomposition.npz", "directions.npz", *PARTNERS)
 """Arrays without a JSON file that tells of them."""
 
 

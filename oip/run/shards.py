@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -348,6 +349,7 @@ def _parts(run: Run, index: int, paths: list[Path], snapshots: bool) -> Iterator
         first += len(oips)
         if record is not None:
             record.check_starts(oips.scores.shape[1], stability_path(run, index))
+        oips = replace(oips, noun=run.layer(index).noun)
         yield oips if record is None else with_stability(oips, record, rows)
 
 

@@ -315,7 +315,7 @@ def _changes(
             change = np.array([row[-1] - row[0] for row in rows])
             outcomes[method].append(grown(change))
             spread = change.std(ddof=1) if len(change) > 1 else math.nan
-            remark = f"from {np.mean([row[0] for row in rows]):.2f}"
+            remark = f"from {np.mean([row[0] for row in rows]):z.2f}"
             values[scale.name].append(Value.within(change.mean(), spread, method, "+.2f", remark))
     return values, outcomes
 
@@ -389,7 +389,7 @@ def _peaks(several: list[Arrays]) -> str:
         steps, values = over_steps(several, f"{scale.name} input")
         mean = values.mean(axis=0)
         top = int(np.argmax(mean))
-        gap = f"{mean[top] - mean[-1]:.2f} bits above the end"
+        gap = f"{mean[top] - mean[-1]:z.2f} bits above the end"
         parts.append(f"{scale.name} at iteration {steps[top]}, {gap}")
     return f"Supervised it is largest: {'; '.join(parts)}."
 
@@ -598,7 +598,7 @@ def draw_entropies(
     for index, (start, several) in enumerate(trainings.items()):
         steps, values = over_steps(several, name)
         _, rates = over_steps(several, "accuracy")
-        label = f"{start} ({values[:, 0].mean():.2g} bits)"
+        label = f"{start} ({values[:, 0].mean():z.2g} bits)"
         panels.runs(before, steps, values, index, label)
         panels.runs(after, steps, 100 * rates, index, label)
         numbers |= {f"{start}: S(Z) (bits)": values, f"{start}: accuracy (%)": 100 * rates}
@@ -623,7 +623,7 @@ def draw_networks(folder: Folder, name: str, networks: Networks, setting: str) -
             values = numbers[key] = _over(networks, key)
             correlated = training.correlation(values, accuracy, folder.settings.seed)
             axes.scatter(values, 100 * accuracy, color=panels.color(0), **look)
-            axes.set_title(f"r {correlated.pearson:.2f}, rank {correlated.spearman:.2f}")
+            axes.set_title(f"r {correlated.pearson:z.2f}, rank {correlated.spearman:z.2f}")
             axes.set_xlabel(f"{symbol} (bits), {scale.name}")
             numbers[f"{key} correlations"] = np.array(correlated)
         row[0].set_ylabel("accuracy (%)")

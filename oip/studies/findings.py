@@ -83,11 +83,11 @@ class Value:
 
     def text(self) -> str:
         """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
-        interval = ""
+        form, interval = self.form.replace(".", "z.", 1), ""  # never -0
         if math.isfinite(self.low) and math.isfinite(self.high):
-            interval = f"{self.low:{self.form}} to {self.high:{self.form}}"
+            interval = f"{self.low:{form}} to {self.high:{form}}"
         inside = ", ".join(filter(None, (interval, self.remark)))
-        number = format(self.value, self.form) if math.isfinite(self.value) else "unknown"
+        number = format(self.value, form) if math.isfinite(self.value) else "unknown"
         return f"{self.name} {number}" + (f" ({inside})" if inside else "")
 
 

@@ -591,7 +591,9 @@ def node_findings(source: str, parts: Sequence[Arrays], seed: int) -> list[Findi
         for number, part in enumerate(silenced, 1):
             name = f"network {number}, all {int(part['points'])} points"
             rise, low, high = (float(end) for end in part["together"])
-            remark = f"random nodes {float(part['random']):.2f}, p {float(part['together p']):.2g}"
+            remark = (
+                f"random nodes {float(part['random']):z.2f}, p {float(part['together p']):z.2g}"
+            )
             texts.append(Value(name, rise, low, high, "+.2f", remark))
             texts.append(
                 Value("the largest of single points", float(part["alone"].max()), form="+.3f")

@@ -410,7 +410,7 @@ def decision_finding(source: str, rows: Mapping[DecisionNetwork, Arrays], seed: 
         values[f"{rule}, right decisions, %"] = findings.named_values(
             [f"of {count}" for count in _TOGETHER], means, ".1f"
         )
-    spread = f"{100 * single.min():.1f} to {100 * single.max():.1f} %"
+    spread = f"{100 * single.min():z.1f} to {100 * single.max():z.1f} %"
     constants = {"count": len(rows), "spread": spread, "images": _JUDGED_BY}
     return finding(NAME, "decisions", findings.weighed(outcomes), values, source, **constants)
 

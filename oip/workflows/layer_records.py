@@ -24,6 +24,7 @@ from oip.core.layer_formats import (
     ResponsesFile,
 )
 from oip.core.records import finished
+from oip.core.units import plural
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -116,18 +117,17 @@ class RankedLayer:
 
     def __repr__(self) -> str:
         rows = [row for row in self.best.maps if row.mi is not None][:3]
-        best = ", ".join(f"map {row.map} ({row.mi:.2f} bits)" for row in rows)
+        best = ", ".join(f"{self.layer.noun} {row.map} ({row.mi:.2f} bits)" for row in rows)
         return (
-            f"RankedLayer {self.layer.name}: {len(self.best.maps)} maps by {self.best.estimator}; "
-            f"best {best}"
+            f"RankedLayer {self.layer.name}: {plural(len(self.best.maps), self.layer.noun)} by "
+            f"{self.best.estimator}; best {best}"
         )
 
     def _repr_html_(self) -> str:
         rows = [(row.rank, row.map, row.mi, row.low, row.high) for row in self.best.maps[:10]]
         title = f"{self.layer.name} by {self.best.estimator}, {self.best.samples} images"
-        return html.block(
-            title, html.table(("rank", "map", "information, bits", "from", "to, 95 %"), rows)
-        )
+        headings = ("rank", self.layer.noun, "information, bits", "from", "to, 95 %")
+        return html.block(title, html.table(headings, rows))
 
 
 def opened_layer(

@@ -13,7 +13,7 @@ import numpy as np
 from oip.ascent.similarity import LEAST_PEERS, image_similarity, shift_reach
 from oip.core import files
 from oip.core.errors import DataError, RunError, SettingsError
-from oip.core.formats import LayerMatchRecord, LayerRecord, MatchFile, PartnersFile
+from oip.core.formats import PARTNERS, LayerMatchRecord, LayerRecord, MatchFile, PartnersFile
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
 from oip.mi.matching import THRESHOLD, By, match
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from oip.network.network import Network
     from oip.workflows.inputs import Images, Model
 
-NAME, PARTNERS = "match.json", "partners.npz"
+NAME = "match.json"
 _BLOCK = 64
 """Pairs whose OIPs are compared with each other's."""
 _LONGEST = 112
@@ -38,8 +38,7 @@ def match_into(
     second: Model | Run,
     *,
     data: Images,
-    out: str | Path | None = None,
-    keep: bool = False,
+    out: str | Path | Sequence[str | Path] | None = None,
     layers: str | Sequence[str] | Mapping[str, str] | None = None,
     by: By = "aligned",
     threshold: float = THRESHOLD,
@@ -58,8 +57,9 @@ def match_into(
         first, second: runs or their folders, whose OIPs are then compared too; or models: files,
             Keras models, `Network`, or names that `models.pretrained` knows.
         data: a source, or images (n, h, w, bands); each network gets them in the size of its input.
-        out: folder for `match.json` and `index.html`, which shows the pairs; none if None.
-        keep: also keep each unit's partner in both runs, whose galleries then show it.
+        out: folder for `match.json` and `index.html`, which shows the pairs; none if None. Or
+            several: a run among them, one of the two, keeps the partner of each of its units, which
+            its gallery then shows.
         layers, by, threshold, samples, shuffles, seed: as for `mi.match`.
         models: of runs, where their files are not in the run's folder, beside it or here.
         imports: modules that register custom layers.
@@ -76,9 +76,7 @@ def match_into(
 
     >>> oip.match_into("runs/a", "runs/b", data="mnist", out="runs/a-b")  # doctest: +SKIP
     """
-    folder = None if out is None else _prepared(Path(out))
-    if keep and (_run_of(first) is None or _run_of(second) is None):
-        raise SettingsError("keep", "two runs", "a model")
+    folder, keepers = _destinations(out, (_run_of(first), _run_of(second)))
     given = ModelInput(tuple(imports))
     sides = [
         _Side.of(each, model, data, given, resize, data_dir)
@@ -125,35 +123,63 @@ def match_into(
         with files.locked(folder):
             record.write(folder / NAME)
             write_match_page(folder, record, runs, progress)
-    if keep and runs[0] is not None and runs[1] is not None:
-        _keep(record, runs[0], runs[1])
+    if runs[0] is not None and runs[1] is not None:
+        _keep(record, runs[0], runs[1], keepers)
     return record
 
 
-def _keep(record: MatchFile, first: Run, second: Run) -> None:
-    """Write `partners.npz` of every matched layer in both runs; the last match counts."""
-    for match_of_layer in record.matches:
+def _destinations(
+    out: str | Path | Sequence[str | Path] | None, runs: tuple[Run | None, Run | None]
+) -> tuple[Path | None, set[int]]:
+    """Return the folder of a match, and which of the two runs (0, 1) keep their partners."""
+    paths = [] if out is None else [out] if isinstance(out, str | Path) else list(out)
+    folders, keepers = [], set()
+    for path in map(Path, paths):
+        own = {
+            side
+            for side, run in enumerate(runs)
+            if run is not None and path.is_dir() and run.path.samefile(path)
+        }
+        keepers |= own
+        folders += [] if own else [_prepared(path)]
+    if keepers and None in runs:
+        raise SettingsError("out", "a run that is compared with another run", "with a model")
+    if len(folders) > 1:
+        names = " and ".join(f"'{folder}'" for folder in folders)
+        raise SettingsError("out", "one folder, and runs that are compared", names)
+    return (folders[0] if folders else None), keepers
+
+
+def _keep(record: MatchFile, first: Run, second: Run, keepers: set[int]) -> None:
+    """Write the partners in every matched layer of some of the two runs.
+
+    An earlier match of the same two replaces itself; else a free name is taken, or the oldest.
+    """
+    for match_of_layer in record.matches if keepers else ():
         own, other = match_of_layer.layer, match_of_layer.second_layer
         pairs = [unit for unit in match_of_layer.maps if unit.has_partner]
         numbers = [(unit.map, unit.partner or 0) for unit in pairs]
         sides = (
-            (first, own, second, other, record.second),
-            (second, other, first, own, record.first),
+            (first, own, second, other, record.second, record.second_sha256),
+            (second, other, first, own, record.first, record.first_sha256),
         )
-        for side, (run, name, partner_run, partner_layer, partner_name) in enumerate(sides):
+        for side, (run, name, partner_run, partner_layer, *partner) in enumerate(sides):
             layer = next((each for each in run.layers if each.name == name), None)
-            if layer is None:
+            if layer is None or side not in keepers:
                 continue
             maps = np.array([pair[side] for pair in numbers], np.int64)
             partners = np.array([pair[1 - side] for pair in numbers], np.int64)
             order = np.argsort(maps)
             pictures = _partner_tiles(partner_run, partner_layer, partners[order])
+            percentile = ("percentile", "partner_percentile")[side]
+            fields = {name: name for name in ("correlation", "low", "high")}
             values = {
-                field: np.array([getattr(unit, field) for unit in pairs], np.float32)[order]
-                for field in ("correlation", "low", "high", "percentile")
+                name: np.array([getattr(unit, field) for unit in pairs], np.float32)[order]
+                for name, field in {**fields, "percentile": percentile}.items()
             }
             partners_file = PartnersFile(
-                other=partner_name,
+                other=partner[0],
+                other_sha256=partner[1],
                 layer=partner_layer,
                 split=record.split,
                 threshold=match_of_layer.threshold,
@@ -163,7 +189,19 @@ def _keep(record: MatchFile, first: Run, second: Run) -> None:
                 pictures=_stacked(pictures),
                 **values,
             )
-            run.keep(layer.index, PARTNERS, partners_file)
+            file = _partners_name(run.folder(layer.index), partners_file)
+            run.keep(layer.index, file, partners_file)
+
+
+def _partners_name(folder: Path, partners: PartnersFile) -> str:
+    """Return the file name of partners: that of the same network, a free one, or the oldest."""
+    earlier = {name: PartnersFile.read_if_whole(folder / name) for name in PARTNERS}
+    for name, file in earlier.items():
+        if file is not None and file.other == partners.other:
+            if file.other_sha256 in ("", partners.other_sha256):
+                return name
+    free = [name for name, file in earlier.items() if file is None]
+    return free[0] if free else min(PARTNERS, key=lambda name: (folder / name).stat().st_mtime_ns)
 
 
 def _partner_tiles(run: Run, name: str, numbers: np.ndarray) -> list[np.ndarray | None]:
@@ -188,7 +226,7 @@ def _prepared(folder: Path) -> Path:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
         hint = "Give another folder."
         raise RunError(
-            f"'{folder}'", "a new or empty folder, or one of a match", "partner_images", hint
+            f"'{folder}'", "a new or empty folder, or one of a match", "other files", hint
         )
     files.check_writable(folder)
     return folder
@@ -245,7 +283,8 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
         return record
     partners = {unit.map: unit.partner for unit in record.maps if unit.partner is not None}
     partner_images = _best_images(second, other, set(partners.values()))
-    likeness: dict[int, tuple[float, float | None]] = {}
+    likeness: dict[int, tuple[float | None, ...]] = {}
+    names = ("similarity", "percentile", "partner_percentile")
     own = _best_images(first, layer, set(partners))
     numbers = [number for number in own if partners[number] in partner_images]
     for start in range(0, len(numbers), _BLOCK):
@@ -256,16 +295,15 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
         jump = None if layer.jump is None else [step / scale for step in layer.jump]
         table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
         for row, number in enumerate(block):
-            peers = np.delete(table[row], row)
             value = float(table[row, row])
-            enough = len(peers) >= LEAST_PEERS
-            likeness[number] = value, float(100 * np.mean(peers < value)) if enough else None
+            peers = [np.delete(each[row], row) for each in (table, table.T)]
+            shares = (
+                float(100 * np.mean(each < value)) if len(each) >= LEAST_PEERS else None
+                for each in peers
+            )
+            likeness[number] = finite_or_none(value), *shares
     maps = [
-        msgspec.structs.replace(
-            unit,
-            similarity=finite_or_none(likeness[unit.map][0]),
-            percentile=likeness[unit.map][1],
-        )
+        msgspec.structs.replace(unit, **dict(zip(names, likeness[unit.map], strict=True)))
         if unit.map in likeness
         else unit
         for unit in record.maps

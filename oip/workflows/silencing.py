@@ -176,7 +176,7 @@ def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
     _show(panels[0, 0], own.get(causes.unit), title)
     shares = dict(zip(causes.maps.tolist(), causes.share, strict=True))
     for axes, number in zip(panels[1], numbers, strict=False):
-        _show(axes, fed.get(number), f"{number}: {100 * shares[number]:+.0f} %")
+        _show(axes, fed.get(number), f"{number}: {100 * shares[number]:+z.0f} %")
     if causes.classes:
         _bars(figure, panels[2], causes)
     low = "silenced to zero" if causes.to == "zero" else "silenced to their mean"

@@ -12,6 +12,7 @@ import numpy as np
 from oip.core import html
 from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.progress import Progress, automatic, silent
+from oip.core.units import plural
 from oip.mi.class_patterns import separating
 from oip.workflows.inputs import opened, select_maps
 from oip.workflows.rank import RankingOptions, rank_layers
@@ -66,14 +67,14 @@ class TopMaps:
 
     def __repr__(self) -> str:
         parts = [
-            f"{layer.name}: {len(maps)} maps, best {', '.join(map(str, maps[:3]))}"
+            f"{layer.name}: {plural(len(maps), layer.noun)}, best {', '.join(map(str, maps[:3]))}"
             for layer, maps in self
         ]
         return f"TopMaps by {self.by}; " + "; ".join(parts)
 
     def _repr_html_(self) -> str:
         rows = [(layer.name, ", ".join(map(str, maps))) for layer, maps in self]
-        return html.block(f"best maps by {self.by}", html.table(("layer", "maps"), rows))
+        return html.block(f"best maps by {self.by}", html.table(("layer", "best first"), rows))
 
 
 def top_maps(
@@ -210,7 +211,7 @@ def _by_separation(
             continue
         rows = np.flatnonzero(np.isfinite(separation.effect))
         best = ", ".join(
-            f"{separation.maps[row]} ({separation.effect[row]:+.2f})" for row in rows[:5]
+            f"{separation.maps[row]} ({separation.effect[row]:+z.2f})" for row in rows[:5]
         )
         first, second = pair
         notices.append(f"{layer.name}: maps that separate {first} (+) and {second} (-): {best}")

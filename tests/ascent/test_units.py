@@ -57,6 +57,9 @@ def test_a_dense_unit_that_copies_pixels_has_its_pattern_there():
     np.testing.assert_array_equal(oips.visible, inside)
     assert image[2:4, 2:6].mean() > image[4:6, 2:6].mean() + 1
     assert (oips.layer, oips.scores.shape) == ("hidden", (2, 1))
+    assert repr(oips).startswith("Oips('hidden': 2 units, ") and "unit 0" in repr(oips[0])
+    assert "unit 1" in oips._repr_html_() and "map" not in oips._repr_html_()
+    assert "map" not in oips[1]._repr_html_()
     top = oip.reconstruct(Network(model), "classes", [1], **QUICK)
     assert np.isfinite(top.scores).all()
 

@@ -44,9 +44,11 @@ def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
     quick = ("--starts", "1", "--steps", "2", "--screened", "4")
     assert call("reconstruct", small_file, "second:0-3", *data, "--out", run, *quick)[0] == 0
     locate = ("locate", small_file, *data, "--out", tmp_path / "places", "--starts", "1")
-    keep = ("--translation", "--run", run)
-    for maps in ("2-3", "0"):
-        assert call(*locate[:2], f"second:{maps}", *locate[2:], *keep)[0] == 0
+    keep = ("--translation", "--run", run)  # as it was in earlier versions
+    in_run = (*locate[:2], "second:2-3", *data, "--out", run, "--starts", "1", "--translation")
+    assert call(*in_run)[0] == 0
+    assert len(list((run / "places").glob("*.png"))) == 6
+    assert call(*locate[:2], "second:0", *locate[2:], *keep)[0] == 0
     record = DecompositionFile.read(run / "layers/001/decomposition.npz")
     assert record.maps.tolist() == [0, 2, 3]
     assert record.sums.shape == (3, 16, 16, 1)
@@ -78,7 +80,7 @@ def test_sums_of_another_input_take_the_place_of_kept_ones(call, small_data, tmp
         assert (record.maps.tolist(), record.sums.shape) == ([number], (1, side, side, 1))
     (lost,) = commands_again(Run.open(run), ["layers/000/decomposition.npz"])
     assert lost.startswith("oip locate any.keras first --data ")
-    assert "--input-size 16,16" in lost and lost.endswith(f"--run {run} --out FOLDER")
+    assert "--input-size 16,16" in lost and lost.endswith(f"--translation --out {run}")
 
 
 def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_data, tmp_path):

@@ -165,6 +165,12 @@ def test_units_of_two_networks_are_matched(call, small_file, runs, bars, tmp_pat
     assert "linear CKA" in text and "partners" in text
     assert (out / "index.html").is_file()
     arguments = ["compare", runs / "a", runs / "b", "--match", *data, "--layer", "second=second"]
+    for kept_in, kept in (
+        (("--out", runs / "a", "--out", out), {"a": True, "b": False}),
+        (("--keep",), {"a": True, "b": True}),  # as it was in earlier versions
+    ):
+        assert call(*arguments, *kept_in)[0] == 0
+        assert {name: bool(list((runs / name).rglob("partners.npz"))) for name in kept} == kept
     record = json.loads(call(*arguments, "--json")[1])
     assert (record["paired_by"], record["layers"]) == ("given", ["second"])
     assert record["matches"][0]["share"] == pytest.approx(
@@ -179,6 +185,7 @@ def test_units_of_two_networks_are_matched(call, small_file, runs, bars, tmp_pat
         ["RUN", "RUN", "--match", "--data", "NONE"],
         ["RUN", "RUN", "--match", "--data", "DATA", "--layer", "third"],
         ["RUN", "RUN", "--out", "OUT"],
+        ["RUN", "RUN", "--keep"],
         ["RUN", "RUN", "--data", "DATA"],
         ["RUN", "NONE", "--match", "--data", "DATA", "--out", "OUT"],
     ],

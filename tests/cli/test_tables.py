@@ -85,7 +85,14 @@ def test_a_legend_is_printed_once_a_command(capfd):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.000"), (0.0004, "0.0004"), (-3e-7, "-3e-07"), (0.0005, "0.001"), (1.5, "1.500")],
+    [
+        (0.0, "0.000"),
+        (-0.0, "0.000"),
+        (0.0004, "0.0004"),
+        (-3e-7, "-3e-07"),
+        (0.0005, "0.001"),
+        (1.5, "1.500"),
+    ],
 )
 def test_small_numbers_are_not_zero(value, text):
     assert tables.number(value) == text

@@ -31,19 +31,20 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
     assert status == 0
     assert "fed by first" in out and "moves the logits of" in out
     picture = tmp_path / "unit.png"
-    status, out, _ = call(*arguments, "--run", grown, "--picture", picture, "--json")
+    status, out, _ = call(*arguments, "--out", grown, "--picture", picture, "--json")
     assert status == 0 and picture.read_bytes()[:4] == b"\x89PNG"
     record = json.loads(out)
     kept = CausesFile.read(grown / "layers/001/causes.json")
     assert [each.unit for each in kept.units] == [2]
     assert kept.units[0].units[0] == record["units"][0]["map"]
     assert kept.units[0].classes[0] == record["outputs"][0]["class"]
-    assert call(*arguments[:2], "second:0", *arguments[3:], "--run", grown)[0] == 0
+    earlier = ("--run", grown)  # as --out was called
+    assert call(*arguments[:2], "second:0", *arguments[3:], *earlier)[0] == 0
     kept = CausesFile.read(grown / "layers/001/causes.json")
     assert [each.unit for each in kept.units] == [0, 2]
     assert not [each for each in verify_run(Run.open(grown)) if each.problem]
     (lost,) = commands_again(Run.open(grown), ["layers/001/causes.json"])
-    assert lost == f"oip trace small.keras second:UNIT --data SOURCE --run {grown}"
+    assert lost == f"oip trace small.keras second:UNIT --data SOURCE --out {grown}"
     assert (record["source"], record["unit"], len(record["units"])) == ("first", 2, 6)
     assert len(record["outputs"]) == 4
 
@@ -60,7 +61,7 @@ def test_a_unit_that_is_not_finite_is_kept(call, bars, tmp_path):
     model.save(path)
     quick = ("--starts", "1", "--steps", "2", "--screened", "4", "--quiet")
     assert call("reconstruct", path, "second", "--out", run, *quick)[0] == 1
-    arguments = ("trace", path, "second:1", "--data", bars, "--run", run, "--quiet")
+    arguments = ("trace", path, "second:1", "--data", bars, "--out", run, "--quiet")
     assert call(*arguments)[0] == 0
     (unit,) = CausesFile.read(run / "layers/001/causes.json").units
     assert unit.response is None
@@ -92,7 +93,7 @@ def test_a_network_of_several_labels_is_traced_without_its_loss(call, bars, tmp_
         ["first:0", "--data", "DATA"],
         ["second:0", "--data", "DATA", "--source-layer", "second"],
         ["second:0", "--data", "DATA", "--picture", "OUT"],
-        ["second:0", "--data", "DATA", "--picture", "OUT", "--run", "NONE"],
+        ["second:0", "--data", "DATA", "--picture", "OUT", "--out", "NONE"],
         ["second:0"],
     ],
 )

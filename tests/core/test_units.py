@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.core.units import bits, finite_list, finite_or_none, nats
+from oip.core.units import bits, finite_list, finite_or_none, nats, three_best
 
 
 @given(st.floats(-1e6, 1e6))
@@ -24,3 +24,8 @@ def test_a_fair_coin_is_one_bit():
 def test_json_has_no_nan_and_no_infinity():
     assert finite_or_none(np.float32(0.5)) == 0.5
     assert finite_list(np.array([1.0, np.nan, np.inf])) == [1.0, None, None]
+
+
+def test_nothing_is_minus_zero():
+    assert str(finite_or_none(-0.0)) == "0.0"
+    assert three_best("ab", [-0.0, -1e-9]) == "a (0), b (-1e-09)"

@@ -182,10 +182,12 @@ def test_relations_of_a_unit_are_told(related, images, tmp_path):
     (row,) = details["parts"]
     assert row["cells"] == [[0, 0, "0.80", "weight 0.80"]]
     assert "25 %" in details["sum"]["text"] and "16 other maps" in details["sum"]["text"]
-    assert details["partner"]["picture"] == [84, 84] and ":11 of " in details["partner"]["text"]
+    (partner,) = details["partners"]
+    assert partner["picture"] == [84, 84] and ":11 of " in partner["name"]
+    assert partner["address"] is None
     assert "2 clusters" in details["kinds"]["text"] and details["kinds"]["examples"] == []
     rest = _told(related)["maps"]["8"]
-    assert "No unit of third" in rest["partner"]["text"]
+    assert "No unit of third" in rest["partners"][0]["text"]
     assert not {"causes", "sum", "kinds", "parts"} & set(rest)
     made_of = _told(related, index=0)["maps"]["0"]["parts"]
     assert [cell[:3] for cell in made_of[0]["cells"]] == [[1, 7, "0.80"], [1, 3, "−0.60"]]
@@ -201,7 +203,7 @@ def test_relations_have_their_pictures(related):
     page = build(related)
     folder = page.parent / "img"
     assert [path.name for path in (folder / "sum/001").iterdir()] == ["0007.webp"]
-    assert [path.name for path in (folder / "partner/001").iterdir()] == ["0007.webp"]
+    assert [path.name for path in (folder / "partner-0/001").iterdir()] == ["0007.webp"]
     script = (page.parent / "data/detail-001-0000.js").read_text()
     assert HOSTILE not in script
     assert not [

@@ -98,6 +98,7 @@ def test_a_silent_unit_says_so(model, images):
     result = mi.causes(model, -images, "second", 1)
     assert np.isnan(result.share).all() and not result.effect.any()
     assert "silent" in result.notices[0]
+    assert "-0" not in repr(result)
 
 
 def test_effects_are_compared_with_the_loss_of_the_network(model, images):

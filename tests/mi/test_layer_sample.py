@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.mi.layer_sample import (
     BEST,
@@ -190,3 +191,20 @@ def test_likeness_holds_the_correlations_of_responses():
     assert rows[:6] @ rows[:6].T == pytest.approx(np.corrcoef(means[:, :6].T), abs=1e-4)
     assert (rows[6] == 0).all() and np.isnan(rows[7]).all()
     assert (rows[:6] == response_components(means)[:6]).all()
+
+
+def test_results_about_units_do_not_speak_of_maps(small_model, small_images):
+    dense = next(layer.name for layer in small_model.layers if "dense" in layer.name)
+    images, labels = small_images
+    results = [
+        mi.rank(small_model, images, labels, dense, estimator="binning"),
+        mi.redundancy(small_model, images, labels, dense),
+        mi.select(small_model, images, labels, dense, method="mi", estimator="binning"),
+        mi.separating(small_model, images, labels, dense, "0", "1", shuffles=19),
+    ]
+    for result in results:
+        texts = repr(result) + result._repr_html_()
+        assert "4 units" in texts and "4 maps" not in texts, texts
+        assert ">unit</th>" in texts and ">map</th>" not in texts, texts
+    maps = mi.rank(small_model, images, labels, "first", estimator="binning")
+    assert "6 maps" in repr(maps) and ">map</th>" in maps._repr_html_()

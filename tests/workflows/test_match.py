@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 import oip
+from oip import gallery
 from oip.core.errors import DataError, RunError, SettingsError
-from oip.core.formats import MatchFile, PartnersFile
+from oip.core.files import write_arrays
+from oip.core.formats import PARTNERS, MatchFile, PartnersFile
 from oip.run.check import verify_run
 
 
@@ -51,7 +56,8 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
     sources = re.findall(r'src="([^"]+)"', page)
     assert sources and all((tmp_path / "match" / source).is_file() for source in sources)
     assert "units have a partner" in page and "own" in page and "turned" in page
-    again = oip.match_into(folder / "own", folder / "turned", data=data, keep=True)
+    both = [folder / "own", folder / "turned"]
+    again = oip.match_into(*both, data=data, out=both)
     assert again == record
     for name, side in (("own", 0), ("turned", 1)):
         kept = PartnersFile.read(folder / name / "layers/000/partners.npz")
@@ -59,13 +65,82 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
         pairs = sorted((pair[side], pair[1 - side]) for pair in pairs)
         assert list(zip(kept.maps.tolist(), kept.partners.tolist(), strict=True)) == pairs
         assert kept.other == ("turned", "own")[side] and kept.has_picture.any()
+        kept = PartnersFile.read(folder / name / "layers/001/partners.npz")
+        field = ("percentile", "partner_percentile")[side]
+        own = {(unit.map, unit.partner)[side]: getattr(unit, field) for unit in second.maps}
+        expected = [np.nan if own[each] is None else own[each] for each in kept.maps.tolist()]
+        np.testing.assert_allclose(kept.percentile, expected, rtol=1e-6)
         assert not [each for each in verify_run(oip.Run.open(folder / name)) if each.problem]
 
 
 def test_models_keep_no_partners(folder):
     models = folder / "own.keras", folder / "turned.keras"
-    with pytest.raises(SettingsError, match="two runs"):
-        oip.match_into(*models, data=f"{folder / 'bars.npz'}:all", keep=True)
+    data = f"{folder / 'bars.npz'}:all"
+    with pytest.raises(SettingsError, match="compared with another run"):
+        oip.match_into(folder / "own", models[1], data=data, out=folder / "own")
+    with pytest.raises(RunError, match="or one of a match"):
+        oip.match_into(*models, data=data, out=folder / "own")
+    with pytest.raises(SettingsError, match="one folder"):
+        oip.match_into(*models, data=data, out=[folder / "x", folder / "y"])
+
+
+def test_a_match_is_kept_for_each_other_network(folder, tmp_path, monkeypatch):
+    runs = [tmp_path / name for name in ("own", "a", "b", "c")]
+    for run in runs:
+        shutil.copytree(folder / ("own" if run.name in "own c" else "turned"), run)
+        for file in run.glob("layers/*/partners*.npz"):
+            file.unlink()
+    own = runs[0]
+    more = {"data": f"{folder / 'bars.npz'}:all", "layers": "first", "shuffles": 0}
+    more["models"] = (folder / "own.keras", folder / "turned.keras")
+    for other in (runs[1], runs[2], runs[1]):
+        oip.match_into(own, other, out=own, **more)
+    files = [own / "layers/000" / name for name in PARTNERS]
+    assert [file.is_file() for file in files] == [True, True] + [False] * 6
+    assert [PartnersFile.read(file).other for file in files[:2]] == ["a", "b"]
+    assert not list(runs[1].rglob("partners*"))
+    early = PartnersFile.read(files[0]).arrays()  # of a version that did not note the model
+    del early["other_sha256"]
+    write_arrays(files[0], early)
+    oip.match_into(own, runs[1], out=own, **more)
+    assert PartnersFile.read(files[0]).other_sha256 and not files[2].is_file()
+    monkeypatch.setattr("oip.workflows.match.PARTNERS", PARTNERS[:2])
+    os.utime(files[1], (1, 1))
+    more["models"] = (folder / "own.keras", folder / "own.keras")
+    oip.match_into(own, runs[3], out=own, **more)
+    assert [PartnersFile.read(file).other for file in files[:2]] == ["a", "c"]
+    checked = [each for each in verify_run(oip.Run.open(own)) if "000/partners" in each.file]
+    assert len(checked) == 2 and not [each for each in checked if each.problem]
+
+
+def test_a_partner_leads_to_its_page(folder, tmp_path):
+    own, other = tmp_path / "own", tmp_path / "my turned#1"
+    shutil.copytree(folder / "own", own)
+    shutil.copytree(folder / "turned", other)
+    data = f"{folder / 'bars.npz'}:all"
+    models = (folder / "own.keras", folder / "turned.keras")
+    record = oip.match_into(own, other, data=data, out=[own, other], models=models)
+    pairs = {unit.map: unit.partner for unit in record.matches[0].maps if unit.has_partner}
+
+    def partners():
+        gallery.build(own)
+        (script,) = own.glob("gallery/data/detail-000-*.js")
+        text = script.read_text()
+        maps = json.loads(text[text.index("{") : text.rindex("}") + 1])["maps"]
+        found = {
+            int(number): [each for each in details["partners"] if "my turned" in str(each)]
+            for number, details in maps.items()
+        }
+        return {number: each[0] for number, each in found.items() if number in pairs}
+
+    assert {each["address"] for each in partners().values()} == {None}
+    gallery.build(other)
+    for number, each in partners().items():
+        assert each["name"].startswith(f"first:{pairs[number]} of my turned")
+        address, _, fragment = each["address"].partition("#m=0.")
+        assert fragment == str(pairs[number])
+        assert (own / "gallery" / unquote(address)).resolve() == other / "gallery/index.html"
+        assert (own / f"gallery/img/partner-0/000/{number:04d}.webp").is_file()
 
 
 def test_models_are_matched_without_runs(folder):
