@@ -513,8 +513,14 @@ def _kinds(
     kinds = "form one cluster" if row.clusters == 1 else f"fall into {row.clusters} clusters"
     text = f"The {row.images} images that excite it most {kinds} by features of {judge}"
     if row.p_adjusted is not None:
-        text += f" (p {row.p_adjusted:.2g}, adjusted for all maps)"
+        text += f" (p {row.p_adjusted:.2g}, adjusted)"
     text += f"; as many random images {clusters.random:.1f}."
+    if row.variety is not None and row.variety_p_adjusted is not None:
+        verdict = "fewer kinds" if row.selective else "no fewer kinds"
+        text += (
+            f" They come from {verdict} than random images: their variety is {row.variety:.2f} of "
+            f"that of all images (p {row.variety_p_adjusted:.2g}, adjusted)."
+        )
     shown: list[PageValues] = []
     if data is not None and data.digest and data.digest == clusters.images_sha256:
         for size, images in zip(row.sizes, row.examples, strict=False):

@@ -4,9 +4,13 @@ The images that excite a map most are points in a space of features, those of a 
 network's own penultimate layer. If k clusters explain more of their spread than they do for as many
 points of one normal distribution of the same covariance, the map is excited by images of different
 kinds; the gap statistic counts the kinds. The test is of the largest gap of 2 to 8 clusters, in
-standard deviations, against the same of the normal points of all maps. Beside it stands the count
-for as many random images: that of a map that knows nothing of kinds. A set of one kind that is not
-normal, such as a flat one of few dimensions, can be taken for several.
+standard deviations, against the same of the normal points of all maps. A set of one kind that is
+not normal, such as a flat one of few dimensions, can be taken for several.
+
+Random images of the data come from several kinds, too. So the variety of the images, the spread of
+their features as a part of that of all images, is compared with that of as many random images: a
+map is *selective* if there is less, so that its images come from fewer kinds than there are. It is
+*polysemantic* if it is selective and its images still form several clusters.
 
 References:
     R. Tibshirani, G. Walther, T. Hastie: Estimating the number of clusters in a data set via the
@@ -52,6 +56,8 @@ _MOST = 8
 _COMPONENTS = 10
 """Principal components of the features."""
 _ALPHA = 0.05
+_RANDOM_SETS = 999
+"""Of images, whose variety is measured."""
 _TRIES, _ROUNDS = 3, 20
 """Of k-means."""
 
@@ -78,6 +84,12 @@ class ImageClusters(LayerResult):
     """(m, 8, 4) int: indices of the images nearest to each cluster's middle; -1 for none."""
     images: np.ndarray
     """(m,) int: images that excite the map most, which are clustered."""
+    variety: np.ndarray
+    """(m,): spread of their features, as a part of that of all images: 1 for random images."""
+    variety_p: np.ndarray
+    """(m,): probability of as little variety of as many random images."""
+    variety_p_adjusted: np.ndarray
+    """(m,): the same for the number of maps (Benjamini and Hochberg)."""
     random: np.ndarray
     """(draws,) int: clusters of as many random images."""
     samples: int
@@ -86,9 +98,15 @@ class ImageClusters(LayerResult):
     notices: tuple[str, ...] = ()
 
     @property
+    def selective(self) -> np.ndarray:
+        """(m,) bool: less variety than random images, with an adjusted p-value of 0.05 at most."""
+        return np.nan_to_num(self.variety_p_adjusted, nan=1.0) <= _ALPHA
+
+    @property
     def polysemantic(self) -> np.ndarray:
-        """(m,) bool: more than one cluster, with an adjusted p-value of 0.05 at the most."""
-        return (self.clusters > 1) & (np.nan_to_num(self.p_adjusted, nan=1.0) <= _ALPHA)
+        """(m,) bool: selective, and several clusters, with an adjusted p-value of 0.05 at most."""
+        several = (self.clusters > 1) & (np.nan_to_num(self.p_adjusted, nan=1.0) <= _ALPHA)
+        return several & self.selective
 
     @property
     def order(self) -> np.ndarray:
@@ -116,6 +134,9 @@ class ImageClusters(LayerResult):
                     clusters=int(self.clusters[row]),
                     p_value=finite_or_none(self.p_value[row]),
                     p_adjusted=finite_or_none(self.p_adjusted[row]),
+                    variety=finite_or_none(self.variety[row]),
+                    variety_p=finite_or_none(self.variety_p[row]),
+                    variety_p_adjusted=finite_or_none(self.variety_p_adjusted[row]),
                     silhouette=finite_or_none(self.silhouette[row]),
                     images=int(self.images[row]),
                     sizes=[int(size) for size in self.sizes[row] if size],
@@ -137,26 +158,30 @@ class ImageClusters(LayerResult):
         """Return a row for each map, the most clusters first."""
         import pandas
 
-        names = ("clusters", "p_value", "p_adjusted", "silhouette", "images")
+        names = ("clusters", "p_value", "p_adjusted", "variety", "variety_p", "variety_p_adjusted")
+        names += ("silhouette", "images")
         columns = {name: getattr(self, name)[self._rows] for name in names}
         return pandas.DataFrame({"layer": self.layer, "map": self.order, **columns})
 
     def __repr__(self) -> str:
         best = three_best(self.order, self.clusters[self._rows], "clusters")
-        return (
-            f"ImageClusters({self.layer}: {int(self.polysemantic.sum())} of {len(self)} maps are "
-            f"polysemantic to {self.judge}; most: map {best})"
-        )
+        return f"ImageClusters({self._verdict}, to {self.judge}; most: {self.noun} {best})"
+
+    @property
+    def _verdict(self) -> str:
+        selective, polysemantic = int(self.selective.sum()), int(self.polysemantic.sum())
+        selected = f"{selective} of {self._many} are selective"
+        return f"{self.layer}: {selected}, {polysemantic} polysemantic"
 
     def _repr_html_(self) -> str:
         headings = {"map": self.noun, "clusters": "clusters of images", "p_value": "p"}
-        headings |= {"p_adjusted": "p (adjusted)", "silhouette": "silhouette", "images": "images"}
+        headings |= {"p_adjusted": "p (adjusted)", "variety": "variety of images"}
+        headings |= {"variety_p_adjusted": "p that random (adjusted)", "images": "images"}
         texts = [
             f"features of {self.judge}; of as many random images {self.random.mean():.1f} clusters",
             *self.notices,
         ]
-        title = f"{self.layer}: {int(self.polysemantic.sum())} of {len(self)} maps are polysemantic"
-        return self._block(title, texts, headings)
+        return self._block(self._verdict, texts, headings)
 
 
 def image_clusters(
@@ -246,6 +271,9 @@ class UnitClusters(NamedTuple):
     sizes: np.ndarray
     examples: np.ndarray
     images: np.ndarray
+    variety: np.ndarray
+    variety_p: np.ndarray
+    variety_p_adjusted: np.ndarray
     random: np.ndarray
 
 
@@ -313,9 +341,21 @@ def clusters_of_units(
         sizes=np.zeros((units, _MOST), int),
         examples=np.full((units, _MOST, EXAMPLES), -1),
         images=images,
+        variety=np.full(units, np.nan),
+        variety_p=np.full(units, np.nan),
+        variety_p_adjusted=np.full(units, np.nan),
         random=np.array([part.count if tail(part) <= _ALPHA else 1 for part in at_random]),
     )
+    variety_of: dict[int, np.ndarray] = {}  # of random sets, by the number of their images
     for unit, part in partitions.items():
+        size = int(images[unit])
+        if size not in variety_of:
+            source = generator(seed, "variety", size)
+            sets = [source.permutation(count)[:size] for _ in range(_RANDOM_SETS)]
+            variety_of[size] = np.array([_variety(points, rows) for rows in sets])
+        result.variety[unit] = _variety(points, chosen[unit])
+        below = np.sum(variety_of[size] <= result.variety[unit] + 1e-9)
+        result.variety_p[unit] = (1 + below) / (1 + _RANDOM_SETS)
         result.p_value[unit] = tail(part)
         is_single = result.p_value[unit] > _ALPHA
         labels = np.zeros(images[unit], int) if is_single else part.labels
@@ -328,7 +368,15 @@ def clusters_of_units(
             near = members[np.argsort(distance, kind="stable")[:EXAMPLES]]
             result.sizes[unit, row] = len(members)
             result.examples[unit, row, : len(near)] = chosen[unit][near]
-    return result._replace(p_adjusted=adjusted(result.p_value))
+    return result._replace(
+        p_adjusted=adjusted(result.p_value), variety_p_adjusted=adjusted(result.variety_p)
+    )
+
+
+def _variety(points: np.ndarray, rows: np.ndarray) -> float:
+    """Return the spread of some points (n, d), as a part of that of all; 1 if these are equal."""
+    whole = points.var(axis=0).sum()
+    return float(points[rows].var(axis=0).sum() / whole) if whole > 0 else 1.0
 
 
 def _components(features: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ _LEGEND = {
     "with other OIPs": "the same, shown OIPs of other units",
 }
 _CLUSTERS = {
-    "polysemantic": "units whose images fall into several clusters, p (adjusted) 0.05 at the most",
+    "selective": "units whose images come from fewer kinds than as many random images",
+    "polysemantic": "of these, units whose images still fall into several clusters",
     "of random images": "mean number of clusters of as many random images",
 }
 _FEW = 24
@@ -79,8 +80,9 @@ def command(
     gets right with the best photographs in place of OIPs (the upper reference), and with OIPs of
     other units (the control). Chance is 50 %. No network judges its own OIPs.
 
-    A unit is polysemantic if images of different kinds excite it: if its most exciting images fall
-    into more clusters than points of one normal distribution do (--clusters).
+    With --clusters, the images that excite a unit most are compared with as many random images. A
+    unit is selective if they come from fewer kinds, and polysemantic if they still fall into
+    several clusters, more than points of one normal distribution do.
 
     Written to legibility.json of each layer, where the gallery shows it. What was judged by the
     same judge and with the same images is not judged again; the same command goes on where it was
@@ -167,15 +169,15 @@ def _print_clusters(records: list[ClustersFile]) -> None:
     """Print how many units of each layer are polysemantic, and those with most clusters."""
     rows = []
     for record in records:
-        several = [row for row in record.maps if row.clusters > 1]
-        several = [row for row in several if row.p_adjusted is not None and row.p_adjusted <= 0.05]
+        selective = sum(row.selective for row in record.maps)
+        several = [row for row in record.maps if row.polysemantic]
         best = sorted(several, key=lambda row: (-row.clusters, row.p_value or 0.0))[:6]
         text = ", ".join(f"{row.map} ({row.clusters})" for row in best)
         counted = sum(row.clusters > 0 for row in record.maps)
         random = number(record.random, 2)
-        rows.append((record.layer, counted, len(several), random, text))
+        rows.append((record.layer, counted, selective, len(several), random, text))
     title = f"clusters of images by features of {records[0].judge}"
-    headings = ("layer", "units", "polysemantic", "of random images", "most clusters")
+    headings = ("layer", "units", "selective", "polysemantic", "of random images", "most clusters")
     print_table(headings, rows, title, left=("layer", "most clusters"), legend=_CLUSTERS)
 
 

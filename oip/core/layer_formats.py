@@ -501,6 +501,11 @@ class MapClusters(MapRow, frozen=True, kw_only=True):
     p_value: Number = None
     """Probability of two clusters as clear among points of one normal distribution."""
     p_adjusted: Number = None
+    variety: Number = None
+    """Spread of the images' features, as a part of that of all images; None in earlier files."""
+    variety_p: Number = None
+    """Probability of as little variety of as many random images."""
+    variety_p_adjusted: Number = None
     silhouette: Number = None
     images: int
     """Images that excite the unit most, which are clustered."""
@@ -508,6 +513,17 @@ class MapClusters(MapRow, frozen=True, kw_only=True):
     """Images of each cluster, the largest first."""
     examples: list[list[int]]
     """Numbers of the images nearest to each cluster's middle."""
+
+    @property
+    def selective(self) -> bool:
+        """Whether its images come from fewer kinds than random images: adjusted p 0.05 at most."""
+        return self.variety_p_adjusted is not None and self.variety_p_adjusted <= 0.05
+
+    @property
+    def polysemantic(self) -> bool:
+        """Whether it is selective and its images form several clusters, adjusted p 0.05 at most."""
+        is_clear = self.p_adjusted is not None and self.p_adjusted <= 0.05
+        return self.selective and self.clusters > 1 and is_clear
 
 
 class ClustersFile(KeyedFile, frozen=True, kw_only=True):

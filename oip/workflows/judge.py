@@ -273,6 +273,7 @@ class JudgedRun:
         result = ImageClusters(
             layer=layer.name,
             index=index,
+            noun=layer.noun,
             maps=maps,
             judge=OWN if is_own else self.judge.name,
             judge_layer="" if is_own else self.judge.layer,

@@ -197,7 +197,7 @@ def test_results_about_units_do_not_speak_of_maps(small_model, small_images):
     dense = next(layer.name for layer in small_model.layers if "dense" in layer.name)
     images, labels = small_images
     results = [
-        mi.rank(small_model, images, labels, dense, estimator="binning"),
+        mi.rank(small_model, images, labels, dense, estimators="binning"),
         mi.redundancy(small_model, images, labels, dense),
         mi.select(small_model, images, labels, dense, method="mi", estimator="binning"),
         mi.separating(small_model, images, labels, dense, "0", "1", shuffles=19),
@@ -206,5 +206,5 @@ def test_results_about_units_do_not_speak_of_maps(small_model, small_images):
         texts = repr(result) + result._repr_html_()
         assert "4 units" in texts and "4 maps" not in texts, texts
         assert ">unit</th>" in texts and ">map</th>" not in texts, texts
-    maps = mi.rank(small_model, images, labels, "first", estimator="binning")
+    maps = mi.rank(small_model, images, labels, "first", estimators="binning")
     assert "6 maps" in repr(maps) and ">map</th>" in maps._repr_html_()

@@ -127,9 +127,15 @@ def test_polysemantic_maps_have_an_adjusted_p_value(planted):
     result = mi.ImageClusters(
         *("layer", 0, np.arange(6), "judge", ""), samples=640, **counted._asdict()
     )
-    assert result.polysemantic.tolist() == [False, True, True, True, False, False]
+    # All kinds are several clusters, but those of any images.
+    assert result.selective.tolist() == [True, True, True, False, False, False]
+    assert result.polysemantic.tolist() == [False, True, True, False, False, False]
+    assert np.all(np.diff(result.variety[:4]) > 0) and 0.8 < result.variety[3] < 1.2
+    assert np.isnan(result.variety[4:]).all()
     assert result.order[0] == 3 and set(result.order[-2:]) == {4, 5}
     rows = result.to_file("key").maps
+    assert [row.polysemantic for row in rows] == result.polysemantic.tolist()
+    assert [row.selective for row in rows] == result.selective.tolist()
     assert rows[1].sizes and len(rows[1].examples) == 2
     assert rows[4].p_value is None and rows[4].examples == []
 
