@@ -404,16 +404,16 @@ class Ranking(LayerResult):
         import pandas
 
         names = ("rank", "rank_low", "rank_high", "mi", "low", "high", "p_value", "p_adjusted")
+        names += ("chance", "saturated", "raw")
         tables = []
         for ranking in self.estimators:
             order = ranking.order
-            shown = (*names, "chance", "saturated", "raw")
-            columns = {name: getattr(ranking, name)[order] for name in shown}
+            columns = {name: getattr(ranking, name)[order] for name in names}
             head = {"layer": self.layer, "estimator": ranking.estimator, "map": self.maps[order]}
-            about_input = np.nan if ranking.input is None else ranking.input[order]
+            columns["input"] = np.nan if ranking.input is None else ranking.input[order]
             by_class = zip(self.classes, ranking.per_class[order].T, strict=True)
-            classes = {f"mi:{name}": values for name, values in by_class}
-            tables.append(pandas.DataFrame({**head, **columns, "input": about_input, **classes}))
+            columns |= {f"mi:{name}": values for name, values in by_class}
+            tables.append(pandas.DataFrame({**head, **columns}))
         return pandas.concat(tables, ignore_index=True)
 
     def plot(self) -> Figure:
@@ -421,8 +421,7 @@ class Ranking(LayerResult):
         return self._drawn(self.estimators)
 
     def _drawn(self, estimators: Sequence[EstimatorRanking]) -> Figure:
-        count = len(estimators)
-        figure, panels = plots.figure(7.0, 0.3 + 2.2 * count, rows=count)
+        figure, panels = plots.figure(7.0, 0.3 + 2.2 * len(estimators), rows=len(estimators))
         for axes, ranking in zip(panels.flat, estimators, strict=True):
             order = ranking.order[:_BARS]
             mi = np.nan_to_num(ranking.mi[order])
@@ -436,7 +435,7 @@ class Ranking(LayerResult):
                 axes.set_xticks(across, names, fontsize=plots.SMALL - 1, rotation=90)
             else:
                 axes.set_xticks([])
-            axes.set_xlabel("map, by rank" if ranking.ordered else "map (saturated: no order)")
+            axes.set_xlabel(self.noun + (", by rank" if ranking.ordered else " (saturated)"))
             axes.set_ylabel("bits")
             axes.set_title(ranking.name_shown, fontsize=plots.FONT)
             axes.legend(loc="upper right", frameon=False, fontsize=plots.SMALL)
@@ -454,15 +453,15 @@ class Ranking(LayerResult):
         for row in first.order[:_ROWS]:
             rank = int(first.rank[row]) if first.ordered else None
             interval = f"{first.low[row]:z.3f} to {first.high[row]:z.3f}"
-            by_class = np.nan_to_num(first.per_class[row])
-            best = self.classes[by_class.argmax()] if by_class.any() else None
-            tail = (interval, f"{first.p_adjusted[row]:.2g}", best)
-            rows.append((rank, int(self.maps[row]), float(first.mi[row]), *tail))
+            bits_of = np.nan_to_num(first.per_class[row])
+            best = self.classes[bits_of.argmax()] if bits_of.any() else None
+            p_value = f"{first.p_adjusted[row]:.2g}"
+            rows.append((rank, int(self.maps[row]), float(first.mi[row]), interval, p_value, best))
         headings = ("rank", self.noun, "information, bits", "95 % interval", "p-value, adjusted")
-        texts = (f"{first.name_shown}, at most {first.ceiling:.3f} bits", *self.all_notices)
+        text = f"{first.name_shown}, at most {first.ceiling:.3f} bits"
         return html.block(
             self._title,
-            *(html.paragraph(text) for text in texts),
+            *map(html.paragraph, (text, *self.all_notices)),
             html.drawn(self._drawn(self.estimators[:1]), self._title),
             html.table((*headings, "best for"), rows, len(self) - len(rows)),
         )
