@@ -534,21 +534,19 @@ def rank(
     bytes_each = max(estimator.working_bytes(len(sample)) for estimator in chosen)
 
     def measure(
-        responses: np.ndarray, chunk: np.ndarray
-    ) -> tuple[list[MapEstimates], list[list[np.ndarray]]]:
-        """Measure a chunk of maps by all estimators, about the label and about the input."""
-        values = responses[:, chunk]
-        about_label: list[MapEstimates] = []
-        about_input: list[list[np.ndarray]] = []
-        for estimator, count in zip(chosen, shuffles, strict=True):
-            drawn = (seed, count, estimator.map_draws)
-            if sample.tags is None:
-                about_label.append(estimator.over_maps(values, sample.codes, *drawn, distinct=True))
-            else:
-                about_label.append(over_tags(estimator, values, sample.tags, *drawn))
-            with_this = with_input and estimator.can("input_information")
-            about_input.append([_input_information(estimator, values, seed)] if with_this else [])
-        return about_label, about_input
+        responses: np.ndarray, item: tuple[np.ndarray, int]
+    ) -> tuple[MapEstimates, np.ndarray | None]:
+        """Measure a chunk of maps by one estimator, about the label and about the input."""
+        chunk, number = item
+        values, estimator = responses[:, chunk], chosen[number]
+        drawn = (seed, shuffles[number], estimator.map_draws)
+        if sample.tags is None:
+            about_label = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
+        else:
+            about_label = over_tags(estimator, values, sample.tags, *drawn)
+        if not with_input or not estimator.can("input_information"):
+            return about_label, None
+        return about_label, _input_information(estimator, values, seed)
 
     for block in sample.responses(byte_budget, progress, "ranking"):
         finite.append(block.finite)
@@ -560,13 +558,15 @@ def rank(
         )
         rows = np.flatnonzero(block.finite)
         chunks = [rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK)]
-        measured = iterate_in_threads(partial(measure, block.values), chunks, bytes_each)
-        for chunk, (about_label, about_input) in zip(chunks, measured, strict=True):
-            for estimates, estimate in zip(parts, about_label, strict=True):
-                estimates.append(estimate)
-            for values, value in zip(input_parts, about_input, strict=True):
-                values.extend(value)
-            progress(f"{sample.layer.name}: ranking", ranked + int(chunk[-1]) + 1, len(sample.maps))
+        items = [(chunk, number) for chunk in chunks for number in range(len(chosen))]
+        measured = iterate_in_threads(partial(measure, block.values), items, bytes_each)
+        for (chunk, number), (about_label, about_input) in zip(items, measured, strict=True):
+            parts[number].append(about_label)
+            if about_input is not None:
+                input_parts[number].append(about_input)
+            if number == len(chosen) - 1:
+                done = ranked + int(chunk[-1]) + 1
+                progress(f"{sample.layer.name}: ranking", done, len(sample.maps))
         ranked += len(block.finite)
     usable = np.concatenate(finite)
     return Ranking(

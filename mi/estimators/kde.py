@@ -24,6 +24,8 @@ from oip.mi.validation import checked_maps, class_entropies, label_entropy
 
 _CLASS_DRAWS = 40
 """Halves for the intervals of single classes, of which each takes as long as all classes."""
+_KEPT_MEMBERS = 1 << 22
+"""Numbers that say which class a shuffle puts a sample into, up to which they are kept."""
 _KEPT_DRAWS = 1 << 20
 """Samples of all halves and shuffles up to which they are kept for the next maps."""
 
@@ -116,6 +118,28 @@ class KernelPlan:
             first, last = max(start, rows.start), min(start + count, rows.stop)
             inside = slice(first - rows.start, max(first, last) - rows.start)
             yield code, slice(start, start + count), inside
+
+    @property
+    def shuffle_parts(self) -> list[slice]:
+        """Shuffles that are worked on at once."""
+        count = len(self.shuffled)
+        step = max(1, self.byte_budget // 2 // (8 * len(self.codes) * len(self.counts)))
+        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+    def shuffled_members(self, part: slice) -> np.ndarray:
+        """Return (n, shuffles * classes) float32: 1 where a shuffle puts a sample into a class."""
+        kept = len(self.codes) * len(self.counts) * len(self.shuffled) <= _KEPT_MEMBERS
+        return self._every_member[part.start] if kept else self._members(part)
+
+    @cached_property
+    def _every_member(self) -> dict[int, np.ndarray]:
+        return {part.start: self._members(part) for part in self.shuffle_parts}
+
+    def _members(self, part: slice) -> np.ndarray:
+        codes, samples = self.shuffled[part], np.arange(len(self.codes))[None, :]
+        members = np.zeros((samples.size, len(codes), len(self.counts)), np.float32)
+        members[samples, np.arange(len(codes))[:, None], codes] = 1.0
+        return members.reshape(samples.size, -1)
 
     @property
     def working_bytes(self) -> int:
@@ -241,22 +265,18 @@ class KernelAccumulator:
         n, classes = len(plan.codes), len(plan.counts)
         kernel *= (n / self._everything[rows]).astype(np.float32)[:, None]
         rest = (n - plan.counts).astype(np.float32)
-        step = max(1, plan.byte_budget // 2 // (8 * n * classes))
-        row_indices, all_indices = np.arange(len(kernel))[None, :], np.arange(n)[None, :]
-        for start in range(0, len(plan.shuffled), step):
-            codes = plan.shuffled[start : start + step]
-            columns = np.arange(len(codes))[:, None]
-            onehot = np.zeros((n, len(codes), classes), np.float32)
-            onehot[all_indices, columns, codes] = 1.0
-            sums = matmul(kernel, onehot.reshape(n, -1)).reshape(-1, *onehot.shape[1:])
-            mixed = codes[:, rows]
+        row_indices = np.arange(len(kernel))[None, :]
+        for part in plan.shuffle_parts:
+            mixed = plan.shuffled[part, rows]
+            columns = np.arange(len(mixed))[:, None]
+            sums = matmul(kernel, plan.shuffled_members(part)).reshape(len(kernel), -1, classes)
             own = sums[row_indices, columns, mixed] / plan.counts[mixed]
-            self._mixed[start : start + step] += np.log(own).sum(axis=1) / n
+            self._mixed[part] += np.log(own).sum(axis=1) / n
             if plan.one_vs_rest:
                 _sum_of_rest(sums, n)
                 sums[row_indices, columns, mixed] = own * rest[mixed]
                 logs = np.log(sums, out=sums).sum(axis=0, dtype=np.float64)
-                self._mixed_classes[start : start + step] += (logs - len(kernel) * np.log(rest)) / n
+                self._mixed_classes[part] += (logs - len(kernel) * np.log(rest)) / n
 
     @property
     def information(self) -> float:
