@@ -16,13 +16,13 @@ import numpy as np
 
 from oip.ascent.masks import PixelMask, expand_like, image_axes
 from oip.ascent.parameterization import Parameterization, bound_of
-from oip.ascent.references import AlignedLayer, captured, nearness_slope
+from oip.ascent.references import AlignedLayer, Context, captured, nearness_slope
 from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import OwnActivations, Stage, Targets
 from oip.ascent.transforms import residual_blocks, thinned, transform_of
 from oip.core.frameworks import Tensor, tf
-from oip.network.forward import channels_last, run_to
+from oip.network.forward import channels_last, run_to, run_to_all
 from oip.network.layers import LayerOutput
 from oip.network.network import Network
 from oip.network.tracing import any_size
@@ -95,6 +95,7 @@ class Numbers(NamedTuple):
     diversity: Tensor
     fade: Tensor
     align: Tensor
+    context: Tensor
     fidelity: Tensor
     drop_path: Tensor
     seed: Tensor
@@ -130,13 +131,18 @@ class AscentInputs(NamedTuple):
     """(n, h, w, b): the noise that the images began with; (n, 1, 1, 1) where it does not fade."""
     references: tuple[AlignedLayer[Tensor], ...]
     """Features that images are aligned with, layer by layer."""
+    context: Context[Tensor]
+    """What the last features of images are drawn to."""
     usual: Tensor
     """(n,): the item's response to its reference images; 1 without."""
     origin: Tensor
     """(1, h, w, b): the image that the ascent begins with; (1, 1, 1, 1) without `fidelity`."""
 
 
-_SWITCHES = ("total_variation", "norm", "diversity", "fade", "align", "fidelity", "drop_path")
+_SWITCHES = (
+    *("total_variation", "norm", "diversity", "fade"),
+    *("align", "context", "fidelity", "drop_path"),
+)
 _OUTSIDE = (
     *("starts", "screened", "noise", "patience", "tolerance", "decay"),
     *("coarse", "coarse_size", "snapshots", "references"),
@@ -163,6 +169,8 @@ class FeatureLayers(NamedTuple):
 
     aligned: tuple[LayerOutput, ...] = ()
     faithful: LayerOutput | None = None
+    last: tuple[LayerOutput, bool] | None = None
+    """Of `context`: a layer, and whether its output is meant or what it receives."""
 
     @property
     def outputs(self) -> list[LayerOutput]:
@@ -279,6 +287,7 @@ class AscentGraph:
                 with captured(self._features.outputs) as features:
                     activations = self._activations(received, items, step)
                 activations = self._with_features(activations, features, step)
+            activations = self._with_context(activations, received, step)
             alike = likeness(activations.features, items) if diverse else None
         slope = tape.gradient(activations.tensors, visible, activations.slopes)
         slope = tf.ensure_shape(slope, images.shape)
@@ -380,6 +389,34 @@ class AscentGraph:
             tensors.append(tensor)
             slopes.append(_as_layer(inputs.numbers.fidelity * slope, tensor, output))
         return activations._replace(tensors=tensors, slopes=slopes)
+
+    def _with_context(
+        self, activations: OwnActivations, received: Tensor, step: Tensor
+    ) -> OwnActivations:
+        """Return the activations with what draws the last features to those of reference images.
+
+        The response counts by its logarithm from the response to these images on.
+        """
+        if self._features.last is None:
+            return activations
+        network, (output, enter) = self.network, self._features.last
+        with self._thinned(step):
+            last = run_to_all(
+                network.model,
+                network.feed(_in_input_units(received, network)),
+                [output],
+                for_gradient=True,
+                spoiled=network.spoiled,
+                enter=enter,
+            )[0].response
+        context, count = self.inputs.context, self._count
+        context = context._replace(directions=tf.tile(context.directions, [count, 1]))
+        slopes = list(activations.slopes)
+        if not self._features.outputs:  # else they count in shares of that response already
+            response = tf.maximum(activations.post, tf.tile(self.inputs.usual, [count]))
+            slopes = [slope / expand_like(response, slope) for slope in slopes]
+        slopes.append(tf.cast(self.inputs.numbers.context * context.slope(last), last.dtype))
+        return activations._replace(tensors=[*activations.tensors, last], slopes=slopes)
 
     def _scored(
         self, shown: Tensor, activations: OwnActivations, step: Tensor

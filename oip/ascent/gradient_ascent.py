@@ -21,7 +21,7 @@ from oip.ascent.ascent_graph import (
 )
 from oip.ascent.masks import PixelMask, PixelMasks
 from oip.ascent.parameterization import DataStatistics, bound_of, parameterization_of
-from oip.ascent.references import References, fidelity_layer, reached_layers
+from oip.ascent.references import Context, References, fidelity_layer, reached_layers
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import Targets
@@ -67,7 +67,7 @@ class GradientAscent:
 
     Args:
         visible: bool, (h, w) or (1, h, w) for all items, or (items, h, w).
-        references: of the setting `align`.
+        references: of the settings `align` and `context`.
         origin: (h, w, b) as images climb, of the setting `fidelity`.
 
     Raises:
@@ -89,7 +89,7 @@ class GradientAscent:
         self.settings = settings
         self.visible = visible
         shape = network.inputs.shape
-        self._references = references if settings.align > 0 else None
+        self._references = references if settings.reference_terms else None
         self._features = self._feature_layers()
         self._origin = np.zeros((1, *self._shape_if(settings.fidelity)), np.float32)
         if settings.fidelity > 0 and origin is not None:
@@ -118,7 +118,8 @@ class GradientAscent:
         if self.settings.fidelity > 0:
             layer = fidelity_layer(reached_layers(self.network, self.targets))
             faithful = None if layer is None else layer.response
-        return FeatureLayers(aligned, faithful)
+        last = None if self._references is None else self._references.last
+        return FeatureLayers(aligned, faithful, last)
 
     def _coarse_graph(self) -> Graph:
         """Return the graph of coarse steps; that of others where the model takes one size only."""
@@ -151,6 +152,7 @@ class GradientAscent:
             "targets": tuple(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
             "noise": tf.TensorSpec((None, *self._shape_if(self.settings.fade)), tf.float32),
             "references": () if self._references is None else self._references.specs,
+            "context": self._context_specs,
             "usual": value,
             "origin": tf.TensorSpec(self._origin.shape, tf.float32),
         }
@@ -158,6 +160,7 @@ class GradientAscent:
         key = (
             *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled, size),
             *(output.key for output in self._features.outputs),
+            *(() if self._features.last is None else (self._features.last[0].key,)),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),
         )
         return network.graphs.kept(
@@ -165,6 +168,10 @@ class GradientAscent:
             lambda state, inputs, first, count: self._graph(inputs, size).run(state, first, count),
             *(state, inputs, number, number),
         )
+
+    @property
+    def _context_specs(self) -> Context[tf.TensorSpec]:
+        return Context.specs(1) if self._references is None else self._references.context_specs()
 
     @property
     def _alpha_sides(self) -> tuple[int, ...]:
@@ -183,8 +190,10 @@ class GradientAscent:
 
     def _inputs(self, items: np.ndarray, noise: np.ndarray, focus: Focus) -> AscentInputs:
         references, usual = (), np.ones(len(items), np.float32)
+        context = Context.nothing(len(items))
         if self._references is not None:
             references, usual = self._references.arrays(items)
+            context = self._references.context(items)
         return AscentInputs(
             items=tf.constant(items, tf.int32),
             can_be_inactive=tf.constant(self.targets.can_be_inactive[items]),
@@ -195,6 +204,7 @@ class GradientAscent:
             targets=self._target_arrays,
             noise=tf.constant(noise, tf.float32),
             references=tf.nest.map_structure(tf.constant, references),
+            context=tf.nest.map_structure(tf.constant, context),
             usual=tf.constant(usual),
             origin=tf.constant(self._origin),
         )
@@ -203,7 +213,10 @@ class GradientAscent:
         """Return the memory of one image that climbs: forward, backward and its snapshots."""
         values = int(np.prod(self.network.inputs.shape))
         snapshots = 2 * len(snapshot_steps(self.settings.steps, self.settings.snapshots))
-        passes = 2 * self.settings.looks * self.targets.bytes_per_image
+        activations = self.targets.bytes_per_image
+        if self._features.last is not None:
+            activations += self.network.activation_bytes()
+        passes = 2 * self.settings.looks * activations
         aligned = 0 if self._references is None else self._references.bytes_per_image
         return passes + values * (16 + snapshots) + (1 + self.settings.looks) * aligned
 

@@ -226,9 +226,9 @@ class Ascent:
         self._noise = Noise(network.inputs.shape, settings.noise)
         self._starts = NoiseCache(self._noise, settings.seed, targets.index)
         self._start = None if start is None else self._begun(start)
-        if settings.align > 0 and data is None:
-            expected = "images of the data, to align features with"
-            raise SettingsError("align", expected, "none", "Give data=... for them.")
+        if settings.reference_terms and data is None:
+            name, expected = settings.reference_terms[0], "images of the data, whose features count"
+            raise SettingsError(name, expected, "none", "Give data=... for them.")
         if settings.fidelity > 0 and start is None:
             raise SettingsError("fidelity", "an image to begin with", "none")
         transform_of(settings, network.inputs.shape, settings.seed)
@@ -250,9 +250,10 @@ class Ascent:
     def _gradient_ascent(self) -> GradientAscent:
         masks = self.screening.masks
         references = None
-        if self.settings.align > 0 and self._data is not None:
+        terms = self.settings.reference_terms
+        if terms and self._data is not None:
             best = self.screening.data_best
-            references = References(self.network, self.targets, self._data, best)
+            references = References(self.network, self.targets, self._data, best, terms)
         return GradientAscent(
             *(self.network, self.targets, self.settings, masks, self._statistics),
             *(references, self._start),

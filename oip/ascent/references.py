@@ -1,9 +1,10 @@
 """Features of reference images, which the features of growing images are drawn to.
 
-Two terms beside the response, both gradients by tensors inside the network. `align`: in some
+Three terms beside the response, all gradients by tensors inside the network. `align`: in some
 layers, the values of each map over the nodes are drawn to those of the images that excite the item
-most, sorted, so that where something is does not count. `fidelity`: the features of one early
-layer, node by node, are drawn to those of the image that the ascent begins with.
+most, sorted, so that where something is does not count. `context`: the last features of the network
+are drawn to those of these images. `fidelity`: the features of one early layer, node by node, are
+drawn to those of the image that the ascent begins with.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from oip.ascent.targets import MapTargets, Stage, Targets
+from oip.core.errors import ModelError
 from oip.core.frameworks import Tensor, keras, tf
-from oip.network.forward import channels_last, image_spec
+from oip.network.forward import channels_last, features, image_spec
 from oip.network.graphs import Graph
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
@@ -25,6 +27,8 @@ from oip.network.tracing import shadowed
 
 _MOST_NODES = 1024
 """Of layers that are aligned: values of finer ones take long to sort."""
+_SAMPLE = 256
+"""Images of the data whose last features are described."""
 _FINE = 4
 """Pixels from node to node of the layer that fidelity is measured in, at least."""
 _TINY = 1e-6
@@ -64,6 +68,56 @@ class AlignedLayer(NamedTuple, Generic[Array]):
         )
         back = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])
         return tf.reshape(back, tf.shape(features))
+
+
+class Context(NamedTuple, Generic[Array]):
+    """The direction that the last features of n images are drawn to; arrays, or tensors."""
+
+    directions: Array
+    """(n, d), of length 1, in deviations from the mean."""
+    mean: Array
+    """(d,): of the features of the data."""
+    spread: Array
+    """(d,): their deviation."""
+
+    @staticmethod
+    def specs(count: int) -> Context[tf.TensorSpec]:
+        """Return what arrays of `count` features are, for any number of images."""
+        each = tf.TensorSpec((count,))
+        return Context(tf.TensorSpec((None, count)), each, each)
+
+    @staticmethod
+    def nothing(images: int) -> Context[np.ndarray]:
+        """Return what stands for no context, for some images."""
+        each = np.ones(1, np.float32)
+        return Context(np.ones((images, 1), np.float32), each, each)
+
+    def slope(self: Context[Tensor], features: Tensor) -> Tensor:
+        """Return the gradient of the cosine between spatial means and the directions.
+
+        Args:
+            features: (n, *nodes, d).
+        """
+        nodes = list(range(1, len(features.shape) - 1))
+        count = tf.cast(tf.reduce_prod(tf.shape(features)[1:-1]), tf.float32)
+        off = (tf.reduce_mean(tf.cast(features, tf.float32), nodes) - self.mean) / self.spread
+        length = tf.maximum(tf.norm(off, axis=-1, keepdims=True), _TINY)
+        unit = off / length
+        cosine = tf.reduce_sum(unit * self.directions, -1, keepdims=True)
+        slope = (self.directions - cosine * unit) / length / self.spread / count
+        shape = [-1, *[1] * len(nodes), int(features.shape[-1] or 0)]
+        return tf.broadcast_to(tf.reshape(slope, shape), tf.shape(features))
+
+
+def last_features(network: Network) -> tuple[LayerOutput, bool]:
+    """Return the layer whose features `context` compares, and whether its output is meant.
+
+    It is what the last layer with a kernel receives; of a network without classes, its last layer.
+    """
+    try:
+        return network.last_with_kernel(), False
+    except ModelError:
+        return network.layers[-1].response, True
 
 
 def nearness_slope(features: Tensor, origin: Tensor) -> Tensor:
@@ -119,13 +173,24 @@ class References:
     Args:
         data: images (n, h, w, b) in input units.
         best: (items, r) int: rows of the images that excite each item most, best first.
+        terms: `align` and `context`, or one of them.
     """
 
-    def __init__(self, network: Network, targets: Targets, data: np.ndarray, best: np.ndarray):
+    def __init__(
+        self,
+        network: Network,
+        targets: Targets,
+        data: np.ndarray,
+        best: np.ndarray,
+        terms: Sequence[str],
+    ):
         self._network, self._targets = network, targets
         self._data, self._best = data, best
         self._kept: dict[int, tuple[list[AlignedLayer[np.ndarray]], float]] = {}
-        self.layers = _aligned_layers(reached_layers(network, targets))
+        self._directions: dict[int, np.ndarray] = {}
+        aligned = "align" in terms
+        self.layers = _aligned_layers(reached_layers(network, targets)) if aligned else []
+        self.last = last_features(network) if "context" in terms else None
 
     @cached_property
     def outputs(self) -> list[LayerOutput]:
@@ -150,6 +215,39 @@ class References:
     def bytes_per_image(self) -> int:
         """Memory of what one image is aligned with."""
         return 4 * sum(layer.maps * int(np.prod(layer.size)) for layer in self.layers)
+
+    @cached_property
+    def _usual_features(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation, (d,) each, of the last features of the data."""
+        rows = np.linspace(0, len(self._data) - 1, min(len(self._data), _SAMPLE), dtype=int)
+        values = self._last_features(rows)
+        spread = values.std(0)
+        return values.mean(0), np.maximum(spread, 0.1 * spread.mean() + _TINY)
+
+    def _last_features(self, rows: np.ndarray) -> np.ndarray:
+        """Return (n, d) last features of images of the data."""
+        output, enter = self.last or last_features(self._network)
+        images = np.asarray(self._data[rows], np.float32)
+        return np.concatenate(
+            [part for _, part in features(self._network, images, output, enter=enter)]
+        )
+
+    def context(self, items: np.ndarray) -> Context[np.ndarray]:
+        """Return what the last features of images for items (n,) are drawn to."""
+        if self.last is None:
+            return Context.nothing(len(items))
+        mean, spread = self._usual_features
+        missing = [item for item in dict.fromkeys(items.tolist()) if item not in self._directions]
+        if missing:
+            off = (self._last_features(self._best[missing].ravel()) - mean) / spread
+            off = _at_length_one(off.reshape(len(missing), -1, len(mean))).mean(1)
+            self._directions |= dict(zip(missing, _at_length_one(off), strict=True))
+        directions = np.stack([self._directions[item] for item in items.tolist()])
+        return Context(directions.astype(np.float32), mean, spread.astype(np.float32))
+
+    def context_specs(self) -> Context[tf.TensorSpec]:
+        """Return what `context` gives, for any number of images."""
+        return Context.specs(1 if self.last is None else len(self._usual_features[0]))
 
     def arrays(self, items: np.ndarray) -> tuple[tuple[AlignedLayer[np.ndarray], ...], np.ndarray]:
         """Return what images for items (n,) are aligned with, and (n,) their best responses."""
@@ -224,6 +322,10 @@ class References:
             tf.TensorSpec((None,), tf.int32),
             *(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
         )
+
+
+def _at_length_one(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), _TINY)
 
 
 def reached_layers(network: Network, targets: Targets) -> list[LayerInfo]:

@@ -43,7 +43,7 @@ class Screening:
     """(c,): share of the data images, as they are, that excite the item; NaN without data."""
     data_best: np.ndarray
     """(c, r) int: the data images that, as they are, excite the item most, best first; -1 without
-    data. One of them, or with `align` the setting `references`."""
+    data. One of them, or with `align` or `context` the setting `references`."""
     masks: np.ndarray
     """(1, h, w) bool: pixels with any influence on the layer; (c, h, w): on each objective."""
 
@@ -113,7 +113,9 @@ def screen(
     def report(done: int) -> None:
         progress(label, settings.screened + whites + done, total)
 
-    kept = 1 if settings.align == 0 or data is None else min(settings.references, len(data))
+    kept = 1
+    if settings.reference_terms and data is not None:
+        kept = min(settings.references, len(data))
     on_data = _on_data(reactions, network, targets, data, masks, report, kept)
     if targets.refuses_constants:
         values = np.stack([post, pre])

@@ -104,8 +104,13 @@ class AscentSettings(
     align: float = 0.0
     """Weight, beside the response in shares of the data's best, of the distance of the features'
     distribution in some layers from that of the `references`; needs images of the data."""
+    context: float = 0.0
+    """Weight, beside the logarithm of the response, of the cosine between what the network's last
+    layer receives and the mean of that for the `references`, in deviations from the mean of the
+    data; needs images of the data."""
     references: int = 8
-    """Images of the data that excite a unit most: those that `align` takes features from."""
+    """Images of the data that excite a unit most: those that `align` and `context` take features
+    from."""
     fidelity: float = 0.0
     """Weight of the distance of early features from those of the image that the ascent begins
     with, in shares of their size; only with such an image."""
@@ -133,11 +138,17 @@ class AscentSettings(
             raise SettingsError("snapshots", "0, or 2 to 8", 1)
         if self.coarse > 0 and self.keep != "last":
             raise SettingsError("coarse", "keep=last beside it", f"keep={self.keep}")
-        if self.coarse > 0 and self.align > 0:
-            raise SettingsError("align", "coarse=0 beside it", f"coarse={self.coarse:g}")
+        for name in ("align", "context"):
+            if self.coarse > 0 and getattr(self, name) > 0:
+                raise SettingsError(name, "coarse=0 beside it", f"coarse={self.coarse:g}")
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
+
+    @property
+    def reference_terms(self) -> list[str]:
+        """The settings that are on and take features from the `references`."""
+        return [name for name in ("align", "context") if getattr(self, name) > 0]
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -153,6 +164,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rate_end": (0.0, 1.0),
     "fade": (0.0, 1.0),
     "align": (0.0, 1000.0),
+    "context": (0.0, 1000.0),
     "references": (1, 256),
     "fidelity": (0.0, 1000.0),
     "looks": (1, 64),
@@ -222,6 +234,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     "natural": _NATURAL,
     "aligned": {**_NATURAL, "branch_gradient": 1.0, "align": 3.0},
+    "context": {**_NATURAL, "context": 2.0},
     "accentuate": {
         **_NATURAL,
         "branch_gradient": 1.0,
@@ -258,7 +271,9 @@ Olah et al. 2017. `natural` is for networks of photographs: the same with a stee
 constant rate, two looks a step, one of them mirrored and each without some residual blocks (Li et
 al. 2020), whose branches pass on less of the gradient (Wu et al. 2020), and pixels that stay inside
 their range; the starting noise, whose grain so few steps would leave, fades in the first half.
-`aligned` adds the distribution of features (after Görgün et al. 2025) and needs images of the data.
+`aligned` adds the distribution of features (after Görgün et al. 2025) and needs images of the data;
+so does `context`, for units inside: what a unit is excited by, in surroundings that the network
+takes for those of its best images.
 `accentuate` is the same as `natural` in small steps, from an image, whose early features are kept
 (Hamblin et al. 2024); branches pass on all of the gradient in these two. `maco` follows Fel
 et al. 2023: several random crops a step, of a quarter of the image, and a mask of what counted; how
@@ -270,7 +285,7 @@ _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = (
     *("rate_end", "bound", "looks", "coarse", "coarse_size", "crop", "alpha", "keep"),
     *("snapshots", "fade", "align", "references", "fidelity", "mirror", "drop_path"),
-    "branch_gradient",
+    *("branch_gradient", "context"),
 )
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""

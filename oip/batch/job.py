@@ -201,8 +201,8 @@ def checked(job: Job) -> Job:
     for table in job.variants():
         settings = requested_settings(**table)
         own = settings.natural if isinstance(settings, AutoSettings) else settings
-        if own.align > 0 and job.data is None:
-            raise SettingsError("align", "data beside it", "no data")
+        if own.reference_terms and job.data is None:
+            raise SettingsError(own.reference_terms[0], "data beside it", "no data")
     for expression in job.objectives:
         objective(expression)
     return job

@@ -63,9 +63,9 @@ _EVIDENCE = (
     "--preset",
     default="auto",
     help="auto takes natural for color images, default for all others, and accentuate with "
-    "--from; or one of default, natural, aligned (with --data), accentuate, author, fourier, "
-    "maco. best grows several and keeps the most legible one of each unit (--judge and --data); "
-    "best:natural,maco names them.",
+    "--from; or one of default, natural, aligned and context (with --data), accentuate, author, "
+    "fourier, maco. best grows several and keeps the most legible one of each unit (--judge and "
+    "--data); best:natural,maco names them.",
     show_default=True,
 )
 @click.option(

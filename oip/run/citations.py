@@ -30,7 +30,7 @@ ASCENT: tuple[tuple[str, Callable[[AscentSettings], object]], ...] = (
         ),
     ),
     ("fel2023unlocking", lambda settings: settings.parameterization == "phase"),
-    ("gorgun2025vital", lambda settings: settings.align),
+    ("gorgun2025vital", lambda settings: settings.align or settings.context),
     ("hamblin2024feature", lambda settings: settings.fidelity),
     ("huang2016deep", lambda settings: settings.drop_path),
     ("li2020learning", lambda settings: settings.drop_path),

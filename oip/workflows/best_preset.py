@@ -3,7 +3,8 @@
 RUN/presets/NAME holds the OIPs of each preset as a run of its own, RUN the best of each unit, with
 `presets.json` in the folder of each layer. The choice is made with every second image of the data,
 and `legibility.json` of RUN is of the other half: the best of several shares is too high for the
-images that it was chosen with.
+images that it was chosen with. Where a preset takes features from images of the data, so are shares
+for these; such presets receive a third of the images, and the choice and the report one each.
 """
 
 from __future__ import annotations
@@ -91,12 +92,13 @@ def reconstruct_best_into(
     """Grow OIPs with several presets, and keep the most legible preset of each unit.
 
     RUN/presets/NAME holds all OIPs of each preset. Every second image of the data serves for the
-    choice, the others for the legibility that is reported. The same call goes on where it was
+    choice, the others for the legibility that is reported; a third of them each where `aligned` or
+    `context` takes features from the last third. The same call goes on where it was
     stopped.
 
     Args:
         out, model, layers, objectives, resize, progress: as for `oip.reconstruct_into`.
-        data: a source of 400 images or more, half of them for the choice.
+        data: a source of 400 images or more (600 with `aligned` or `context`).
         judge, judge_layer, imports: as for `oip.judge_into`.
         presets: two or more of `PRESETS`.
         changes: fields of `AscentSettings`, for all presets; 2 starts and 128 steps otherwise.
@@ -157,7 +159,7 @@ def grow_best(
     Args:
         out: the run's folder.
         network, selections, targets, progress: as for `reconstruct_layers`.
-        images: 400 or more.
+        images: 400 or more, or 600.
         settings: by preset.
         judge, judge_layer, imports: as for `oip.judge_into`.
 
@@ -165,8 +167,11 @@ def grow_best(
         DataError, ModelError, RunError: as for `reconstruct_best_into`.
     """
     check_images(network.inputs, images.images, "data")
-    if len(images.images) < 2 * FEWEST:
-        expected = f"at least {2 * FEWEST}, half of them to choose the preset"
+    names = [preset for preset, values in settings.items() if values.reference_terms]
+    count = 3 if names else 2
+    if len(images.images) < count * FEWEST:
+        expected = f"at least {count * FEWEST}, {FEWEST} of them to choose the preset"
+        expected += f", {FEWEST} for '{names[0]}' to take features from" if names else ""
         raise DataError("images", expected, len(images.images))
     folder = Path(out)
     shown = settings.get("natural", next(iter(settings.values())))
@@ -176,23 +181,30 @@ def grow_best(
     record = run_record(network, written, images, labels, layers)
     beside = (*own_files(folder, network.path), FOLDER)
     Run.check(folder, record, beside)
-    halves = [
+    parts = [
         replace(
-            images, images=images.images[first::2], labels=None, source=f"{images.source}, {name}"
+            images,
+            images=images.images[first::count],
+            labels=None,
+            source=f"{images.source}, {first}, {first + count}, {first + 2 * count} ...",
         )
-        for first, name in enumerate(("0, 2, 4 ...", "1, 3, 5 ..."))
+        for first in range(count)
     ]
     # The judge is opened before anything is grown: a bad one leaves nothing behind.
     session = JudgedRun.of(
-        Run(folder, record), network, halves[0], judge, judge_layer, imports, progress
+        Run(folder, record), network, parts[0], judge, judge_layer, imports, progress
     )
     identity = targets.identity if targets is not None else ()
+    grown_with = {
+        preset: parts[1] if values.reference_terms else images
+        for preset, values in settings.items()
+    }
     keys = {
         bool(objectives): key_of(
             {
                 "presets": [
-                    ascent_key(network, values, images.images, objectives)
-                    for values in settings.values()
+                    ascent_key(network, values, grown_with[preset].images, objectives)
+                    for preset, values in settings.items()
                 ],
                 "judge": [session.judge.name, session.judge.digest, session.judge.layer],
             }
@@ -204,7 +216,8 @@ def grow_best(
     refuse_other_shards(RunFolder(folder), keys[False], own, network.objectives_index)
     candidates = {
         preset: reconstruct_layers(
-            folder / FOLDER / preset, network, selections, values, images, progress, targets
+            *(folder / FOLDER / preset, network, selections, values, grown_with[preset]),
+            *(progress, targets),
         )
         for preset, values in settings.items()
     }
@@ -218,7 +231,7 @@ def grow_best(
         shares = {preset: layers[index] for preset, layers in judged.items()}
         _keep_best(run, index, candidates, shares, key, network.inputs.picture_ends)
         finish_layer(run, index, shown.seed, lambda: probabilities, progress)
-    list(JudgedRun(run, network, halves[1], session.judge, progress).layers())
+    list(JudgedRun(run, network, parts[-1], session.judge, progress).layers())
     return run
 
 

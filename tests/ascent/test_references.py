@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.references import AlignedLayer, captured, nearness_slope
+from oip.ascent.references import AlignedLayer, Context, captured, nearness_slope
 from oip.core.errors import SettingsError
 from oip.core.frameworks import keras, tf
 from oip.network.network import Network
@@ -108,6 +108,62 @@ def test_alignment_brings_features_nearer_to_those_of_the_images_that_excite_a_m
     np.testing.assert_allclose(near.images[3], alone.images[0], atol=2e-2)
 
 
+@pytest.mark.parametrize("shape", [(2, 6), (2, 3, 4, 6)])
+def test_slope_of_the_context_is_the_gradient_of_the_cosine_about_the_mean(shape):
+    draw = np.random.default_rng(4)
+    features = tf.constant(draw.normal(size=shape), tf.float32)
+    directions = draw.normal(size=(2, 6)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    mean, spread = (draw.uniform(0.5, 2, 6).astype(np.float32) for _ in range(2))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        means = tf.reduce_mean(features, list(range(1, len(shape) - 1)))
+        off = tf.linalg.l2_normalize((means - mean) / spread, axis=1)
+        total = tf.reduce_sum(off * directions)
+    slope = Context(*map(tf.constant, (directions, mean, spread))).slope(features)
+    np.testing.assert_allclose(slope, tape.gradient(total, features), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("has_classes", [True, False])
+def test_a_context_brings_the_last_features_nearer_to_those_of_the_best_images(
+    color_model, data, has_classes
+):
+    inputs = keras.Input((20, 20, 3))
+    maps = inputs
+    for layer in color_model.layers:
+        maps = type(layer).from_config(layer.get_config())(maps)
+    received = keras.layers.Flatten()(maps)
+    model = keras.Model(inputs, keras.layers.Dense(4)(received))
+    last = keras.Model(inputs, received)
+    if not has_classes:
+        model, last = color_model, keras.Model(color_model.inputs, color_model.outputs)
+
+    def features(images):
+        values = last.predict(images, verbose=0)
+        return values.mean((1, 2)) if values.ndim == 4 else values
+
+    first = keras.Model(model.inputs, model.get_layer("first").output)
+    scores = first.predict(data, verbose=0).mean((1, 2))
+    best = np.argsort(-scores, axis=0, kind="stable")[:8].T  # (maps, 8)
+    known = features(data)
+    mean, spread = known.mean(0), np.maximum(known.std(0), 0.1 * known.std(0).mean())
+
+    def directions(images):
+        off = (features(images) - mean) / spread
+        return off / np.linalg.norm(off, axis=1, keepdims=True)
+
+    aims = directions(data[best.ravel()]).reshape(*best.shape, -1).mean(1)
+    quick = QUICK | {"data": data, "preset": "context"}
+    near, free = (oip.reconstruct(model, "first", context=c, **quick) for c in (30.0, 0.0))
+    likeness = [
+        (directions(np.asarray(oips.pixels[:, 0], np.float32)) * aims).sum(1)
+        for oips in (near, free)
+    ]
+    assert np.sum(likeness[0] > likeness[1]) >= 5
+    alone = oip.reconstruct(model, "first", [3], context=30.0, **quick)
+    np.testing.assert_allclose(near.images[3], alone.images[0], atol=2e-2)
+
+
 def test_fidelity_keeps_features_nearer_to_those_of_the_image_it_began_with(color_model, data):
     quick = QUICK | {"start": data[0], "rate": 0.3}
     layer = keras.Model(color_model.inputs, color_model.get_layer("second").output)
@@ -122,8 +178,9 @@ def test_fidelity_keeps_features_nearer_to_those_of_the_image_it_began_with(colo
 
 
 def test_what_terms_need_is_told(color_model, data):
-    with pytest.raises(SettingsError, match="images of the data, to align features with"):
-        oip.reconstruct(color_model, "third", [0], preset="aligned", **QUICK)
+    for preset in ("aligned", "context"):
+        with pytest.raises(SettingsError, match="images of the data, whose features count"):
+            oip.reconstruct(color_model, "third", [0], preset=preset, **QUICK)
     with pytest.raises(SettingsError, match="an image to begin with"):
         oip.reconstruct(color_model, "third", [0], fidelity=1.0, **QUICK)
     with pytest.raises(SettingsError, match="coarse=0"):

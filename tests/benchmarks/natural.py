@@ -22,6 +22,9 @@ reference and the control, and what is left of that mean without that of the fir
 map. Methods are presets, with changes or not, or a peer (`natural_peers.py`) with its steps; `@8`
 takes only the first eight of a layer's drawn maps. One that is not installed is left out. Pictures
 are kept in a folder, eight maps at a time, so that the same call goes on, also with more maps.
+
+With `--halves`, presets that take features from images of the data receive every second photograph,
+and the judge is asked about the others, for all methods; the reference has fewer images then.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from scipy.stats import t as student
 
 import oip
 from oip import models
+from oip.ascent.settings import ascent_settings
 from oip.core import plots
 from oip.core.checks import parse_assignments
 from oip.core.frameworks import keras, tf
@@ -128,11 +132,18 @@ def measured(
 
 
 def pictures_of_maps(
-    model: keras.Model, method: str, layer: str, maps: list[int], seed: int, keep: Path
+    model: keras.Model,
+    method: str,
+    layer: str,
+    maps: list[int],
+    seed: int,
+    keep: Path,
+    data: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Return pictures (m, h, w, 3) uint8 of maps, and the mean seconds of one.
 
-    Kept ones are taken; those that are missing are grown and kept, eight at a time.
+    Kept ones are taken; those that are missing are grown and kept, eight at a time. Images of the
+    data are for presets that take features from them.
     """
     path = keep / f"{method.replace(':', '-')}-{layer}-{seed}.npz"
     pictures: dict[int, np.ndarray] = {}
@@ -145,7 +156,7 @@ def pictures_of_maps(
     for first in range(0, len(missing), _TOGETHER):
         part = missing[first : first + _TOGETHER]
         began = time.process_time()
-        pictures |= dict(zip(part, _grown(model, method, layer, part, seed), strict=True))
+        pictures |= dict(zip(part, _grown(model, method, layer, part, seed, data), strict=True))
         seconds |= dict.fromkeys(part, (time.process_time() - began) / len(part))
         keep.mkdir(parents=True, exist_ok=True)
         columns = [list(pictures), np.stack(list(pictures.values())), list(seconds.values())]
@@ -155,13 +166,23 @@ def pictures_of_maps(
     )
 
 
-def _grown(model: keras.Model, method: str, layer: str, maps: list[int], seed: int) -> np.ndarray:
+def _grown(
+    model: keras.Model,
+    method: str,
+    layer: str,
+    maps: list[int],
+    seed: int,
+    data: np.ndarray | None,
+) -> np.ndarray:
     name, _, more = method.partition(":")
     if name in PEERS:
         raw = PEERS[name](model, f"{layer}_relu", maps, int(more or 256), seed)
     else:
         changes = parse_assignments([*filter(None, more.split(","))], "--methods")
-        oips = oip.reconstruct(model, layer, maps, preset=name, seed=seed, starts=1, **changes)
+        if name != "auto" and ascent_settings(name, **changes).reference_terms:
+            changes["data"] = data
+        changes = {"preset": name, "seed": seed, "starts": 1, **changes}
+        oips = oip.reconstruct(model, layer, maps, **changes)
         raw = np.asarray(oips.pixels[[list(oips.maps).index(number) for number in maps], 0])
     return np.clip(np.round(raw), 0, 255).astype(np.uint8)
 
@@ -173,19 +194,20 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
     layers = [network.find(name) for name in options.layers]
     drawn = {layer.name: random.permutation(layer.maps).tolist() for layer in layers}
     grown: dict[tuple[str, str], tuple[np.ndarray, float]] = {}
+    images = models.load(options.photographs, part="all", size=model.input_shape[1:3]).images
+    data, images = (images[::2], images[1::2]) if options.halves else (None, images)
     for method in options.methods:
         name, _, count = method.partition("@")
         for layer in layers:
             maps = drawn[layer.name][: int(count or options.maps)]
             try:
                 grown[method, layer.name] = pictures_of_maps(
-                    model, name, layer.name, maps, options.seeds[0], options.keep
+                    model, name, layer.name, maps, options.seeds[0], options.keep, data
                 )
             except ImportError as error:
                 print(f"{name}: not installed ({error})", flush=True)
                 break
             print(f"{method} {layer.name}: {grown[method, layer.name][1]:.1f} s", flush=True)
-    images = models.load(options.photographs, part="all", size=model.input_shape[1:3]).images
     scale = PictureScale.of(network.inputs, images)
     judge = judge_of(oip.Network(other), None, network, images, scale)
     responses = {layer.name: np.empty((len(images), layer.maps), np.float32) for layer in layers}
@@ -266,6 +288,7 @@ def main() -> None:
         default=["natural", "default", "lucid:128", "xplique:256", "tf-keras-vis:200", "maco:256"],
     )
     parser.add_argument("--photographs", help="Images that maps are judged with, 1,000 or more.")
+    parser.add_argument("--halves", action="store_true", help="Photographs for growing, too.")
     parser.add_argument("--keep", type=Path, default=Path("pictures"), help="Folder of pictures.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -101,6 +101,28 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "own").exists()
 
 
+def test_presets_with_references_have_images_of_their_own(judge_folder):
+    folder, _ = judge_folder(600)
+    run = oip.reconstruct_best_into(
+        folder / "context",
+        folder / "model.keras",
+        "first:0-1",
+        data=f"{folder / 'images.npz'}:all",
+        judge=folder / "judge.keras",
+        presets=("fourier", "context"),
+        **OPTIONS,
+    )
+    parts = {
+        name: Run.open(folder / "context" / "presets" / name) for name in ("fourier", "context")
+    }
+    sources = {name: part.record.data.source for name, part in parts.items()}
+    assert sources["context"].endswith("1, 4, 7 ...") and sources["fourier"].endswith(":all")
+    choice = PresetsFile.read(run.folder(0) / "presets.json")
+    record = LegibilityFile.read(run.folder(0) / "legibility.json")
+    assert choice.split.endswith("0, 3, 6 ...") and record.split.endswith("2, 5, 8 ...")
+    assert (choice.samples, record.samples) == (200, 200)
+
+
 def test_bad_input_is_refused(best):
     folder, _ = best
     assert best_presets("natural") is None
@@ -111,6 +133,12 @@ def test_bad_input_is_refused(best):
     few |= {"judge": folder / "judge.keras"}
     with pytest.raises(DataError, match="at least 400"):
         oip.reconstruct_best_into(folder / "few", folder / "model.keras", **few)
+    expected = "at least 600, 200 of them to choose the preset, 200 for 'context'"
+    with pytest.raises(DataError, match=expected):
+        presets = ["natural", "context"]
+        oip.reconstruct_best_into(
+            folder / "few", folder / "model.keras", **few | {"presets": presets}
+        )
     with pytest.raises(SettingsError, match="fourer"):
         oip.reconstruct_best_into(
             folder / "few", folder / "model.keras", presets=["fourer", "maco"], **few
