@@ -463,9 +463,9 @@ def _sum(decomposition: DecompositionFile | None, number: int) -> PageValues | N
     )
     if not np.isfinite(share):
         return None
-    which = "one node's pattern, shifted to" if decomposition.copies == "shifted" else "those of"
+    copied = "one node's pattern, shifted to" if decomposition.copies == "shifted" else "those of"
     text = (
-        f"The sum of {which} {decomposition.nodes} nodes explains {100 * share:z.0f} % of the "
+        f"The sum of {copied} {decomposition.nodes} nodes explains {100 * share:z.0f} % of the "
         f"variance of pixels that were left out of the fit (95 %: {100 * low:z.0f} to "
         f"{100 * high:z.0f} %)"
     )
@@ -484,7 +484,7 @@ def _partner(partners: PartnersFile, number: int, address: str | None) -> PageVa
         text += f" correlation {partners.threshold:g} or more."
         return {"text": text, "picture": None}
     partner = int(partners.partners[row := int(rows[0])])
-    values = [float(getattr(partners, each)[row]) for each in ("correlation", "low", "high")]
+    values = [float(getattr(partners, field)[row]) for field in ("correlation", "low", "high")]
     text = (
         f": its responses to images of {plain_name(partners.split)} correlate by {values[0]:z.2f} "
         f"({values[1]:z.2f} to {values[2]:z.2f})"
@@ -506,7 +506,7 @@ def _kinds(
 ) -> PageValues | None:
     """Return how many kinds of images excite a unit, with examples where they may be shown."""
     rows = () if clusters is None else clusters.maps
-    row = next((each for each in rows if each.map == number and each.clusters), None)
+    row = next((entry for entry in rows if entry.map == number and entry.clusters), None)
     if clusters is None or row is None:
         return None
     judge = plain_name(clusters.judge)

@@ -410,9 +410,9 @@ class Pages:
         """
         self._model = model_overview(layers, record)
         for name in ("index", "model", "about"):
-            self._write(f"{name}.html", f"{name}.html", **self.everything())
+            self._write(f"{name}.html", f"{name}.html", **self.page_values())
 
-    def everything(self) -> PageValues:
+    def page_values(self) -> PageValues:
         """Return the values for the pages of the whole gallery."""
         run = self._run
         verdicts = sum((layer["verdicts"] for layer in self._layers), Counter())
@@ -515,16 +515,16 @@ def _flat(value: object) -> dict[str, str]:
     return {"": _shown(value, "none")}
 
 
-def _shown(value: object, nothing: str = "not known") -> str:
+def _shown(value: object, if_missing: str = "not known") -> str:
     """Return a value as text; settings within settings as `name value`, deeper ones in brackets."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        parts = ((plain_name(key), item, _shown(item, nothing)) for key, item in value.items())
+        parts = ((plain_name(key), item, _shown(item, if_missing)) for key, item in value.items())
         return ", ".join(
             f"{key} ({text})" if isinstance(item, dict) else f"{key} {text}"
             for key, item, text in parts
         )
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(item, nothing) for item in value)
-    return nothing if value is None else plain_name(value)
+        return ", ".join(_shown(item, if_missing) for item in value)
+    return if_missing if value is None else plain_name(value)

@@ -146,7 +146,7 @@ class Evidence:
     def causes_of(self, number: int) -> UnitCauses | None:
         """Return what feeds a unit, and what it moves."""
         units = self.causes.units if self.causes is not None else ()
-        return next((each for each in units if each.unit == number), None)
+        return next((unit for unit in units if unit.unit == number), None)
 
     def kernels_of(self, number: int) -> MapKernels | None:
         """Return the kernels of a map."""
@@ -465,7 +465,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         if directions is not None:
             over.append((layer.index, plain_name(layer.name), directions))
     read = (PartnersFile.read_if_there(folder / name) for name in PARTNERS)
-    partners = tuple(each for each in read if each is not None)
+    partners = tuple(entry for entry in read if entry is not None)
     return Evidence(
         kernels=KernelsFile.read_if_there(folder / "kernels.json"),
         ablation=AblationFile.read_if_there(folder / "ablation.json"),
@@ -486,9 +486,9 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         causes=CausesFile.read_if_there(folder / "causes.json"),
         decomposition=_decomposition(run, index),
         partners=partners,
-        partner_addresses=tuple(_partner_address(run, each) for each in partners),
-        own_directions=next((each for number, _, each in over if number == index), None),
-        directions=tuple(each for each in over if each[2].base == index),
+        partner_addresses=tuple(_partner_address(run, entry) for entry in partners),
+        own_directions=next((entry for number, _, entry in over if number == index), None),
+        directions=tuple(entry for entry in over if entry[2].base == index),
     )
 
 

@@ -345,7 +345,7 @@ def single_page(folder: Path, pages: Pages) -> str:
         f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    context = pages.everything() | {
+    context = pages.page_values() | {
         "policy": policy,
         "checksum_mark": Markup(files.PAGE_MARK),
         "style": Markup(style),

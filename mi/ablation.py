@@ -57,7 +57,7 @@ class Ablation(LayerResult):
     def __repr__(self) -> str:
         best = three_best(self.order, self.loss_increase[self._rows], "bits")
         return (
-            f"Ablation({self.layer}: {self._many}, {self.samples} images; "
+            f"Ablation({self.layer}: {self._counted}, {self.samples} images; "
             f"largest increase of the loss: {self.noun} {best})"
         )
 
@@ -108,7 +108,7 @@ class Ablation(LayerResult):
             f"silenced to {self.to}; {self.samples} images{split}; "
             f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
         )
-        title = f"{self.layer}: loss of the network without each of {self._many}"
+        title = f"{self.layer}: loss of the network without each of {self._counted}"
         return self._block(title, [text], headings)
 
 
@@ -385,9 +385,9 @@ def changed_response(layer: LayerInfo, change: Callable[[Tensor], Tensor]) -> It
         def changed(*args: object, **kwargs: object) -> Tensor:
             nonlocal uses
             response = call(*args, **kwargs)
-            here = uses == layer.response.use
+            is_response = uses == layer.response.use
             uses += 1
-            return change(response) if here else response
+            return change(response) if is_response else response
 
         return changed
 

@@ -95,7 +95,7 @@ def layer_alignment(
         low, high = np.percentile(draws, (2.5, 97.5), axis=0)
     if shuffles:
         sums = np.array(shuffled).sum(0)
-        nulls = [_ratio(each, left_own.sum(0), right_own.sum(0)) for each in sums]
+        nulls = [_ratio(total, left_own.sum(0), right_own.sum(0)) for total in sums]
         null = np.percentile(nulls, 95, axis=0)
     return Alignment(*(np.where(flat, np.nan, table) for table in (value, low, high, null)))
 

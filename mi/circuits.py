@@ -263,8 +263,8 @@ def causes(
         moved = _effects(sample, info, head.response, _logits, *more, maps=np.array([unit]))
         given = classes or network.classes or ()
         names = tuple(map(str, given if len(given) == head.maps else range(head.maps)))
-    nothing = np.full((1, 0), np.nan)
-    logits = _SilencingEffects(nothing, nothing, nothing, np.empty(0)) if moved is None else moved
+    empty = np.full((1, 0), np.nan)
+    logits = _SilencingEffects(empty, empty, empty, np.empty(0)) if moved is None else moved
     size = abs(float(fed.whole[0]))
     notices = []
     if size == 0:
@@ -442,7 +442,7 @@ def _source(
             raise SettingsError("source", f"a layer before '{layer.name}'", f"'{info.name}'")
         return info
     few = LayerSample.of(network, images[:_FEW], layer)
-    earlier = [each for each in network.shown_layers() if _is_before(each, layer)]
+    earlier = [candidate for candidate in network.shown_layers() if _is_before(candidate, layer)]
     if not earlier:
         raise ModelError(f"'{layer.name}'", "a layer with maps or units before it", "none")
     for info in reversed(earlier):

@@ -107,15 +107,15 @@ def _drawn_rows(
         rows = np.flatnonzero((names == first) | (names == second))
         codes = (names[rows] == second).astype(int)
         return rows[validation.stratified(codes, samples, seed)]
-    mine, rest = np.flatnonzero(names == first), np.flatnonzero(names != first)
+    own_rows, rest = np.flatnonzero(names == first), np.flatnonzero(names != first)
     codes = np.unique(names[rest], return_inverse=True)[1]
     least = min(len(rest), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
     room = min(max(samples // 2, samples - len(rest)), samples - least)
     if room < 2:
         raise SettingsError("samples", f"at least {least + 2}", samples)
-    mine = seeds.generator(seed, "class samples").permutation(mine)[:room]
-    rest = rest[validation.stratified(codes, samples - len(mine), seed)]
-    return np.sort(np.concatenate([mine, rest]))
+    own_rows = seeds.generator(seed, "class samples").permutation(own_rows)[:room]
+    rest = rest[validation.stratified(codes, samples - len(own_rows), seed)]
+    return np.sort(np.concatenate([own_rows, rest]))
 
 
 def class_name(

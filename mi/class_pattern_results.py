@@ -235,7 +235,7 @@ class CommonPatterns(PatternResult):
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), label)
         _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
         title = f"{self.layer}: common points of class {self.class_name}"
-        plots.titled(figure, f"{title}, {len(rows)} of {self._many}")
+        plots.titled(figure, f"{title}, {len(rows)} of {self._counted}")
         return figure
 
     def _points(self) -> list[dict[str, Any]]:
@@ -310,7 +310,7 @@ class Separation(PatternResult):
     def __repr__(self) -> str:
         best = three_best(self.maps, self.effect)
         return (
-            f"Separation({self._title}: {self._many}, {sum(self.images)} images; "
+            f"Separation({self._title}: {self._counted}, {sum(self.images)} images; "
             f"largest effect: {self.noun} {best})"
         )
 
@@ -424,7 +424,7 @@ class Separation(PatternResult):
         )
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), response_plots.OWN_LABEL)
         _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
-        title = f"{self._title}, {len(rows)} of {self._many}, the most separating first"
+        title = f"{self._title}, {len(rows)} of {self._counted}, the most separating first"
         plots.titled(figure, title)
         return figure
 

@@ -159,12 +159,12 @@ def rank_without_labels(
         **reading,
         **options,
     )
-    nothing = ranking.responses["histogram"][:, :0]  # histograms are by class of the data
+    no_classes = ranking.responses["histogram"][:, :0]  # histograms are by class of the data
     return replace(
         ranking,
         about=choice,
         notices=(goal.notice, *ranking.notices),
-        responses={**ranking.responses, "histogram": nothing},
+        responses={**ranking.responses, "histogram": no_classes},
     )
 
 
@@ -334,8 +334,8 @@ def rank_by_response(
     values = np.concatenate(means, axis=1)
     judged = None
     if legibility is not None:
-        nothing = (np.nan, np.nan, np.nan)
-        judged = np.array([legibility.get(int(number), nothing) for number in sample.maps]).T
+        unknown = (np.nan, np.nan, np.nan)
+        judged = np.array([legibility.get(int(number), unknown) for number in sample.maps]).T
     orders = response_orders(values, sample.seed, judged)
     usable = np.isfinite(values).all(axis=0)
     text = "Orders by the response alone: they say how it is distributed, not what it knows."
@@ -437,19 +437,19 @@ def _order(
         drawn = np.stack([_falling_ranks(draw) for draw in draws])
         rank_low = np.minimum(np.quantile(drawn, ends[0], axis=0, method="lower"), ranks)
         rank_high = np.maximum(np.quantile(drawn, ends[1], axis=0, method="higher"), ranks)
-    nothing = np.full(len(values), np.nan)
+    unknown = np.full(len(values), np.nan)
     return EstimatorRanking(
         estimator=name,
         name_shown=shown,
         parameters=dict(parameters),
         held_out=False,
         mi=values,
-        raw=nothing,  # nothing is shown as 0
+        raw=unknown,  # nothing is shown as 0
         low=low,
         high=high,
-        p_value=nothing,
-        p_adjusted=nothing,
-        chance=nothing,
+        p_value=unknown,
+        p_adjusted=unknown,
+        chance=unknown,
         saturated=np.zeros(len(values), bool),
         per_class=np.zeros((len(values), 0)),
         per_class_low=None,

@@ -286,7 +286,7 @@ def _samples(sample: LayerSample, rows: np.ndarray, seed: int, progress: Progres
     layer = sample.layer
     nodes = int(np.prod(layer.size))
     most = min(_MOST_SAMPLES, _BYTE_BUDGET // (8 * layer.maps))
-    each = int(np.clip(most // len(rows), 1, nodes))
+    per_image = int(np.clip(most // len(rows), 1, nodes))
     random = seeds.generator(seed, "nodes of directions")
     graph = layer_graph(sample.network, layer.response)
     parts = []
@@ -299,11 +299,11 @@ def _samples(sample: LayerSample, rows: np.ndarray, seed: int, progress: Progres
     size = sample.network.activation_bytes(layer)
     for batch, values in run_in_batches(responses, sample.images[rows], size):
         flat = values.reshape(len(values), nodes, layer.maps)
-        chosen = np.argsort(random.random((len(values), nodes)), axis=1)[:, :each]
+        chosen = np.argsort(random.random((len(values), nodes)), axis=1)[:, :per_image]
         parts.append(np.take_along_axis(flat, chosen[:, :, None], axis=1).reshape(-1, layer.maps))
         progress(label, batch.stop, len(rows))
     values = np.concatenate(parts)
-    image = np.repeat(np.arange(len(rows)), each)
+    image = np.repeat(np.arange(len(rows)), per_image)
     finite = np.isfinite(values).all(axis=1)
     if not finite.any():
         raise NoFiniteResponses.of(layer.name)

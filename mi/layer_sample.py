@@ -63,7 +63,7 @@ class LayerResult:
         return len(self.maps)
 
     @property
-    def _many(self) -> str:
+    def _counted(self) -> str:
         """How many units of which kind: `32 maps`."""
         return plural(len(self), self.noun)
 

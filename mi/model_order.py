@@ -76,7 +76,7 @@ class ModelOrder:
         return f"<ModelOrder: {len(self)} models, {self.samples} images; {listed} bits>"
 
     def _repr_html_(self) -> str:
-        reasons = [html.paragraph(f"{name}: {why}") for name, why in self.left_out.items()]
+        reasons = [html.paragraph(f"{name}: {reason}") for name, reason in self.left_out.items()]
         return html.block(repr(self), html.frame(self.to_pandas(), {}, len(self)), *reasons)
 
 

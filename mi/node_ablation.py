@@ -222,7 +222,7 @@ def ablate_nodes(
     names = classes if classes is not None else network.classes
     if names is None or len(names) != max(2, head.maps):
         names = tuple(map(str, range(max(2, head.maps))))
-    name, mine = "", sample
+    name, of_class = "", sample
     if of is not None:
         present = tuple(str(names[unit]) for unit in np.unique(units))
         name = class_name(of, present, names)
@@ -230,9 +230,9 @@ def ablate_nodes(
         drawn = generator(seed, "class samples").permutation(rows)[:samples]
         if len(drawn) < 2:
             raise DataError(f"images of class '{name}'", "two or more", len(drawn))
-        mine = sample.take(ImageSubset(np.sort(drawn), units[np.sort(drawn)]))
+        of_class = sample.take(ImageSubset(np.sort(drawn), units[np.sort(drawn)]))
     sample = sample.take(output_subset(network, labels, len(sample), samples, seed))
-    mine = sample if of is None else mine
+    of_class = sample if of is None else of_class
     size = network.activation_bytes()
     fill = np.zeros((*info.size, info.maps))
     if to == "mean":
@@ -243,20 +243,20 @@ def ablate_nodes(
             ) / len(sample)
     sets = _random_nodes(info, chosen, draws, seed)
     batch = batch_size(size, byte_budget, _BATCH)
-    room = max(1, byte_budget // (size * min(batch, len(mine))))
+    room = max(1, byte_budget // (size * min(batch, len(of_class))))
     run = _NetworkWithoutNodes(network, info, fill)
     label, done = f"{info.name}: nodes", 0
-    total = len(sets) * -(-len(mine) // batch)
+    total = len(sets) * -(-len(of_class) // batch)
     progress(label, done, total)
     sums = np.zeros((3, len(sets)))
     own: list[np.ndarray] = []
     whole: list[np.ndarray] = []
-    for rows, part in image_batches(mine.images, size, byte_budget, _BATCH):
-        before = run(part, mine.codes[rows], [chosen[:0]])
+    for rows, part in image_batches(of_class.images, size, byte_budget, _BATCH):
+        before = run(part, of_class.codes[rows], [chosen[:0]])
         whole.append(before[:, 0])
         for start in range(0, len(sets), room):
             block = sets[start : start + room]
-            change = run(part, mine.codes[rows], block) - before  # (3, k, n)
+            change = run(part, of_class.codes[rows], block) - before  # (3, k, n)
             sums[:, start : start + len(block)] += change.sum(axis=2)
             if start == 0:
                 own.append(change[:, 0])
@@ -267,7 +267,7 @@ def ablate_nodes(
     if not np.isfinite(mean_loss):
         hint = "Look for NaN in the model's weights."
         raise DataError("the model's loss", "a finite number", mean_loss, hint)
-    means = sums / len(mine)
+    means = sums / len(of_class)
     losses, falls = bits(means[0]), -means[1]
     loss, logit = (
         _ends(bits(changes[0])),
@@ -294,7 +294,7 @@ def ablate_nodes(
         logit_p=_tail(falls),
         accuracy=float(accuracy),
         accuracy_drop=float(-means[2, 0]),
-        samples=len(mine),
+        samples=len(of_class),
         split=split,
     )
 
@@ -330,9 +330,11 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
         raise SettingsError(f"nodes of '{layer.name}'", "one or more", "none")
     limits = np.array([layer.maps, *layer.size])
     fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "iu"
-    wrong = ((values < 0) | (values >= limits)).any(axis=1) if fits else np.ones(len(values), bool)
-    if wrong.any():
-        raise SettingsError(f"nodes of '{layer.name}'", form, values[wrong][0].tolist())
+    outside = (
+        ((values < 0) | (values >= limits)).any(axis=1) if fits else np.ones(len(values), bool)
+    )
+    if outside.any():
+        raise SettingsError(f"nodes of '{layer.name}'", form, values[outside][0].tolist())
     values = np.unique(values.astype(np.int64), axis=0)
     every = int(np.prod(layer.size))
     if (np.unique(values[:, 0], return_counts=True)[1] == every).all():

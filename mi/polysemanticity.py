@@ -170,7 +170,7 @@ class ImageClusters(LayerResult):
     @property
     def _verdict(self) -> str:
         selective, polysemantic = int(self.selective.sum()), int(self.polysemantic.sum())
-        selected = f"{selective} of {self._many} are selective"
+        selected = f"{selective} of {self._counted} are selective"
         return f"{self.layer}: {selected}, {polysemantic} polysemantic"
 
     def _repr_html_(self) -> str:

@@ -445,7 +445,7 @@ class Ranking(LayerResult):
     @property
     def _title(self) -> str:
         split = f", {self.split}" if self.split else ""
-        return f"{self.layer}: {self._many}, {self.samples} images{split}"
+        return f"{self.layer}: {self._counted}, {self.samples} images{split}"
 
     def _repr_html_(self) -> str:
         first = self.estimators[0]

@@ -101,7 +101,7 @@ class Redundancies(LayerResult):
         rows = np.argsort(-self.input.single, kind="stable")
         best = three_best(self.maps[rows], bits(self.input.single[rows]), "bits")
         return (
-            f"Redundancies({self.layer}: {self._many}, {self.samples} images; "
+            f"Redundancies({self.layer}: {self._counted}, {self.samples} images; "
             f"most about the input: {self.noun} {best})"
         )
 
@@ -242,7 +242,7 @@ class Redundancies(LayerResult):
         }
         headings["nearest"] = "shares most with"
         return html.block(
-            f"{self.layer}: shared information of {self._many}, {self.samples} images",
+            f"{self.layer}: shared information of {self._counted}, {self.samples} images",
             html.frame(self.to_pandas().assign(nearest=near), headings, _ROWS),
             *(html.paragraph(text) for text in (*self.notices, *alike)),
         )

@@ -80,7 +80,7 @@ class Selection(LayerResult):
     def __repr__(self) -> str:
         best = three_best(self.order, self._ordered_scores)
         kept = f"keep first: {self.noun} {best}"
-        return f"Selection({self.layer}: {self._many} by {self.method}; {kept})"
+        return f"Selection({self.layer}: {self._counted} by {self.method}; {kept})"
 
     @property
     def _ordered_scores(self) -> np.ndarray:
@@ -119,7 +119,7 @@ class Selection(LayerResult):
 
     def _repr_html_(self) -> str:
         enough = [] if self.width is None else [f"enough: the first {self.width}"]
-        title = f"{self.layer}: {self._many}, those to keep first first ({self.method})"
+        title = f"{self.layer}: {self._counted}, those to keep first first ({self.method})"
         return self._block(title, (*enough, *self.notices), {"map": self.noun, "score": "score"})
 
 
@@ -499,7 +499,7 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
         for reader in next_layers
     ]
     left = list(range(len(identities)))
-    gone: list[int] = []
+    removed: list[int] = []
     losses = np.zeros(len(identities))
     while left:
         costs = np.sum([kernel.costs(left) for kernel in kernels], axis=0)
@@ -507,8 +507,8 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
         losses[row] = costs.min()
         for kernel in kernels:
             kernel.remove(row)
-        gone.append(row)
-    return np.array(gone[::-1]), losses
+        removed.append(row)
+    return np.array(removed[::-1]), losses
 
 
 class _FittedKernel:

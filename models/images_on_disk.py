@@ -114,15 +114,15 @@ def _decoded(path: Path, size: tuple[int, int], bands: int, resize: str) -> np.n
 
 
 def _opened(path: Path) -> Picture:
-    what, reason = f"'{path.name}'", "something else, or a damaged one"
+    subject, reason = f"'{path.name}'", "something else, or a damaged one"
     try:
         return open_picture(path)
     except FileNotFoundError as error:
-        raise DataError(what, "an image file", "no such file") from error
+        raise DataError(subject, "an image file", "no such file") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
         is_clear = isinstance(error, RefusedFile) or "decompression bomb" in str(error)
         formats = f"an image file ({', '.join(FORMATS)})"
-        raise DataError(what, formats, error if is_clear else reason) from error
+        raise DataError(subject, formats, error if is_clear else reason) from error
 
 
 def _text(size: tuple[int, int]) -> str:
@@ -206,8 +206,8 @@ def _say_left_out(source: str, empty: list[str], left_out: list[str]) -> None:
     """Give a notice of classes without images, and of files and folders that are not read."""
     rows = (("classes without images", empty), ("left out", left_out))
     texts = [
-        f"{what}: {', '.join(names[:_FEW])}{', ...' if len(names) > _FEW else ''} ({len(names)})"
-        for what, names in rows
+        f"{reason}: {', '.join(names[:_FEW])}{', ...' if len(names) > _FEW else ''} ({len(names)})"
+        for reason, names in rows
         if names
     ]
     if texts:

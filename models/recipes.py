@@ -36,7 +36,7 @@ class Recipe(ABC):
     """The smallest height and width in pixels that leaves some nodes in the last layer."""
     any_depth: ClassVar[tuple[str, ...]] = ()
     """Options whose numbers may be of any count; of others, there are as many as by default."""
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=4, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=4, batch=128)
     """Settings for 20,000 images and more."""
 
     def __post_init__(self) -> None:
@@ -84,9 +84,9 @@ class Recipe(ABC):
     def defaults(self, images: int) -> TrainSettings:
         """Return the settings for a number of images: for few, many epochs of small batches."""
         if images >= _MANY_IMAGES:
-            return self.many
+            return self.large_data
         epochs = round(min(max(500 / max(images, 1) ** 0.5, 4), 60))
-        return replace(self.many, epochs=epochs, batch=64 if images >= 1_000 else 16)
+        return replace(self.large_data, epochs=epochs, batch=64 if images >= 1_000 else 16)
 
     def settings(self, images: int, **changes: int | float | str | None) -> TrainSettings:
         """Return the settings for a number of images, with some of them changed.
@@ -196,7 +196,7 @@ class ReluMlp(Perceptron):
     """Dense layers of 1,024, 256 and 128 with ReLU."""
 
     name: ClassVar[str] = "relu-mlp"
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class IpMlp(Perceptron):
     """
 
     name: ClassVar[str] = "ip-mlp"
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
 
     units: tuple[int, ...] = (1024, 20, 20, 20)
 
@@ -285,7 +285,7 @@ class LeNet(Recipe):
 
     name: ClassVar[str] = "lenet"
     least_side: ClassVar[int] = 4
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
 
     filters: tuple[int, ...] = (24, 48)
     stride: int = 1
@@ -313,7 +313,7 @@ class LeNet5(Recipe):
 
     name: ClassVar[str] = "lenet5"
     least_side: ClassVar[int] = 16
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=10, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=10, batch=128)
 
     filters: tuple[int, ...] = (6, 12)
     activation: str = "relu"
@@ -333,7 +333,7 @@ class AlexNetSmall(Recipe):
 
     name: ClassVar[str] = "alexnet-small"
     least_side: ClassVar[int] = 8
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=15, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=15, batch=128)
 
     filters: tuple[int, ...] = (16, 32, 64, 128)
     activation: str = "relu"
@@ -361,7 +361,7 @@ class DenseNet(Recipe):
 
     name: ClassVar[str] = "densenet"
     least_side: ClassVar[int] = 7
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=16, batch=64, learning_rate=0.003)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=16, batch=64, learning_rate=0.003)
 
     stride: int = 2
     """Of the first convolution."""
@@ -407,7 +407,7 @@ class ResNetSmall(Recipe):
     name: ClassVar[str] = "resnet-small"
     least_side: ClassVar[int] = 4
     any_depth: ClassVar[tuple[str, ...]] = ("filters",)
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=12, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=12, batch=128)
 
     filters: tuple[int, ...] = (16, 32, 64)
     """Of each stage; every stage after the first halves the size."""
@@ -451,7 +451,7 @@ class Vgg16(Recipe):
 
     name: ClassVar[str] = "vgg16-cifar"
     least_side: ClassVar[int] = 32
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=30, batch=128, learning_rate=2e-4)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=30, batch=128, learning_rate=2e-4)
 
     def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         body = keras.applications.VGG16(
@@ -477,7 +477,7 @@ class VisionTransformer(Recipe):
 
     name: ClassVar[str] = "vit"
     least_side: ClassVar[int] = 4
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=8, batch=128)
+    large_data: ClassVar[TrainSettings] = TrainSettings(epochs=8, batch=128)
     class_token: ClassVar[bool] = True
 
     patch: int = 4

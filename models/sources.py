@@ -350,20 +350,20 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     Raises:
         DataError: unreadable, not an IDX file, of another type, shorter or longer than it says.
     """
-    what = f"'{path.name}'"
+    subject = f"'{path.name}'"
     try:
         length = files.check_regular(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             head = stream.read(_HEAD)
             if len(head) < _HEAD or head[:2] != b"\0\0":
-                raise DataError(what, "an IDX file", f"a file that begins with {head!r}")
+                raise DataError(subject, "an IDX file", f"a file that begins with {head!r}")
             kind, axes = head[2], head[3]
             if kind != _UNSIGNED_BYTE or axes not in dimensions:
                 form = f"unsigned bytes in {' or '.join(map(str, dimensions))} dimensions"
-                raise DataError(what, form, f"type 0x{kind:02x} in {axes} dimensions")
+                raise DataError(subject, form, f"type 0x{kind:02x} in {axes} dimensions")
             sizes = stream.read(4 * axes)
             if len(sizes) < 4 * axes:
-                raise DataError(what, f"{_HEAD + 4 * axes} bytes and more", _HEAD + len(sizes))
+                raise DataError(subject, f"{_HEAD + 4 * axes} bytes and more", _HEAD + len(sizes))
             shape = struct.unpack(f">{axes}I", sizes)
             size = math.prod(shape)
             most = _GZIP_RATIO * length  # a head may promise more than the file can hold
@@ -371,10 +371,10 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
                 files.check_content(size)
             content = stream.read(min(size, most) + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(what, "a whole IDX file", error) from error
+        raise DataError(subject, "a whole IDX file", error) from error
     if len(content) != size:
         more = "more" if len(content) > size else len(content)
-        raise DataError(what, f"{size} bytes for shape {shape}", more)
+        raise DataError(subject, f"{size} bytes for shape {shape}", more)
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

@@ -123,10 +123,10 @@ def train(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
     )
     start = None if prepare is None else prepare(model)
-    began = time.perf_counter()
+    started = time.perf_counter()
     callbacks = [] if record is None else [record]
     losses = fit(model, data_train, settings, progress, callbacks)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     confusion = confusion_of(model, data_test.images, labels_test, len(data_test.classes))
     accuracy = float(np.trace(confusion) / confusion.sum())
     sidecar = {
@@ -302,8 +302,8 @@ def _checked_labels(train_: Dataset, test: Dataset) -> np.ndarray:
     if not present.all():
         absent = train_.classes[int(np.argmin(present))]
         hint = "Leave that class out: its folder, or its name in 'classes'."
-        what = f"{train_.source}: labels"
-        raise DataError(what, "images of every class", f"none of '{absent}'", hint)
+        subject = f"{train_.source}: labels"
+        raise DataError(subject, "images of every class", f"none of '{absent}'", hint)
     return labels_test
 
 

@@ -61,7 +61,7 @@ class Tour:
             for layer in network.layers:
                 field = "x".join(map(str, layer.receptive_field or ()))
                 sides = "x".join(map(str, layer.size))
-                self._say(
+                self._note(
                     f"@{layer.index} {layer.name}: {layer.maps} maps of {sides}, field {field}"
                 )
         with self._step("patterns of maps", f"oip.reconstruct_into('run', model, '{_MAPS}')"):
@@ -91,7 +91,7 @@ class Tour:
         part = chosen(train, np.arange(self._images), train.source)
         settings = models.recipe("conv-stack").settings(self._images, epochs=5)
         result = models.train("conv-stack", part, test, settings, self.folder / "model.keras")
-        self._say(f"{self._images} images, {100 * result.accuracy:.1f} % of the test images right")
+        self._note(f"{self._images} images, {100 * result.accuracy:.1f} % of the test images right")
         return Network(result.path), test
 
     def _reconstruct(self, network: Network, test: Dataset) -> None:
@@ -101,7 +101,7 @@ class Tour:
         oips = oip.layer_oips(run, network.find(_LAYER).index)
         for pattern in list(oips)[:4]:
             best = pattern.evidence()["data_score"] or 0.0
-            self._say(
+            self._note(
                 f"{pattern.label}: {pattern.verdict}, {pattern.score:z.2f}; best image {best:z.2f}"
             )
         self._save(oips.plot(columns=8), "patterns.png")
@@ -111,7 +111,7 @@ class Tour:
 
         (ranked,) = oip.rank_into(self.folder / "run", network, _MAPS, data=test, samples=_SAMPLES)
         for row in ranked.best.maps[:3]:
-            self._say(
+            self._note(
                 f"map {row.map}: {row.mi:z.2f} of {ranked.best.ceiling:z.2f} bits "
                 f"({row.low:z.2f} to {row.high:z.2f})"
             )
@@ -121,7 +121,7 @@ class Tour:
 
         fours = np.flatnonzero(test.labels == 4)[:3]
         result = oip.responses(network, test.images[fours], _LAYER, titles=["4"] * len(fours))
-        self._say(f"{result.values.shape[1]} maps for {len(result)} images of a four")
+        self._note(f"{result.values.shape[1]} maps for {len(result)} images of a four")
         self._save(result.plot(), "responses.png")
 
     def _locate(self, network: Network, test: Dataset) -> None:
@@ -133,7 +133,7 @@ class Tour:
         record: dict[str, Any] = locations.to_dict()
         row = record["maps"][0]
         labels = " ".join(image["label"] for image in row["places"])
-        self._say(f"map 3: {row['excited']:.0%} of the images excite it; most, classes {labels}")
+        self._note(f"map 3: {row['excited']:.0%} of the images excite it; most, classes {labels}")
         self._save(locations.plot(), "places.png")
 
     def _separate(self, network: Network, test: Dataset) -> None:
@@ -153,7 +153,7 @@ class Tour:
         patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
         record: dict[str, Any] = patterns.to_dict()
         for row in record["maps"]:
-            self._say(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+z.2f}")
+            self._note(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+z.2f}")
         self._save(patterns.plot(), "separating.png")
 
     def _build_gallery(self, test: Dataset) -> Path:
@@ -165,18 +165,18 @@ class Tour:
         from oip.core import plots
 
         plots.save(figure, self.folder / name)
-        self._say(f"picture: {name}")
+        self._note(f"picture: {name}")
 
-    def _say(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         self._print(f"  {text}")
 
     @contextmanager
     def _step(self, title: str, call: str) -> Iterator[None]:
-        began = time.monotonic()
+        started = time.monotonic()
         self._print("")
         self._print(f"{title}: {call}")
         yield
-        self._print(f"  ({time.monotonic() - began:.1f} s)")
+        self._print(f"  ({time.monotonic() - started:.1f} s)")
 
 
 def main(arguments: list[str] | None = None, images: int = 1500) -> int:

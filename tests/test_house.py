@@ -15,6 +15,9 @@ PRIVATE_NOUNS = frozenset(
     (
         *("told", "found", "one", "asked", "known", "wanted", "held", "dear", "seen", "heard"),
         *("again", "words", "apart", "others", "place", "places"),
+        *("what", "which", "why", "there", "here", "mine", "each", "some", "many", "nothing"),
+        *("everything", "everyone", "never", "still", "even", "sure", "say", "gone", "wrong"),
+        *("back", "began"),
     )
 )
 """Words that say nothing of what a variable holds."""

@@ -252,10 +252,10 @@ def _trained_network(
         np.tanh(first @ part.inputs, out=inside)
         odds = last @ active
         loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
-        back = last[..., :units].transpose(0, 2, 1) @ odds
-        back *= 1 - inside * inside
+        inner_slope = last[..., :units].transpose(0, 2, 1) @ odds
+        inner_slope *= 1 - inside * inside
         slope_first, slope_last = layers(slope)
-        slope_first += back @ part.inputs.transpose(0, 2, 1)
+        slope_first += inner_slope @ part.inputs.transpose(0, 2, 1)
         slope_last += odds @ active.transpose(0, 2, 1)
         return loss, slope
 

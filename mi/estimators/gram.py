@@ -204,11 +204,11 @@ def _pair_quantile(values: np.ndarray, zeros: int, share: float) -> float:
     below = size - np.count_nonzero(near)
     if last < len(sample):
         near &= values <= sample[last]
-    some = values[near]
-    if not below <= rank < below + len(some) - 2:
-        some, below = values.copy(), 0
-    some.partition(rank - below)
-    lower, above = some[rank - below], some[rank - below + 1 :]
+    part = values[near]
+    if not below <= rank < below + len(part) - 2:
+        part, below = values.copy(), 0
+    part.partition(rank - below)
+    lower, above = part[rank - below], part[rank - below + 1 :]
     upper = np.partition(above, 1)[1] if len(above) > 1 else lower
     return float(lower + (position - int(position)) * (upper - lower))
 

@@ -186,7 +186,7 @@ class KernelAccumulator:
     def __init__(self, plan: KernelPlan) -> None:
         self._plan = plan
         self._over_classes = np.ones((len(plan.codes), len(plan.counts))) * plan.counts
-        self._everything = self._over_classes.sum(axis=1)
+        self._all_classes = self._over_classes.sum(axis=1)
         classes, draws, shuffles = len(plan.counts), plan.halves.shape[1], len(plan.shuffled)
         self._drawn = np.zeros(draws)
         self._mixed = np.zeros(shuffles)
@@ -197,7 +197,7 @@ class KernelAccumulator:
         """Add the sums over the classes of some rows of the kernel (rows, n)."""
         over_classes = np.add.reduceat(kernel, self._plan.starts, axis=1)
         self._over_classes[rows] = over_classes
-        self._everything[rows] = over_classes.sum(axis=1)
+        self._all_classes[rows] = over_classes.sum(axis=1)
 
     def add_halves(self, rows: slice, kernel: np.ndarray) -> None:
         """Add to the estimate from each half of the samples, and to that about single classes.
@@ -219,37 +219,37 @@ class KernelAccumulator:
         of_classes = self._over_classes[rows].astype(np.float32)
         # Over each class in the first of each pair of halves: (classes, rows, pairs).
         first = np.stack([matmul(kernel[:, part], plan.first_halves[part]) for _, part, _ in parts])
-        everything = _of_pairs(first.sum(axis=0), of_classes.sum(axis=1))
+        all_classes = _of_pairs(first.sum(axis=0), of_classes.sum(axis=1))
         own = np.empty_like(within)
         for code, _, inside in parts:
             own[inside] = _of_pairs(first[code, inside], of_classes[inside, code])
             own[inside] *= sizes / plan.half_counts[code]
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
-        for values in (own, everything):
+        for values in (own, all_classes):
             values *= within
             values += 1.0 - within
-        own /= everything
+        own /= all_classes
         self._drawn += np.log(own).sum(axis=0, dtype=np.float64) / sizes
         if plan.class_draws:
-            some = _of_pairs(first[..., : plan.class_draws // 2], of_classes.T)
-            self._add_class_halves(rows, some, everything, own)
+            of_draws = _of_pairs(first[..., : plan.class_draws // 2], of_classes.T)
+            self._add_class_halves(rows, of_draws, all_classes, own)
 
     def _add_class_halves(
-        self, rows: slice, sums: np.ndarray, everything: np.ndarray, own: np.ndarray
+        self, rows: slice, sums: np.ndarray, all_classes: np.ndarray, own: np.ndarray
     ) -> None:
         """Do `add_halves` for single classes.
 
         From sums over each class (classes, rows, some draws), which are changed, and what all
         classes have (rows, draws).
         """
-        plan, some = self._plan, slice(self._plan.class_draws)
-        sizes, counts = plan.half_sizes[some], plan.half_counts[:, some]
-        sums *= sizes / everything[:, some]
+        plan, draws = self._plan, slice(self._plan.class_draws)
+        sizes, counts = plan.half_sizes[draws], plan.half_counts[:, draws]
+        sums *= sizes / all_classes[:, draws]
         _sum_of_rest(sums, sizes)
         rest = sizes - counts
         for code, _, inside in plan.parts(rows):
-            sums[code, inside] = own[inside, some] * rest[code]
-        within = plan.halves[rows, some]
+            sums[code, inside] = own[inside, draws] * rest[code]
+        within = plan.halves[rows, draws]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
         logs -= within.sum(axis=0)[:, None] * np.log(rest).T
         self._drawn_classes += logs / sizes[:, None]
@@ -263,7 +263,7 @@ class KernelAccumulator:
         if not len(plan.shuffled):
             return
         n, classes = len(plan.codes), len(plan.counts)
-        kernel *= (n / self._everything[rows]).astype(np.float32)[:, None]
+        kernel *= (n / self._all_classes[rows]).astype(np.float32)[:, None]
         rest = (n - plan.counts).astype(np.float32)
         row_indices = np.arange(len(kernel))[None, :]
         for part in plan.shuffle_parts:
@@ -284,7 +284,7 @@ class KernelAccumulator:
         plan = self._plan
         n = len(plan.codes)
         own = self._over_classes[np.arange(n), plan.codes] / plan.counts[plan.codes]
-        return float(np.log(own * n / self._everything).mean())
+        return float(np.log(own * n / self._all_classes).mean())
 
     @property
     def per_class(self) -> np.ndarray:
@@ -294,10 +294,10 @@ class KernelAccumulator:
         result = np.empty(classes)
         for code in range(classes):
             count = plan.counts[code]
-            rest = self._everything - sums[:, code]
+            rest = self._all_classes - sums[:, code]
             own = np.where(plan.codes == code, sums[:, code] / count, rest / (n - count))
             # A sample is in its own kernel sum, so own is 1 / n or more but for rounding.
-            result[code] = np.log(np.maximum(own, 1.0 / n) * n / self._everything).mean()
+            result[code] = np.log(np.maximum(own, 1.0 / n) * n / self._all_classes).mean()
         return result
 
     @property

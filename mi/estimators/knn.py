@@ -353,10 +353,10 @@ def ross_information(x: np.ndarray, k: int, rarity: float | None = None) -> Info
 
 def _ross_on_line(x: np.ndarray, k: int) -> Information:
     """Do the same on a line, where a class's neighbors are adjacent once it is sorted."""
-    everything = np.argsort(x)
+    by_value = np.argsort(x)
 
     def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
-        order = everything
+        order = by_value
         if indices is not None:
             labels = np.full(len(x), -1, np.int32)
             labels[indices] = codes
@@ -423,7 +423,7 @@ def _along(near: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.nda
     (rows,) int, 0 where that one is not in the list.
     """
     result = np.zeros(len(rows), int)
-    everyone = bool((labels >= 0).all())
+    all_labelled = bool((labels >= 0).all())
     step = max(1, _ELEMENTS // near.shape[1])
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
@@ -432,7 +432,7 @@ def _along(near: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.nda
         reached = counted >= ranks[part, None]
         end = reached.argmax(axis=1)
         before = end + 1
-        if not everyone:
+        if not all_labelled:
             used = np.cumsum(classes >= 0, axis=1, dtype=np.int32)
             before = used[np.arange(len(end)), end]
         result[part] = np.where(reached[:, -1], before, 0)

@@ -115,8 +115,8 @@ def _split_tensor(scores: Tensor) -> _Scores:
 
     own = tf.linalg.diag_part(scores)
     size = tf.cast(tf.shape(scores)[0], scores.dtype)
-    nothing = tf.fill(tf.shape(own), tf.cast(_NOTHING, scores.dtype))
-    return _Scores(own, tf.linalg.set_diag(scores, nothing), size * (size - 1))
+    excluded = tf.fill(tf.shape(own), tf.cast(_NOTHING, scores.dtype))
+    return _Scores(own, tf.linalg.set_diag(scores, excluded), size * (size - 1))
 
 
 def _log_mean_exp(values: np.ndarray, axis: int | None = None) -> np.ndarray:

@@ -452,7 +452,7 @@ class Renyi(LabelEstimator):
         seed = check_whole("seed", seed, 0)
         b = label_gram(side.values) if side.is_label else gram(side.values, self.width)
         g = self._group_gram(values)
-        everyone = np.arange(n)
+        all_rows = np.arange(n)
 
         def information(rows: np.ndarray, columns: np.ndarray) -> RawEstimate:
             return self._shared(cut(g, rows), cut(b, columns), ("the maps together", "Y"))
@@ -460,13 +460,13 @@ class Renyi(LabelEstimator):
         def null_of(shuffles: int) -> np.ndarray:
             memory = self.working_bytes(n)
             return joint_null(
-                lambda order: information(everyone, order).nats, everyone, shuffles, seed, memory
+                lambda order: information(all_rows, order).nats, all_rows, shuffles, seed, memory
             )
 
         return Measurement(
             quantity="I(T^1, ..., T^C;Y)",
             estimator=self,
-            arrays=(everyone,),
+            arrays=(all_rows,),
             d=maps * d,
             seed=seed,
             estimate_on=lambda rows: information(rows, rows),

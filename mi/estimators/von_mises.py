@@ -107,8 +107,8 @@ class Vme(LabelEstimator):
                 return 0.0
             sums = times(np.eye(len(classes))[labels], indices)
             own = sums[np.arange(len(labels)), labels] / np.maximum(counts[labels] - 1, 1)
-            everything = sums.sum(axis=1) / (len(labels) - 1)
-            gains = _log(own) - _log(everything)
+            of_all = sums.sum(axis=1) / (len(labels) - 1)
+            gains = _log(own) - _log(of_all)
             return float(np.where(counts[labels] > 1, gains, 0.0).mean())
 
         return Prepared(information, _heavy(x=x))
@@ -142,20 +142,20 @@ class Vme(LabelEstimator):
         """<ln f_-i(x_i, y_i, z_i) + ln f_-i(z_i) - ln f_-i(x_i, z_i) - ln f_-i(y_i, z_i)>."""
         joint, width = self._standardized(x, given, y)
         first, last = x.shape[1], x.shape[1] + given.shape[1]
-        everything = self._logs(joint, width)
-        value = everything + self._logs(joint[:, first:last], width)
+        of_joint = self._logs(joint, width)
+        value = of_joint + self._logs(joint[:, first:last], width)
         value -= self._logs(joint[:, :last], width) + self._logs(joint[:, first:], width)
-        notices = (*_alone(everything), *_heavy(x=x, y=y, given=given))
+        notices = (*_alone(of_joint), *_heavy(x=x, y=y, given=given))
         return RawEstimate(float(value.mean()), notices=notices)
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return <ln f_-i(x_i) - sum_k ln f_-i(x_ik)>."""
         joint, width = self._standardized(x)
-        everything = self._logs(joint, width)
-        value = everything.copy()
+        of_joint = self._logs(joint, width)
+        value = of_joint.copy()
         for column in joint.T:
             value -= self._logs(column[:, None], width)
-        notices = (*_alone(everything), *_heavy(x=x))
+        notices = (*_alone(of_joint), *_heavy(x=x))
         return RawEstimate(float(value.mean()), notices=notices)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:

@@ -73,9 +73,9 @@ class LayerReader:
 
         from oip.network.forward import run_in_batches
 
-        nothing = np.zeros(0, np.int32)
+        empty = np.zeros(0, np.int32)
         numbers = [
-            tf.constant(group.get(index, nothing), tf.int32) for index in range(len(self._layers))
+            tf.constant(group.get(index, empty), tf.int32) for index in range(len(self._layers))
         ]
         size = self._network.activation_bytes()
         responses: list[np.ndarray] = []

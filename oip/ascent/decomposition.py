@@ -209,13 +209,13 @@ class Decompositions(ByMap):
         )
 
     def __repr__(self) -> str:
-        sizes = f"{self._many}, {len(self.nodes)} nodes"
+        sizes = f"{self._counted}, {len(self.nodes)} nodes"
         if len(self.angles) > 1:
             sizes += f", {len(self.angles)} angles"
         return self.described(f"{sizes}, {self.copies}", self.share[:, 0])
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: OIPs of {self._many} as sums of their nodes' OIPs"
+        title = f"{self.layer}: OIPs of {self._counted} as sums of their nodes' OIPs"
         records = [self._record(row) for row in range(min(len(self), _MOST_ROWS))]
         headings = {
             "map": self.noun,
@@ -387,12 +387,12 @@ def _copies(
 def _shifted(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return an image (*sides, b) moved by whole pixels, 0 where nothing was."""
     moved = np.zeros_like(image)
-    there, here = [], []
+    target, source = [], []
     for step, side in zip(shift.tolist(), image.shape[:-1], strict=True):
         step = max(-side, min(side, step))
-        there.append(slice(max(0, step), side + min(0, step)))
-        here.append(slice(max(0, -step), side + min(0, -step)))
-    moved[tuple(there)] = image[tuple(here)]
+        target.append(slice(max(0, step), side + min(0, step)))
+        source.append(slice(max(0, -step), side + min(0, -step)))
+    moved[tuple(target)] = image[tuple(source)]
     return moved
 
 
@@ -454,7 +454,9 @@ class _Pixels:
         for axis, (side, extent) in enumerate(zip(small.shape[:-1], field, strict=True)):
             width = min(max(2, math.ceil(extent / self._factor / 2)), max(1, side // 3))
             number = np.arange(side) // width
-            along = number.reshape([-1 if each == axis else 1 for each in range(blocks.ndim)])
+            along = number.reshape(
+                [-1 if dimension == axis else 1 for dimension in range(blocks.ndim)]
+            )
             blocks = blocks * (number[-1] + 1) + along
         kept = np.broadcast_to(blocks[..., None], small.shape)[self._kept]
         _, self.blocks = np.unique(kept, return_inverse=True)
@@ -493,8 +495,8 @@ class _Pixels:
         weights = np.full((design.shape[1], targets.shape[1]), np.nan)
         if scale > 0:
             for number in np.unique(best):
-                mine = best == number
-                weights[:, mine] = _ridge(gram, cross[:, mine], penalties[[number]])[0]
+                is_best = best == number
+                weights[:, is_best] = _ridge(gram, cross[:, is_best], penalties[[number]])[0]
         left = errors[best, :, every].T
         total = squares.sum(0)
         total = np.where(total > 0, total, np.nan) if scale > 0 else np.full(len(total), np.nan)

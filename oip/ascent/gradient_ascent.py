@@ -317,8 +317,8 @@ class GradientAscent:
 
     def _begun(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
-        nothing = np.zeros((len(items), *self._shape_if(0)))
-        graph = self._graph(self._inputs(items, nothing, "mean"))
+        empty = np.zeros((len(items), *self._shape_if(0)))
+        graph = self._graph(self._inputs(items, empty, "mean"))
         images, shown = graph.begin(tf.constant(starts, tf.float32))
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self.settings.rate, np.float32)
@@ -350,12 +350,12 @@ class GradientAscent:
         while done < count:
             room = int(self.seconds_in_graph / max(self._seconds_per_image * len(items), 1e-9))
             part = min(count - done, max(1, room))
-            began = time.perf_counter()
+            started = time.perf_counter()
             tensors, trace, stuck = run(
                 tensors, inputs, tf.constant(first + done), tf.constant(part)
             )
             traces.append(trace.numpy())
-            self._seconds_per_image = (time.perf_counter() - began) / part / len(items)
+            self._seconds_per_image = (time.perf_counter() - started) / part / len(items)
             done += part
             taken(done)
         state = tf.nest.map_structure(lambda tensor: tensor.numpy(), tensors)

@@ -190,12 +190,12 @@ class Locations(ByMap):
         return f"{plots.printable(image)}\n{response}"
 
     def __repr__(self) -> str:
-        sizes = f"{self._many}, {self.images.shape[1]} of {self.searched} images each"
+        sizes = f"{self._counted}, {self.images.shape[1]} of {self.searched} images each"
         best = self.responses[:, 0] if self.images.shape[1] else np.full(len(self), np.nan)
         return self.described(sizes, best)
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: where {self._many} respond most, of {self.searched} images"
+        title = f"{self.layer}: where {self._counted} respond most, of {self.searched} images"
         rows = []
         for row in range(min(len(self), _MOST_ROWS)):
             best = f"image {self.images[row, 0]}" if self._ranks(row) else None
@@ -411,17 +411,17 @@ def _matched(
     for row in range(len(locations)):
         patterns = oips.images[row][np.isfinite(oips.scores[row])].astype(np.float32)
         for rank in np.flatnonzero((locations.images[row] != _NO_IMAGE) & usable[row]):
-            here, there = _shared_pixels(box, locations.boxes[row, rank], sides)
-            pattern = _centered(patterns[(slice(None), *here)])
+            own_part, other_part = _shared_pixels(box, locations.boxes[row, rank], sides)
+            pattern = _centered(patterns[(slice(None), *own_part)])
             other_images = drawn[drawn != locations.images[row, rank]]
-            size = [cut.stop - cut.start for cut in there]
+            size = [cut.stop - cut.start for cut in other_part]
             factor = -(-max(size) // _MOST_SIDE)
             near = tuple(
                 min(-(-step // factor), max(0, side // factor - 1))
                 for step, side in zip(reach, size, strict=True)
             )
-            own = locations.pixels[row, rank][there][None]
-            parts = (own, images[(other_images, *there)])
+            own = locations.pixels[row, rank][other_part][None]
+            parts = (own, images[(other_images, *other_part)])
             patches = np.concatenate([reduced(part, factor) for part in parts])
             pattern = reduced(pattern, factor)
             alike = image_similarity(_centered(patches), pattern, near).max(1)
@@ -436,15 +436,15 @@ def _shared_pixels(
     box: np.ndarray, other: np.ndarray, sides: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Return the pixels that two fields both have on the image, in each of them."""
-    here, there = [], []
+    own_part, other_part = [], []
     for (low, high), (first, _), side in zip(box, other, sides, strict=True):
         step = round(float(first - low))
         cut = box_pixels(np.array([[low, high]]), (side,))[0]
         start = max(cut.start, -step)
         stop = max(start + 1, min(cut.stop, side - step))
-        here.append(slice(start, stop))
-        there.append(slice(start + step, stop + step))
-    return tuple(here), tuple(there)
+        own_part.append(slice(start, stop))
+        other_part.append(slice(start + step, stop + step))
+    return tuple(own_part), tuple(other_part)
 
 
 def reduced(patches: np.ndarray, factor: int) -> np.ndarray:

@@ -66,8 +66,8 @@ class AlignedLayer(NamedTuple, Generic[Array]):
         flat = tf.scatter_nd(
             tf.reshape(positions, [-1, 1]), tf.reshape(difference, [-1]), [count * nodes]
         )
-        back = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])
-        return tf.reshape(back, tf.shape(features))
+        slopes = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])
+        return tf.reshape(slopes, tf.shape(features))
 
 
 class Context(NamedTuple, Generic[Array]):
@@ -149,7 +149,7 @@ def captured(outputs: Sequence[LayerOutput]) -> Iterator[dict[int, Tensor]]:
     counts: dict[int, int] = {}
 
     def watch(layer: keras.Layer, call: Callable) -> Callable:
-        mine = {
+        numbers = {
             output.use: number for number, output in enumerate(outputs) if output.layer is layer
         }
 
@@ -157,8 +157,8 @@ def captured(outputs: Sequence[LayerOutput]) -> Iterator[dict[int, Tensor]]:
             result = call(*args, **kwargs)
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
-            if use in mine:
-                tensors[mine[use]] = result
+            if use in numbers:
+                tensors[numbers[use]] = result
             return result
 
         return watched

@@ -106,7 +106,7 @@ class MapResult:
         return int(rows[0])
 
     @property
-    def _many(self) -> str:
+    def _counted(self) -> str:
         """How many units of which kind: `32 maps`."""
         return plural(len(self), self.noun)
 
@@ -297,7 +297,8 @@ class Oips(MapResult):
         """Number of maps or objectives, and of each verdict."""
         counts = Counter(self.verdicts)
         verdicts = [f"{counts[key]} {shown_verdict(key)}" for key in VERDICTS if counts[key]]
-        return self._many, ", ".join(verdicts)
+        noun = "objective" if len(self.objectives) else self.noun
+        return plural(len(self), noun), ", ".join(verdicts)
 
     def __repr__(self) -> str:
         count, verdicts = self._summary

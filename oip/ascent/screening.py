@@ -192,8 +192,8 @@ def _on_data(
 ) -> _OnData:
     count = len(targets.can_be_inactive)
     if data is None:
-        nothing = np.full(count, np.nan)
-        return _OnData(nothing, nothing.copy(), np.full((count, kept), -1), np.zeros(count, bool))
+        unknown = np.full(count, np.nan)
+        return _OnData(unknown, unknown.copy(), np.full((count, kept), -1), np.zeros(count, bool))
     excited = np.zeros(count)
     strongest = np.full((kept, count), -np.inf, np.float32)
     best = np.zeros((kept, count), np.int64)
@@ -224,5 +224,5 @@ def _on_data(
 def _constant(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return (items,) bool: values from `low` to `high`, (2, items), differ only by rounding."""
     with np.errstate(invalid="ignore"):
-        still = high - low <= _ROUNDING * np.maximum(abs(low), abs(high))
-    return np.asarray(still.all(0))
+        is_constant = high - low <= _ROUNDING * np.maximum(abs(low), abs(high))
+    return np.asarray(is_constant.all(0))

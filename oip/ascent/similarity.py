@@ -103,8 +103,11 @@ def _products_by_shift(left: np.ndarray, right: np.ndarray, reach: tuple[int, ..
     axes = len(reach)
     best = np.float32(-np.inf)
     for shift in product(*(range(-side, side + 1) for side in reach)):
-        here, there = _overlap(left, shift, axes), _overlap(right, tuple(-s for s in shift), axes)
-        best = np.maximum(best, here @ np.swapaxes(there, -1, -2))
+        left_part, right_part = (
+            _overlap(left, shift, axes),
+            _overlap(right, tuple(-s for s in shift), axes),
+        )
+        best = np.maximum(best, left_part @ np.swapaxes(right_part, -1, -2))
     return np.asarray(best)
 
 

@@ -166,25 +166,27 @@ class MapTargets(Targets):
         else:
             before, after = self._tensors(inputs, for_gradient=True)
         nodes, ones = _node_axes(before), [1] * (len(before.shape) - 1)
-        which = None if single else tf.stack([tf.range(tf.size(items)), items], 1)
-        mine = None if single else tf.reshape(tf.one_hot(items, maps), [-1, *ones[1:], maps])
+        positions = None if single else tf.stack([tf.range(tf.size(items)), items], 1)
+        own_map = None if single else tf.reshape(tf.one_hot(items, maps), [-1, *ones[1:], maps])
 
         def own(values: Tensor) -> Tensor:
             """Return (n,) of (n, maps), or of (n, 1)."""
-            return tf.reshape(values, [-1]) if which is None else tf.gather_nd(values, which)
+            return (
+                tf.reshape(values, [-1]) if positions is None else tf.gather_nd(values, positions)
+            )
 
         def of_means(chosen: Tensor) -> Tensor:
             """Return the gradient of the means of chosen images, (n, 1, ..., maps)."""
             share = tf.cast(chosen, tf.float32) / _node_count(before)
             share = tf.reshape(share, [-1, *ones])
-            return share if mine is None else share * mine
+            return share if own_map is None else share * own_map
 
         features, shape = _features(before), tf.shape(before)
         post = own(tf.reduce_mean(after, nodes))
         if before is after:
             slope = tf.broadcast_to(of_means(tf.fill(tf.shape(post), True)), shape)
-            never = tf.zeros_like(post, tf.bool)
-            return OwnActivations(post, post, [after], [slope], never, features)
+            by_pre = tf.zeros_like(post, tf.bool)
+            return OwnActivations(post, post, [after], [slope], by_pre, features)
         pre = own(tf.reduce_mean(before, nodes))
         inactive = tf.logical_not(post > 0) & self.layer.silent_possible
         by_pre = (inactive | stage.warming) & stage.climb_inactive
@@ -196,7 +198,7 @@ class MapTargets(Targets):
             largest = tf.cast(largest & tf.reshape(by_peak, [-1, *ones]), tf.float32)
             count = tf.maximum(tf.reduce_sum(largest, nodes, keepdims=True), 1.0)
             part = largest / count
-            part = part if mine is None else part * mine
+            part = part if own_map is None else part * own_map
             return part + of_means(by_pre & tf.logical_not(by_peak))
 
         def of_all_means() -> Tensor:

@@ -211,9 +211,9 @@ def thinned(
             if use not in own:
                 return call(values, *args, **kwargs)
             parts, branch = list(values), blocks[own[use]].branch
-            each = tf.repeat(weights[:, own[use]], tf.shape(parts[branch])[0] // looks)
+            repeated = tf.repeat(weights[:, own[use]], tf.shape(parts[branch])[0] // looks)
             shape = [-1, *[1] * (len(parts[branch].shape) - 1)]
-            weight = tf.cast(tf.reshape(each, shape), parts[branch].dtype)
+            weight = tf.cast(tf.reshape(repeated, shape), parts[branch].dtype)
             parts[branch] = weighted(parts[branch], weight)
             return call(parts, *args, **kwargs)
 

@@ -140,11 +140,11 @@ class Translations(ByMap):
         return f"{node}\n{aligned} ({unmoved})"
 
     def __repr__(self) -> str:
-        sizes = f"{self._many}, {len(self.nodes)} nodes, {self.scores.shape[-1]} starts"
+        sizes = f"{self._counted}, {len(self.nodes)} nodes, {self.scores.shape[-1]} starts"
         return self.described(sizes, self.scores[:, self.reference, 0])
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {self._many} (medians)"
+        title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {self._counted} (medians)"
         moved = np.arange(len(self.nodes)) != self.reference
         rows = [
             (
@@ -312,13 +312,13 @@ def _compared(
 
 def _null(images: np.ndarray, count: int) -> np.ndarray:
     """Return (count, q): `aligned` of each map and other maps, of images (m, k, h, w, b)."""
-    still = np.zeros(images.ndim - 3)
+    no_shift = np.zeros(images.ndim - 3)
     size = min(NULL_MAPS, len(images) - 1)
     null = np.full((count, size), np.nan)
     for row in range(count):
         peers = [other for other in range(len(images)) if other != row]
         for column, other in enumerate(peers[len(peers) - size :]):
-            null[row, column] = _compared(images[row], images[other], False, still).aligned
+            null[row, column] = _compared(images[row], images[other], False, no_shift).aligned
     return null
 
 

@@ -70,7 +70,7 @@ def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
     cache = WorkerCache()
     with tempfile.TemporaryDirectory() as spare:
         jobs = model_jobs(job, out / "models", Path(spare))
-        inspected = inspect_all(jobs, lambda each: inspect_model(cache, each), progress)
+        inspected = inspect_all(jobs, lambda model_job: inspect_model(cache, model_job), progress)
         runs = plan_runs(out, inspected)
         left = unfinished(runs, progress=progress)
         tables = []
@@ -143,14 +143,14 @@ def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> Laye
         climb_inactive=False,
     )
     ascent = ascent_of(network, run.job, layer.index, trial, None)
-    began = time.perf_counter()
+    started = time.perf_counter()
     ascent.grow(maps)
     middle = time.perf_counter()
     oips = ascent.grow(maps)
     seconds = time.perf_counter() - middle
     step = seconds / (len(maps) * starts * (_STEPS + 1))
     packed = _packed(oips, ascent.picture_ends)
-    return LayerTiming(layer.cost, step, max(0.0, middle - began - seconds), packed)
+    return LayerTiming(layer.cost, step, max(0.0, middle - started - seconds), packed)
 
 
 def _packed(oips: Oips, ends: Ends) -> float:

@@ -149,7 +149,7 @@ def run(
     Example:
         >>> result = oip.batch.run({"models": ["model.keras"], "out": "runs/b"})  # doctest: +SKIP
     """
-    began = time.monotonic()
+    started = time.monotonic()
     job = _checked_job(job)
     if not 0 <= part[0] < part[1]:
         raise SettingsError("part", "(k, n) with k from 0 to n - 1", part)
@@ -167,7 +167,7 @@ def run(
     finally:
         if engine is None:
             used.close()
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     return BatchResult(out, runs, driver.failures, round(seconds, 2), driver.done)
 
 
@@ -226,7 +226,7 @@ class _Driver:
     stopped: str = ""
     """The reason why no more work is handed over."""
     ready: deque[_Unit] = field(default_factory=deque)
-    back: queue.SimpleQueue[tuple[_Unit, _Answer]] = field(default_factory=queue.SimpleQueue)
+    answers: queue.SimpleQueue[tuple[_Unit, _Answer]] = field(default_factory=queue.SimpleQueue)
 
     def __post_init__(self) -> None:
         self.layers = {
@@ -260,7 +260,7 @@ class _Driver:
             if not under_way:
                 return
             try:
-                unit, answer = self.back.get(timeout=_SECONDS_BETWEEN_CHECKS)
+                unit, answer = self.answers.get(timeout=_SECONDS_BETWEEN_CHECKS)
             except queue.Empty:
                 self.watcher.show()
                 if self._is_lost():
@@ -293,7 +293,7 @@ class _Driver:
                 answer: _Answer = pending.result()
             except (Exception, CancelledError) as error:
                 answer = error
-            self.back.put((unit, answer))
+            self.answers.put((unit, answer))
 
         if isinstance(pending, Future):
             pending.add_done_callback(lambda _: come_back())
@@ -350,9 +350,9 @@ class _Driver:
         folder = str(layer.run.folder)
         self.layers_left[folder] -= 1
         if not self.layers_left[folder] and self.job.rank is not None:
-            layers = [each for each in layer.run.inspection.layers if not each.objectives]
+            layers = [info for info in layer.run.inspection.layers if not info.objectives]
             layers = layers[self.part[0] :: self.part[1]]
-            self._add([_Unit([layer.run.after("rank", each)]) for each in layers])
+            self._add([_Unit([layer.run.after("rank", info)]) for info in layers])
 
     def _add(self, units: list[_Unit], first: bool = False) -> None:
         if first:

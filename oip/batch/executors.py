@@ -343,7 +343,7 @@ class _SlurmEngine(Engine):
     def submit(self, function: Callable[..., object], /, *arguments: object) -> Pending:
         with safe_path():
             job: Any = super().submit(_call, sys.path, pickle.dumps((function, arguments)))
-        self._jobs = [*(each for each in self._jobs if not each.done()), job]
+        self._jobs = [*(pending for pending in self._jobs if not pending.done()), job]
         return job
 
     def close(self) -> None:
@@ -378,10 +378,10 @@ def slurm_engine(settings: EngineSettings, folder: str | os.PathLike[str]) -> En
     return _SlurmEngine(executor, settings)
 
 
-def _check_printable(what: str, path: str | os.PathLike[str]) -> None:
+def _check_printable(name: str, path: str | os.PathLike[str]) -> None:
     """Raise a SettingsError where a path would break a line of a script."""
     if not os.fspath(path).isprintable():
-        raise SettingsError(what, "a path without control characters", repr(os.fspath(path)))
+        raise SettingsError(name, "a path without control characters", repr(os.fspath(path)))
 
 
 def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...]) -> str:

@@ -112,7 +112,7 @@ def build_application(source: ModelSource, path: Path) -> None:
 
 
 def _maker(applications: ModuleType, name: str) -> Any:
-    names = [each for each in vars(applications) if each[:1].isupper()]
+    names = [name for name in vars(applications) if name[:1].isupper()]
     if name in names:
         return getattr(applications, name)
     choices = "a file, or a name in keras.applications"

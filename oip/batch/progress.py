@@ -25,7 +25,7 @@ class Watcher:
         self.pieces = self.done = self.failed = 0
         self.maps = self.maps_done = 0
         self._cost = self._cost_done = 0.0
-        self._began = time.monotonic()
+        self._started = time.monotonic()
 
     def prepared(self, label: str, done: float, total: int) -> None:
         """Show the progress of the preparation: reading models, checking shards."""
@@ -34,7 +34,7 @@ class Watcher:
     def planned(self, tasks: list[Task]) -> None:
         """Count further work."""
         if not self.pieces:
-            self._began = time.monotonic()
+            self._started = time.monotonic()
         self.pieces += len(tasks)
         self.maps += sum(len(task.maps) for task in tasks if task.step == "grow")
         self._cost += sum(task.cost for task in tasks)
@@ -51,14 +51,14 @@ class Watcher:
     @property
     def rate(self) -> float:
         """Maps a second."""
-        return self.maps_done / max(time.monotonic() - self._began, 1e-9)
+        return self.maps_done / max(time.monotonic() - self._started, 1e-9)
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds by the cost of the layers; None before the first shard is done."""
         if not self._cost_done:
             return None
-        passed = time.monotonic() - self._began
+        passed = time.monotonic() - self._started
         return passed * (self._cost - self._cost_done) / self._cost_done
 
     def show(self) -> None:

@@ -346,7 +346,7 @@ def work(tasks: Sequence[Task], threads: int | None = None) -> list[Outcome]:
 
 
 def _outcome(task: Task) -> Outcome:
-    began = time.monotonic()
+    started = time.monotonic()
     worker = f"{socket.gethostname()}:{os.getpid()}"
     ending: Ending = "done"
     verdicts: dict[str, int] = {}
@@ -361,7 +361,7 @@ def _outcome(task: Task) -> Outcome:
     except Exception as error:  # a shard may fail in any way, and the others go on
         ending, message = "again", f"{type(error).__name__}: {error}"
         CACHE.forget_models()
-    return Outcome(ending, round(time.monotonic() - began, 3), worker, message, verdicts)
+    return Outcome(ending, round(time.monotonic() - started, 3), worker, message, verdicts)
 
 
 def _grow(task: Task) -> dict[str, int]:

@@ -131,7 +131,7 @@ def command(
         if len(result.unusable):
             unusable = True
             listed = ", ".join(str(number) for number in result.unusable[:8])
-            output.note(f"oip: {layer.name}: not finite: {result.what} {listed}")
+            output.note(f"oip: {layer.name}: not finite: {result.nouns} {listed}")
         if len(indices) == 1:
             drawn.append((result, maps))
     if len(errors) == len(chosen):

@@ -64,7 +64,7 @@ def command(
     from oip.core import files
     from oip.workflows.directions import directions_into
 
-    began = time.monotonic()
+    started = time.monotonic()
     files.check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
@@ -72,7 +72,7 @@ def command(
         result = directions_into(out, network, layer, data=images, progress=progress, **settings)
     for text in result.notices:
         output.note(f"oip: {text}")
-    seconds = round(time.monotonic() - began, 2)
+    seconds = round(time.monotonic() - started, 2)
     if output.as_json:
         print_json({"run": str(out), "seconds": seconds, **result.to_dict()})
     else:
@@ -81,7 +81,7 @@ def command(
                 row,
                 number(result.variance[row], 3),
                 number(result.used[row], 2),
-                ", ".join(f"{each} ({weight:z.2f})" for each, weight in result.maps_of(row, 4)),
+                ", ".join(f"{index} ({weight:z.2f})" for index, weight in result.maps_of(row, 4)),
             )
             for row in range(len(result))
         ]

@@ -96,7 +96,7 @@ def command(
     from oip.run.run import Run
     from oip.workflows.judge import judge_into
 
-    began = time.monotonic()
+    started = time.monotonic()
     errors: list[OipError] = []
     with output.progress() as progress:
         records = judge_into(
@@ -117,7 +117,7 @@ def command(
     opened = Run.open(run)
     paths = [opened.folder(record.index) / "clusters.json" for record in records]
     counted = [] if clusters is None else [ClustersFile.read(path) for path in paths]
-    seconds = round(time.monotonic() - began, 2)
+    seconds = round(time.monotonic() - started, 2)
     if output.as_json:
         layers = [record.public_dict() for record in records]
         result = {"run": str(run), "seconds": seconds, "layers": layers}

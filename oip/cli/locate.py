@@ -105,7 +105,7 @@ def command(
     from oip.run.run import Run
     from oip.run.shards import key_of
 
-    began = time.monotonic()
+    started = time.monotonic()
     kept_in = run or (out if (out / RUN_FILE).is_file() else None)
     out = out / PLACES if kept_in == out else out
     files.check_writable(out)
@@ -178,7 +178,7 @@ def command(
     else:
         for record in layers:
             _print(record, images.source)
-        seconds = f"{time.monotonic() - began:.0f} s"
+        seconds = f"{time.monotonic() - started:.0f} s"
         pictures = "1 picture" if len(written) == 1 else f"{len(written)} pictures"
         print_text(f"{pictures} and locations.json in {out} ({seconds})")
     layer, maps = chosen[0]

@@ -157,13 +157,17 @@ def command(
         if rest is not None:
             settings = {"seed": sampling["seed"], "classes": images.classes, "progress": progress}
             settings |= {"samples": sampling["samples"], "split": images.source}
-            common = [each for each in results.values() if isinstance(each, mi.CommonPatterns)]
+            common = [
+                result for result in results.values() if isinstance(result, mi.CommonPatterns)
+            ]
             silenced = _silenced(network, rest, layer, common, points, output, settings)
     records: dict[str, Any] = {name: result.to_dict() for name, result in results.items()}
     if silence:
-        records["silenced"] = [{"points": which, **part.to_dict()} for which, part in silenced]
-    for row, (which, part) in enumerate(silenced):
-        plots.save(part.plot(), out / f"silenced-{row}-{which}.{kind}")
+        records["silenced"] = [
+            {"points": point_kind, **part.to_dict()} for point_kind, part in silenced
+        ]
+    for row, (point_kind, part) in enumerate(silenced):
+        plots.save(part.plot(), out / f"silenced-{row}-{point_kind}.{kind}")
     for name, result in results.items():
         plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
         result.save(out / f"{name}.npz")
@@ -234,18 +238,18 @@ def _silenced(
         sets = {"common": patterns.node_numbers(), "own": patterns.node_numbers("own")}
         if nodes is not None:
             sets = {"chosen": nodes}
-        for which, rows in sets.items():
+        for point_kind, rows in sets.items():
             if nodes is None and not len(rows):
-                output.note(f"oip: {layer.name}: no {which} points of {name} to silence")
+                output.note(f"oip: {layer.name}: no {point_kind} points of {name} to silence")
                 continue
             try:
                 result = mi.ablate_nodes(network, *images, layer, rows, of=name, **settings)
             except SettingsError as error:
                 if nodes is not None:
                     raise
-                output.note(f"oip: {which} points of {name}: {error}")
+                output.note(f"oip: {point_kind} points of {name}: {error}")
                 continue
-            results.append((which, result))
+            results.append((point_kind, result))
     return results
 
 

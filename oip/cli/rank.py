@@ -154,7 +154,7 @@ def command(
     from oip.workflows.directions import with_run_directions
     from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
 
-    began = time.monotonic()
+    started = time.monotonic()
     about = about or ("label" if target is None else "direction")
     numbers = None if target is None else read_target(target)
     choices |= {"about": about, "target": numbers}
@@ -169,7 +169,7 @@ def command(
     request = model.request("rank", out, data, choices)
     answer = request.answer() if not model.imports else None
     if answer is not None:
-        return _answered(answer, out, output, began)
+        return _answered(answer, out, output, started)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
         network = with_run_directions(network, out)
@@ -185,7 +185,7 @@ def command(
                 output.note(f"oip: {result.layer.name}: {text}")
     for error in errors:
         warn(f"oip: {error}")
-    _print_end(ranked, out, output, began)
+    _print_end(ranked, out, output, started)
     if errors or any(layer.unusable for layer in ranked):
         return 1
     if network.inputs.is_known and not model.imports and settings.at == "response":
@@ -194,26 +194,26 @@ def command(
     return 0
 
 
-def _answered(answer: dict[str, Any], out: Path, output: Output, began: float) -> int:
+def _answered(answer: dict[str, Any], out: Path, output: Output, started: float) -> int:
     """Print rankings that are in the run."""
     from oip.run.run import Run
     from oip.workflows.layer_records import RankedLayer
 
-    ranked = [RankedLayer.of_content(Run.open(out), each) for each in answer["layers"]]
+    ranked = [RankedLayer.of_content(Run.open(out), content) for content in answer["layers"]]
     for layer in ranked:
         if not output.as_json:
             print_layer(layer)
         for text in layer.notices:
             output.note(f"oip: {layer.layer.name}: {text}")
-    _print_end(ranked, out, output, began)
+    _print_end(ranked, out, output, started)
     return 0
 
 
-def _print_end(ranked: list[RankedLayer], out: Path, output: Output, began: float) -> None:
+def _print_end(ranked: list[RankedLayer], out: Path, output: Output, started: float) -> None:
     if output.as_json:
         print_json({"layers": [layer.to_dict() for layer in ranked]})
     else:
-        print_text(f"{out} ({time.monotonic() - began:.0f} s)")
+        print_text(f"{out} ({time.monotonic() - started:.0f} s)")
     output.next_steps(quoted("oip", "gallery", out, "--open"))
 
 

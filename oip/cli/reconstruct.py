@@ -169,7 +169,7 @@ def command(
     from oip.workflows.reconstruct import check_top, select_targets
     from oip.workflows.top_maps import find_top_maps
 
-    began = time.monotonic()
+    started = time.monotonic()
     ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
     presets = best_presets(preset)
     if presets is None and (judge or judge_layer) is not None:
@@ -196,7 +196,7 @@ def command(
     if answer is not None:
         for text in answer["notes"]:
             output.note(text)
-        result = answer["result"] | {"run": str(out), "seconds": _since(began)}
+        result = answer["result"] | {"run": str(out), "seconds": _since(started)}
         return _printed(result, details, output, steps)
     with output.waiting(f"opening {model.model.name}"):
         if data.source is None:
@@ -230,7 +230,7 @@ def command(
         output.note(text)
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
-    result = summary(run, indices, _since(began))
+    result = summary(run, indices, _since(started))
     status = _printed(result, details, output, steps)
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
     if len(chosen) < layers or skipped_inputs:
@@ -241,8 +241,8 @@ def command(
     return status
 
 
-def _since(began: float) -> float:
-    return round(time.monotonic() - began, 2)
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 2)
 
 
 def _rank_call(model: Path, layers: tuple[str, ...], out: Path, data: DataOptions) -> str:
@@ -268,8 +268,8 @@ def _status(result: Record) -> int:
     failed = verdicts.count("failed")
     are_maps = all(layer.get("kind", "maps") == "maps" for layer in result["layers"])
     if failed:
-        what = f"{failed} of {len(verdicts)} {'maps' if are_maps else 'units'} failed"
-        warn(f"oip: {what}: their responses are not finite numbers.")
+        failures = f"{failed} of {len(verdicts)} {'maps' if are_maps else 'units'} failed"
+        warn(f"oip: {failures}: their responses are not finite numbers.")
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
 

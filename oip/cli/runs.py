@@ -94,15 +94,15 @@ def _print_status(run: Record) -> None:
     headings = ("index", "layer", "maps", "verdicts", "stability", "ranked", "judged")
     left = ("layer", "verdicts", "stability", "ranked")
     print_table(headings, rows, f"{run['run']}: {run['model']}", left=left, legend=_STATUS)
-    wrong = []
+    problems = []
     for layer in run["layers"]:
-        wrong += [
+        problems += [
             (layer["layer"], failure["file"], failure["error"]) for failure in layer["failed"]
         ]
-        wrong += [(layer["layer"], name, "damaged") for name in layer["damaged"]]
-    if wrong:
+        problems += [(layer["layer"], name, "damaged") for name in layer["damaged"]]
+    if problems:
         headings = ("layer", "file", "reason")
-        print_table(headings, wrong, "failed", left=headings)
+        print_table(headings, problems, "failed", left=headings)
         print_text("The command that made the run makes them again.")
 
 
@@ -144,26 +144,26 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         checked += [
             (str(member.path), file) for member in members for file in verify_run(member, progress)
         ]
-    wrong = [(name, file) for name, file in checked if file.problem]
+    damaged = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
     left = [str(path) for member in members for path in leftovers(member.path)]
     unproven = [str(Path(name, file.file)) for name, file in checked if not file.has_checksum]
-    commands = _commands_again(run, members, wrong)
+    commands = _commands_again(run, members, damaged)
     if output.as_json:
         problems = [
-            {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
+            {"run": name, "file": file.file, "problem": file.problem} for name, file in damaged
         ]
         result: Record = {"run": str(run), "read": read, "files": len(checked)}
         result |= {"problems": problems, "without_checksum": unproven}
         result |= {"commands": commands, "repaired": repaired}
         print_json({**result, "leftovers": left, "cleared": cleared})
-        return 1 if wrong else 0
+        return 1 if damaged else 0
     for name in repaired:
         print_text(f"made again: {name}")
     for name in cleared:
         print_text(f"cleared: {name}")
-    if wrong:
-        rows = [(name, file.file, file.problem) for name, file in wrong]
+    if damaged:
+        rows = [(name, file.file, file.problem) for name, file in damaged]
         headings = ("run", "file", "problem")
         print_table(headings, rows, left=headings)
     if commands:
@@ -183,14 +183,14 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
             click.echo(f"  and {len(unproven) - _SHOWN} more (--json names all)")
     unread = len(checked) - read
     more = f", {unread} of other kinds not read" if unread else ""
-    print_text(f"{read} files read{more}: {len(wrong)} wrong")
-    if not wrong:
+    print_text(f"{read} files read{more}: {len(damaged)} wrong")
+    if not damaged:
         output.next_steps(quoted("oip", "status", run))
-    return 1 if wrong else 0
+    return 1 if damaged else 0
 
 
 def _commands_again(
-    run: Path, members: Sequence[Run], wrong: Sequence[tuple[str, Checked]]
+    run: Path, members: Sequence[Run], damaged: Sequence[tuple[str, Checked]]
 ) -> list[str]:
     """Return the commands that make again what is wrong: in a batch the batch's, else the run's."""
     from oip.gallery.rerun_command import commands_again
@@ -198,13 +198,13 @@ def _commands_again(
     commands: list[str] = []
     is_batch = [str(member.path) for member in members] != [str(run)]
     for member in members:
-        names = [file.file for name, file in wrong if name == str(member.path)]
+        names = [file.file for name, file in damaged if name == str(member.path)]
         if names and is_batch:
             names = [name for name in names if name.startswith("gallery")]
             commands.append(f"oip batch JOB.toml    # the job of {plain_text(run)}")
         commands += commands_again(member, names)
     heads = {"run.json", "run.copy.json", "batch.json", "batch.copy.json", "log.jsonl"}
-    if any(file.file in heads for _, file in wrong):
+    if any(file.file in heads for _, file in damaged):
         commands.append(shlex.join(["oip", "verify", plain_text(run), "--repair"]))
     return list(dict.fromkeys(commands))
 

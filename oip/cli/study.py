@@ -71,7 +71,7 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
         if _EVERY in names or len(chosen) > 1:
             done = run_several(chosen, out, settings, progress, output.note)
         else:
-            done = run_study(next(iter(chosen)), out, settings, progress, say=output.note)
+            done = run_study(next(iter(chosen)), out, settings, progress, print_line=output.note)
     for name, reason in done.stopped.items():
         warn(f"{name}: {reason}")
     for name, reasons in done.lacking.items():

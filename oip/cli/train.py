@@ -27,7 +27,7 @@ _LONGEST_NAME = 14
 _MEASURED = 400
 """Images on which the entropy of a start is measured."""
 _MISTAKES = 10
-"""Rows of the table of mistakes."""
+"""Rows of the table of wrongly."""
 
 
 def _recipes() -> list[tuple[str, str]]:
@@ -175,14 +175,14 @@ def _print(result: TrainResult, split: str) -> None:
 
     console = Console(width=_WIDTH, highlight=False)
     count = int(result.confusion.sum())
-    wrong = count - int(result.confusion.trace())
+    errors = count - int(result.confusion.trace())
     console.print(
-        f"accuracy {100 * result.accuracy:.2f} %  ({wrong} of {count} wrong, {plain_text(split)})",
+        f"accuracy {100 * result.accuracy:.2f} %  ({errors} of {count} wrong, {plain_text(split)})",
         markup=False,
     )
     console.print()
     small = len(result.classes) <= _LARGEST_MATRIX
-    console.print(_matrix(result) if small else _mistakes(result))
+    console.print(_matrix(result) if small else _wrongly(result))
     console.print()
     text = f"{plain_text(result.path)}  ({result.seconds:.1f} s)"
     console.print(text, markup=False, soft_wrap=True)
@@ -209,21 +209,21 @@ def _matrix(result: TrainResult) -> Table:
     return table
 
 
-def _mistakes(result: TrainResult) -> Table:
+def _wrongly(result: TrainResult) -> Table:
     """Return the most frequent pairs of true and predicted class, where a matrix is too wide."""
     import numpy as np
     from rich.text import Text
 
-    table = _table("most frequent mistakes")
+    table = _table("most frequent wrongly")
     for heading in ("true class", "predicted"):
         table.add_column(heading, no_wrap=True)
     table.add_column("images", justify="right")
-    mistakes = result.confusion - np.diag(np.diag(result.confusion))
-    for flat in np.argsort(-mistakes, axis=None, kind="stable")[:_MISTAKES]:
-        true, predicted = np.unravel_index(flat, mistakes.shape)
-        if mistakes[true, predicted]:
+    wrongly = result.confusion - np.diag(np.diag(result.confusion))
+    for flat in np.argsort(-wrongly, axis=None, kind="stable")[:_MISTAKES]:
+        true, predicted = np.unravel_index(flat, wrongly.shape)
+        if wrongly[true, predicted]:
             names = [Text(_short(result.classes[label])) for label in (true, predicted)]
-            table.add_row(*names, str(mistakes[true, predicted]))
+            table.add_row(*names, str(wrongly[true, predicted]))
     return table
 
 

@@ -21,11 +21,11 @@ _MOST_DRAWN = 1 << 27
 """Samples of all shuffles, or of all draws, together."""
 
 
-def check_number(what: str, value: object, above: float = 0.0, most: float = math.inf) -> None:
+def check_number(name: str, value: object, above: float = 0.0, most: float = math.inf) -> None:
     """Check a number: above `above`, `most` at the most, and 0 or from 1e-100 to 1e100.
 
     Args:
-        what: estimator and parameter, such as "kde: noise".
+        name: of estimator and parameter, such as "kde: noise".
         value: of Python or of NumPy.
         above: it is larger than this.
         most: it is no larger than this.
@@ -33,33 +33,33 @@ def check_number(what: str, value: object, above: float = 0.0, most: float = mat
     value = python_number(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value <= most:
         upward = f" and {most:g} or less" if math.isfinite(most) else ""
-        raise SettingsError(what, f"a number above {above:g}{upward}", _shown(value))
+        raise SettingsError(name, f"a number above {above:g}{upward}", _shown(value))
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
         limits = f"a number from {1 / LARGEST:g} to {LARGEST:g}"
-        raise SettingsError(what, limits, _shown(value))
+        raise SettingsError(name, limits, _shown(value))
 
 
-def check_whole(what: str, value: object, least: int = 1) -> int:
+def check_whole(name: str, value: object, least: int = 1) -> int:
     """Return a whole number, `least` or more, of Python or of NumPy, as one of Python."""
     number = python_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and number >= least:
         return number
-    raise SettingsError(what, f"a whole number, {least} or more", _shown(value))
+    raise SettingsError(name, f"a whole number, {least} or more", _shown(value))
 
 
-def check_drawn(what: str, value: object, n: int) -> int:
+def check_drawn(name: str, value: object, n: int) -> int:
     """Return how often n samples are drawn or shuffled: 0 or more, as often as memory holds."""
-    count = check_whole(what, value, 0)
+    count = check_whole(name, value, 0)
     most = _MOST_DRAWN // n
     if count > most:
-        raise SettingsError(what, f"at most {most} for {n} samples", count)
+        raise SettingsError(name, f"at most {most} for {n} samples", count)
     return count
 
 
-def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Check that a value is one of some words."""
     if not isinstance(value, str) or value not in choices:
-        raise SettingsError(what, " or ".join(choices), _shown(value))
+        raise SettingsError(name, " or ".join(choices), _shown(value))
 
 
 def one_column(values: np.ndarray) -> np.ndarray:
@@ -83,10 +83,10 @@ def tag_columns(labels: object) -> np.ndarray | None:
     return values.astype(np.uint8)
 
 
-def check_flag(what: str, value: object) -> None:
+def check_flag(name: str, value: object) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):
-        raise SettingsError(what, "True or False", _shown(value))
+        raise SettingsError(name, "True or False", _shown(value))
 
 
 def parse_assignments(

@@ -59,10 +59,10 @@ def plain_text(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def expected(what: object, values: object, received: object, hint: str = "") -> str:
-    """Return an error message: `what`, the expected values, the received one, the way out."""
+def expected(subject: object, values: object, received: object, hint: str = "") -> str:
+    """Return an error message: the subject, the expected values, the received one, the way out."""
     end = str(received).rstrip(".")  # Keras' own messages have one
-    text = _LONG_WORD.sub(r"\1...", f"{what}: expected {values}; received {end}.")
+    text = _LONG_WORD.sub(r"\1...", f"{subject}: expected {values}; received {end}.")
     return f"{text} {hint}" if hint else text
 
 

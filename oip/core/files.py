@@ -81,13 +81,13 @@ class WriteError(RunError):
 
 
 @contextmanager
-def _writing(what: str) -> Iterator[None]:
+def _writing(subject: str) -> Iterator[None]:
     """Raise errors of the system as a WriteError that says what cannot be done."""
     try:
         yield
     except (OSError, ValueError) as error:  # of the system, and a NUL byte
         reason = getattr(error, "strerror", None) or error
-        raise WriteError(what, "a writable folder", reason) from error
+        raise WriteError(subject, "a writable folder", reason) from error
 
 
 @contextmanager
@@ -181,14 +181,14 @@ def check_writable(folder: Path) -> None:
     A folder that is not there is judged by its nearest parent that is.
     """
     nearest = Path(folder).absolute()
-    what = f"cannot write to '{folder}'"
-    with _writing(what):
+    subject = f"cannot write to '{folder}'"
+    with _writing(subject):
         while not nearest.exists():
             if nearest.is_symlink():
-                raise WriteError(what, "a folder", f"a link '{nearest}' that leads nowhere")
+                raise WriteError(subject, "a folder", f"a link '{nearest}' that leads nowhere")
             nearest = nearest.parent
         if not nearest.is_dir():
-            raise WriteError(what, "a folder", f"a file '{nearest}'")
+            raise WriteError(subject, "a folder", f"a file '{nearest}'")
         with tempfile.TemporaryFile(dir=nearest):
             pass
 

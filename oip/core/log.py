@@ -21,6 +21,6 @@ def logged(text: str, *arguments: object, level: int = logging.INFO) -> Iterator
         arguments: of the text.
         level: of the log.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     yield
-    LOG.log(level, f"{text}: %.2f s", *arguments, time.perf_counter() - began)
+    LOG.log(level, f"{text}: %.2f s", *arguments, time.perf_counter() - started)

@@ -57,12 +57,12 @@ class Pace:
 
     def text(self, label: str, done: float, total: int, now: float) -> str:
         """Return them as text, `4.2/s, 12 s left`; nothing where the first report is the last."""
-        began, before = self._first.setdefault(label, (now, done))
+        started, before = self._first.setdefault(label, (now, done))
         if done < before:  # the same label, from its beginning
-            began, before = self._first[label] = (now, done)
-        if done <= before or now <= began:
+            started, before = self._first[label] = (now, done)
+        if done <= before or now <= started:
             return ""
-        rate = (done - before) / (now - began)
+        rate = (done - before) / (now - started)
         left = f", {duration((total - done) / rate)} left" if done < total else ""
         return rate_text(rate) + left
 

@@ -130,7 +130,7 @@ class JsonFile(FileRecord, frozen=True, kw_only=True):
     def is_at(self, path: Path) -> bool:
         """Return whether a file, and its copy if it has one, are whole and hold this record."""
         paths = [path, copy_of(path)] if self.COPIED else [path]
-        return all(self.read_if_whole(each) == self for each in paths)
+        return all(self.read_if_whole(file) == self for file in paths)
 
     def write(self, path: Path) -> None:
         files.write_json(path, self.content())

@@ -89,10 +89,10 @@ class Channels:
             ModelError: the layer makes no channels of its own.
         """
         if not self.owns(network, info):
-            why = self.whole.get(id(kernel_call(network, info).layer))
-            hint = "" if why else "Remove maps of the layer before it."
-            made = "maps that are made here" if why is None else "maps that can be removed"
-            raise ModelError(f"layer '{info.name}'", made, why or info.layer_class, hint)
+            reason = self.whole.get(id(kernel_call(network, info).layer))
+            hint = "" if reason else "Remove maps of the layer before it."
+            made = "maps that are made here" if reason is None else "maps that can be removed"
+            raise ModelError(f"layer '{info.name}'", made, reason or info.layer_class, hint)
         return self.same(self.makers[id(kernel_call(network, info).layer)])
 
     def owns(self, network: Network, info: LayerInfo) -> bool:
@@ -157,9 +157,9 @@ class _Follower:
         parents = _first_of_tied(self.count, self.ties)
         readers = list(self.readers.values())
         channels = Channels(self.cuts, self.makers, self.outputs, readers, parents, {}, self.whole)
-        for identities, why in self.locks:
+        for identities, reason in self.locks:
             for identity in channels.same(identities):
-                channels.locked.setdefault(int(identity), why)
+                channels.locked.setdefault(int(identity), reason)
         return channels
 
     def _through(self, call: Call) -> np.ndarray | None:
@@ -167,12 +167,12 @@ class _Follower:
         inputs = self._inputs(call)
         kind = type(call.layer).__name__
         if layer_types.is_convolution(call.layer) or layer_types.is_dense(call.layer):
-            why = layer_types.why_not_plain(call.layer)
+            reason = layer_types.why_not_plain(call.layer)
             if id(call.layer) not in self.bare:
-                why = "it is inside another layer"
-            if why is not None:
-                self.whole[id(call.layer)] = why
-                return self._lock(inputs, f"of '{call.path}' ({kind}), which reads it: {why}")
+                reason = "it is inside another layer"
+            if reason is not None:
+                self.whole[id(call.layer)] = reason
+                return self._lock(inputs, f"of '{call.path}' ({kind}), which reads it: {reason}")
             return self._kernel(call, inputs)
         followed = _followed(inputs)
         if not followed:
@@ -336,8 +336,8 @@ class _Follower:
             self.ties.extend(zip(parts[0].tolist(), part.tolist(), strict=True))
         return parts[0]
 
-    def _lock(self, parts: Iterable[np.ndarray | None], why: str) -> None:
-        self.locks.extend((channels, why) for channels in _followed(parts))
+    def _lock(self, parts: Iterable[np.ndarray | None], reason: str) -> None:
+        self.locks.extend((channels, reason) for channels in _followed(parts))
 
     def _new(self, width: int) -> np.ndarray:
         self.count += width

@@ -61,11 +61,11 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
                     tf.matmul(taps, flat, transpose_b=True),
                     [rows * columns, bands, -1, upstream.shape[1], upstream.shape[2]],
                 )
-                back = [
+                shares = [
                     _shifted(part, *divmod(tap, columns), rows, columns)
                     for tap, part in enumerate(tf.unstack(spread))
                 ]
-                whole = tf.transpose(tf.add_n(back), [1, 2, 3, 0])  # (n, h', w', bands)
+                whole = tf.transpose(tf.add_n(shares), [1, 2, 3, 0])  # (n, h', w', bands)
                 high, wide = (int(side or 0) for side in images.shape[1:3])
                 return whole[:, above : above + high, left : left + wide]
 
@@ -105,10 +105,14 @@ def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..
             windows = tf.reshape(inner, [-1, high, rows, wide, columns, maps])
             spread = [-1, high, 1, wide, 1, maps]
             chosen = tf.cast(tf.equal(windows, tf.reshape(top, spread)), upstream.dtype)
-            back = tf.math.multiply_no_nan(tf.reshape(upstream, spread), chosen)
-            back = tf.reshape(back, tf.shape(inner))
+            routed = tf.math.multiply_no_nan(tf.reshape(upstream, spread), chosen)
+            routed = tf.reshape(routed, tf.shape(inner))
             left = [images.shape[1] - high * rows, images.shape[2] - wide * columns]
-            return tf.pad(back, [[0, 0], [0, left[0]], [0, left[1]], [0, 0]]) if any(left) else back
+            return (
+                tf.pad(routed, [[0, 0], [0, left[0]], [0, left[1]], [0, 0]])
+                if any(left)
+                else routed
+            )
 
         return top, gradient
 

@@ -130,16 +130,16 @@ def run_to_all(
     counts: dict[int, int] = {}
 
     def stop(layer: keras.Layer, call: TensorFunction) -> TensorFunction:
-        mine = [index for index, output in enumerate(outputs) if output.layer is layer]
+        own_indices = [index for index, output in enumerate(outputs) if output.layer is layer]
 
         def counted(*args: object, **kwargs: object) -> Tensor:
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
-            here = [index for index in mine if outputs[index].use == use]
-            if not here:
+            call_indices = [index for index in own_indices if outputs[index].use == use]
+            if not call_indices:
                 return call(*args, **kwargs)
             received: Any = args[0] if args else next(iter(kwargs.values()), None)
-            last = len(reached) + len(here) == len(outputs)
+            last = len(reached) + len(call_indices) == len(outputs)
             if last and not enter:
                 before = after = received
             else:
@@ -149,7 +149,7 @@ def run_to_all(
                 "fused": before,
                 "same": after,
             }
-            for index in here:
+            for index in call_indices:
                 output = outputs[index]
                 before_own = sources[output.pre_activation]
                 if output.form == "heads":

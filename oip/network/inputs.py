@@ -318,7 +318,7 @@ def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np.ndarray:
+def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np.ndarray:
     """Return images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
 
     Missing and surplus axes of 1 are mended as `with_bands` does it.
@@ -328,17 +328,17 @@ def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np
     """
     values = np.asarray(images)
     if values.dtype == object or values.dtype.kind not in "buif":
-        raise DataError(what, "an array of numbers", f"dtype {values.dtype}")
+        raise DataError(name, "an array of numbers", f"dtype {values.dtype}")
     values = with_bands(values, spec.shape)
     if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
         shape = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
         can_be_resized = values.ndim == 4 and {values.shape[-1], spec.shape[-1]} <= {1, 3}
         hint = "Load them with resize='crop' (or fit, stretch)." if can_be_resized else ""
-        raise DataError(what, f"shape {shape}", f"{np.shape(images)}", hint)
+        raise DataError(name, f"shape {shape}", f"{np.shape(images)}", hint)
     if not len(values):
-        raise DataError(what, "at least one", "none")
+        raise DataError(name, "at least one", "none")
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
-        raise DataError(what, "finite pixels", "NaN or infinity")
+        raise DataError(name, "finite pixels", "NaN or infinity")
     low, high = float(values.min()), float(values.max())
     if np.isfinite(spec.low) and np.isfinite(spec.high):
         span = spec.high - spec.low
@@ -346,7 +346,7 @@ def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np
         faint = len(values) > 1 and high - low < _FAINT * span
         if outside or faint:
             raise DataError(
-                f"{what}: the range of the pixels",
+                f"{name}: the range of the pixels",
                 f"{spec.low:g} to {spec.high:g} (as in training)",
                 f"{low:g} to {high:g}",
                 "Scale the images as the model was trained.",

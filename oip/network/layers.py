@@ -253,10 +253,10 @@ def other_layers(
             heads = _heads(replace(layer, name=f"{outer}/heads{uses}"), call)
             layer = replace(layer, name=f"{outer}{uses}")
             layer = replace(layer, layer_class=type(call.attention).__name__)
-        for each in (layer, heads):
-            if each is not None:
+        for candidate in (layer, heads):
+            if candidate is not None:
                 index = first_index + len(layers)
-                layers.append(replace(_located(each, located), index=index))
+                layers.append(replace(_located(candidate, located), index=index))
     return layers
 
 
@@ -522,21 +522,21 @@ def direction_layers(layers: Iterable[LayerInfo], sets: Iterable[DirectionSet]) 
     """
     by_name = {layer.name: layer for layer in layers}
     result = []
-    for each in sets:
-        base = by_name.get(each.layer)
-        if base is None or each.weights.shape[1] != base.maps:
+    for directions in sets:
+        base = by_name.get(directions.layer)
+        if base is None or directions.weights.shape[1] != base.maps:
             received = "none" if base is None else f"one of {base.maps} maps"
-            expected = f"a layer '{each.layer}' of {each.weights.shape[1]} maps"
-            raise ModelError(f"directions '{each.name}'", expected, received)
-        response = replace(base.response, projection=Projection(each.weights))
+            expected = f"a layer '{directions.layer}' of {directions.weights.shape[1]} maps"
+            raise ModelError(f"directions '{directions.name}'", expected, received)
+        response = replace(base.response, projection=Projection(directions.weights))
         result.append(
             replace(
                 base,
-                index=each.index,
-                name=each.name,
+                index=directions.index,
+                name=directions.name,
                 layer_class="Directions",
                 kind="directions",
-                maps=len(each.weights),
+                maps=len(directions.weights),
                 response=response,
                 activation="linear",
                 upper_limit=math.inf,

@@ -360,32 +360,32 @@ def _own_name(part: dict[str, Json]) -> str:
 
 
 def _check_kind(path: Path) -> None:
-    what, files = f"model '{path}'", "a .keras or .h5 file"
+    subject, files = f"model '{path}'", "a .keras or .h5 file"
     try:
         exists, folder = path.exists(), path.is_dir()
     except OSError as error:
-        raise ModelError(what, files, error.strerror) from error
+        raise ModelError(subject, files, error.strerror) from error
     if folder and (path / "saved_model.pb").exists():
         hint = "Save it from where it was built with model.save('model.keras')."
-        what = f"'{path.name}' is a TensorFlow SavedModel"
-        raise ModelError(what, files, "a folder with saved_model.pb", hint)
+        subject = f"'{path.name}' is a TensorFlow SavedModel"
+        raise ModelError(subject, files, "a folder with saved_model.pb", hint)
     if folder:
         raise ModelError(f"'{path}'", files, "a folder")
     if not exists:
-        raise ModelError(what, files, "no such file")
+        raise ModelError(subject, files, "no such file")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
-        what, ending = f"model '{path.name}'", path.suffix or "no ending"
-        raise ModelError(what, "a file that ends in .keras or .h5", ending)
+        subject, ending = f"model '{path.name}'", path.suffix or "no ending"
+        raise ModelError(subject, "a file that ends in .keras or .h5", ending)
     try:
         check_regular(path)
     except OSError as error:
-        raise ModelError(what, files, error) from error
+        raise ModelError(subject, files, error) from error
 
 
 def _import(module: str) -> None:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         importlib.import_module(module)
     except Exception as error:  # the user's own module may fail in any way

@@ -528,7 +528,7 @@ class Network:
 
 
 def _no_layer(
-    what: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
+    kind: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
 ) -> ModelError:
     shown = ", ".join(names if listed is None else listed) or "none in this model"
-    return ModelError(what, f"one of {shown}", f"'{name}'", did_you_mean(name, names))
+    return ModelError(kind, f"one of {shown}", f"'{name}'", did_you_mean(name, names))

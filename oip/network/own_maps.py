@@ -97,8 +97,8 @@ def _convolved(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
                 padding=padding,
             )
             spread = tf.reshape(spread, [-1, high * wide, rows * columns])
-            back = tf.matmul(spread, own, transpose_b=True)
-            return tf.reshape(back, [-1, high, wide, bands])
+            slopes = tf.matmul(spread, own, transpose_b=True)
+            return tf.reshape(slopes, [-1, high, wide, bands])
 
         return output, gradient
 

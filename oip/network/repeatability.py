@@ -70,7 +70,7 @@ def repeatability(
     ]
     if not noise and not dropouts:
         return Repeatability([], _random(recording.calls, changing))
-    quiet, still = _answers(model, images, quiet=True)
+    quiet, repeated = _answers(model, images, quiet=True)
     for call in dropouts:
         before, after = plain[call.number], quiet[call.number]
         if call.number not in changing and _differ(before, after):
@@ -79,7 +79,7 @@ def repeatability(
                 "one that leaves its input as it is at inference",
                 "one that changes it",
             )
-    return Repeatability(noise, _random(recording.calls, still))
+    return Repeatability(noise, _random(recording.calls, repeated))
 
 
 def check_outputs(

@@ -102,8 +102,8 @@ def as_planes(values: np.ndarray, patches: tuple[int, ...] = ()) -> np.ndarray:
     """
     size = values.shape[2:]
     if patches and size == (1 + patches[0] * patches[1],):
-        nothing = False if values.dtype == bool else np.nan
-        planes = np.full((*values.shape[:2], 1 + patches[0], patches[1]), nothing, values.dtype)
+        blank = False if values.dtype == bool else np.nan
+        planes = np.full((*values.shape[:2], 1 + patches[0], patches[1]), blank, values.dtype)
         planes[:, :, 0, 0] = values[:, :, 0]
         planes[:, :, 1:] = values[:, :, 1:].reshape(*values.shape[:2], *patches)
         return planes

@@ -94,7 +94,7 @@ class Responses:
         return as_planes(self.values, self.patches)
 
     @property
-    def what(self) -> str:
+    def nouns(self) -> str:
         """`maps`, `units`, `token channels` or `heads`."""
         return f"{UNIT_NOUNS[self.kind]}s"
 
@@ -214,7 +214,7 @@ class Responses:
             figure.supxlabel(text, fontsize=plots.FONT)
         else:
             plots.color_bar(figure, panels, color_map(color), ends, label)
-        plots.titled(figure, f"{self.layer}: {len(rows)} {self.what}")
+        plots.titled(figure, f"{self.layer}: {len(rows)} {self.nouns}")
         return figure
 
     def _marked(self, marks: np.ndarray) -> np.ndarray:
@@ -243,11 +243,13 @@ class Responses:
     def __repr__(self) -> str:
         peaks = np.nan_to_num(self.planes, nan=-np.inf).max(axis=(0, 2, 3))
         best = [f"{self.maps[row]} ({peaks[row]:z.3g})" for row in np.argsort(-peaks)[:3]]
-        return f"Responses('{self.layer}', {self._count}, largest of {self.what} {', '.join(best)})"
+        return (
+            f"Responses('{self.layer}', {self._count}, largest of {self.nouns} {', '.join(best)})"
+        )
 
     @property
     def _count(self) -> str:
-        return f"{len(self.maps)} {self.what}, {len(self)} image{'s' if len(self) > 1 else ''}"
+        return f"{len(self.maps)} {self.nouns}, {len(self)} image{'s' if len(self) > 1 else ''}"
 
     def _repr_html_(self) -> str:
         more = [f"and {len(self) - _SHOWN} more images"] if len(self) > _SHOWN else []
@@ -341,8 +343,8 @@ def output_values(
         values[rows] = part.reshape(len(part), len(maps), *layer.size)
     if not np.isfinite(values).any():
         hint = "Look for NaN in the model's weights."
-        what = f"responses of layer '{layer.name}'"
-        raise DataError(what, "finite numbers", "NaN or infinity", hint)
+        subject = f"responses of layer '{layer.name}'"
+        raise DataError(subject, "finite numbers", "NaN or infinity", hint)
     return values
 
 
@@ -396,7 +398,7 @@ def overview(
         grid.number(axes, layer.maps[rows])
         nodes = " x ".join(str(side) for side in layer.values.shape[2:])
         size = f" of {nodes}" if nodes else ""
-        text = plots.printable(f"{layer.layer}: {len(rows)} {layer.what}{size}")
+        text = plots.printable(f"{layer.layer}: {len(rows)} {layer.nouns}{size}")
         axes.set_title(text, fontsize=plots.FONT, loc="left", pad=9 if grid.over else 3)
     of_layer = "response, from the layer's lowest (at most 0) to its largest"
     label = f"{OWN_LABEL}; of units, of the layer's" if scale == "own" else of_layer

@@ -65,12 +65,12 @@ def without(
         >>> smaller = without(Network("model.keras"), {"Conv2D_1": [0, 7]})  # doctest: +SKIP
     """
     channels = channels or Channels.of(network)
-    gone = removed_channels(network, removed, channels)
-    smaller, pairs = _rebuilt(network, channels, gone)
+    dropped = removed_channels(network, removed, channels)
+    smaller, pairs = _rebuilt(network, channels, dropped)
     for layer, new in pairs:
-        weights = _remaining(layer, channels.cuts.get(id(layer), []), channels, gone)
+        weights = _remaining(layer, channels.cuts.get(id(layer), []), channels, dropped)
         _set_weights(new, weights, network)
-    _check(network, channels, gone, smaller)
+    _check(network, channels, dropped, smaller)
     return smaller
 
 
@@ -86,21 +86,26 @@ def removed_channels(
         numbers = [int(number) for number in maps]
         chosen = map_numbers(info, numbers) if numbers else np.zeros(0, np.int64)
         identities = channels.of_layer(network, info)[chosen]
-        why = channels.why_locked(identities)
-        if why is not None:
-            raise ModelError(f"maps of layer '{name}' cannot be removed", "maps that may go", why)
+        reason = channels.why_locked(identities)
+        if reason is not None:
+            raise ModelError(
+                f"maps of layer '{name}' cannot be removed", "maps that may go", reason
+            )
         parts.append(identities)
-    gone = np.unique(np.concatenate(parts)) if parts else np.zeros(0, int)
+    dropped = np.unique(np.concatenate(parts)) if parts else np.zeros(0, int)
     for info in layers.values():
-        if channels.owns(network, info) and np.isin(channels.of_layer(network, info), gone).all():
+        if (
+            channels.owns(network, info)
+            and np.isin(channels.of_layer(network, info), dropped).all()
+        ):
             raise SettingsError(
                 f"{info.noun}s of layer '{info.name}'", "one that stays", "all of them removed"
             )
-    return gone
+    return dropped
 
 
 def masked(
-    network: Network, channels: Channels, gone: np.ndarray, seed: int | None = None
+    network: Network, channels: Channels, dropped: np.ndarray, seed: int | None = None
 ) -> keras.Model:
     """Return a copy of the model whose readers have zeros for channels that are gone.
 
@@ -113,7 +118,7 @@ def masked(
     for layer, new in pairs:
         weights = [np.array(weight) for weight in layer.get_weights()]
         for cut in channels.cuts.get(id(layer), []):
-            away = np.isin(channels.same(cut.channels), gone)
+            away = np.isin(channels.same(cut.channels), dropped)
             if not away.any():
                 continue
             entries = (*[slice(None)] * (cut.axis % weights[cut.weight].ndim), away)
@@ -132,7 +137,7 @@ class _Rebuilt(NamedTuple):
     """(old layer, new layer) of those with weights."""
 
 
-def _rebuilt(network: Network, channels: Channels, gone: np.ndarray) -> _Rebuilt:
+def _rebuilt(network: Network, channels: Channels, dropped: np.ndarray) -> _Rebuilt:
     """Build the model again with fewer channels."""
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
     new_layers: dict[int, keras.Layer] = {}
@@ -141,7 +146,7 @@ def _rebuilt(network: Network, channels: Channels, gone: np.ndarray) -> _Rebuilt
         if not isinstance(layer, keras.layers.Layer):  # an operation, without weights
             return layer
         if id(layer) not in new_layers:
-            config = layer.get_config() | _changes(layer, channels, gone)
+            config = layer.get_config() | _changes(layer, channels, dropped)
             new_layers[id(layer)] = type(layer).from_config(config)
             if layer.weights:
                 pairs.append((layer, new_layers[id(layer)]))
@@ -197,11 +202,11 @@ def _cloned(
     )
 
 
-def _changes(layer: keras.Layer, channels: Channels, gone: np.ndarray) -> dict[str, object]:
+def _changes(layer: keras.Layer, channels: Channels, dropped: np.ndarray) -> dict[str, object]:
     """Return the entries of the layer's configuration that change when channels are gone."""
 
     def remaining(identities: np.ndarray) -> int:
-        return int((~np.isin(channels.same(identities), gone)).sum())
+        return int((~np.isin(channels.same(identities), dropped)).sum())
 
     if id(layer) in channels.makers:
         name = "units" if type(layer).__name__ == "Dense" else "filters"
@@ -213,11 +218,11 @@ def _changes(layer: keras.Layer, channels: Channels, gone: np.ndarray) -> dict[s
 
 
 def _remaining(
-    layer: keras.Layer, cuts: list[Cut], channels: Channels, gone: np.ndarray
+    layer: keras.Layer, cuts: list[Cut], channels: Channels, dropped: np.ndarray
 ) -> list[np.ndarray]:
     weights = layer.get_weights()
     for cut in cuts:
-        stay = np.flatnonzero(~np.isin(channels.same(cut.channels), gone))
+        stay = np.flatnonzero(~np.isin(channels.same(cut.channels), dropped))
         weights[cut.weight] = np.take(weights[cut.weight], stay, axis=cut.axis)
     return weights
 
@@ -233,7 +238,7 @@ def _set_weights(layer: keras.Layer, weights: list[np.ndarray], network: Network
         layer.finalize_state()
 
 
-def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: keras.Model) -> None:
+def _check(network: Network, channels: Channels, dropped: np.ndarray, smaller: keras.Model) -> None:
     """Compare the smaller model with the masked one.
 
     Raises:
@@ -243,7 +248,7 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
     draw = seeds.generator(0, "surgery probe")
     pixels = draw.normal(size=(_PROBES, *spec.shape)) * spec.std + spec.mean
     inputs = network.feed(tf.constant(pixels.astype(np.float32)))
-    correct = _outputs(masked(network, channels, gone, seed=0), inputs)
+    correct = _outputs(masked(network, channels, dropped, seed=0), inputs)
     for output, values in zip(_outputs(smaller, inputs), correct, strict=True):
         finite = np.isfinite(values)
         tolerance = _TOLERANCE * np.abs(values[finite]).max(initial=1e-6)
@@ -328,7 +333,7 @@ def corrected(
     network: Network,
     smaller: keras.Model,
     channels: Channels,
-    gone: np.ndarray,
+    dropped: np.ndarray,
     images: np.ndarray,
     progress: Progress = silent,
 ) -> list[str]:
@@ -337,7 +342,7 @@ def corrected(
     Args:
         smaller: the model that `without` made of it; its weights are changed.
         channels: the channels of the whole model.
-        gone: identities of the removed channels.
+        dropped: identities of the removed channels.
         images: (n, h, w, b) in the model's units; labels are not needed.
         progress: receives "correction", in layers.
 
@@ -350,7 +355,9 @@ def corrected(
     new_layers = {call.path: call.layer for call in changed.calls}
     left: list[str] = []
     readers = [
-        reader for reader in channels.readers if np.isin(channels.same(reader.channels), gone).any()
+        reader
+        for reader in channels.readers
+        if np.isin(channels.same(reader.channels), dropped).any()
     ]
     progress("correction", 0, len(readers))
     for done, reader in enumerate(readers, 1):
@@ -358,7 +365,7 @@ def corrected(
         if reader.uses > 1 or not has_patches(new) or inputs_of(new) > LARGEST:
             left.append(reader.path)
         else:
-            stay = ~np.isin(channels.same(channels.makers[id(reader.layer)]), gone)
+            stay = ~np.isin(channels.same(channels.makers[id(reader.layer)]), dropped)
             used = images_needed(network, reader.layer, images)
             _fit(network, changed, reader.layer, new, stay, used)
         progress("correction", done, len(readers))

@@ -80,12 +80,12 @@ class Comparison:
 
         rows = []
         for layer in self.layers:
-            for each in layer.maps:
-                row: dict[str, Any] = {"layer": layer.layer, "map": each.map}
+            for entry in layer.maps:
+                row: dict[str, Any] = {"layer": layer.layer, "map": entry.map}
                 for name in ("verdicts", "scores", "ranks", "mi"):
-                    pair = getattr(each, name) or (None, None)
+                    pair = getattr(entry, name) or (None, None)
                     row |= {f"{name}:1": pair[0], f"{name}:2": pair[1]}
-                rows.append(row | {"similarity": each.similarity, "percentile": each.percentile})
+                rows.append(row | {"similarity": entry.similarity, "percentile": entry.percentile})
         return pandas.DataFrame(rows)
 
     def __repr__(self) -> str:
@@ -155,8 +155,8 @@ def _compare_layer(
     for path in first.shards(layer.index):
         if path.name in second_shards:
             paths = (path, second_shards[path.name])
-            left, right = (read_shard(each, snapshots=False)[0] for each in paths)
-            maps |= {each.map: each for each in _compare_block(left, right, layer.jump)}
+            left, right = (read_shard(entry, snapshots=False)[0] for entry in paths)
+            maps |= {entry.map: entry for entry in _compare_block(left, right, layer.jump)}
     rankings = [_first_ranking(first, layer.index), _first_ranking(second, second_index)]
     estimators, tables = zip(*rankings, strict=True)
     estimator = estimators[0] if estimators[0] == estimators[1] else None
@@ -169,16 +169,16 @@ def _compare_layer(
                 mi=(pair[0].mi, pair[1].mi),
             )
     rows = tuple(maps[number] for number in sorted(maps))
-    verdicts = [each.verdicts for each in rows if each.verdicts is not None]
-    similarities = [each.similarity for each in rows if each.similarity is not None]
+    verdicts = [entry.verdicts for entry in rows if entry.verdicts is not None]
+    similarities = [entry.similarity for entry in rows if entry.similarity is not None]
     return LayerComparison(
         layer=layer.name,
         index=layer.index,
         maps=rows,
         same_verdict=sum(pair[0] == pair[1] for pair in verdicts),
         median_similarity=float(np.median(similarities)) if similarities else None,
-        score_correlation=_correlation(each.scores for each in rows),
-        mi_correlation=_correlation(each.mi for each in rows),
+        score_correlation=_correlation(entry.scores for entry in rows),
+        mi_correlation=_correlation(entry.mi for entry in rows),
         estimator=estimator,
     )
 
@@ -218,7 +218,7 @@ def _first_ranking(run: Run, index: int) -> tuple[str | None, dict[int, MapInfor
     if ranking is None or not ranking.estimators:
         return None, {}
     first = ranking.estimators[0]
-    return first.estimator, {each.map: each for each in first.maps}
+    return first.estimator, {entry.map: entry for entry in first.maps}
 
 
 def _correlation(pairs: Iterable[Pair | None]) -> float | None:

@@ -196,7 +196,9 @@ class Run(RunFolder):
     def reconstructed_layer(self, name: str) -> LayerRecord | None:
         """Return a layer of a name that has OIPs of its maps, None where there is none."""
         layers = (self.layer(index) for index in self.reconstructed())
-        return next((each for each in layers if each.name == name and not each.objectives), None)
+        return next(
+            (layer for layer in layers if layer.name == name and not layer.objectives), None
+        )
 
     def reconstructed(self) -> list[int]:
         """Return the indices of the layers that have OIPs."""
@@ -243,7 +245,7 @@ class Run(RunFolder):
 def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: str = "") -> None:
     """Raise a RunError, with a way out, unless the model of the run at a path is the other one."""
     if model.sha256 != other.sha256:
-        own, new = (f"'{each.name}' ({each.sha256[:12]})" for each in (model, other))
+        own, new = (f"'{record.name}' ({record.sha256[:12]})" for record in (model, other))
         raise RunError(f"'{path}' is a run of another model", own, new, hint)
 
 

@@ -229,9 +229,9 @@ def open_blocks(
         maps = np.union1d(maps, lost).astype(np.int64)
     blocks = []
     for number, requested in aligned_blocks(maps):
-        there = finished.get(number, np.array([], np.int64))
-        if not np.isin(requested, there).all():
-            blocks.append((number, np.union1d(requested, there).astype(np.int64)))
+        existing = finished.get(number, np.array([], np.int64))
+        if not np.isin(requested, existing).all():
+            blocks.append((number, np.union1d(requested, existing).astype(np.int64)))
     return blocks
 
 

@@ -281,9 +281,9 @@ def _over_dimension(size: BlobSize, method: str, run: int, seed: int, kind: str)
         x, codes, centers = blobs(kind, d, size.samples, seeds.generator(seed, "blobs", run))
         seconds = []
         for _ in range(times):
-            began = time.perf_counter()
+            started = time.perf_counter()
             value = class_information(estimator, x, codes, seed)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - started)
         rows.append((bits(value), bits(blob_truth(x, centers, 0.0)), min(seconds)))
     return dict(zip(("value", "truth", "seconds"), np.array(rows).T, strict=True))
 
@@ -389,8 +389,8 @@ def _tree(means: Arrays, size: ToySize) -> Judged:
     for scale in SCALES:
         values[scale.name] = []
         for branches, row in zip(BRANCHES, means[f"tree {scale.name}"], strict=True):
-            gone = abs(row[-1]) < _NEAR * max(row[0], 1e-12)
-            outcomes.append(rising(-row) and bool(gone))
+            vanished = abs(row[-1]) < _NEAR * max(row[0], 1e-12)
+            outcomes.append(rising(-row) and bool(vanished))
             values[scale.name] += _ends(f"{branches} branches", row)
     return outcomes, values
 

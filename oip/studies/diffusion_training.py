@@ -167,8 +167,11 @@ def corrupted_information(classes: int, share: float) -> float:
     """
     from scipy.stats import entropy
 
-    wrong = share / classes
-    return float(np.log2(classes) - entropy([1 - share + wrong, *[wrong] * (classes - 1)], base=2))
+    error_share = share / classes
+    return float(
+        np.log2(classes)
+        - entropy([1 - share + error_share, *[error_share] * (classes - 1)], base=2)
+    )
 
 
 class Correlation(NamedTuple):

@@ -69,17 +69,17 @@ class Value:
         value, low, high = (100 * number for number in (self.value, self.low, self.high))
         return Value(name, value, low, high, form)
 
-    def above(self, least: Value | float = 0.0, nothing: float | None = None) -> bool | None:
+    def above(self, least: Value | float = 0.0, floor: float | None = None) -> bool | None:
         """Return whether the whole interval is above a number, or a value above another one's.
 
-        False where the whole interval is below `nothing` (`least` if None); None where it does not
+        False where the whole interval is below `floor` (`least` if None); None where it does not
         decide.
         """
         if isinstance(least, Value):
             return larger(self.value, least.value, math.hypot(self.spread, least.spread))
         if self.low > least:
             return True
-        return False if self.high < (least if nothing is None else nothing) else None
+        return False if self.high < (least if floor is None else floor) else None
 
     def text(self) -> str:
         """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
@@ -331,8 +331,8 @@ def partial_rank_correlation(
     """
     from scipy.stats import rankdata
 
-    def partial(some: np.ndarray) -> float:
-        ranks = np.array([rankdata(row[some]) for row in (first, second, given)])
+    def partial(rows: np.ndarray) -> float:
+        ranks = np.array([rankdata(row[rows]) for row in (first, second, given)])
         with np.errstate(invalid="ignore", divide="ignore"):
             (_, ab, ac), (_, _, bc), _ = np.corrcoef(ranks)
             return float((ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2)))
@@ -359,8 +359,8 @@ def drift(values: np.ndarray, steps: np.ndarray) -> Value:
 
 def second_half(values: np.ndarray, steps: np.ndarray) -> Value:
     """Return the `drift` of the records from the middle of a training on."""
-    some = steps >= steps[-1] / 2
-    return drift(np.asarray(values)[some], steps[some])
+    is_late = steps >= steps[-1] / 2
+    return drift(np.asarray(values)[is_late], steps[is_late])
 
 
 def rises_all_along(

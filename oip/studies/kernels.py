@@ -116,8 +116,8 @@ class Block:
     def _gain(self, last: np.ndarray) -> Value:
         first = self.label[0]
 
-        def rise(some: np.ndarray) -> np.ndarray:
-            return np.median(last[:, some], axis=-1).mean(axis=0) - np.median(first[some], axis=-1)
+        def rise(rows: np.ndarray) -> np.ndarray:
+            return np.median(last[:, rows], axis=-1).mean(axis=0) - np.median(first[rows], axis=-1)
 
         return over_kernels(rise, len(first))
 
@@ -132,25 +132,25 @@ class Block:
             return Value("", np.nan)
 
         return over_kernels(
-            lambda some: rates(values[:, some].mean(axis=-1), self.steps[settled]).std(axis=0),
+            lambda rows: rates(values[:, rows].mean(axis=-1), self.steps[settled]).std(axis=0),
             values.shape[1],
         )
 
     def order_kept(self) -> Value:
         """Return Spearman's correlation of the kernels at the start and at the end."""
         ends = self.label[[0, -1]].T
-        return over_kernels(lambda some: findings.rank_agreement(ends[some]), len(ends))
+        return over_kernels(lambda rows: findings.rank_agreement(ends[rows]), len(ends))
 
     def consistency(self, record: int) -> Value:
         """Return the mean rank correlation between the classes' orders of the kernels."""
         table = self.per_class[record]
-        return over_kernels(lambda some: findings.rank_agreement(table[some]), len(table))
+        return over_kernels(lambda rows: findings.rank_agreement(table[rows]), len(table))
 
     def consistency_lost(self) -> Value:
         """Return by how much `consistency` fell from the start to the end."""
         first, last = self.per_class[[0, -1]]
         return over_kernels(
-            lambda some: findings.rank_agreement(first[some]) - findings.rank_agreement(last[some]),
+            lambda rows: findings.rank_agreement(first[rows]) - findings.rank_agreement(last[rows]),
             len(first),
         )
 
@@ -360,12 +360,14 @@ def add_gains_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> N
         group = values[f"{width} width"] = []
         for name in (_LENET, _DENSENET):
             blocks = [Block(by_source[source][name], width, 0) for source in (CLOTHES, DIGITS)]
-            here, there = (Value("", np.nan) if own.full() else own.gain() for own in blocks)
-            group.append(here.named(f"{name}, {CLOTHES}", "+.2f", blocks[0].remark))
-            group.append(there.named(f"{name}, {DIGITS}", "+.2f", blocks[1].remark))
-            little = findings.larger(_HARDLY, here.value, here.spread)
+            on_clothes, on_digits = (
+                Value("", np.nan) if own.full() else own.gain() for own in blocks
+            )
+            group.append(on_clothes.named(f"{name}, {CLOTHES}", "+.2f", blocks[0].remark))
+            group.append(on_digits.named(f"{name}, {DIGITS}", "+.2f", blocks[1].remark))
+            little = findings.larger(_HARDLY, on_clothes.value, on_clothes.spread)
             full = any(own.full() for own in blocks)
-            outcomes.append(None if full else all_of([little, there.above(here)]))
+            outcomes.append(None if full else all_of([little, on_digits.above(on_clothes)]))
     folder.add(finding(NAME, "gain_by_source", agreement(outcomes), values, **_CONSTANTS))
 
 

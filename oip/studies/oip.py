@@ -549,13 +549,13 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
     if "units" in parts[0]:
         chosen = np.concatenate([part["units p"] for part in parts])
         information = np.concatenate([part["units"] for part in parts])
-        sure = _share((np.nan_to_num(chosen, nan=1.0) <= 0.05).astype(float))
+        significant = _share((np.nan_to_num(chosen, nan=1.0) <= 0.05).astype(float))
         units = [
-            sure.percent("units that tell the two classes apart", ".0f"),
+            significant.percent("units that tell the two classes apart", ".0f"),
             Value("the best unit, bits of 1", float(np.nanmax(information))),
             Value("median unit, bits", float(np.nanmedian(information))),
         ]
-        verdict = agreement([sure.low > 0.05])
+        verdict = agreement([significant.low > 0.05])
         rows.append(finding(NAME, "dense_units", verdict, units, where, **constants))
     return rows
 

@@ -348,9 +348,9 @@ def climb_every_map(
         Images (m, k, h, w, b), scores (m, k), traces (m, k, t + 1).
     """
     owners = np.repeat(maps, len(starts))
-    which = np.tile(np.arange(len(starts)), len(maps))
+    start_rows = np.tile(np.arange(len(starts)), len(maps))
     batches = np.split(np.arange(len(owners)), range(_ASCENT_BATCH, len(owners), _ASCENT_BATCH))
-    results = [ascent.climb(starts[which[rows]], owners[rows]) for rows in batches]
+    results = [ascent.climb(starts[start_rows[rows]], owners[rows]) for rows in batches]
     images, scores, traces = (
         np.concatenate([getattr(result, name) for result in results])
         for name in ("images", "scores", "traces")

@@ -305,10 +305,10 @@ def draw_confusions(folder: Folder, name: str, data: Images, arrays: Arrays) -> 
         for row in rows:
             np.add.at(counts, (labels, row), 1)
         tables[kind] = 100 * counts / counts.sum(axis=1, keepdims=True)
-    wrong = [table[~np.eye(len(classes), dtype=bool)].max() for table in tables.values()]
+    confused = [table[~np.eye(len(classes), dtype=bool)].max() for table in tables.values()]
     for panel, (kind, table) in zip(axes[0], tables.items(), strict=True):
         shown_table = np.where(np.eye(len(classes), dtype=bool), np.nan, table)
-        look = {"cmap": plots.SEQUENTIAL, "vmin": 0, "vmax": max(wrong)}
+        look = {"cmap": plots.SEQUENTIAL, "vmin": 0, "vmax": max(confused)}
         drawn = panel.imshow(shown_table, **look)
         panel.set_title(f"{kind}: {100 * np.mean(arrays[kind] == labels):.1f} %")
         ticks = [plots.printable(label[:9]) for label in classes]

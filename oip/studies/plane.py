@@ -163,8 +163,8 @@ def each_network(
 @each_network
 def still_rises(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
     """Measure whether the last layer still gains information late."""
-    full, some = _full(record), record.steps >= _converged_from(training)
-    rise = findings.drift(record.layers[-1].whole_label[some], record.steps[some])
+    full, is_late = _full(record), record.steps >= _converged_from(training)
+    rise = findings.drift(record.layers[-1].whole_label[is_late], record.steps[is_late])
     return [rise.named(name, "+.3f", AT_CEILING * full)], [None if full else rise.above()]
 
 
@@ -233,10 +233,12 @@ def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> 
     def ends_farther(trainings: Trainings, width: str) -> Outcome:
         values, outcomes = [], []
         for name, training in trainings.items():
-            here, there = (_gap(net.records[width]) for net in (training, digits[name]))
-            values += [here.named(f"{name}, {CLOTHES}"), there.named(f"{name}, {DIGITS}")]
+            own_gap, digits_gap = (_gap(net.records[width]) for net in (training, digits[name]))
+            values += [own_gap.named(f"{name}, {CLOTHES}"), digits_gap.named(f"{name}, {DIGITS}")]
             outcomes.append(
-                findings.larger(here.value, there.value, max(here.spread, there.spread))
+                findings.larger(
+                    own_gap.value, digits_gap.value, max(own_gap.spread, digits_gap.spread)
+                )
             )
         return values, outcomes
 

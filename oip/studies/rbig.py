@@ -259,13 +259,13 @@ def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
         Value("by chance", by_chance.mean(), by_chance.min(), by_chance.max(), ".3f"),
     ]
     difference = Value("in a coordinate", single["inverse_error"], form=".1e")
-    even = single["evenness"], single["evenness_chance"]
+    evenness = single["evenness"], single["evenness_chance"]
     radius = single["radius_generated"], single["radius_data"]
-    close = even[0] < 2 * max(even[1], 1.0) and radius[0] < 2 * radius[1]
+    close = evenness[0] < 2 * max(evenness[1], 1.0) and radius[0] < 2 * radius[1]
     cells = f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells"
     of_radii = ("generated points", "another set of data")
     distances = {
-        cells: named_values(("fresh points", "uniform samples"), even),
+        cells: named_values(("fresh points", "uniform samples"), evenness),
         "radii, Kolmogorov-Smirnov": named_values(of_radii, radius, ".3f"),
     }
     fits = named_values(("by layers", "by Jacobian"), (total, jacobian), ".3f")

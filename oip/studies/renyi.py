@@ -204,14 +204,14 @@ def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
     """Return whether the data processing inequality holds, forward or backward."""
     values, verdicts = {}, []
     for kernel in KERNELS:
-        wrong, steps, values[kernel.label] = 0, 0, []
+        violated, steps, values[kernel.label] = 0, 0, []
         for plan, arrays in networks.trainings.items():
             for stage, record in stages(arrays):
                 bad, count = violations(inequality(arrays, kernel, record, forward), forward)
-                wrong, steps = wrong + bad, steps + count
+                violated, steps = violated + bad, steps + count
                 name = f"{plan.label} {stage}"
                 values[kernel.label].append(Value(name, bad, form=".0f", remark=f"of {count}"))
-        verdicts.append(graded(1 - wrong / max(steps, 1), 0.75, 0.5))
+        verdicts.append(graded(1 - violated / max(steps, 1), 0.75, 0.5))
     return networks.finding("forward" if forward else "backward", joined(verdicts), values)
 
 
@@ -222,11 +222,11 @@ def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, i
     error may not fall. Against it are steps of which 97.5 % of the means over batches drawn with
     replacement are on the wrong side.
     """
-    wrong = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
-    rows = seeds.generator(seed, "renyi bootstrap").integers(0, len(wrong), (_DRAWS, len(wrong)))
-    low = np.quantile(wrong[rows].mean(axis=1), _LEVEL, axis=0)
+    violation = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
+    rows = seeds.generator(seed, "renyi bootstrap").integers(0, len(values), (_DRAWS, len(values)))
+    low = np.quantile(violation[rows].mean(axis=1), _LEVEL, axis=0)
     # Eigenvalues carry rounding; less than a millionth of a bit is none.
-    return int((low > 1e-6).sum()), wrong.shape[1]
+    return int((low > 1e-6).sum()), violation.shape[1]
 
 
 class CurveShape(NamedTuple):
@@ -265,14 +265,14 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
                 most = networks.label_entropy if side == "Y" else arrays[f"{kernel.name} x"].mean()
                 rows = np.moveaxis(arrays[f"{kernel.name} {kind}{measure}"], 2, 0)
                 rows = [row for row in rows if np.isfinite(row).all()]
-                moving = [row for row in rows if not _still(row.mean(axis=1) / most)]
+                moving = [row for row in rows if not _is_constant(row.mean(axis=1) / most)]
                 shapes = [curve_shape(row) for row in moving]
-                before, still = group.get(plan.activation, ([], 0))
-                group[plan.activation] = before + shapes, still + len(rows) - len(moving)
+                before, constant = group.get(plan.activation, ([], 0))
+                group[plan.activation] = before + shapes, constant + len(rows) - len(moving)
     return groups
 
 
-def _still(shares: np.ndarray) -> bool:
+def _is_constant(shares: np.ndarray) -> bool:
     return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= _NEAR).all())
 
 
@@ -281,10 +281,10 @@ def plane_finding(networks: MeasuredNetworks) -> Finding:
     values, verdicts = {}, []
     for group, by_activation in _plane_curves(networks, "").items():
         values[group], steady = [], []
-        for activation, (curves, still) in by_activation.items():
+        for activation, (curves, constant) in by_activation.items():
             rises = sum(curve.rises for curve in curves)
             falls = sum(curve.falls for curve in curves)
-            remark = f"of {len(curves)}, {still} cannot move"
+            remark = f"of {len(curves)}, {constant} cannot move"
             rise = Value(f"{activation} rise", rises, form=".0f", remark=remark)
             values[group] += [rise, Value(f"{activation} fall back", falls, form=".0f")]
             steady += [curve.rises and not curve.falls for curve in curves]

@@ -289,7 +289,7 @@ def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
     """Return the mean S(Y) in bits of the batches of `probe_batches`, the most I(T;Y) can be."""
     codes = np.unique(labels, return_inverse=True)[1]
     rows = _batch_rows(len(codes), count, seed)
-    return float(np.mean([bits(renyi_label_entropy(codes[some], ALPHA)) for some in rows]))
+    return float(np.mean([bits(renyi_label_entropy(codes[part], ALPHA)) for part in rows]))
 
 
 def batch_information(
@@ -493,8 +493,8 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
     for method, label in (("apoz", "APoZ"), ("l1", "L1 norm"), ("elimination", "elimination")):
         orders[label] = [order(method)]
     orders["random"] = [order("random", draw) for draw in range(size.random_orders)]
-    many = mi.select(*sample, method="cmi", samples=MANY, alpha=2.0, seed=seed)
-    result |= width("many", many.width, many.order)
+    selection = mi.select(*sample, method="cmi", samples=MANY, alpha=2.0, seed=seed)
+    result |= width("many", selection.width, selection.order)
     pruned = np.full((len(orders), len(size.removed), size.random_orders), np.nan)
     for row, draws in enumerate(orders.values()):
         for column, share in enumerate(size.removed):

@@ -176,12 +176,12 @@ def measured(path: Path) -> Iterator[Cost]:
         cost = Cost()
     with suppress(OSError):
         _CLEAR.write_text("5")  # resets the peak that the system reports
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         yield cost
     finally:
         peaks = [peak for peak in (cost.peak_bytes, peak_bytes()) if peak is not None]
-        cost.seconds += time.monotonic() - began
+        cost.seconds += time.monotonic() - started
         cost.peak_bytes = max(peaks, default=None)
         cost.calls += 1
         files.write_json(path, cost.to_dict())
@@ -251,10 +251,10 @@ class Folder:
         own = {"schema": SCHEMA, "study": self.study, "settings": _key(self.settings)}
         if not mark.exists():
             files.write_json(mark, own)
-        elif (there := files.read_json(mark)) != own:
+        elif (existing := files.read_json(mark)) != own:
             hint = "Choose another folder, or remove it."
-            this = f"the study {_described(own)}"
-            raise RunError(f"'{self.path}'", this, _described(there), hint)
+            own_study = f"the study {_described(own)}"
+            raise RunError(f"'{self.path}'", own_study, _described(existing), hint)
 
     def part(self, name: str, compute: Compute, *arguments: object, of: str = "") -> Arrays:
         """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.

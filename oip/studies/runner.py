@@ -27,7 +27,7 @@ from oip.studies.report import (
 CRASHED = "crash.txt"
 """In a study's folder: the traceback of a defect of the program."""
 _SHARED = "shared"
-Say = Callable[[str], object]
+PrintLine = Callable[[str], object]
 
 
 def check(names: Sequence[str], settings: StudySettings) -> None:
@@ -98,12 +98,12 @@ def run_study(
     settings: StudySettings,
     progress: Progress,
     shared: Path | None = None,
-    say: Say = lambda text: None,
+    print_line: PrintLine = lambda text: None,
 ) -> StudyOutcome:
     """Run one study and write its report in its folder.
 
     Where nothing could be done for want of data the study was stopped, and the report says so too.
-    `say` receives remarks, a line each, such as what the study took; for `out` and `shared` see
+    `print_line` receives remarks, such as what the study took; for `out` and `shared` see
     `Folder`.
 
     Raises:
@@ -111,7 +111,7 @@ def run_study(
     """
     check([name], settings)
     outcome = StudyOutcome(out / "report.html")
-    _add_study(outcome, name, out, settings, progress, shared, say)
+    _add_study(outcome, name, out, settings, progress, shared, print_line)
     return outcome
 
 
@@ -120,7 +120,7 @@ def run_several(
     out: Path,
     settings: StudySettings,
     progress: Progress,
-    say: Say = lambda text: None,
+    print_line: PrintLine = lambda text: None,
 ) -> StudyOutcome:
     """Run studies in OUT/NAME, and write a page that links the reports of all that are there.
 
@@ -135,7 +135,7 @@ def run_several(
     for name in names:
         (out / name / CRASHED).unlink(missing_ok=True)
         try:
-            _add_study(outcome, name, out / name, settings, progress, out / _SHARED, say)
+            _add_study(outcome, name, out / name, settings, progress, out / _SHARED, print_line)
         except OipError as error:
             outcome.stopped[name] = str(error)
         except Exception as error:
@@ -158,7 +158,7 @@ def _add_study(
     settings: StudySettings,
     progress: Progress,
     shared: Path | None,
-    say: Say,
+    print_line: PrintLine,
 ) -> None:
     """Run one study without the options that it does not use, and say how it went."""
     module = studies.study(name)
@@ -167,7 +167,7 @@ def _add_study(
     folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared, progress)
     for option in unused:
         folder.note(f"The option '{option}' is not for this study, which has nothing of the kind.")
-        say(f"{name}: the option '{option}' is not for this study; it is run without.")
+        print_line(f"{name}: the option '{option}' is not for this study; it is run without.")
     with measured(folder.file("took.json")) as folder.cost:
         try:
             module.run(folder)
@@ -179,4 +179,4 @@ def _add_study(
         outcome.lacking[name] = lacking
     outcome.took[name] = folder.cost.to_dict()
     folder.finish(module.TITLE, module.SOURCE)
-    say(f"{name}: took {folder.cost.text()}")
+    print_line(f"{name}: took {folder.cost.text()}")

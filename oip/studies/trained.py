@@ -313,8 +313,8 @@ def _check_passed(path: Path, steps: list[int], done: int) -> None:
     recorded = [_record_at(path / width, steps).steps.tolist() == steps for width in WIDTHS]
     if missing or not all(recorded):
         hint = "Choose as many, a multiple of 5000, or another folder."
-        there = f"{done} iterations, which were done already"
-        raise SettingsError("iterations", there, steps[-1], hint)
+        received = f"{done} iterations, which were done already"
+        raise SettingsError("iterations", received, steps[-1], hint)
 
 
 def _record_at(path: Path, steps: list[int]) -> TrainingRecord:

@@ -263,8 +263,8 @@ def _keep_best(
             parts: list[Oips] = []
             for preset, candidate in candidates.items():
                 oips, _ = read_shard(candidate.folder(index) / shard.name)
-                mine = [row for row, n in enumerate(oips.maps.tolist()) if kept[n] == preset]
-                parts += [oips.rows(np.array(mine))] if mine else []
+                chosen = [row for row, n in enumerate(oips.maps.tolist()) if kept[n] == preset]
+                parts += [oips.rows(np.array(chosen))] if chosen else []
             with files.locked(run.folder(index)):
                 write_shard(run.folder(index) / shard.name, join_oips(parts), key, ends)
         record.write(path)
@@ -273,8 +273,8 @@ def _keep_best(
 
 def _is_whole(run: Run, index: int, maps: Sequence[int], key: str) -> bool:
     """Return whether the shards of a layer are whole and hold these maps."""
-    there = [finished_maps(path, key) for path in run.shards(index)]
-    return bool(there) and sorted(np.concatenate(there).tolist()) == list(maps)
+    shards = [finished_maps(path, key) for path in run.shards(index)]
+    return bool(shards) and sorted(np.concatenate(shards).tolist()) == list(maps)
 
 
 def _choice(number: int, rows: Mapping[str, Mapping[int, object]]) -> PresetChoice:

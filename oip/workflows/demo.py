@@ -69,7 +69,7 @@ def run_demo(
     """
     from oip import gallery, models
 
-    began = time.monotonic()
+    started = time.monotonic()
     seconds: dict[str, float] = {}
     if models.split_source(data)[1] is not None:
         reason = "a source without a part (the demo uses both)"
@@ -85,7 +85,7 @@ def run_demo(
         page = gallery.build(
             run, data_images=test.images, data_labels=test.labels, progress=progress
         )
-    seconds["total"] = round(time.monotonic() - began, 1)
+    seconds["total"] = round(time.monotonic() - started, 1)
     return {"seconds": seconds, "run": str(folder), "gallery": str(page), **demo_summary(run)}
 
 
@@ -184,9 +184,9 @@ def demo_summary(run: Run) -> dict[str, Any]:
 @contextmanager
 def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     """Put the wall time of a step into `seconds`."""
-    began = time.monotonic()
+    started = time.monotonic()
     yield
-    seconds[name] = round(time.monotonic() - began, 1)
+    seconds[name] = round(time.monotonic() - started, 1)
 
 
 UNITS = 8
@@ -242,7 +242,7 @@ def run_pretrained_demo(
 
     if units < 1:
         raise SettingsError("units", "a number from 1", units)
-    began = time.monotonic()
+    started = time.monotonic()
     seconds: dict[str, float] = {}
     folder = Path(out) if out is not None else Path("runs") / f"demo-{network}"
     check_writable(folder)
@@ -270,7 +270,7 @@ def run_pretrained_demo(
     with timed(seconds, "gallery"):
         pictures = None if images is None else images.images
         page = gallery.build(run, data_images=pictures, progress=progress)
-    seconds["total"] = round(time.monotonic() - began, 1)
+    seconds["total"] = round(time.monotonic() - started, 1)
     return {"seconds": seconds, "run": str(folder), "gallery": str(page), **demo_summary(run)}
 
 

@@ -84,12 +84,16 @@ def directions_into(
     more: dict[str, Any] = {"method": method, "count": count, "samples": samples}
     more |= {"active": active, "steps": steps, "seed": seed, "progress": progress}
     result = directions(network, images.images, info, **more)
-    layers = {each.name: each.index for each in run.layers} if run is not None else {}
+    layers = (
+        {known_layer.name: known_layer.index for known_layer in run.layers}
+        if run is not None
+        else {}
+    )
     following = max([network.first_direction_index - 1, *layers.values()]) + 1
     index = layers.get(name, following)  # of a file that was damaged or lost
     added = DirectionSet(info.name, name, index, result.weights)
     network = network.with_directions([*_sets(sets), added])
-    own = [each for each in network.direction_layers if each.index == index]
+    own = [known_layer for known_layer in network.direction_layers if known_layer.index == index]
     run = Run.begin(out, run_record(network, RunSettings(), images, layers=[info, *own]), beside)
     run.keep(index, NAME, _to_file(result, key, images.source))
     return result
@@ -148,8 +152,10 @@ def _files(out: str | Path) -> dict[int, DirectionsFile]:
 
 def _sets(sets: dict[int, DirectionsFile]) -> list[DirectionSet]:
     return [
-        DirectionSet(each.layer, f"{each.layer}+{each.method}", index, each.weights)
-        for index, each in sets.items()
+        DirectionSet(
+            directions.layer, f"{directions.layer}+{directions.method}", index, directions.weights
+        )
+        for index, directions in sets.items()
     ]
 
 

@@ -132,7 +132,7 @@ class Request:
 
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {name: _plain(each) for name, each in vars(value).items()}
+        value = {name: _plain(part) for name, part in vars(value).items()}
     return msgspec.to_builtins(value, enc_hook=str)
 
 

@@ -203,9 +203,12 @@ def record_of_all_maps(
     def with_those_there(numbers: Iterable[int]) -> list[int]:
         record = kind.read_if_whole(path)
         arrays = beside[1].read_if_whole(beside[0]) if beside is not None else None
-        there = {*(record.numbers() if record else ()), *(arrays.maps.tolist() if arrays else ())}
-        there = {number for number in there if 0 <= number < layer.maps}
-        return sorted(there.union(int(number) for number in numbers))
+        existing = {
+            *(record.numbers() if record else ()),
+            *(arrays.maps.tolist() if arrays else ()),
+        }
+        existing = {number for number in existing if 0 <= number < layer.maps}
+        return sorted(existing.union(int(number) for number in numbers))
 
     numbers = with_those_there(maps)
     while True:

@@ -79,8 +79,8 @@ def match_into(
     folder, keepers = _destinations(out, (_run_of(first), _run_of(second)))
     given = ModelInput(tuple(imports))
     sides = [
-        _Side.of(each, model, data, given, resize, data_dir)
-        for each, model in zip((first, second), models, strict=True)
+        _Side.of(network, model, data, given, resize, data_dir)
+        for network, model in zip((first, second), models, strict=True)
     ]
     if len(sides[0].data.images) != len(sides[1].data.images):
         counts = [len(side.data.images) for side in sides]
@@ -164,7 +164,7 @@ def _keep(record: MatchFile, first: Run, second: Run, keepers: set[int]) -> None
             (second, other, first, own, record.first, record.first_sha256),
         )
         for side, (run, name, partner_run, partner_layer, *partner) in enumerate(sides):
-            layer = next((each for each in run.layers if each.name == name), None)
+            layer = next((layer for layer in run.layers if layer.name == name), None)
             if layer is None or side not in keepers:
                 continue
             maps = np.array([pair[side] for pair in numbers], np.int64)
@@ -296,10 +296,12 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
         table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
         for row, number in enumerate(block):
             value = float(table[row, row])
-            peers = [np.delete(each[row], row) for each in (table, table.T)]
+            peers = [np.delete(similarities[row], row) for similarities in (table, table.T)]
             shares = (
-                float(100 * np.mean(each < value)) if len(each) >= LEAST_PEERS else None
-                for each in peers
+                float(100 * np.mean(similarities < value))
+                if len(similarities) >= LEAST_PEERS
+                else None
+                for similarities in peers
             )
             likeness[number] = finite_or_none(value), *shares
     maps = [

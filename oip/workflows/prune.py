@@ -251,9 +251,9 @@ class Pruner:
         batch = tf.constant(np.resize(images, (_BATCH, *images.shape[1:])), tf.float32)
         times = []
         for _ in range(_TIMED):
-            began = time.perf_counter()
+            started = time.perf_counter()
             predict(batch)
-            times.append(1000 * (time.perf_counter() - began))
+            times.append(1000 * (time.perf_counter() - started))
         return ModelQuality(
             accuracy=float((predicted == labels).mean()),
             parameters=int(model.count_params()),
@@ -268,12 +268,12 @@ class Pruner:
         if whole := self._whole | unordered:
             notices.insert(0, f"layers that stay whole: {_listed(whole)}.")
         removed = self._removed(orders, plan.keep)
-        gone = removed_channels(self.network, removed, self.channels)
+        dropped = removed_channels(self.network, removed, self.channels)
         model = without(self.network, removed, self.channels)
         stages = {"pruned": self.measure(model)}
         if plan.correct:
             skipped = corrected(
-                self.network, model, self.channels, gone, self._train_images, self.progress
+                self.network, model, self.channels, dropped, self._train_images, self.progress
             )
             stages["corrected"] = self.measure(model)
             if skipped:
@@ -349,15 +349,15 @@ class Pruner:
                 worth.setdefault(root, []).append(1.0 - ranks[number] / len(own))
                 members.setdefault(root, []).append(name)
         spare = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
-        gone = set()
+        dropped = set()
         for root in sorted(worth, key=lambda root: float(np.mean(worth[root]))):
             names = members[root]
             if root not in staying and all(spare[name] >= names.count(name) for name in names):
-                gone.add(root)
+                dropped.add(root)
                 for name in names:
                     spare[name] -= 1
         return {
-            name: [number for number, root in enumerate(own.tolist()) if root in gone]
+            name: [number for number, root in enumerate(own.tolist()) if root in dropped]
             for name, own in roots.items()
         }
 

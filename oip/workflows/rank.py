@@ -404,8 +404,8 @@ def kernels_into(
             rows.update({row.map: row for row in record.maps if row.map not in rows})
         return [] if record is None else record.numbers()
 
-    there = [number for number in add_those_there() if 0 <= number < layer.maps]
-    every = [*numbers, *sorted(set(there) - set(numbers))]
+    existing = [number for number in add_those_there() if 0 <= number < layer.maps]
+    every = [*numbers, *sorted(set(existing) - set(numbers))]
     label = f"{layer.name}: kernels"
     progress(label, 0, len(every))
     for done, number in enumerate(every, 1):

@@ -95,10 +95,10 @@ def ablate_into(
         return key_of({**content, "settings": settings})
 
     def make(numbers: list[int]) -> tuple[AblationFile, None]:
-        there = AblationFile.read_if_whole(path)
-        if there is not None and there.key != key(there.numbers()):
-            there = None  # of other settings
-        rows = {row.map: row for row in there.maps} if there is not None else {}
+        existing = AblationFile.read_if_whole(path)
+        if existing is not None and existing.key != key(existing.numbers()):
+            existing = None  # of other settings
+        rows = {row.map: row for row in existing.maps} if existing is not None else {}
         ablation = ablate(
             network,
             images.images,
@@ -143,7 +143,7 @@ def keep_causes(run: Run, causes: Causes) -> None:
 
     def added(path: Path) -> CausesFile:
         existing = CausesFile.read_if_whole(path)
-        units = {each.unit: each for each in existing.units} if existing is not None else {}
+        units = {unit.unit: unit for unit in existing.units} if existing is not None else {}
         units[causes.unit] = causes.to_file()
         ordered = [units[number] for number in sorted(units)]
         return CausesFile(layer=causes.layer, index=causes.index, units=ordered)

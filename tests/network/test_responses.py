@@ -42,7 +42,7 @@ class _Order:
 
 def test_shapes_and_names(result, small_model, small_images):
     assert result.values.shape == (3, 70, 5, 5)
-    assert (result.layer, result.index, result.layer_class, result.what) == (
+    assert (result.layer, result.index, result.layer_class, result.nouns) == (
         "second",
         1,
         "Conv2D",
@@ -51,7 +51,7 @@ def test_shapes_and_names(result, small_model, small_images):
     units = oip.responses(small_model, small_images[0][0], small_model.layers[-1].name)
     assert units.values.shape == (1, 4)
     assert units.planes.shape == (1, 4, 1, 1)
-    assert units.what == "units"
+    assert units.nouns == "units"
     assert np.allclose(units.values.sum(), 1.0, atol=1e-5)
     some = oip.responses(small_model, small_images[0][:3], "second", maps=[3, 60])
     assert np.allclose(some.values, result.values[:, [3, 60]])

@@ -86,7 +86,7 @@ def test_a_head_responds_with_the_length_of_its_vector(transformer, images):
     expected = np.moveaxis(np.linalg.norm(received[0], axis=-1), 2, 1)
     values = heads.values.reshape(expected.shape)
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
-    assert heads.what == "heads" and heads.to_dict()["kind"] == "heads"
+    assert heads.nouns == "heads" and heads.to_dict()["kind"] == "heads"
 
 
 def test_tokens_stand_where_their_patches_are(transformer, images):
