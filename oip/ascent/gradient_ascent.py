@@ -190,7 +190,7 @@ class GradientAscent:
 
     def _inputs(self, items: np.ndarray, noise: np.ndarray, focus: Focus) -> AscentInputs:
         references, usual = (), np.ones(len(items), np.float32)
-        context = Context.nothing(len(items))
+        context = Context.none(len(items))
         if self._references is not None:
             references, usual = self._references.arrays(items)
             context = self._references.context(items)

@@ -82,15 +82,15 @@ class Context(NamedTuple, Generic[Array]):
 
     @staticmethod
     def specs(count: int) -> Context[tf.TensorSpec]:
-        """Return what arrays of `count` features are, for any number of images."""
-        each = tf.TensorSpec((count,))
-        return Context(tf.TensorSpec((None, count)), each, each)
+        """Return the shapes of a context of `count` features, for any number of images."""
+        vector = tf.TensorSpec((count,))
+        return Context(tf.TensorSpec((None, count)), vector, vector)
 
     @staticmethod
-    def nothing(images: int) -> Context[np.ndarray]:
-        """Return what stands for no context, for some images."""
-        each = np.ones(1, np.float32)
-        return Context(np.ones((images, 1), np.float32), each, each)
+    def none(images: int) -> Context[np.ndarray]:
+        """Return a stand-in of one feature for images without a context."""
+        vector = np.ones(1, np.float32)
+        return Context(np.ones((images, 1), np.float32), vector, vector)
 
     def slope(self: Context[Tensor], features: Tensor) -> Tensor:
         """Return the gradient of the cosine between spatial means and the directions.
@@ -235,7 +235,7 @@ class References:
     def context(self, items: np.ndarray) -> Context[np.ndarray]:
         """Return what the last features of images for items (n,) are drawn to."""
         if self.last is None:
-            return Context.nothing(len(items))
+            return Context.none(len(items))
         mean, spread = self._usual_features
         missing = [item for item in dict.fromkeys(items.tolist()) if item not in self._directions]
         if missing:
