@@ -418,13 +418,18 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
 
 def made_up_training(plan, data, size, folder):
     """A training with the arrays that the study needs, without a network."""
-    rng = np.random.default_rng(plan.seed)
+    rng, layers = np.random.default_rng(plan.seed), len(plan.filters)
     arrays = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
     arrays["steps"] = np.arange(5)
-    arrays["names"], arrays["maps"] = np.array(["Conv2D_1", "Conv2D_2"]), np.array([6, 12])
+    arrays["names"] = np.array([f"Conv2D_{number + 1}" for number in range(layers)])
+    arrays["maps"] = np.array(plan.filters)
+    of_layers = np.minimum(np.arange(layers), 1)
     for kernel in KERNELS:
+        for name in ("input", "label", "plane input", "plane label"):
+            key = f"{kernel.name} {name}"
+            arrays[key] = arrays[key][..., of_layers]
         for name in ("entropy", "backward", "redundant", "non-redundant"):
-            arrays[f"{kernel.name} {name}"] = rng.random((5, 3, 2))
+            arrays[f"{kernel.name} {name}"] = rng.random((5, 3, layers))
     out = folder.file(f"models/{plan.name}.keras")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("a network")
@@ -468,3 +473,50 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     assert any("no-such-images" in paper for paper in missing)
     assert any("Fruits 360" in paper for paper in missing)
     assert len(folder.findings) == 4 + 2 * 5 + 2 + 4
+
+
+@pytest.fixture
+def papers_folders(tmp_path):
+    """Folders of a few images in the layouts of HASYv2 and of Fruits 360: their two sources."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    symbols, fruits = tmp_path / "HASYv2", tmp_path / "fruits-360"
+    (symbols / "hasy-data").mkdir(parents=True)
+    rows = ["path,symbol_id,latex,user_id"]
+    for number in range(40):
+        name = f"hasy-data/v2-{number:05d}.png"
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(symbols / name)
+        rows.append(f"{name},{31 + number % 2},{'AB'[number % 2]},{number}")
+    table = symbols / "hasy-data-labels.csv"
+    table.write_text("\n".join(rows) + "\n")
+    for part, count in (("Training", 12), ("Test", 4)):
+        for fruit in ("Apple Braeburn", "Kiwi"):
+            (fruits / part / fruit).mkdir(parents=True)
+            for number in range(count):
+                image = Image.fromarray(rng.integers(0, 256, (100, 100, 3), np.uint8))
+                image.save(fruits / part / fruit / f"{number}_100.jpg")
+    return str(table), str(fruits)
+
+
+def test_the_papers_other_data_in_their_layouts(
+    drawn_figures, tmp_path, monkeypatch, papers_folders
+):
+    seen = {}
+
+    def training(plan, data, *arguments):
+        seen[data.name] = plan.recipe, data.train.images.shape[1:], len(data.train.classes)
+        return made_up_training(plan, data, *arguments)
+
+    monkeypatch.setattr(renyi, "train_and_measure", training)
+    monkeypatch.setattr(renyi, "map_selection", made_up_selection)
+    settings = StudySettings(quick=True, data=papers_folders)
+    folder = Folder(tmp_path / "out", renyi.NAME, settings)
+    renyi.run(folder, TINY)
+    assert seen == {
+        "hasy-data-labels.csv": ("alexnet-small", (32, 32, 3), 2),
+        "fruits-360": ("alexnet-small", (100, 100, 3), 2),
+    }
+    missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
+    assert any("CIFAR-10" in paper for paper in missing)
+    assert not any("HASYv2" in paper or "Fruits" in paper for paper in missing)
