@@ -17,10 +17,13 @@ from oip.core.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from msgspec import UnsetType
+
     from oip.ascent.decomposition import Copies, Decompositions
     from oip.ascent.localization import Locations
     from oip.ascent.translation import Translations
     from oip.core.formats import DecompositionFile
+    from oip.core.output_formats import LayerDecomposition, LayerTranslation, LocatedLayer
 
 _LEGEND = {
     "images with a response": "share of the images in which any node of the map responds",
@@ -33,7 +36,6 @@ _DECOMPOSITION = {
     "p": "probability of such a share among the nodes of other maps",
 }
 _OTHERS = "the share that as many copies of theirs explain (median)"
-SCHEMA = 1
 SUMS = "decomposition.npz"
 """In the folder of a run's layer."""
 PLACES = "places"
@@ -100,6 +102,7 @@ def command(
     from oip.ascent import decomposition, localization
     from oip.ascent import translation as translations
     from oip.core import files
+    from oip.core.output_formats import LocationsFile
     from oip.network.layer_spec import parse_selections
     from oip.run.run import NAME as RUN_FILE
     from oip.run.run import Run
@@ -170,14 +173,13 @@ def command(
                         opened_run.change(sums.index, SUMS, added)
                 parts.append(part)
             layers.append(_merged(parts))
-    files.write_json(
-        out / "locations.json", {"schema": SCHEMA, "data": images.source, "layers": layers}
-    )
+    record = LocationsFile.of({"data": images.source, "layers": layers})
+    record.write(out / "locations.json")
     if output.as_json:
         print_json({"out": str(out), "files": [path.name for path in written], "layers": layers})
     else:
-        for record in layers:
-            _print(record, images.source)
+        for located in record.layers:
+            _print(located, images.source)
         seconds = f"{time.monotonic() - started:.0f} s"
         pictures = "1 picture" if len(written) == 1 else f"{len(written)} pictures"
         print_text(f"{pictures} and locations.json in {out} ({seconds})")
@@ -217,54 +219,52 @@ def _draw(
     ]
 
 
-def _print(layer: Record, source: str) -> None:
+def _print(layer: LocatedLayer, source: str) -> None:
     from oip.core.formats import UNIT_NOUNS
 
     rows = []
-    for row in layer["maps"]:
-        spots = row["places"]
-        best = spots[0] if spots else None
-        matched = [spot for spot in spots if spot.get("match") is not None]
-        percentiles = [spot["match_percentile"] for spot in matched]
-        percentile = _median([value for value in percentiles if value is not None])
-        labels = [spot["label"] for spot in spots if "label" in spot]
+    for row in layer.maps:
+        best = row.places[0] if row.places else None
+        percentile = _median([place.match_percentile for place in row.places])
+        labels = [place.label for place in row.places if isinstance(place.label, str)]
         rows.append(
             (
-                row["map"],
-                "not finite" if row["excited"] is None else f"{row['excited']:.1%}",
-                "-" if best is None else best["image"],
-                "-" if best is None else ",".join(map(str, best["node"])) or "-",
-                number(None if best is None else best["response"]),
-                number(_median([spot["match"] for spot in matched]), 2),
+                row.map,
+                "not finite" if row.excited is None else f"{row.excited:.1%}",
+                "-" if best is None else best.image,
+                "-" if best is None else ",".join(map(str, best.node)) or "-",
+                number(None if best is None else best.response),
+                number(_median([place.match for place in row.places]), 2),
                 "-" if percentile is None else f"{percentile:.0f} %",
                 " ".join(dict.fromkeys(labels)),
             )
         )
-    noun = UNIT_NOUNS[layer["kind"]]
+    noun = UNIT_NOUNS[layer.kind]
     headings = (noun, "images with a response", "strongest in", "node", "response", "match")
-    title = f"{layer['layer']}: {layer['searched']} images of {source}"
+    title = f"{layer.layer}: {layer.searched} images of {source}"
     legend = of_units(_LEGEND, noun)
     print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=legend)
-    if "translation" in layer:
-        _print_translation(layer["translation"], noun)
-    if "decomposition" in layer:
-        _print_decomposition(layer["decomposition"], noun)
+    if layer.translation:
+        _print_translation(layer.translation, noun)
+    if layer.decomposition:
+        _print_decomposition(layer.decomposition, noun)
 
 
-def _print_translation(layer: Record, noun: str) -> None:
-    reference = layer["nodes"].index(layer["reference"])
+def _print_translation(layer: LayerTranslation, noun: str) -> None:
+    reference = layer.nodes.index(layer.reference)
     rows = []
-    for row in layer["maps"]:
-        other_nodes = [node for index, node in enumerate(row["nodes"]) if index != reference]
-        medians = [
-            _median([node[name] for node in other_nodes if node[name] is not None])
-            for name in ("agreement", "unmoved", "aligned")
-        ]
-        own = row["nodes"][reference]["aligned"]
-        rows.append((row["map"], *(number(value, 2) for value in (*medians, own))))
+    for row in layer.maps:
+        other_nodes = [node for index, node in enumerate(row.nodes) if index != reference]
+        medians = (
+            _median([node.agreement for node in other_nodes]),
+            _median([node.unmoved for node in other_nodes]),
+            _median([node.aligned for node in other_nodes]),
+            row.nodes[reference].aligned,
+        )
+        rows.append((row.map, *(number(value, 2) for value in medians)))
     names = ("pairs at the expected shift", "similarity unmoved", "moved as expected")
     headings = (noun, *names, "starts of one node")
-    title = f"{layer['layer']}: OIPs of {len(layer['nodes'])} nodes (medians over nodes)"
+    title = f"{layer.layer}: OIPs of {len(layer.nodes)} nodes (medians over nodes)"
     print_table(headings, rows, title)
 
 
@@ -279,25 +279,27 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:z.2f}"
 
 
-def _print_decomposition(layer: Record, noun: str) -> None:
+def _print_decomposition(layer: LayerDecomposition, noun: str) -> None:
     rows = [
         (
-            row["map"],
-            _share(row["share"]),
-            "-" if row["low"] is None else f"{row['low']:z.2f} to {row['high']:z.2f}",
-            _share(row["null"]),
-            p_value(row["p_value"]),
+            row.map,
+            _share(row.share),
+            "-" if row.low is None else f"{row.low:.2f} to {row.high:.2f}",
+            _share(row.null),
+            p_value(row.p_value),
         )
-        for row in layer["maps"]
+        for row in layer.maps
     ]
     beside = f"nodes of other {noun}s"
     headings = (noun, "share explained", "95 %", beside, "p")
-    title = f"{layer['layer']}: OIPs as sums of those of {len(layer['nodes'])} nodes"
+    title = f"{layer.layer}: OIPs as sums of those of {len(layer.nodes)} nodes"
     legend = of_units({beside: _OTHERS, **_DECOMPOSITION}, noun)
     print_table(headings, rows, title, left=("95 %",), legend=legend)
 
 
-def _median(values: list[float]) -> float | None:
+def _median(values: Iterable[float | UnsetType | None]) -> float | None:
+    """Return the median of the numbers among some values, None without any."""
     from statistics import median
 
-    return median(values) if values else None
+    numbers = [value for value in values if isinstance(value, float)]
+    return median(numbers) if numbers else None

@@ -14,8 +14,7 @@ from typing import Any
 
 import click
 
-from oip.core.errors import Notice, OipError, plain_text
-from oip.core.log import LOG
+from oip.core.errors import LOG, Notice, OipError, plain_text
 
 COMMANDS = {
     "demo": "Train, reconstruct, rank and show, on embedded digits.",

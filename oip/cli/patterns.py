@@ -10,13 +10,14 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
-from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
+from oip.cli.tables import number, p_value, print_json, print_table, print_text
 from oip.core.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from oip import mi
+    from oip.core.output_formats import ClassPoints, ClassSeparation, PatternsFile, SilencedNodes
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
@@ -121,6 +122,7 @@ def command(
     """
     from oip import mi
     from oip.core import files, plots
+    from oip.core.output_formats import PatternsFile
     from oip.network.layer_spec import parse_selections
     from oip.workflows.layer_records import check_classes
 
@@ -171,13 +173,14 @@ def command(
     for name, result in results.items():
         plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
         result.save(out / f"{name}.npz")
-    files.write_json(out / "patterns.json", {"schema": 1, "data": images.source, **records})
+    record = PatternsFile.of({"data": images.source, **records})
+    record.write(out / "patterns.json")
     for notice in dict.fromkeys(text for result in results.values() for text in result.notices):
         output.note(f"oip: {layer.name}: {notice}")
     if output.as_json:
         print_json(records)
     else:
-        _print(records, layer.noun)
+        _print(record, layer.noun)
         print_text(out)
     if second is None:
         output.next_steps("add --against CLASS to see what separates two classes")
@@ -253,89 +256,93 @@ def _silenced(
     return results
 
 
-def _print_silenced(records: list[Record]) -> None:
+def _print_silenced(records: list[SilencedNodes]) -> None:
     rows = []
     for record in records:
-        for name, change in (("loss", "loss_increase"), ("logit", "logit_fall")):
-            null = record[f"{name}_null"]
-            low, high = record[f"{name}_low"], record[f"{name}_high"]
+        loss = (record.loss_increase, record.loss_low, record.loss_high, record.loss_p)
+        logit = (record.logit_fall, record.logit_low, record.logit_high, record.logit_p)
+        for name, (change, low, high, p), null in (
+            ("increase of the loss, bits", loss, record.loss_null),
+            ("fall of the logit", logit, record.logit_null),
+        ):
+            numbers = [value for value in null if value is not None]
             rows.append(
                 (
-                    record["class"],
-                    f"{len(record['nodes'])} {record['points']}",
-                    "increase of the loss, bits" if name == "loss" else "fall of the logit",
-                    number(record[change], 3),
-                    f"{low:z.3g} to {high:z.3g}",
-                    number(sum(null) / len(null), 3),
-                    p_value(record[f"{name}_p"]),
+                    record.class_name,
+                    f"{len(record.nodes)} {record.points}",
+                    name,
+                    number(change, 3),
+                    "-" if low is None else f"{low:.3g} to {high:.3g}",
+                    number(sum(numbers) / len(numbers) if numbers else None, 3),
+                    p_value(p),
                 )
             )
-    title = f"{records[0]['layer']}: nodes silenced to their mean, {records[0]['samples']} images"
+    title = f"{records[0].layer}: nodes silenced to their mean, {records[0].samples} images"
     headings = ("class", "nodes", "change of", "change", "95 %", "random nodes", "p")
     left = ("class", "nodes", "change of", "95 %")
     print_table(headings, rows, title, left=left, legend=_SILENCED)
 
 
-def _print(records: dict[str, Any], noun: str) -> None:
-    for name in ("common", "common-against"):
-        if name in records:
-            _print_common(records[name], noun)
-    if "separation" in records:
-        _print_separation(records["separation"], noun)
-    if records.get("silenced"):
-        _print_silenced(records["silenced"])
+def _print(record: PatternsFile, noun: str) -> None:
+    _print_common(record.common, noun)
+    if record.common_against:
+        _print_common(record.common_against, noun)
+    if record.separation:
+        _print_separation(record.separation, noun)
+    if record.silenced:
+        _print_silenced(record.silenced)
 
 
-def _print_common(common: Record, noun: str) -> None:
+def _print_common(common: ClassPoints, noun: str) -> None:
     rows = [
         (
-            point["map"],
-            _node(point["node"]),
-            number(point["share"], 2),
-            number(point["other_share"], 2),
-            p_value(point["p_value"]),
-            "yes" if point["own"] else "",
+            point.map,
+            _node(point.node),
+            number(point.share, 2),
+            number(point.other_share, 2),
+            p_value(point.p_value),
+            "yes" if point.own else "",
         )
-        for point in common["points"]
+        for point in common.points
     ]
     title = (
-        f"{common['layer']}: {common['common']} of {common['nodes']} nodes are common to "
-        f"{common['images']} images of {common['class']}, {common['own']} its own"
+        f"{common.layer}: {common.common} of {common.nodes} nodes are common to "
+        f"{common.images} images of {common.class_name}, {common.own} its own"
     )
     headings = (noun, "node", "share of its images", "share of others", "p", "its own")
     print_table(headings, rows, title, left=("its own",), legend=_COMMON)
 
 
-def _print_separation(separation: Record, noun: str) -> None:
+def _print_separation(separation: ClassSeparation, noun: str) -> None:
     rows = [
         (
-            row["map"],
-            number(row["effect"]),
-            _node(row["node"]),
-            number(row["mean_effect"]),
-            p_value(row["p_value"]),
-            p_value(row["p_adjusted"]),
+            row.map,
+            number(row.effect),
+            _node(row.node),
+            number(row.mean_effect),
+            p_value(row.p_value),
+            p_value(row.p_adjusted),
         )
-        for row in separation["maps"]
+        for row in separation.maps
     ]
     title = (
-        f"{separation['layer']}: {separation['first']} against {separation['second']}: "
-        f"{separation['separating_maps']} of {len(separation['maps'])} {noun}s and "
-        f"{separation['separating_nodes']} nodes separate them, "
-        f"{separation['strong_nodes']} strongly"
+        f"{separation.layer}: {separation.first} against {separation.second}: "
+        f"{separation.separating_maps} of {len(separation.maps)} {noun}s and "
+        f"{separation.separating_nodes} nodes separate them, "
+        f"{separation.strong_nodes} strongly"
     )
     headings = (noun, "Cliff's delta", "node", "delta of the mean", "p", "p (adjusted)")
     print_table(headings, rows, title, legend=_SEPARATION)
     rows = [
         (
-            case["image"],
-            case["class"],
-            case["predicted"],
-            number(case["p_own"]),
-            number(case["nearer_second"], 2),
+            case.image,
+            case.label,
+            case.predicted,
+            number(case.p_own),
+            number(case.nearer_second if isinstance(case.nearer_second, float) else None, 2),
         )
-        for case in separation["cases"]
-        if case["hard"]
+        for case in separation.cases
+        if case.hard
     ]
     if rows:
         headings = ("image", "class", "seen as", "p of its class", "nodes like the second")

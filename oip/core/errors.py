@@ -1,4 +1,4 @@
-"""One root for every error that the tool raises on purpose, and notices.
+"""One root for every error that the tool raises on purpose; notices; the library's log.
 
 A message says what was expected, what was received, and what to do. The shell shows the message
 alone and leaves with `exit_status`.
@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import re
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+LOG = logging.getLogger("oip")
+"""INFO: pieces of work and how long they took. DEBUG: every file and graph."""
+LOG.addHandler(logging.NullHandler())
 
 _LONG_WORD = re.compile(r"(\S{80})\S{160,}")
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -109,3 +116,17 @@ def notice(text: str) -> None:
 
 def _is_ours(module: str) -> bool:
     return module.partition(".")[0] == "oip" or module == "functools"  # cached properties
+
+
+@contextmanager
+def logged(text: str, *arguments: object, level: int = logging.INFO) -> Iterator[None]:
+    """Log a piece of work that did not fail, with its seconds.
+
+    Args:
+        text: as for `logging`, with `%s` for each of the arguments.
+        arguments: of the text.
+        level: of the log.
+    """
+    started = time.perf_counter()
+    yield
+    LOG.log(level, f"{text}: %.2f s", *arguments, time.perf_counter() - started)

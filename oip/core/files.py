@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import RunError, SettingsError
-from oip.core.log import LOG
+from oip.core.errors import LOG, RunError, SettingsError
 
 try:
     import fcntl

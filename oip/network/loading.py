@@ -28,10 +28,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from oip.core.errors import ModelError, reason_of
+from oip.core.errors import ModelError, logged, reason_of
 from oip.core.files import Json, RefusedFile, check_content, check_regular
 from oip.core.frameworks import keras
-from oip.core.log import logged
 
 _CONFIG_LIMIT = 64 << 20
 _BYTES_OF_A_WEIGHT = 4

@@ -24,9 +24,8 @@ from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings, stored_settings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
-from oip.core.errors import RunError
+from oip.core.errors import RunError, logged
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
-from oip.core.log import logged
 from oip.core.packed_images import PackedImages, is_packed
 from oip.core.progress import Progress, silent
 from oip.core.units import finite_list

@@ -33,14 +33,15 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, RunError
+from oip.core.output_formats import CostFile, StudyFile, StudyPartsFile
 from oip.core.progress import Progress, silent
+from oip.core.records import Parameters
 from oip.studies.findings import AGREEMENTS, Finding, plain_numbers, text_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-SCHEMA = 1
 OPTIONS = ("data", "models", "iterations")
 """Settings that some studies use and others cannot."""
 _DIGEST = "_digest"
@@ -94,7 +95,7 @@ class StudySettings:
     iterations: int | None = None
     """Batches a network learns from, of studies that record a training; the study's own if None."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> Parameters:
         """Return the settings as the results show them, without any folder of the user."""
         values = {name: value for name, value in asdict(self).items() if name != "data_dir"}
         for name in ("size", "resize"):
@@ -144,47 +145,25 @@ class MissingData(DataError):
         self.needs, self.looked, self.provide = needs, looked, provide
 
 
-@dataclass
-class Cost:
-    """The sum over all calls that a study needed; an interrupted study needs several."""
-
-    seconds: float = 0.0
-    peak_bytes: int | None = None  # none where the system does not report it
-    calls: int = 0
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """Return the cost as JSON holds it, in whole milliseconds."""
-        return {**asdict(self), "seconds": round(self.seconds, 3)}
-
-    def text(self) -> str:
-        """Return the cost as text, such as "312 s, 1.4 GiB in 2 calls"."""
-        memory = "" if self.peak_bytes is None else f", {self.peak_bytes / 2**30:.1f} GiB"
-        calls = f" in {self.calls} calls" if self.calls > 1 else ""
-        return f"{self.seconds:.0f} s{memory}{calls}"
-
-
 @contextmanager
-def measured(path: Path) -> Iterator[Cost]:
-    """Yield the cost of a block and earlier calls, complete and written once the block has ended.
+def measured(path: Path) -> Iterator[None]:
+    """Add the cost of a block to that of earlier calls, in the file `path`.
 
-    The JSON file `path` holds the sum; a block that ends by an error counts, too.
+    A block that ends by an error counts, too.
     """
-    try:
-        record = files.read_json(path)
-        cost = Cost(float(record["seconds"]), record["peak_bytes"], int(record["calls"]))
-    except (RunError, KeyError, TypeError, ValueError):
-        cost = Cost()
+    earlier = CostFile.read_if_whole(path) or CostFile()
     with suppress(OSError):
         _CLEAR.write_text("5")  # resets the peak that the system reports
     started = time.monotonic()
     try:
-        yield cost
+        yield
     finally:
-        peaks = [peak for peak in (cost.peak_bytes, peak_bytes()) if peak is not None]
-        cost.seconds += time.monotonic() - started
-        cost.peak_bytes = max(peaks, default=None)
-        cost.calls += 1
-        files.write_json(path, cost.to_dict())
+        peaks = [peak for peak in (earlier.peak_bytes, peak_bytes()) if peak is not None]
+        CostFile(
+            seconds=round(earlier.seconds + time.monotonic() - started, 3),
+            peak_bytes=max(peaks, default=None),
+            calls=earlier.calls + 1,
+        ).write(path)
 
 
 def peak_bytes() -> int | None:
@@ -239,7 +218,7 @@ class Folder:
     findings: list[Finding] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     numbers: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
-    cost: Cost | None = field(default=None, init=False)
+    cost: CostFile | None = field(default=None, init=False)
     """Time and memory of the study, once they are known."""
     lacking: list[str] = field(default_factory=list, init=False)
     """Data that were requested and not available; with any of them the study is done in part."""
@@ -248,13 +227,13 @@ class Folder:
         self.path = Path(self.path)
         files.check_writable(self.path)
         mark = self.path / "parts" / "of.json"
-        own = {"schema": SCHEMA, "study": self.study, "settings": _key(self.settings)}
-        if not mark.exists():
-            files.write_json(mark, own)
-        elif (existing := files.read_json(mark)) != own:
+        own = StudyPartsFile.of({"study": self.study, "settings": _key(self.settings)})
+        existing = StudyPartsFile.read_if_there(mark)
+        if existing is None:
+            own.write(mark)
+        elif existing != own:
             hint = "Choose another folder, or remove it."
-            own_study = f"the study {_described(own)}"
-            raise RunError(f"'{self.path}'", own_study, _described(existing), hint)
+            raise RunError(f"'{self.path}'", f"the study {own.text()}", existing.text(), hint)
 
     def part(self, name: str, compute: Compute, *arguments: object, of: str = "") -> Arrays:
         """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.
@@ -377,8 +356,7 @@ class Folder:
 
     def finish(self, title: str, source: str) -> Path:
         """Write numbers.json, study.json and report.html, the last one last; return its path."""
-        record = {
-            "schema": SCHEMA,
+        values = {
             "study": self.study,
             "title": title,
             "source": source,
@@ -391,9 +369,12 @@ class Folder:
             "figures": [asdict(figure) for figure in self.figures],
         }
         files.write_json(self.path / "numbers.json", self.numbers)
-        files.write_json(self.path / "study.json", record)
+        record = StudyFile.of(values)
+        record.write(self.path / "study.json")
         took = None if self.cost is None else self.cost.text()
-        return _rendered(self.path / "report.html", "report.html", {**record, "took": took})
+        return _rendered(
+            self.path / "report.html", "report.html", {**record.content(), "took": took}
+        )
 
 
 def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str]) -> Path:
@@ -405,23 +386,16 @@ def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str])
     for name in names:
         path = out / name / "study.json"
         if path.exists():
-            studies.append({**files.read_json(path), "failure": failures.get(name)})
+            studies.append({**StudyFile.read(path).to_dict(), "failure": failures.get(name)})
         elif name in failures:
             empty = {"study": name, "title": name, "claims": [], "figures": [], "source": ""}
             studies.append({**empty, "failure": failures[name]})
     return _rendered(out / "index.html", "index.html", {"studies": studies})
 
 
-def _key(settings: StudySettings) -> dict[str, object]:
+def _key(settings: StudySettings) -> Parameters:
     """Return the settings that change the results; more iterations continue from fewer."""
     return {name: value for name, value in settings.to_dict().items() if name != "iterations"}
-
-
-def _described(record: object) -> str:
-    if not isinstance(record, dict) or "study" not in record:
-        return "something else"
-    options = [f"{name} {value}" for name, value in record.get("settings", {}).items() if value]
-    return f"{record['study']} ({', '.join(options) or 'as it is'})"
 
 
 def _rendered(path: Path, template: str, record: Mapping[str, object]) -> Path:

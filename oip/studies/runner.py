@@ -10,6 +10,7 @@ from pathlib import Path
 from oip import studies
 from oip.core import files
 from oip.core.errors import DataError, OipError, SettingsError
+from oip.core.output_formats import CostFile
 from oip.core.progress import Progress
 from oip.studies.data import check_both_parts, is_known
 from oip.studies.report import (
@@ -168,7 +169,7 @@ def _add_study(
     for option in unused:
         folder.note(f"The option '{option}' is not for this study, which has nothing of the kind.")
         print_line(f"{name}: the option '{option}' is not for this study; it is run without.")
-    with measured(folder.file("took.json")) as folder.cost:
+    with measured(took := folder.file("took.json")):
         try:
             module.run(folder)
         except MissingData as error:
@@ -177,6 +178,7 @@ def _add_study(
     lacking = [text for text in folder.lacking if text != outcome.stopped.get(name)]
     if lacking:
         outcome.lacking[name] = lacking
+    folder.cost = CostFile.read(took)
     outcome.took[name] = folder.cost.to_dict()
     folder.finish(module.TITLE, module.SOURCE)
     print_line(f"{name}: took {folder.cost.text()}")

@@ -16,6 +16,7 @@ import numpy as np
 from oip.core import files, seeds
 from oip.core.errors import RunError, SettingsError
 from oip.core.frameworks import import_quietly
+from oip.core.output_formats import TrainingEndFile
 from oip.studies.data import Images, data_key
 from oip.studies.findings import TOO_SHORT, Finding, Value, agreement, finding, text_file
 from oip.studies.report import Arrays, Folder, StudySettings
@@ -223,14 +224,14 @@ def recorded_training(
     if not end.exists():
         files.write_json(path / "training.json", key)
         model = _trained_model(folder, path, network, data, steps, regular)
-        files.write_json(end, {"accuracy": accuracy(predictor(model), data.test)})
+        TrainingEndFile(accuracy=accuracy(predictor(model), data.test)).write(end)
     return RecordedTraining(
         path=path,
         network=network,
         iterations=iterations,
         records={width: _record_at(path / width, steps) for width in WIDTHS},
         kept=tuple(kept_at(iterations)),
-        accuracy=float(files.read_json(end)["accuracy"]),
+        accuracy=TrainingEndFile.read(end).accuracy,
         data=data.train,
     )
 

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from oip.core import files
-from oip.core.errors import OipError
+from oip.core.errors import LOG, OipError
 from oip.core.formats import FinishedCommand, FinishedFile
-from oip.core.log import LOG
 from oip.network.inputs import sidecar_path
 from oip.run.check import ERROR
 from oip.run.run import Run, RunFolder, versions

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, plots
-from oip.core.errors import OipError, SettingsError, notice
+from oip.core.errors import OipError, SettingsError, logged, notice
 from oip.core.formats import RankingSettings, RunSettings
 from oip.core.images import is_whole_picture
 from oip.core.layer_formats import (
@@ -23,7 +23,6 @@ from oip.core.layer_formats import (
     RedundancyFile,
     ResponsesFile,
 )
-from oip.core.log import logged
 from oip.core.progress import Progress, automatic, silent
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels

@@ -11,10 +11,10 @@ import pytest
 
 from oip.core import files, plots
 from oip.core.errors import RunError
+from oip.core.output_formats import CostFile
 from oip.studies import report
 from oip.studies.findings import Finding, Value
 from oip.studies.report import (
-    Cost,
     Folder,
     MissingData,
     StudySettings,
@@ -195,17 +195,18 @@ def test_the_overview_links_reports_and_tells_what_stopped(tmp_path: Path) -> No
 
 def test_calls_add_up_and_one_that_fails_counts_too(tmp_path: Path) -> None:
     path = tmp_path / "parts" / "took.json"
-    with measured(path) as first:
+    with measured(path):
         time.sleep(0.05)
+    first = CostFile.read(path)
     with pytest.raises(KeyboardInterrupt), measured(path):
         time.sleep(0.05)
         raise KeyboardInterrupt
-    with measured(path) as last:
+    with measured(path):
         pass
+    last = CostFile.read(path)
     assert (first.calls, last.calls) == (1, 3)
     assert 0.05 <= first.seconds < last.seconds
     assert last.seconds >= 0.1
-    assert files.read_json(path) == last.to_dict()
 
 
 def test_the_peak_is_that_of_the_block(tmp_path: Path) -> None:
@@ -215,11 +216,11 @@ def test_the_peak_is_that_of_the_block(tmp_path: Path) -> None:
     with mmap.mmap(-1, size) as block:
         block.write(b"1" * size)
         before = peak_bytes()
-    with measured(tmp_path / "small.json") as small:
+    with measured(tmp_path / "small.json"):
         pass
-    with measured(tmp_path / "large.json") as large:
-        with mmap.mmap(-1, size) as block:
-            block.write(b"1" * size)
+    with measured(tmp_path / "large.json"), mmap.mmap(-1, size) as block:
+        block.write(b"1" * size)
+    small, large = (CostFile.read(tmp_path / f"{name}.json") for name in ("small", "large"))
     assert before is not None and small.peak_bytes is not None and large.peak_bytes is not None
     assert small.peak_bytes < before - (40 << 20)
     assert large.peak_bytes > small.peak_bytes + (40 << 20)
@@ -231,16 +232,19 @@ def test_damaged_or_unknown_costs_are_no_hindrance(
     path = tmp_path / "took.json"
     path.write_text("half")
     monkeypatch.setattr(report, "peak_bytes", lambda: None)
-    with measured(path) as total:
+    with measured(path):
         pass
+    total = CostFile.read(path)
     assert total.calls == 1
     assert total.peak_bytes is None
-    assert Cost(0.4, None, 1).text() == "0 s"
+    assert CostFile(seconds=0.4, calls=1).text() == "0 s"
 
 
 def test_a_cost_as_text() -> None:
-    assert Cost(312.4, 3 << 29, 1).text() == "312 s, 1.5 GiB"
-    assert Cost(312.4, 3 << 29, 2).text() == "312 s, 1.5 GiB in 2 calls"
+    assert CostFile(seconds=312.4, peak_bytes=3 << 29, calls=1).text() == "312 s, 1.5 GiB"
+    assert (
+        CostFile(seconds=312.4, peak_bytes=3 << 29, calls=2).text() == "312 s, 1.5 GiB in 2 calls"
+    )
 
 
 def test_a_study_of_resized_images_goes_on(tmp_path):
