@@ -224,9 +224,9 @@ def _print(layer: LocatedLayer, source: str) -> None:
 
     rows = []
     for row in layer.maps:
-        best = row.places[0] if row.places else None
-        percentile = _median([place.match_percentile for place in row.places])
-        labels = [place.label for place in row.places if isinstance(place.label, str)]
+        best = row.images[0] if row.images else None
+        percentile = _median([image.match_percentile for image in row.images])
+        labels = [image.label for image in row.images if isinstance(image.label, str)]
         rows.append(
             (
                 row.map,
@@ -234,7 +234,7 @@ def _print(layer: LocatedLayer, source: str) -> None:
                 "-" if best is None else best.image,
                 "-" if best is None else ",".join(map(str, best.node)) or "-",
                 number(None if best is None else best.response),
-                number(_median([place.match for place in row.places]), 2),
+                number(_median([image.match for image in row.images]), 2),
                 "-" if percentile is None else f"{percentile:.0f} %",
                 " ".join(dict.fromkeys(labels)),
             )

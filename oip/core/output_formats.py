@@ -18,7 +18,7 @@ from oip.core.records import JsonFile, Number, Parameters, Part
 # locations.json
 
 
-class Place(Part, frozen=True, kw_only=True):
+class LocatedImage(Part, frozen=True, kw_only=True):
     """The node of an image that responds most."""
 
     image: int
@@ -43,7 +43,7 @@ class LocatedMap(Part, frozen=True, kw_only=True):
     """Share of the images with a response above zero."""
     where: Number | list[Number | list[Number | list[Number]]]
     """Share of these whose strongest response is at each node; null if a response is not finite."""
-    places: list[Place]
+    images: list[LocatedImage] = msgspec.field(name="places")
 
 
 class TranslatedNode(Part, frozen=True, kw_only=True):
@@ -330,11 +330,11 @@ class FindingRecord(Part, frozen=True, kw_only=True):
     """Its sentence."""
     figure: str
     reported: str
-    found: str
+    ours: str = msgspec.field(name="found")
     values: list[FindingValue]
     agrees: str
     """The verdict."""
-    sure: str
+    basis: str = msgspec.field(name="sure")
     """`n` and `settings`."""
     n: str
     settings: str
