@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.mi.conditional_shuffles import ConditionalMean, ConditionalShuffles
+from oip.mi.conditional_shuffles import (
+    _NEAREST,
+    ConditionalMean,
+    ConditionalShuffles,
+    _nearest,
+    _order_among_nearest,
+)
 from oip.mi.validation import check_side
 
 
@@ -115,3 +121,15 @@ def test_a_common_cause_of_three_columns_is_no_influence(name):
     y += x - z.sum(axis=1)
     influence = mi.conditional_mutual_information(x, y, z, name, null=19, draws=0)
     assert influence.p_value == 1 / 20
+
+
+def test_what_is_left_is_exchanged_and_no_sample_is_there_twice():
+    # Copies at almost equal Z are neighbors: taken twice, they made p <= .05 of ksg in .073 of 750.
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 3))
+    near = _nearest(z, _NEAREST).tolist()
+    orders = np.array([_order_among_nearest(near, rng) for _ in range(50)])
+    assert (np.sort(orders, axis=1) == np.arange(200)).all()
+    assert (orders == np.arange(200)).mean() < 0.3
+    far = np.linalg.norm(z[:, None] - z, axis=2)
+    assert far[np.arange(200), orders].mean() < far.mean() / 3
