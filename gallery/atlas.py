@@ -54,7 +54,7 @@ def alike_maps(layer: LayerEntry) -> dict[int, list[tuple[int, float]]]:
 
 
 def _placed_maps(layer: LayerEntry) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers (m,) and the likeness (m, p) of the maps whose responses vary."""
+    """Return the numbers (m,) and the features (m, p) of the maps whose responses vary."""
     responses = layer.responses
     if responses is None or responses.likeness is None:
         return np.zeros(0, int), np.zeros((0, 0))

@@ -329,7 +329,7 @@ def _kernels(table: MapKernels | None) -> PageValues | None:
 
 
 def scaled_weights(rows: list[list[float]] | None) -> list[list[float]] | None:
-    """Return a kernel's weights divided by the largest of them; None for what is no kernel."""
+    """Return a kernel's weights divided by the largest of them; None if there is no kernel."""
     if not rows or len({len(row) for row in rows}) != 1:
         return None
     values = np.array(rows, np.float64)

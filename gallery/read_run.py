@@ -144,7 +144,7 @@ class Evidence:
     """Index and name of layers of directions over the maps, and their file."""
 
     def causes_of(self, number: int) -> UnitCauses | None:
-        """Return what feeds a unit, and what it moves."""
+        """Return the causes and the effects of a unit."""
         units = self.causes.units if self.causes is not None else ()
         return next((unit for unit in units if unit.unit == number), None)
 

@@ -105,7 +105,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
 
 
 def _measured_maps(run: Run, index: int) -> list[int]:
-    """Return the maps that the files beside a layer's OIPs were made for, as far as they tell."""
+    """Return the maps that the files beside a layer's OIPs were made for, where known."""
     maps: set[int] = set()
     for name, kind in _KEYED.items():
         record = kind.read_if_whole(run.folder(index) / name)
@@ -217,7 +217,7 @@ def _related(run: Run, layer: LayerRecord, file: str) -> str:
 
 
 def _input_arguments(run: RunFile) -> list[str]:
-    """Return how the model is loaded, and what it is fed with."""
+    """Return the options of loading the model and of its input."""
     loading = run.loading or LoadingRecord()
     arguments = []
     for module in loading.imports or ():

@@ -1,4 +1,4 @@
-"""Shuffles of x for the p-value of I(X;Y|Z): what Z tells about x stays, the rest is exchanged.
+"""Shuffles of x for the p-value of I(X;Y|Z) that keep what Z predicts of x.
 
 Given a label, x is exchanged within the classes. Given numbers, the mean of x given Z is fitted and
 what is left of x is exchanged among samples that are near in Z; a label x is drawn anew from its
@@ -155,7 +155,7 @@ def _standardized(z: np.ndarray) -> np.ndarray:
 
 @dataclass
 class ConditionalMean:
-    """E(X|Z) at every sample, and what is left of x.
+    """E(X|Z) at every sample, and the residual of x.
 
     A linear model with an intercept, and a kernel ridge regression of what it leaves: with a
     Gaussian kernel over all columns of Z, or with the sum of one over each. Kernel, width and ridge
@@ -215,7 +215,7 @@ class ConditionalMean:
 
 
 class _Plane(NamedTuple):
-    """The linear model with an intercept, and what it leaves."""
+    """A linear model with an intercept, and its residuals."""
 
     basis: np.ndarray
     """(n, rank), orthonormal."""

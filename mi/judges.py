@@ -76,7 +76,7 @@ class PictureScale(NamedTuple):
 
 
 class Judge(ABC):
-    """A way to tell how alike two pictures are: a network, or a descriptor."""
+    """A measure of the similarity of two pictures: a network or a descriptor."""
 
     name: str
     """`pixels`, or the name of a model's file."""
@@ -287,7 +287,7 @@ def shared_weights(model: keras.Model, other: keras.Model) -> float:
 
 
 def _weight_digests(model: keras.Model) -> list[tuple[str, int]]:
-    """Return a digest and the size of each array that tells a model from others."""
+    """Return a digest and the size of each array that identify a model."""
     digests = []
     for weight in model.weights:
         values = np.asarray(weight.numpy())

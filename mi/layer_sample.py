@@ -64,7 +64,7 @@ class LayerResult:
 
     @property
     def _counted(self) -> str:
-        """How many units of which kind: `32 maps`."""
+        """Number and kind of the units, such as `32 maps`."""
         return plural(len(self), self.noun)
 
     def to_pandas(self) -> DataFrame:
@@ -361,7 +361,7 @@ def output_units(network: Network, labels: ArrayLike | None, count: int | None) 
 
 
 def response_components(means: np.ndarray) -> np.ndarray:
-    """Return what tells alike maps, (m, p) float32: inner products are correlations of responses.
+    """Return (m, p) float32, of which inner products are the correlations of responses.
 
     These are the first principal components of the standardized responses; each row has length 1
     but for what the components leave out.

@@ -1,4 +1,4 @@
-"""Legibility: whether a judge, shown a unit's OIPs, tells which photograph excites the unit more.
+"""Legibility: how often a judge, shown a unit's OIPs, picks the image that excites it more.
 
 The judge is asked of pairs of images: one from the 1 % that excite the unit most, one from the
 lower half. It takes the one that is more like the OIPs, by the cosine of its features about their
@@ -91,7 +91,7 @@ class JudgedUnits:
 
 @dataclass(frozen=True, eq=False)
 class Legibility(JudgedUnits, LayerResult):
-    """Legibility of the units of a layer, from 0 to 1; NaN where no question can be asked."""
+    """Legibility of the units of a layer, from 0 to 1; NaN for units without image pairs."""
 
     judge: str
     """`pixels`, or the name of a model."""
@@ -449,7 +449,7 @@ class Question(NamedTuple):
         return cls(top, np.flatnonzero(responses <= half)) if len(top) > 1 else NO_QUESTION
 
     def answers(self, similarity: np.ndarray) -> Answers:
-        """Return the choices by a similarity of all images (n,) to what is shown."""
+        """Return the choices by a similarity (n,) of all images to the shown OIPs."""
         return _answers(similarity[self.top], similarity[self.lower])
 
     def reference(self, images: np.ndarray) -> float:

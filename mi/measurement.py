@@ -77,7 +77,7 @@ class Measurement:
 
     @property
     def too_few_for_halves(self) -> bool:
-        """Whether half of the samples tell nothing about the whole."""
+        """Whether half of the samples are too few to judge the whole."""
         return min(self.sizes) // 2 < max(_FEWEST_HALVED, self.estimator.fewest)
 
     def resampled(self, shuffles: int, draws: int) -> Resampled:

@@ -63,7 +63,7 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
 
 
 def class_p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Return `p_values` (m, classes) of every class by itself, from (shuffles, m, classes)."""
+    """Return `p_values` (m, classes) of every class, from (shuffles, m, classes)."""
     pairs = zip(values.T, null.transpose(2, 0, 1), strict=True)
     return np.stack([p_values(*pair) for pair in pairs], axis=1)
 

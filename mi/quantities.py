@@ -126,7 +126,7 @@ def conditional_mutual_information(
     draws: int | None = None,
     **parameters: object,
 ) -> Estimate:
-    """Estimate I(X;Y|Z): how much X tells about Y to an observer who knows Z.
+    """Estimate I(X;Y|Z), the information of X about Y given Z.
 
     Given a label it is the mean of I(X;Y) within its classes, weighted by their shares. Given
     numbers, for a label y, it is I((X,Z);Y) - I(Z;Y): a difference, and no bound even where both
@@ -304,7 +304,7 @@ def input_information(
     draws: int | None = None,
     **parameters: object,
 ) -> Estimate:
-    """Estimate I(X;M): how well x with a little noise, M, tells which sample it came from.
+    """Estimate I(X;M), with M = X plus a little noise: how well samples are told from one another.
 
     For the responses of a network, which follow from the input, it is the information about the
     input; it is made by the noise, the bin or the kernel, and infinite without it.
@@ -486,7 +486,7 @@ def _of_one(
 
 @dataclass(frozen=True)
 class _Choice:
-    """An estimator as the caller names it, its parameters, and the seed of what is drawn.
+    """An estimator by its name, its parameters, and the seed of random draws.
 
     Methods raise DataError for lengths that differ and a class that is seen once, SettingsError for
     an estimator or parameter that is unknown or cannot do this.

@@ -609,7 +609,7 @@ def _few_images(sample: LayerSample) -> list[str]:
 
 
 def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[LabelEstimator]:
-    """Return the estimators of these names, each once, one about the input among them if asked."""
+    """Return the estimators of some names, one about the input among them if requested."""
     requested = [estimators] if isinstance(estimators, (str, Estimator)) else list(estimators)
     if not requested:
         raise SettingsError("estimators", "at least one", "none")
@@ -618,8 +618,8 @@ def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[Lab
     if len(set(names)) < len(names):
         raise SettingsError("estimators", "each one once", ", ".join(names))
     if with_input and not any(estimator.can("input_information") for estimator in chosen):
-        wished = f"one about the input, of {', '.join(able('input_information'))}"
-        raise SettingsError("estimators", wished, ", ".join(names))
+        expected = f"one about the input, of {', '.join(able('input_information'))}"
+        raise SettingsError("estimators", expected, ", ".join(names))
     return chosen
 
 

@@ -117,7 +117,7 @@ def over_prepared(
     bytes_each: int = 0,
     expensive: bool = False,
 ) -> MapEstimates:
-    """Estimate every map from what is computed once a map, such as its Gram matrix.
+    """Estimate every map from an array computed once for it, such as its Gram matrix.
 
     Args:
         prepare: (n, d) responses of a map, without constant nodes -> its information about any

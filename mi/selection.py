@@ -352,7 +352,7 @@ def conditional_width(
 def _scores(
     sample: LayerSample, method: str, estimator: LabelEstimator, labels: ArrayLike | None
 ) -> np.ndarray:
-    """Return (m,) scores of methods that look at each map by itself."""
+    """Return (m,) scores of methods that score each map alone."""
     if method == "apoz":
         return positive_share(sample)
     if method == "mean":

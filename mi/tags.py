@@ -1,4 +1,4 @@
-"""Several labels of an image: each is estimated by itself, and their bits are added up."""
+"""Several labels of an image: each is estimated alone, and their bits are added up."""
 
 from __future__ import annotations
 

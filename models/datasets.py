@@ -63,7 +63,7 @@ class Dataset:
         return len(self.images)
 
     def required_labels(self) -> np.ndarray:
-        """Return the labels; a DataError says so where there are none."""
+        """Return the labels; a DataError if the data have none."""
         source = f"data '{self.source}'"
         if self.labels is not None:
             return self.labels
@@ -80,7 +80,7 @@ class Dataset:
         return self.tags if self.labels is None else self.labels
 
     def required_targets(self) -> np.ndarray:
-        """Return the labels or the tags; a DataError says so where there are none."""
+        """Return the labels or the tags; a DataError if the data have neither."""
         return self.required_labels() if self.tags is None else self.tags
 
     def __repr__(self) -> str:

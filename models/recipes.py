@@ -167,7 +167,7 @@ class Recipe(ABC):
 
 
 def _read(default: Option, value: Option | list[int] | None) -> Option | list[int] | None:
-    """Return an option in the type of its default; a text that cannot be read stays as it is."""
+    """Return an option in the type of its default; a text if it cannot be read so."""
     if isinstance(value, str) and not isinstance(default, str):
         parts = [part.strip() for part in value.split(",")]
         if not all(part.isdecimal() for part in parts):

@@ -291,7 +291,7 @@ class LabelEstimator(Estimator):
         one_vs_rest: bool = True,
         distinct: bool = False,
     ) -> MapEstimates:
-        """Estimate the information about a label for every map by itself.
+        """Estimate the information of every map about a label.
 
         Large matrix products and eigenvalues run on a GPU where there is one (`oip.mi.backend`).
 
@@ -368,7 +368,7 @@ def estimator_class(name: str) -> type[Estimator]:
 
 
 def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
-    """Return the estimator of a name with its parameters; an estimator is returned as it is.
+    """Return the estimator of a name with its parameters; an estimator is returned unchanged.
 
     Args:
         name: as `oip estimate --help` lists them, or an estimator.

@@ -361,7 +361,7 @@ class Destructor:
         stopping: Literal["fixed", "paper"] = "fixed",
         seed: int = 0,
     ) -> None:
-        """Set what is fitted; a SettingsError says that a setting makes no sense.
+        """Check the settings; a SettingsError says which of them is wrong.
 
         Args:
             layers: number of layers; the most, if `stopping` is "paper".

@@ -229,7 +229,7 @@ class Bandwidth:
     sigma: float | None = None
 
     def check(self, owner: str) -> None:
-        """Raise SettingsError for what is no number above 0."""
+        """Raise a SettingsError unless a value is a number above 0."""
         check_number(f"{owner}: relative", self.relative)
         for name in ("silverman", "sigma"):
             if getattr(self, name) is not None:

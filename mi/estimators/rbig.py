@@ -192,7 +192,7 @@ class Rbig(LabelEstimator):
         return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=notices)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """Return T of both blocks, each Gaussianized by itself; 0 where a side is constant."""
+        """Return T of both blocks, each Gaussianized separately; 0 where a side is constant."""
         x, y = _varied(x), _varied(y)
         if not x.shape[1] or not y.shape[1]:
             return RawEstimate(0.0)

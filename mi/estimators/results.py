@@ -1,4 +1,4 @@
-"""Estimates with what is needed to judge them: one number, or those of many maps."""
+"""Estimates with their intervals, p-values and ceilings: one number, or one for each map."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ROWS = 20
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """One estimate of an information quantity, with what is needed to judge it.
+    """An estimate of an information quantity, with its interval, p-value and ceiling.
 
     Nats inside; whatever is shown is in bits.
     """
@@ -388,7 +388,7 @@ def interval_ends(values: np.ndarray | float, draws: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class LabelledResponses:
-    """Checked responses and labels, and what is to be estimated for every map."""
+    """Checked responses and labels, and the estimates requested for every map."""
 
     responses: np.ndarray
     """(n, m, d) float32 or float64, finite."""

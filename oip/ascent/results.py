@@ -107,7 +107,7 @@ class MapResult:
 
     @property
     def _counted(self) -> str:
-        """How many units of which kind: `32 maps`."""
+        """Number and kind of the units, such as `32 maps`."""
         return plural(len(self), self.noun)
 
     def rows(self, rows: np.ndarray) -> Self:

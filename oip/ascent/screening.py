@@ -155,7 +155,7 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
 
 
 def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
-    """Give each image (h, w, b) by itself the input's mean and standard deviation.
+    """Give each image (h, w, b) the input's mean and standard deviation.
 
     Args:
         images: (n, h, w, b) in the model's input units.

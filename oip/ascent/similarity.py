@@ -99,7 +99,7 @@ def image_similarity(
 
 
 def _products_by_shift(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
-    """Return (..., p, q): the largest inner product over all shifts, each tried by itself."""
+    """Return (..., p, q): the largest inner product over all shifts."""
     axes = len(reach)
     best = np.float32(-np.inf)
     for shift in product(*(range(-side, side + 1) for side in reach)):
@@ -112,7 +112,7 @@ def _products_by_shift(left: np.ndarray, right: np.ndarray, reach: tuple[int, ..
 
 
 def _overlap(images: np.ndarray, shift: tuple[int, ...], axes: int) -> np.ndarray:
-    """Return the rest of images moved by a shift, flattened: (..., p, pixels)."""
+    """Return the part of images that stays inside after a shift, flattened: (..., p, pixels)."""
     sides = images.shape[-axes - 1 : -1]
     cut = tuple(
         slice(max(0, step), side + min(0, step)) for step, side in zip(shift, sides, strict=True)

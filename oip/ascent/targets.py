@@ -263,7 +263,7 @@ class _TermGroup(NamedTuple):
     logit: bool
 
     def array(self, sources: Sequence[_TermSource]) -> np.ndarray:
-        """Return what tells t terms of the group apart.
+        """Return the key of a group of t terms.
 
         Nodes as (t, axes + 1) int32, maps or units as (t, 2) of number and sign, directions as
         (t, maps).

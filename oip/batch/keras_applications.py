@@ -34,7 +34,7 @@ PREPROCESS: dict[Preprocess, tuple[str, ...]] = {
 
 
 def preprocess_of(application: str | None) -> Preprocess | None:
-    """Return `caffe`, `torch` or `tf`; None where an application prepares images by itself."""
+    """Return `caffe`, `torch` or `tf`; None where an application has its own preprocessing."""
     return next((kind for kind, names in PREPROCESS.items() if application in names), None)
 
 

@@ -1,4 +1,4 @@
-"""From a job to the runs it makes, and to what of them is there and what is still to be done."""
+"""The runs of a job: finished work and work that is left."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PlannedRun:
         ]
 
     def after(self, step: Step, layer: LayerInspection) -> Task:
-        """Return the task of a layer whose shards are there."""
+        """Return the next task of a layer whose shards are finished."""
         return self._task(step, layer, layer.maps)
 
     def maps_there(self, layer: LayerInspection) -> list[int]:
@@ -62,7 +62,7 @@ class PlannedRun:
             return []
 
     def is_finished(self, layer: LayerInspection) -> bool:
-        """Return whether what belongs to the layer's shards is there, of the same maps."""
+        """Return whether the files made from a layer's shards are finished, for the same maps."""
         return is_finished(RunFolder(self.folder), layer.index)
 
     def _task(

@@ -39,7 +39,7 @@ class Output:
             warn(text)
 
     def next_steps(self, *steps: str) -> None:
-        """Say on stderr what one would do next; nothing where the result is JSON, or if quiet."""
+        """Print the next steps on stderr, unless the result is JSON or output is quiet."""
         if not self.as_json:
             for number, step in enumerate(steps):
                 self.note(f"{'      ' if number else 'Next: '}{step}")
@@ -134,7 +134,7 @@ class ModelOptions:
     def request(
         self, command: str, out: Path, data: DataOptions, choices: Mapping[str, object]
     ) -> Request:
-        """Return what a command is asked for, to find a result that is there already."""
+        """Return the request of a command, by which an existing result is found."""
         from oip.workflows.finished import Request
 
         of_model: dict[str, object] = {"input": self.input, **choices}

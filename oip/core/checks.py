@@ -40,7 +40,7 @@ def check_number(name: str, value: object, above: float = 0.0, most: float = mat
 
 
 def check_whole(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number, `least` or more, of Python or of NumPy, as one of Python."""
+    """Return a whole number of Python or NumPy, `least` or more, as a Python int."""
     number = python_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and number >= least:
         return number
@@ -63,7 +63,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def one_column(values: np.ndarray) -> np.ndarray:
-    """Return labels (n, 1), as CIFAR has them, as (n,); all else as it is."""
+    """Return labels (n, 1), as CIFAR has them, as (n,); other arrays unchanged."""
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
@@ -133,7 +133,7 @@ def _parsed(text: str) -> object:
 
 
 def python_number(value: object) -> object:
-    """Return a NumPy number as one of Python, anything else as it is."""
+    """Return a NumPy number as a Python number; other values unchanged."""
     if isinstance(value, (np.generic, np.ndarray)) and not value.ndim:
         return value.item()
     return value

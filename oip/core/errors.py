@@ -52,7 +52,7 @@ class RunError(OipError):
 
 
 class SettingsError(OipError):
-    """A setting outside what it may be."""
+    """A setting with a value that is not allowed."""
 
 
 class PartlyFailed(OipError):

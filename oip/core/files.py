@@ -72,7 +72,7 @@ class RefusedFile(OSError):
 
 
 class DamagedFile(RunError):
-    """A file that is missing, cannot be read, or is not what its checksum is of."""
+    """A file that is missing, cannot be read, or does not match its checksum."""
 
 
 class WriteError(RunError):

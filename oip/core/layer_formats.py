@@ -167,7 +167,7 @@ class KeyedFile(JsonFile, frozen=True, kw_only=True):
 
 
 class MapRow(Part, frozen=True, kw_only=True):
-    """A row of a table: what is known of one map."""
+    """A row of a table, about one map."""
 
     map: int
 

@@ -34,7 +34,7 @@ def automatic(label: str, done: float, total: int) -> None:
 
 
 def piece_of(progress: Progress, label: str, number: int, total: int) -> Progress:
-    """Return a progress of one piece of a larger work, of which the maps count."""
+    """Return a progress for one part of a larger piece of work."""
 
     def moved(part: str, done: float, whole: int) -> None:
         progress(label, number + (done / whole if part.endswith(": maps") else 0), total)

@@ -162,7 +162,7 @@ def copy_of(path: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether a file that is copied or its copy is there."""
+    """Return whether a copied file or its copy exists."""
     return path.is_file() or copy_of(path).is_file()
 
 
@@ -223,7 +223,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartialPart(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """A table that leaves out what is not known."""
+    """A table without its fields that are at their defaults."""
 
 
 def check_lengths(count: int, lists: Mapping[str, Sequence[object]]) -> None:

@@ -16,12 +16,12 @@ NATS_PER_BIT = math.log(2.0)
 
 
 def bits(nats: Number) -> Number:
-    """Nats to bits."""
+    """Convert nats to bits."""
     return nats / NATS_PER_BIT
 
 
 def nats(bits: Number) -> Number:
-    """Bits to nats."""
+    """Convert bits to nats."""
     return bits * NATS_PER_BIT
 
 

@@ -58,7 +58,7 @@ class Reader:
 
 @dataclass(eq=False)
 class Channels:
-    """The channels of a model and what they are tied to, see `Channels.of`."""
+    """The channels of a model, in groups that are removed together; see `Channels.of`."""
 
     cuts: dict[int, list[Cut]]
     """id of a layer -> its axes."""

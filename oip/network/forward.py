@@ -449,7 +449,7 @@ def gram_matrices(
 def features(
     network: Network, images: np.ndarray, output: LayerOutput, enter: bool = True
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Compute what a layer gives, or what it receives: (batch, d) float32, spatial means of maps.
+    """Compute a layer's outputs or inputs: (batch, d) float32, spatial means of maps.
 
     Args:
         images: (n, h, w, b) in the model's input units.

@@ -246,7 +246,7 @@ def read_sidecar(model: Path) -> SidecarFile | None:
 def input_spec(
     shape: tuple[int, ...], layers: Sequence[keras.Layer], sidecar: SidecarFile | None
 ) -> InputSpec:
-    """Collect what is known of a model's input: from its sidecar, its own first layers, or nothing.
+    """Describe a model's input, from its sidecar or its own first layers where they say it.
 
     Args:
         shape: (h, w, b).

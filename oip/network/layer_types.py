@@ -25,7 +25,7 @@ def is_attention(layer: keras.Layer) -> bool:
 
 
 def is_addition(layer: keras.Layer) -> bool:
-    """Return whether the layer adds what it receives."""
+    """Return whether the layer adds its inputs."""
     return _is_one_of(layer, "Add")
 
 
@@ -41,7 +41,7 @@ def is_normalization(layer: keras.Layer) -> bool:
 
 
 def levels_maps(layer: keras.Layer) -> bool:
-    """Return whether the layer normalizes each map by itself.
+    """Return whether the layer normalizes each map separately.
 
     The mean of a map is then the same for all images, and no gradient leads up.
     """
@@ -102,7 +102,7 @@ def is_pooling(layer: keras.Layer) -> bool:
 
 
 def keeps_zero(layer: keras.Layer) -> bool:
-    """Return whether the layer moves or pools values, so that what is zero before is so after."""
+    """Return whether the layer moves or pools values, so that zeros stay zeros."""
     names = "Flatten Reshape Permute ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D"
     names += " UpSampling1D UpSampling2D GlobalAveragePooling1D GlobalAveragePooling2D"
     names += " GlobalMaxPooling1D GlobalMaxPooling2D"

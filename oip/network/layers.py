@@ -204,7 +204,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
 
 
 def is_listed(call: Call, axes: int) -> bool:
-    """Return whether a call is that of a convolution, which `oip layers` lists by itself.
+    """Return whether a call is that of a convolution, which `oip layers` lists.
 
     Args:
         axes: spatial axes of the model's input.

@@ -62,7 +62,7 @@ _PLAIN_NAMES = ("Sequential", "Functional", "Model", "Variable", "DTypePolicy", 
 
 
 def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
-    """Load a `.keras` or `.h5` file, never compiled, never running what it carries.
+    """Load a `.keras` or `.h5` file without compiling it or running code that it carries.
 
     Args:
         imports: modules to import first; they register custom layers and are trusted.
@@ -196,7 +196,7 @@ def read_config(path: Path) -> Json:
 
 
 def _check_sizes(path: Path) -> None:
-    """Refuse a file that is larger than the limit when it is unpacked, by what it says of itself.
+    """Refuse a file that says that it is larger than the limit once unpacked.
 
     Raises:
         ModelError: it is, or is damaged.
@@ -232,7 +232,7 @@ def _check_sizes(path: Path) -> None:
 
 
 class _Part(io.RawIOBase):
-    """An entry of a zip file that is stored as it is; a seek in it reads nothing again."""
+    """An uncompressed entry of a zip file, in which a seek reads no bytes."""
 
     def __init__(self, stream: IO[bytes], entry: zipfile.ZipInfo):
         stream.seek(entry.header_offset)

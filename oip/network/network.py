@@ -233,7 +233,7 @@ class Network:
 
     @cached_property
     def recording(self) -> tracing.Recording:
-        """The calls of layers when the model is called, and what it returns."""
+        """The calls of layers when the model is called, and its outputs."""
         with self._called():
             return tracing.record_calls(self.model, self.specs)
 
@@ -497,9 +497,9 @@ class Network:
         pooling = next(other for other in self.other_layers if other.response.key == key)
         return replace(pooling, index=layer.index)
 
-    def _without(self, wished: str) -> ModelError:
+    def _without(self, expected: str) -> ModelError:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})
-        return ModelError(f"'{self.name}'", wished, ", ".join(kinds))
+        return ModelError(f"'{self.name}'", expected, ", ".join(kinds))
 
     def feed(self, images: Tensor) -> list[Tensor]:
         """Return the model's inputs for images (n, h, w, b) in input units, in a graph or at once.

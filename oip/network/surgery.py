@@ -1,4 +1,4 @@
-"""The removal of channels from a model: a smaller model that computes what is left.
+"""The removal of channels from a model, which becomes smaller.
 
 A removed channel is gone from the kernel and bias that make it, from batch normalization on its
 way, and from the kernels of all that read it. The smaller model's output is that of the model whose

@@ -1,1 +1,1 @@
-"""The run directory: what was done, in files that can be copied, resumed and joined."""
+"""The run directory: results in files that can be copied, resumed and merged."""

@@ -1,4 +1,4 @@
-"""Reads every file of a run and says which are whole and fit together; says what is there."""
+"""The check of a run: whether every file is whole and fits the others; its status."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ ERROR = ".error.json"
 
 
 def run_status(run: Run) -> dict[str, Any]:
-    """Return what there is of every layer of a run's model, as plain values.
+    """Return the status of every layer of a run's model, as plain values.
 
     Only the small arrays of the shards are read; `verify_run` reads all.
 
@@ -290,7 +290,7 @@ def failure_file(run: RunFolder, index: int, file: str) -> Path:
 
 
 def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) -> dict[str, Any]:
-    """Return what there is of a layer, as `run_status` does it; nothing if the run never began."""
+    """Return the status of a layer, as `run_status` does; empty if the run was never started."""
     maps: list[int] = []
     codes: Counter[int] = Counter()
     damaged = []

@@ -64,7 +64,7 @@ def finish_layer(
 
 
 def is_finished(run: RunFolder, index: int) -> bool:
-    """Return whether all that `finish_layer` makes is there; False where a shard is damaged."""
+    """Return whether all files of `finish_layer` exist; False where a shard is damaged."""
     try:
         whole = has_class_probabilities(run, index) and stability_file(run, index) is not None
     except RunError:

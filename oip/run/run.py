@@ -1,4 +1,4 @@
-"""A run: a directory of files, the only truth about what was done.
+"""A run: a directory of files that hold all results.
 
 RUN/run.json                        model, input statistics, settings, seed, versions, layers
 RUN/run.copy.json                   the same, for the case that run.json is damaged
@@ -130,7 +130,7 @@ class Run(RunFolder):
 
     @classmethod
     def check(cls, path: str | Path, record: RunFile, beside: tuple[str, ...] = ()) -> Run | None:
-        """Return the run that is there, None where one could begin; a RunError otherwise.
+        """Return the run in a folder, None if the folder can take one; a RunError otherwise.
 
         Args: as for `begin`. Nothing is written.
         """

@@ -241,7 +241,7 @@ def _block_of(path: Path) -> int:
 
 
 def recorded_maps(run: RunFolder, index: int) -> np.ndarray:
-    """Return the maps of a layer's shards, as its whole files tell: these and those beside them."""
+    """Return the maps of a layer's shards, from the shards and the files beside them."""
     stability = StabilityFile.read_if_whole(stability_path(run, index))
     classes = ClassProbabilitiesFile.read_if_whole(run.folder(index) / "softmax.npz")
     numbers = [*(stability.maps if stability else ()), *(classes.maps.tolist() if classes else ())]

@@ -104,7 +104,7 @@ def named_values(
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of a report's table: the paper's statement beside what was measured."""
+    """A row of a report's table: the paper's statement beside the measured values."""
 
     paper: str
     """The paper's statement, and on which data."""
@@ -260,7 +260,7 @@ def joined(verdicts: Sequence[Agreement]) -> Agreement:
 
 
 def plain_numbers(values: ArrayLike | str) -> object:
-    """Return numbers as JSON holds them: lists, None for what is not finite; text stays text.
+    """Return numbers as JSON holds them: lists, None for NaN and infinity; text unchanged.
 
     Raises:
         RunError: the values are of another kind.

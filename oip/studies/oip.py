@@ -128,7 +128,7 @@ def _labelled(progress: Progress, prefix: str) -> Progress:
 
 
 def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
-    """Networks of one recipe, one a seed; those that are there are not trained again."""
+    """Networks of one recipe, one for each seed; trained ones are loaded."""
     from oip import models
 
     first = folder.settings.seed

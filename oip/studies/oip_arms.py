@@ -1,4 +1,4 @@
-"""Arms of the study of the noise's spectrum: what is measured of a layer, and its statistics."""
+"""Arms of the study of the noise's spectrum: measures of a layer and their statistics."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ class Folder:
         return self.path / "parts" / name
 
     def common(self, name: str) -> Path:
-        """Return the path of what other studies can use too; the name says what it is made from."""
+        """Return the path of a file that studies share; its name says its source."""
         return self.file(name) if self.shared is None else self.shared / name
 
     def figure(

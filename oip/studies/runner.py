@@ -123,7 +123,7 @@ def run_several(
     progress: Progress,
     print_line: PrintLine = lambda text: None,
 ) -> StudyOutcome:
-    """Run studies in OUT/NAME, and write a page that links the reports of all that are there.
+    """Run studies in OUT/NAME, and write a page that links all reports.
 
     Trainings that several need are kept in OUT/shared. A study that fails does not stop the others,
     even where the program is at fault: then OUT/NAME/crash.txt holds the traceback.
@@ -161,7 +161,7 @@ def _add_study(
     shared: Path | None,
     print_line: PrintLine,
 ) -> None:
-    """Run one study without the options that it does not use, and say how it went."""
+    """Run one study without the options that it does not use, and record its outcome."""
     module = studies.study(name)
     unused = ignored(module, settings)
     settings = replace(settings, **{option: getattr(StudySettings(), option) for option in unused})

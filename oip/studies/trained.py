@@ -195,7 +195,7 @@ def study_training(folder: Folder, network: RecordedNetwork, data: Images) -> Re
 def recorded_training(
     folder: Folder, network: RecordedNetwork, data: Images, iterations: int, regular: int = _REGULAR
 ) -> RecordedTraining:
-    """Train a network on so many batches, and record what its blocks know of `RECORDED` images.
+    """Train a network on a number of batches and record the information of its blocks.
 
     The training is kept in `folder.common`. At every recorded iteration from number `regular` on,
     weights and optimizer are saved; a training that was stopped goes on from there with the same
@@ -260,7 +260,7 @@ def _trained_model(
     steps: list[int],
     regular: int,
 ) -> keras.Model:
-    """Return the model after the last of the recorded steps, trained from what is saved."""
+    """Return the model after the last recorded step, trained on from the saved state."""
     import_quietly("keras")
     import keras
 

@@ -58,7 +58,7 @@ class Request:
         self._choices = choices
 
     def answer(self) -> dict[str, Any] | None:
-        """Return the result of the same command, if it and all its files are there; else None."""
+        """Return the result of the same command if all its files exist, else None."""
         try:
             record = FinishedFile.read_if_whole(self._out / NAME)
             finished = record.commands.get(self.command) if record is not None else None

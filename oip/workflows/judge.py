@@ -194,7 +194,7 @@ class JudgedRun:
                     raise
 
     def finished(self, index: int) -> LegibilityFile | None:
-        """Return the legibility of all units of a layer if it is there, by this judge and data."""
+        """Return the saved legibility of all units of a layer by this judge and data, or None."""
         return finished(self.run.folder(index) / NAME, self._key(index), LegibilityFile)
 
     def _key(self, index: int) -> str:

@@ -1,4 +1,4 @@
-"""Records of a ranked layer in a run: of maps that are there, and of those that are needed."""
+"""Records of a ranked layer in a run: of maps on file, and of maps that are needed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _RECORDS: dict[str, type[KeyedFile]] = {
 
 @dataclass(frozen=True, eq=False)
 class RankedLayer:
-    """The ranking of one layer, with what was measured beside it."""
+    """The ranking of one layer, with its other measures."""
 
     layer: LayerInfo | LayerRecord
     ranking: RankingFile

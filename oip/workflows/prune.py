@@ -99,7 +99,7 @@ class PrunedModel:
 
     @property
     def quality(self) -> ModelQuality:
-        """The quality of the smaller model as it is now."""
+        """The present quality of the smaller model."""
         return list(self.stages.values())[-1]
 
     def to_dict(self) -> dict[str, object]:
