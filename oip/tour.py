@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -130,10 +130,9 @@ class Tour:
         locations = oip.locate(
             network, test.images, _LAYER, [3], count=6, labels=test.labels, starts=2, steps=60
         )
-        record: dict[str, Any] = locations.to_dict()
-        row = record["maps"][0]
-        labels = " ".join(image["label"] for image in row["places"])
-        self._note(f"map 3: {row['excited']:.0%} of the images excite it; most, classes {labels}")
+        labels = " ".join(locations.to_pandas()["label"])
+        share = float(locations.excited[0])
+        self._note(f"map 3: {share:.0%} of the images excite it; most, classes {labels}")
         self._save(locations.plot(), "places.png")
 
     def _separate(self, network: Network, test: Dataset) -> None:
@@ -151,9 +150,9 @@ class Tour:
             shuffles=100,
         )
         patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
-        record: dict[str, Any] = patterns.to_dict()
-        for row in record["maps"]:
-            self._note(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+z.2f}")
+        rows = zip(patterns.maps, patterns.favored, patterns.effect, strict=True)
+        for number, name, effect in rows:
+            self._note(f"map {number} responds to {name}: {effect:+z.2f}")
         self._save(patterns.plot(), "separating.png")
 
     def _build_gallery(self, test: Dataset) -> Path:
