@@ -417,11 +417,13 @@ class Pages:
         run = self._run
         verdicts = sum((layer["verdicts"] for layer in self._layers), Counter())
         data = run.data
-        nouns = {layer["noun"] for layer in self._layers}
+        nouns = {layer["noun"] for layer in self._layers if not layer["objective"]}
+        nouns = nouns or {"objective"}
         noun = nouns.pop() if len(nouns) == 1 else "unit"
         meanings = {**VERDICT_MEANINGS, "no OIP": NO_OIP}
         return {
             "line": self._line_of(),
+            "noun": noun,
             "overview": self._model,
             "digest": plain_name(run.model.sha256),
             "accuracy": rounded(run.accuracy),

@@ -119,9 +119,9 @@ def _convergence(evidence: PageValues, patience: int | None) -> str:
         last = "of them" if patience is None else str(patience)
         return f"All {steps} steps were used; the score rose by less than 1 % over the last {last}."
     if evidence["converged"]:
-        return f"The ascent stopped after {steps} steps (converged)."
+        return f"The ascent converged after {steps} steps."
     if evidence["reason"] == "budget":
-        return f"Not converged: the score still rose when the {steps} steps were used up."
+        return f"Not converged: the score still rose at the step limit, {steps}."
     return f"Not converged: the ascent stalled after {steps} steps."
 
 

@@ -314,7 +314,7 @@ def conditional_width(
         if entropy >= SATURATED * math.log(n):
             notices = (
                 f"Saturated after {len(order)} maps: S of the maps together is "
-                f"{entropy / math.log(n):.1%} of log n; no width can be told. Use more samples or "
+                f"{entropy / math.log(n):.1%} of log n; no width can be given. Use more samples or "
                 "a wider kernel.",
             )
             break

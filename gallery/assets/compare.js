@@ -68,7 +68,7 @@ function widestClass(estimate) {
 function column(entry, { name, shared, detail }, maps, { most, classMost, state, open, take }) {
   const show = element("button", { type: "button", class: "link" }, titleOf(entry));
   show.addEventListener("click", () => open(entry));
-  const out = element("button", { type: "button", class: "link", "aria-label": "Take out map " + entry.map }, "take out");
+  const out = element("button", { type: "button", class: "link", "aria-label": "Take out " + entry.layer.noun + " " + entry.map }, "take out");
   out.addEventListener("click", () => take(entry.key));
   const head = element("div", { class: "column-head" }, element("h3", {}, show), out);
   if (!detail) return element("article", {}, head, paragraph("data/" + name + ".js cannot be read.", "notice"));

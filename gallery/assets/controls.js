@@ -96,7 +96,7 @@ function sortOptions() {
   for (const name of ["redundancy", "legibility"]) {
     if (site.columns[name] !== null) sorts.push(option(name, name));
   }
-  sorts.push(option("index", "map number"));
+  sorts.push(option("index", unitWord() + " number"));
   if (site.estimators.length && site.classes.length) {
     const about = site.classes.map((name, position) => option("class-" + position, "about " + name));
     sorts.push(element("optgroup", { label: "information about a class" }, about));

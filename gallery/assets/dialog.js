@@ -119,9 +119,9 @@ function mapHead(entry, estimate, list, turn, compared) {
   const order = element(
     "div",
     { class: "turn", role: "group", "aria-label": "Maps in this order" },
-    turner("‹", "Previous map", "[", list[position - 1], turn),
+    turner("‹", "Previous " + unitWord(), "[", list[position - 1], turn),
     element("span", { class: "quiet" }, position < 0 ? "–" : position + 1 + " of " + list.length),
-    turner("›", "Next map", "]", position < 0 ? undefined : list[position + 1], turn)
+    turner("›", "Next " + unitWord(), "]", position < 0 ? undefined : list[position + 1], turn)
   );
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", () => dialog.node.close());

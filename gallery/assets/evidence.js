@@ -23,7 +23,7 @@ function kernelsPart(detail, shared) {
   const rows = shown.map((entry, position) =>
     element(
       "li",
-      { title: entry.with_map === null ? null : bits(entry.with_map) + " bits about the map's response" },
+      { title: entry.with_map === null ? null : bits(entry.with_map) + " bits about its response" },
       element("span", { class: "quiet" }, "#" + (position + 1)),
       entry.weights ? kernelPicture(entry.weights) : null,
       element("span", {}, "input " + entry.input),
@@ -70,7 +70,7 @@ function neighboursPart(entry, detail, shared, turn) {
   return section(
     "Most redundant other " + entry.layer.noun + "s",
     unitRow(entry, others, turn),
-    paragraph(names[0] + unit + ": what two maps have in common, whatever it says about the " + classWord() + ".", "quiet")
+    paragraph(names[0] + unit + ": what two " + entry.layer.noun + "s have in common, whatever it says about the " + classWord() + ".", "quiet")
   );
 }
 

@@ -62,7 +62,7 @@ function wireActions(list, open) {
   byId("export").addEventListener("click", () => {
     measured(site.estimators.map((entry) => entry.key)).then(() => {
       const name = site.title.normalize("NFKD").replace(/[^A-Za-z0-9_]+/g, "-").slice(0, 40).replace(/^-+|-+$/g, "");
-      download((name ? name + "-" : "") + plural(list().length, "map").replace(" ", "-") + ".csv", tableOf(list()));
+      download((name ? name + "-" : "") + plural(list().length, unitWord()).replaceAll(" ", "-") + ".csv", tableOf(list()));
       say(plural(list().length, "row") + " saved.");
     });
   });

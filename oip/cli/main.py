@@ -37,7 +37,7 @@ COMMANDS = {
     "verify": "Check every file of a run.",
     "merge": "Merge runs of the same model into one.",
     "compare": "Compare two runs, or match the units of two networks.",
-    "study": "Repeat the papers' experiments.",
+    "study": "Reproduce the papers' experiments.",
     "cite": "Print BibTeX of the methods that made a run.",
 }
 """Name -> short help. Module `oip.cli.NAME` holds the `command`, and is imported when needed."""

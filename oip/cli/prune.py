@@ -140,7 +140,7 @@ def _print(pruned: list[PrunedModel], out: Path | None) -> None:
     print_table(
         ("method", "", "accuracy", "parameters", "ms for 256"),
         rows,
-        f"{100 * pruned[0].plan.keep:g} % of the maps kept, measured on {pruned[0].split}",
+        f"{100 * pruned[0].plan.keep:g} % of the maps or units kept, measured on {pruned[0].split}",
         left=("method", ""),
     )
     if out is not None:

@@ -25,7 +25,7 @@ from oip.core.errors import SettingsError
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
-_ENDED = {"budget": "step limit", "stalled": "no progress", "failed": "not finite"}
+_ENDED = {"budget": "step limit reached", "stalled": "no progress", "failed": "not finite"}
 _LEGEND = {
     "score": "mean response to the pattern",
     "best image": "score of the best image of the data",
@@ -109,7 +109,7 @@ _EVIDENCE = (
     "separates:CLASS,CLASS, by how well it separates two classes.  [default: mi]",
 )
 @click.option("--details", is_flag=True, help="Show every map of every layer.")
-@options.data("Images that the OIPs are compared with.", required=False)
+@options.data("Reference images, that the OIPs are compared with.", required=False)
 @options.model_and_input
 @options.seed
 @options.all_rows

@@ -140,7 +140,8 @@ class Network:
         spec = self.inputs
         shape = " x ".join(map(str, spec.shape))
         mean, std = (" ".join(f"{value:z.4g}" for value in part) for part in (spec.mean, spec.std))
-        statistics = f"mean {mean}, deviation {std} (from {spec.source})"
+        source = "as given" if spec.source == "told" else f"from {spec.source}"
+        statistics = f"mean {mean}, deviation {std} ({source})"
         headings = ("index", "layer", "class", "maps", "nodes", "receptive field", "jump")
         return html.block(
             self.name,

@@ -44,7 +44,7 @@ TITLE = "Diffusion spectral entropy and information: toys, trainings, starts, ne
 SOURCE = (
     "D. Liao, C. Liu, B. W. Christensen, A. Tong, G. Huguet, G. Wolf, M. Nickel, I. Adelstein, S. "
     "Krishnaswamy: Assessing neural network representations during training using noise-resilient "
-    "diffusion spectral entropy. CISS 2024; as told in C. Liu: A novel entropy and mutual "
+    "diffusion spectral entropy. CISS 2024; as described in C. Liu: A novel entropy and mutual "
     "information measure for high dimensional data and deep neural networks."
 )
 MINUTES = 6

@@ -44,6 +44,9 @@ def test_units_are_grown_ranked_and_shown_in_one_run(call, small_file, small_dat
     page = (run / "gallery" / "layers" / "006.html").read_text()
     assert status == 0 and "<dt>Units</dt>" in page and "everything" in page
     assert f"unit 1 of {dense}" in (run / "gallery" / "layers" / "006-p1.html").read_text()
+    assert "The most informative units" in page and " maps" not in page
+    index = (run / "gallery/index.html").read_text()
+    assert "Random unit" in index and "the unit carries" in index
 
 
 def test_orders_without_labels(call, small_file, small_images, dense, tmp_path):
@@ -79,3 +82,16 @@ def test_bad_input_is_exit_2(call, small_file, bars, dense, tmp_path, arguments,
     status, printed, err = call(*arguments, "--data", bars, "--out", tmp_path / "out")
     assert (status, printed) == (2, "") and word.replace("DENSE", dense) in err, err
     assert "Traceback" not in err
+
+
+def test_pixels_that_no_map_sees_are_named(call, tmp_path):
+    import keras
+    from keras import layers
+
+    path = tmp_path / "patches.keras"
+    for padding, unseen in (("valid", [2, 3]), ("same", [0, 0])):
+        patches = layers.Conv2D(4, 4, 4, padding=padding, name="patches")
+        end = [layers.GlobalAveragePooling2D(), layers.Dense(3)]
+        keras.Sequential([layers.Input((10, 15, 1)), patches, *end]).save(path)
+        assert json.loads(call("layers", path, "--json")[1])["unseen_end"] == unseen
+        assert ("the last 2x3 of 10x15 pixels" in call("layers", path)[1]) == any(unseen)

@@ -87,7 +87,7 @@ def test_a_used_up_budget_is_no_end_by_itself():
     text = " ".join(sentences(told, 10))
     assert "All 30 steps were used; the score rose by less than 1 % over the last 10." in text
     assert "ended" not in text
-    assert "(converged)" in " ".join(sentences(EVIDENCE, 10))
+    assert "converged after 120 steps" in " ".join(sentences(EVIDENCE, 10))
 
 
 def test_a_schedule_that_was_run_to_its_end_is_not_called_half_done():

@@ -162,3 +162,12 @@ def test_settings_follow_the_data_and_what_is_told() -> None:
     assert conv.settings(60_000, optimizer="sgd", momentum=0.0).momentum == 0.0
     with pytest.raises(SettingsError, match="optimizer"):
         conv.settings(60_000, optimizer="adagrad")
+
+
+def test_patches_that_do_not_divide_the_image_are_padded() -> None:
+    model = build("vit-pooled", (10, 13, 1), classes=2, width=8, heads=2, blocks=1)
+    assert model.get_layer("Patches").output.shape[1:3] == (3, 4)
+    image = np.zeros((1, 10, 13, 1), np.float32)
+    image[0, -1, -1] = 1.0
+    blank, corner = model.predict(np.concatenate([0 * image, image]), verbose=0)
+    assert np.abs(blank - corner).max() > 0
