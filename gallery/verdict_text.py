@@ -7,6 +7,8 @@ from oip.core.formats import RunFile
 from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.gallery.escape import PageValues, plain_name, shown_figure, whole_number
 
+_ALIKE = ", at the same mean and contrast"
+"""How images of the data are compared with a pattern; beside it stand responses to them as is."""
 NO_OIP = "The map was ranked, but no OIP was grown for it."
 
 
@@ -43,9 +45,9 @@ def headline(evidence: PageValues) -> str:
         return f"The map responds with {shown_figure(score)} to this pattern"
     if best > 0 and verdict != "never silent":
         times = f"{shown_figure(score / best)} times as strongly"
-        return f"The map responds {times} to this pattern as to the best image of the data"
+        return f"The map responds {times} to this pattern as to the best image of the data{_ALIKE}"
     values = f"{shown_figure(score)} to this pattern, with {shown_figure(best)}"
-    return f"The map responds with {values} to the best image of the data"
+    return f"The map responds with {values} to the best image of the data{_ALIKE}"
 
 
 NOT_JUDGED = {

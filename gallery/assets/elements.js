@@ -56,7 +56,8 @@ function amountWords(value, key) {
 function fieldWords(layer) {
   if (layer.receptive_field) return inputSides(layer.receptive_field);
   if (layer.objectives) return null;
-  return layer.kind === "maps" ? "unknown" : "everything";
+  const single = layer.size && layer.size.every((side) => side === 1);  // after a global pooling
+  return layer.kind === "maps" && !single ? "unknown" : "everything";
 }
 
 function titleOf(entry) {

@@ -163,6 +163,10 @@ function bestPart(detail) {
   return section(
     (site.line ? "Windows" : "Images") + " of the data that excite it most",
     element("div", { class: "strip" }, cells),
-    paragraph("Label and mean response to the " + itemWord() + " as it is; the frame is what the strongest node sees.", "quiet")
+    paragraph(
+      "Label and mean response to the " + itemWord() + " as it is" +
+        (detail.best.some((best) => best.field) ? "; the frame is what the strongest node sees." : "."),
+      "quiet"
+    )
   );
 }

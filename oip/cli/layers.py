@@ -91,7 +91,9 @@ def _count(layer: LayerInfo) -> str:
 def _row(layer: Record, kind: str) -> tuple[str, ...]:
     """Return a layer's row."""
     field = _sides(layer["receptive_field"])
-    sees_everything = layer["receptive_field"] is None and layer["kind"] != "maps"
+    is_one_node = bool(layer["size"]) and set(layer["size"]) == {1}  # after a global pooling
+    sees_everything = layer["receptive_field"] is None
+    sees_everything &= layer["kind"] != "maps" or is_one_node
     return (
         f"@{layer['index']}",
         layer["layer"],

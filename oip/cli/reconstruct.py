@@ -32,11 +32,11 @@ _LEGEND = {
     "stability": "likeness of the patterns of different starts, 1 at most",
     "percentile": "share of pairs of other maps that are less alike",
     "patterns": "groups of starts that are alike",
-    "distinct": "one start of each group",
+    "examples": "number of the start that stands for each group",
     "ended": "why the ascent stopped",
 }
 _EVIDENCE = (
-    *("verdict", "score", "best image", "stability", "percentile", "patterns", "distinct"),
+    *("verdict", "score", "best image", "stability", "percentile", "patterns", "examples"),
     *("steps", "ended"),
 )
 

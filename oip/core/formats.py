@@ -111,7 +111,8 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
     @property
     def sees_everything(self) -> bool:
         """Whether its nodes have no receptive field smaller than the image."""
-        return self.receptive_field is None and self.kind != "maps"
+        is_one_node = bool(self.size) and set(self.size or ()) == {1}  # after a global pooling
+        return self.receptive_field is None and (self.kind != "maps" or is_one_node)
 
     def __post_init__(self) -> None:
         if self.index < 0 or self.maps < 0:

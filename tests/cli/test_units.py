@@ -95,3 +95,19 @@ def test_pixels_that_no_map_sees_are_named(call, tmp_path):
         keras.Sequential([layers.Input((10, 15, 1)), patches, *end]).save(path)
         assert json.loads(call("layers", path, "--json")[1])["unseen_end"] == unseen
         assert ("the last 2x3 of 10x15 pixels" in call("layers", path)[1]) == any(unseen)
+
+
+def test_a_map_after_global_pooling_sees_everything(call, tmp_path):
+    import keras
+    from keras import layers
+
+    path = tmp_path / "gate.keras"
+    image = layers.Input((12, 12, 1))
+    maps = layers.Conv2D(4, 3, name="maps")(image)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(maps)
+    gate = layers.Conv2D(4, 1, activation="sigmoid", name="gate")(gate)
+    end = layers.GlobalAveragePooling2D()(layers.Multiply()([maps, gate]))
+    keras.Model(image, layers.Dense(3)(end)).save(path)
+    lines = call("layers", path)[1].splitlines()
+    assert any("gate" in line and "everything" in line for line in lines)
+    assert not any(" maps " in line and "everything" in line for line in lines)
