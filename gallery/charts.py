@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oip.core.units import plural
 from oip.gallery.escape import PageValues
 
 _BINS = 24
@@ -68,12 +69,15 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def distribution(values: Sequence[float], ceiling: float | None) -> PageValues | None:
+def distribution(
+    values: Sequence[float], ceiling: float | None, noun: str = "map"
+) -> PageValues | None:
     """Return a histogram of bits from 0 to the ceiling, or to the largest value without one.
 
     Args:
         values: bits; None without any.
         ceiling: bits.
+        noun: that of which each value is.
     """
     if not len(values):
         return None
@@ -101,7 +105,7 @@ def distribution(values: Sequence[float], ceiling: float | None) -> PageValues |
         "x_ticks": _labeled(ticks(0.0, most), frame.across),
         "y_ticks": _labeled([0.0, float(counts.max())], frame.up),
         "summary": (
-            f"{len(bits)} maps from {bits.min():z.2f} to {bits.max():z.2f} bits, "
+            f"{plural(len(bits), noun)} from {bits.min():z.2f} to {bits.max():z.2f} bits, "
             f"median {np.median(bits):z.2f}"
             + ("" if ceiling is None else f", ceiling {ceiling:.2f}")
         ),
@@ -136,7 +140,7 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
             box["values"] = {name: frame.up(value) for name, value in quartiles.items()}
             box["title"] = (
                 f"{label}: median {median:z.2f} bits, quartiles {first:z.2f} and {third:z.2f}, "
-                f"from {low:z.2f} to {high:z.2f}, {len(values)} maps"
+                f"from {low:z.2f} to {high:z.2f}, {len(values)} in all"
             )
         shown.append(box)
     return {

@@ -200,7 +200,9 @@ def _measure(layer: LayerEntry, position: int) -> PageValues:
         "samples": column.samples,
         "split": column.split,
         "chart": distribution(
-            [estimate.mi for estimate in finite if estimate.mi is not None], column.ceiling
+            [estimate.mi for estimate in finite if estimate.mi is not None],
+            column.ceiling,
+            layer.info.noun,
         ),
         "above": sum(p <= ABOVE_NULL for p in tested) if tested else None,
         "count": len(finite),
