@@ -178,8 +178,8 @@ def _print(records: list[Record]) -> None:
         )
         for record in records
     ]
-    what = "maps" if all(record["kind"] == "maps" for record in records) else "units"
-    headings = ("file", "layer", "class", what, "size", "responses")
+    noun = "maps" if all(record["kind"] == "maps" for record in records) else "units"
+    headings = ("file", "layer", "class", noun, "size", "responses")
     print_table(headings, rows, ", ".join(records[0]["images"]), left=headings[:3])
 
 
