@@ -125,6 +125,7 @@ def quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
 
     Each response has the weight (n,) of its image; the level is below 1; for level 0 it is 0.
     """
+    # numpy.quantile takes weights from NumPy 2.0 on; 1.26 is supported.
     image, _ = np.nonzero(values > 0)
     above = values[values > 0]
     if level == 0.0 or not above.size:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from oip.core.errors import OipError
     from oip.network.network import Network
     from oip.network.responses import Responses, responses
+    from oip.run.check import verify_run
+    from oip.run.citations import citations
+    from oip.run.compare import Comparison, compare_runs
+    from oip.run.merge import merge_runs
     from oip.run.run import Run
     from oip.run.shards import layer_oips
     from oip.workflows.best_preset import reconstruct_best_into
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AscentSettings",
+    "Comparison",
     "Decompositions",
     "Locations",
     "MapOip",
@@ -66,6 +71,8 @@ __all__ = [
     "Translations",
     "ablate_into",
     "batch",
+    "citations",
+    "compare_runs",
     "decompose",
     "directions_into",
     "judge_into",
@@ -73,6 +80,7 @@ __all__ = [
     "layer_oips",
     "locate",
     "match_into",
+    "merge_runs",
     "objective",
     "prune",
     "rank_into",
@@ -86,6 +94,7 @@ __all__ = [
     "separating_oips",
     "top_maps",
     "translation",
+    "verify_run",
 ]
 
 _lazy_name, __dir__ = lazy_names(__name__)

@@ -87,7 +87,7 @@ def _log_softmax(odds: np.ndarray) -> np.ndarray:
 
 
 def softmax(odds: np.ndarray) -> np.ndarray:
-    """Replace log-odds (..., classes, n) by probabilities."""
+    """Replace log-odds (..., classes, n) by probabilities; in place, which SciPy's does not."""
     odds -= odds.max(axis=-2, keepdims=True)
     np.exp(odds, out=odds)
     odds /= odds.sum(axis=-2, keepdims=True)

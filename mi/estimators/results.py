@@ -118,6 +118,15 @@ class Estimate:
             "notices": list(self.notices),
         }
 
+    def to_pandas(self) -> DataFrame:
+        """Return a table of one row, information in bits."""
+        import pandas
+
+        left_out = ("parameters", "nats", "notices")
+        values = self.to_dict()
+        row = {name: value for name, value in values.items() if name not in left_out}
+        return pandas.DataFrame([row])
+
     def __repr__(self) -> str:
         return f"<Estimate: {self._value}, {self.estimator}, n = {self.n}>"
 

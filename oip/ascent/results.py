@@ -371,6 +371,13 @@ class MapOip:
         """A word from `VERDICTS`."""
         return self.oips.verdicts[self.row]
 
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each start, the best first: its score and the pattern it ended in."""
+        import pandas
+
+        columns = {"score": self.oips.scores[self.row], "pattern": self.oips.clusters[self.row]}
+        return pandas.DataFrame({"map": self.map, "verdict": self.verdict, **columns})
+
     def evidence(self) -> dict[str, object]:
         """Return the grounds of the verdict as plain numbers (None where not measured)."""
         oips, row = self.oips, self.row

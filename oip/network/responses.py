@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
+    from pandas import DataFrame
 
 BYTE_BUDGET = 1 << 30
 MOST = 16
@@ -239,6 +240,17 @@ class Responses:
             "largest": float(np.nanmax(finite)),
             "not_finite": self.unusable.tolist(),
         }
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each image and map: its largest and its mean response over nodes."""
+        import pandas
+
+        count, maps = self.values.shape[:2]
+        values = self.values.reshape(count, maps, -1)
+        head = {"image": np.repeat(self.titles, maps), "map": np.tile(self.maps, count)}
+        return pandas.DataFrame(
+            {**head, "largest": values.max(axis=2).ravel(), "mean": values.mean(axis=2).ravel()}
+        )
 
     def __repr__(self) -> str:
         peaks = np.nan_to_num(self.planes, nan=-np.inf).max(axis=(0, 2, 3))

@@ -40,6 +40,8 @@ def test_many_maps_are_a_grid_with_captions(oips):
 
 
 def test_one_map_is_large_beside_its_evidence(oips):
+    row = oips.maps.tolist().index(3)
+    assert oips[3].to_pandas()["score"].tolist() == oips.scores[row].tolist()
     page = oips[3]._repr_html_()
     assert VERDICT_MEANINGS[oips[3].verdict] in page
     assert page.count("<img") == 2 + len(oips.snapshot_steps)

@@ -57,6 +57,12 @@ def test_shapes_and_names(result, small_model, small_images):
     assert np.allclose(some.values, result.values[:, [3, 60]])
     pooled = oip.responses(small_model, small_images[0][:3], "first", at="block")
     assert pooled.layer == "pool"
+    table = result.to_pandas()
+    assert len(table) == 3 * 70
+    row = table[table["map"] == result.maps[60]].iloc[2]
+    assert row["image"] == result.titles[2]
+    values = result.values[2, 60]
+    assert np.allclose([row["largest"], row["mean"]], [values.max(), values.mean()])
     record = result.to_dict()
     assert (record["maps"], record["size"], record["images"]) == (70, [5, 5], ["a", "b", "c"])
     assert record["largest"] == pytest.approx(result.values.max())

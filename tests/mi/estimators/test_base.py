@@ -55,6 +55,8 @@ def test_nothing_is_silent_and_names_are_text():
     assert "<b>" not in one._repr_html_()
     assert one.interval is None
     assert one.to_dict()["low"] is None
+    row = one.to_pandas().iloc[0]
+    assert (row["quantity"], row["value"], row["n"]) == ("I(X;Y)", 0.0, 10)
 
 
 def test_blocks_join_and_unusable_maps_are_nan(layer_like):
