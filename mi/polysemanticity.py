@@ -246,7 +246,7 @@ def image_clusters(
         row += len(block.maps)
     more = {"references": references, "draws": draws, "seed": seed, "progress": progress}
     unit_clusters = clusters_of_units(
-        responses, values, info.silent_possible, label=info.name, **more
+        responses, values, info.can_be_inactive, label=info.name, **more
     )
     return ImageClusters(
         layer=info.name,
@@ -280,7 +280,7 @@ class UnitClusters(NamedTuple):
 def clusters_of_units(
     responses: np.ndarray,
     features: np.ndarray,
-    silent_possible: bool = True,
+    can_be_inactive: bool = True,
     *,
     references: int = 99,
     draws: int = 20,
@@ -293,7 +293,7 @@ def clusters_of_units(
     Args:
         responses: (n, m) of the units to images.
         features: (n, d) of the images.
-        silent_possible: images count only with a response above zero.
+        can_be_inactive: images count only with a response above zero.
         references, draws, seed: as for `image_clusters`.
         progress: called with the number of units that are done.
         label: of the progress.
@@ -316,7 +316,7 @@ def clusters_of_units(
     for unit in range(units):
         values = responses[:, unit]
         best = np.argsort(-values, kind="stable")[:top]
-        best = best[values[best] > 0] if silent_possible else best
+        best = best[values[best] > 0] if can_be_inactive else best
         images[unit] = len(best) if np.isfinite(values).all() else 0
         if images[unit] >= FEWEST_OF_MAP and np.ptp(values):
             chosen[unit] = best

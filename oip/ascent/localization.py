@@ -380,7 +380,7 @@ def _strongest(
         rows, columns = np.nonzero(values > 0)
         best.excited[:] += (values > 0).sum(1)
         np.add.at(best.counts, (rows, nodes[rows, columns]), 1)
-        active = values > 0 if layer.silent_possible else np.isfinite(values)
+        active = values > 0 if layer.can_be_inactive else np.isfinite(values)
         numbers = np.broadcast_to(np.arange(batch.start, batch.stop), values.shape)
         both = np.concatenate([best.values, np.where(active, values, -np.inf)], 1)
         order = np.argsort(-both, axis=1, kind="stable")[:, :count]

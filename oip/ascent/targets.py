@@ -138,12 +138,12 @@ class MapTargets(Targets):
         self.layer = layer
         self.name, self.index, self.labels = layer.name, layer.index, ()
         self.noun = layer.noun
-        self.can_be_inactive = np.full(layer.maps, layer.silent_possible)
+        self.can_be_inactive = np.full(layer.maps, layer.can_be_inactive)
         self.upper_limit = np.full(layer.maps, layer.upper_limit)
         self.jump = layer.jump
         self.uses_probe = np.ones((1, 1), bool)
         self.bytes_per_image = network.activation_bytes(layer)
-        self.key = ("maps", layer.response.key, layer.silent_possible)
+        self.key = ("maps", layer.response.key, layer.can_be_inactive)
 
     def all_items(self, images: Tensor) -> Activations:
         (before, after), *_ = layer_graph(self._network, self.layer.response)(images)
@@ -188,7 +188,7 @@ class MapTargets(Targets):
             by_pre = tf.zeros_like(post, tf.bool)
             return OwnActivations(post, post, [after], [slope], by_pre, features)
         pre = own(tf.reduce_mean(before, nodes))
-        inactive = tf.logical_not(post > 0) & self.layer.silent_possible
+        inactive = tf.logical_not(post > 0) & self.layer.can_be_inactive
         by_pre = (inactive | stage.warming) & stage.climb_inactive
         by_peak = by_pre & inactive & stage.peak
 
@@ -521,7 +521,7 @@ def _channel_source(network: Network, term: Term, name: str) -> _TermSource:
     return _TermSource(
         term,
         layer.response,
-        can_be_inactive=layer.silent_possible and positive,
+        can_be_inactive=layer.can_be_inactive and positive,
         upper_limit=layer.upper_limit if term.weights is None else math.inf,
         jump=layer.jump,
     )

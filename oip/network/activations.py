@@ -38,7 +38,7 @@ class _Trial(NamedTuple):
     """(p, c)"""
 
 
-def can_be_silent(function: Callable | None) -> bool:
+def activation_can_be_zero(function: Callable | None) -> bool:
     """Return whether a function has a stretch of zeros, where no gradient leads out, such as ReLU.
 
     It is tried between -4 and 4; a function that only comes near zero there, as GELU, is not

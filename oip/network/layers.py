@@ -16,7 +16,7 @@ from oip.core.frameworks import Tensor, keras, tf
 from oip.network import geometry, layer_types
 from oip.network.activations import (
     Elementwise,
-    can_be_silent,
+    activation_can_be_zero,
     is_nonlinear,
     upper_limit,
 )
@@ -105,7 +105,7 @@ class LayerInfo:
     inputs: frozenset[int]
     """Indices of the model's inputs that it depends on."""
     activation: str = "linear"
-    silent_possible: bool = False
+    can_be_inactive: bool = False
     """The response can be flat zero (ReLU), where no gradient leads out."""
     upper_limit: float = math.inf
     """The response at which the activation has no slope any more, such as 6 of `relu6`."""
@@ -230,7 +230,7 @@ def other_layers(
     """
     located = geometry.geometries(calls, axes)
     grids = geometry.token_grids(calls) if axes == 2 else [()] * len(calls)
-    silent = _silent_calls(calls)
+    inactive = _inactive_calls(calls)
     layers: list[LayerInfo] = []
     for call in calls:
         part = _part_of_attention(call)
@@ -243,7 +243,7 @@ def other_layers(
         activated = is_activated(call)
         layer = replace(layer_of_call(call, calls, first, activated), kind=kind)
         if not activated:
-            layer = replace(layer, silent_possible=silent[call.number])
+            layer = replace(layer, can_be_inactive=inactive[call.number])
         if kind == "tokens":
             layer = _arranged(layer, grids[call.number])
         heads = None
@@ -285,15 +285,15 @@ def is_activated(call: Call) -> bool:
     return is_kernel or layer_types.is_activation(layer)
 
 
-def _silent_calls(calls: list[Call]) -> list[bool]:
+def _inactive_calls(calls: list[Call]) -> list[bool]:
     """Return of each call whether its output can be flat zero, where no gradient leads out."""
-    silent: list[bool] = []
+    inactive: list[bool] = []
     for call in calls:
         keeps = call.direct and layer_types.keeps_zero(call.layer)
-        after = keeps and all(source >= 0 and silent[source] for source in call.sources)
+        after = keeps and all(source >= 0 and inactive[source] for source in call.sources)
         own = call.then or call.own or layer_types.activation_of(call.layer)
-        silent.append(after or can_be_silent(own))
-    return silent
+        inactive.append(after or activation_can_be_zero(own))
+    return inactive
 
 
 def _located(layer: LayerInfo, located: list[geometry.Geometry | None]) -> LayerInfo:
@@ -331,7 +331,7 @@ def _heads(layer: LayerInfo, projection: Call) -> LayerInfo | None:
         response=replace(response, grid=layer.response.grid),
         last_call=projection.number,
         activation="length",
-        silent_possible=False,
+        can_be_inactive=False,
         upper_limit=math.inf,
     )
 
@@ -363,7 +363,7 @@ def layer_of_call(
         last_call=response.end.number,
         inputs=response.end.inputs,
         activation=response.activation,
-        silent_possible=response.silent_possible,
+        can_be_inactive=response.can_be_inactive,
         upper_limit=response.upper_limit,
     )
 
@@ -419,7 +419,7 @@ class _Response(NamedTuple):
     """The last call on the way."""
     output: LayerOutput
     activation: str
-    silent_possible: bool
+    can_be_inactive: bool
     upper_limit: float = math.inf
 
 
@@ -438,7 +438,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         if isinstance(function, Elementwise):
             name = function.name
         output = LayerOutput(end.layer, end.use, pre_activation, then, channels_first)
-        return _Response(end, output, name, can_be_silent(function), upper_limit(function))
+        return _Response(end, output, name, activation_can_be_zero(function), upper_limit(function))
 
     if layer_types.is_activation(call.layer):
         return response(call, "input", layer_types.activation_of(call.layer))

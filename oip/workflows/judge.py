@@ -262,11 +262,11 @@ class JudgedRun:
         if existing is not None:
             return existing
         is_own = whose == "own"
-        silent = not layer.objectives and self.network.layer_at(index).silent_possible
+        can_be_inactive = not layer.objectives and self.network.layer_at(index).can_be_inactive
         counted = clusters_of_units(
             self.responses(layer, [])[:, maps],
             self._own_features if is_own else self._directions,
-            silent,
+            can_be_inactive,
             progress=self.progress,
             label=layer.name,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oip.network.activations import (
-    can_be_silent,
+    activation_can_be_zero,
     closed_below_zero,
     is_nonlinear,
     upper_limit,
@@ -23,7 +23,7 @@ NEVER = "linear sigmoid tanh elu selu gelu silu softplus leaky_relu mish celu so
 def test_activations_with_a_stretch_of_zeros_can_be_silent(name):
     from keras import activations
 
-    assert can_be_silent(getattr(activations, name)) == (name in SILENT)
+    assert activation_can_be_zero(getattr(activations, name)) == (name in SILENT)
 
 
 def test_layers_and_the_users_functions_are_tried_like_any_other():
@@ -36,18 +36,18 @@ def test_layers_and_the_users_functions_are_tried_like_any_other():
     def broken(values):
         raise ValueError(values.shape)
 
-    assert can_be_silent(layers.ReLU())
-    assert can_be_silent(lambda values: keras.ops.relu(values))
-    assert can_be_silent(layers.ReLU(max_value=3))
-    assert not can_be_silent(layers.ReLU(negative_slope=0.1))
-    assert not can_be_silent(layers.LeakyReLU())
-    assert not can_be_silent(relu)
-    assert not can_be_silent(broken)
-    assert not can_be_silent(None)
+    assert activation_can_be_zero(layers.ReLU())
+    assert activation_can_be_zero(lambda values: keras.ops.relu(values))
+    assert activation_can_be_zero(layers.ReLU(max_value=3))
+    assert not activation_can_be_zero(layers.ReLU(negative_slope=0.1))
+    assert not activation_can_be_zero(layers.LeakyReLU())
+    assert not activation_can_be_zero(relu)
+    assert not activation_can_be_zero(broken)
+    assert not activation_can_be_zero(None)
     for initial, silent in (("zeros", True), ("ones", False)):
         rectified = layers.PReLU(alpha_initializer=initial, shared_axes=[1, 2])
         rectified.build((None, 5, 5, 3))
-        assert can_be_silent(rectified) == silent
+        assert activation_can_be_zero(rectified) == silent
 
 
 def test_lines_are_no_activations():

@@ -26,7 +26,7 @@ def test_a_layer_behind_batch_normalisation_answers_after_its_activation():
     network = Network(model)
     (layer,) = network.layers
     assert layer.activation == "relu"
-    assert layer.silent_possible
+    assert layer.can_be_inactive
     assert layer.block_size == (4, 4)
     images = np.random.default_rng(0).normal(size=(2, 10, 10, 2)).astype("float32")
     before, after = tensors(network, layer, images)
@@ -105,7 +105,7 @@ def test_responses_are_taken_after_a_relu_in_any_form(name, last):
     output = rectified if last else layers.MaxPooling2D()(rectified)
     network = Network(keras.Model(inputs, output))
     (layer,) = network.layers
-    assert layer.silent_possible
+    assert layer.can_be_inactive
     assert layer.block_size == (None if last else (3, 3))
     images = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype("float32")
     before, after = run_to(network.model, network.feed(images), layer.response)
@@ -133,6 +133,6 @@ def test_subclassed_models_with_operations_and_two_readers_of_the_raw_tensor():
     model = Own()
     model(np.zeros((1, 12, 12, 1), "float32"))
     first, raw, second = Network(model).layers
-    assert (first.activation, first.silent_possible) == ("relu", True)
-    assert (second.activation, second.silent_possible) == ("function", False)
-    assert (raw.activation, raw.silent_possible) == ("linear", False)  # both are used
+    assert (first.activation, first.can_be_inactive) == ("relu", True)
+    assert (second.activation, second.can_be_inactive) == ("function", False)
+    assert (raw.activation, raw.can_be_inactive) == ("linear", False)  # both are used

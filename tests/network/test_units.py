@@ -140,7 +140,7 @@ def test_values_at_rest_are_passed_on_by_what_pools_and_moves_them():
     values = layers.MaxPooling2D(name="pool")(values)
     values = layers.GlobalAveragePooling2D(name="global")(values)
     network = Network(keras.Model(inputs, layers.LayerNormalization(name="last")(values)))
-    silent = {layer.name: layer.silent_possible for layer in network.other_layers}
+    silent = {layer.name: layer.can_be_inactive for layer in network.other_layers}
     expected = {"norm": False, "relu": True, "pool": True, "global": True, "last": False}
     assert silent == expected
     assert network.find("relu").response.pre_activation == "input"
