@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
 
 TOP = 100
-"""One of so many images is at the top."""
+"""Images for each one at the top."""
 FEWEST = 2 * TOP
 """Images that are needed: two at the top."""
 REFERENCES = 9
@@ -426,7 +426,7 @@ def _exponential_variance(share: float, top: int, lower: int) -> float:
 
 
 class Question(NamedTuple):
-    """The images that a judge is asked about."""
+    """The images that a judge chooses between."""
 
     top: np.ndarray
     """(t,) int: rows of the images that excite the unit most, the best first."""
@@ -453,7 +453,7 @@ class Question(NamedTuple):
         return _answers(similarity[self.top], similarity[self.lower])
 
     def reference(self, images: np.ndarray) -> float:
-        """Return the share right when the best data images are shown, without the one asked about.
+        """Return the share right when the best data images are shown, without the one in question.
 
         Args:
             images: (n, d) directions of all images' features.

@@ -208,7 +208,7 @@ def check_share(share: float) -> None:
 
 
 def kept_count(count: int, share: float) -> int:
-    """Return how many of so many maps a share is: one at least."""
+    """Return the number of maps in a share of them, one at least."""
     return max(1, round(share * count))
 
 

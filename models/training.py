@@ -98,7 +98,7 @@ def train(
         recipe: a recipe or its name.
         data_train: images and labels to learn from; every class must be there.
         data_test: images and labels that the model is evaluated on.
-        settings: the recipe's own for so many images if None.
+        settings: if None the recipe's own, by the number of images.
         out: the file to write, ending in `.keras`; an existing file is replaced at the end.
         progress: called with "training" and the number of batches.
         record: a Keras callback that watches the training, such as `mi.Recorder`.
@@ -315,7 +315,7 @@ def train_batches(
     seed: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Train a compiled model until it has learned from so many batches.
+    """Train a compiled model until it has learned from a number of batches.
 
     Batch number k depends on the seed and on k alone: a model that `load_state` has restored goes
     on as if it had never been stopped.

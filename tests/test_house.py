@@ -86,6 +86,20 @@ def test_no_docstring_is_a_riddle():
     assert not wrong, "\n".join(wrong)
 
 
+RIDDLES = ("what there is", "as ever", "what one would", "wished", "Every so many")
+"""Phrases of docstrings that no colleague would say."""
+
+
+def test_docstrings_are_plain():
+    wrong = []
+    for path, tree in modules().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                text = " ".join((ast.get_docstring(node) or "").split())
+                wrong += [f"{path}: {phrase}" for phrase in RIDDLES if phrase in text]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_class_name_means_two_things():
     homes = defaultdict(list)
     for path, tree in modules().values():

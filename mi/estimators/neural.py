@@ -382,7 +382,7 @@ class Mine(_Neural):
     p are pairs as they are, q pairs that were mixed. The gradient of the logarithm uses a moving
     average (0.9) of E_q[exp f], as its authors have it. A lower bound in expectation up to the bias
     of the logarithm of a mean; its variance grows as exp I. No p-value and no interval unless they
-    are asked for (`null=20`, `draws=20`): each is a training. All of one seed is the same on one
+    are requested (`null=20`, `draws=20`): each is a training. All of one seed is the same on one
     machine.
 
     Use it for wide data of some thousand samples or more, where a lower bound will do. Not above

@@ -47,9 +47,9 @@ class Schedule:
     """
 
     epochs: int = 0
-    """Every so many epochs."""
+    """Epochs between records."""
     batches: int = 0
-    """Every so many batches."""
+    """Batches between records."""
     log: bool = False
     """At 1, 2, 5, 10, 20, 50, ... batches."""
     at: tuple[int, ...] = ()

@@ -36,7 +36,7 @@ def import_quietly(name: str) -> ModuleType:
     """Import a module while the process's stderr is shut, for native code that ignores settings.
 
     TensorFlow's native parts report missing GPUs before any logging level applies. Errors of the
-    import itself are raised as ever. TensorFlow has no more threads than `usable_cores`.
+    import itself are raised unchanged. TensorFlow has no more threads than `usable_cores`.
     """
     if name in sys.modules:  # perhaps another thread imports it now
         return importlib.import_module(name)

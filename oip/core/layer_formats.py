@@ -460,7 +460,7 @@ class MapLegibility(MapRow, frozen=True, kw_only=True):
     control: Number = None
     """With OIPs of other units; None for a single unit."""
     pairs: int = 0
-    """Pairs of images that the judge is asked about."""
+    """Pairs of images that the judge chooses between."""
     reason: str = ""
     """Why there is no share: `silent`, `no OIP`, `not finite`."""
 

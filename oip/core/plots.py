@@ -46,7 +46,7 @@ DPI = 200
 FONT, SMALL = 8.0, 7.0
 """Points of titles and labels, and of ticks and legends."""
 _FINE = 200
-"""Most pixels along the longer side of a picture whose pixels are to be told apart."""
+"""Most pixels along the longer side of a picture whose pixels are shown one by one."""
 _KINDS = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
 _STYLE = {
     "font.size": FONT,

@@ -101,7 +101,7 @@ def _traced(function: Callable, signature: tuple[tf.TensorSpec | tuple, ...]) ->
 def _forget_gradients(nodes: Iterable[NodeDef]) -> None:
     """Remove the custom gradients in a traced graph from TensorFlow's registry.
 
-    The registry holds each for ever, and with it the graph that it was traced in: some MiB for
+    The registry never releases one, nor the graph that it was traced in: some MiB for
     every layer of a network, also where only a Keras activation brings one along.
     """
     from tensorflow.python.framework import ops

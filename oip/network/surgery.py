@@ -378,7 +378,7 @@ def inputs_of(layer: keras.Layer) -> int:
 
 
 def images_needed(network: Network, layer: keras.Layer, images: np.ndarray) -> np.ndarray:
-    """Return so many images that `received` gives 30 rows for each input of the layer's kernel."""
+    """Return images from which `received` gives 30 rows for each input of the layer's kernel."""
     return images[: max(_FEWEST, -(-_ROWS * inputs_of(layer) // _rows(network, layer)))]
 
 

@@ -36,7 +36,7 @@ class Images:
     """SHA-256 of both parts as a whole, for `Folder.part` and for names of what is made of them."""
 
     def limited(self, train: int | None, test: int | None) -> Images:
-        """Return at most so many images of each part, in the shares of its classes."""
+        """Return up to a number of images of each part, in the shares of its classes."""
         return replace(self, train=limited(self.train, train), test=limited(self.test, test))
 
 
@@ -153,7 +153,7 @@ def data_key(data: Dataset) -> str:
 
 
 def limited(data: Dataset, count: int | None) -> Dataset:
-    """Return at most so many images of a data set, in the shares of its classes.
+    """Return up to a number of images of a data set, in the shares of its classes.
 
     The first images, in their order, where that is random. Otherwise, as of class folders, whose
     images come class by class, or of images without labels, a draw with a fixed seed of which any

@@ -25,7 +25,7 @@ AGREEMENTS = ("yes", "partly", "no", "not tested")
 _SPREADS = 2.0
 _DRAWS = 2_000  # of the bootstrap of correlations
 TOO_SHORT = 5_000
-"""Iterations under which nothing is said about the late training."""
+"""Iterations that a statement about the late training needs."""
 RISING = 0.5
 """Rank correlation with the iteration above which something rises."""
 LATE = 0.75
