@@ -312,7 +312,7 @@ class AscentGraph:
         moved = self._parameterization.step(images, mask.unit(direction), lengths)
         moved = self._blurred(self._faded(moved, step), step)
         if not self._parameterization.keeps_spectrum:
-            moved = mask.restored(moved)
+            moved = mask.restored(moved, settings.free_mean)
         moved = tf.where(expand_like(stuck, images), images, moved)
         return moved, shown, StepState(rates, post, pre, capped), absolute, stuck
 

@@ -32,8 +32,13 @@ class PixelMask(NamedTuple):
     count: Tensor
     """(1,) or (n,): values that are visible."""
 
-    def restored(self, images: Tensor) -> Tensor:
-        """Return images with mean 0 and deviation 1 over the visible pixels, 0 elsewhere."""
+    def restored(self, images: Tensor, free_mean: bool = False) -> Tensor:
+        """Return images with mean 0 and deviation 1 over the visible pixels, 0 elsewhere.
+
+        With a free mean they have RMS 1.
+        """
+        if free_mean:
+            return self.unit(images * self.mask)
         axes = image_axes(images)
         mean = tf.reduce_sum(images * self.mask, axes) / self.count
         centered = (images - expand_like(mean, images)) * self.mask

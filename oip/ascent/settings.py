@@ -63,6 +63,9 @@ class AscentSettings(
     are no data and three bands; nothing for one band."""
     bound: bool = False
     """Keep pixels inside the range of the input, by a smooth bound; nothing where it is unknown."""
+    free_mean: bool = False
+    """Keep images at RMS 1 in all, so that they can become bright, dark or plainly colored; else
+    at mean 0 and deviation 1. Nothing for `phase`."""
     looks: int = 1
     """Transformed images in every step, whose gradients are averaged."""
     coarse: float = 0.0
@@ -285,7 +288,7 @@ _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = (
     *("rate_end", "bound", "looks", "coarse", "coarse_size", "crop", "alpha", "keep"),
     *("snapshots", "fade", "align", "references", "fidelity", "mirror", "drop_path"),
-    *("branch_gradient", "context"),
+    *("branch_gradient", "context", "free_mean"),
 )
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""

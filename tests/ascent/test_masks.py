@@ -170,3 +170,20 @@ def test_nodes_grown_together_keep_no_noise_outside_their_fields(small_model, sm
     for row, expression in enumerate(arguments):
         alone = oip.reconstruct(small_model, "second", objective=expression, data=data, **QUICK)
         assert both.data_scores[row] == pytest.approx(alone.data_scores[0], rel=1e-4)
+
+
+def test_a_free_mean_lets_an_image_become_bright():
+    import keras
+
+    layers = keras.layers
+    ones = keras.initializers.Ones()
+    model = keras.Sequential(
+        [layers.Input((16, 16, 3)), layers.Conv2D(1, 3, kernel_initializer=ones, name="bright")]
+    )
+    quick = {"preset": "natural", "steps": 16, "starts": 1, "screened": 4}
+    free, fixed = (
+        oip.reconstruct(model, "bright", free_mean=free, **quick).images[0, 0].astype(np.float32)
+        for free in (True, False)
+    )
+    assert abs(fixed.mean()) < 0.01 and fixed.std() == pytest.approx(1.0, abs=0.01)
+    assert free.mean() > 0.9 and np.sqrt(np.square(free).mean()) == pytest.approx(1.0, abs=0.01)
