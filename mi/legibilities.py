@@ -46,6 +46,7 @@ TOP = 100
 """Images for each one at the top."""
 FEWEST = 2 * TOP
 """Images that are needed: two at the top."""
+MORE_IMAGES = "Give more images, such as SOURCE:all."
 REFERENCES = 9
 """Best data images that stand for the OIPs in the upper reference, at the most."""
 CONTROLS = 16
@@ -270,7 +271,7 @@ def check_count(count: int) -> None:
     """Raise a DataError for fewer images than the choice needs."""
     if count < FEWEST:
         expected = f"at least {FEWEST}: two at the top 1 % of each unit"
-        raise DataError("images", expected, count, "Give more images, such as SOURCE:all.")
+        raise DataError("images", expected, count, MORE_IMAGES)
 
 
 def oip_pictures(oips: DisplayedOips | np.ndarray, scale: PictureScale) -> np.ndarray:

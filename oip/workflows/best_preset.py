@@ -26,7 +26,7 @@ from oip.core.formats import RunSettings
 from oip.core.layer_formats import LegibilityFile, PresetChoice, PresetsFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
-from oip.mi.legibilities import FEWEST
+from oip.mi.legibilities import FEWEST, MORE_IMAGES
 from oip.network.inputs import check_images
 from oip.network.network import Network
 from oip.run.class_probabilities import ClassProbabilities, finish_layer
@@ -172,7 +172,7 @@ def grow_best(
     if len(images.images) < count * FEWEST:
         expected = f"at least {count * FEWEST}, {FEWEST} of them to choose the preset"
         expected += f", {FEWEST} for '{names[0]}' to take features from" if names else ""
-        raise DataError("images", expected, len(images.images))
+        raise DataError("images", expected, len(images.images), MORE_IMAGES)
     folder = Path(out)
     shown = settings.get("natural", next(iter(settings.values())))
     written = RunSettings(reconstruct=stored_settings(shown), preset=f"{BEST}:{','.join(settings)}")

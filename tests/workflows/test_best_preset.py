@@ -131,7 +131,7 @@ def test_bad_input_is_refused(best):
         best_presets("best:maco")
     few = {"data": np.zeros((399, 16, 16, 1), np.uint8) + np.arange(16, dtype=np.uint8)[:, None]}
     few |= {"judge": folder / "judge.keras"}
-    with pytest.raises(DataError, match="at least 400"):
+    with pytest.raises(DataError, match=r"at least 400.*SOURCE:all"):
         oip.reconstruct_best_into(folder / "few", folder / "model.keras", **few)
     expected = "at least 600, 200 of them to choose the preset, 200 for 'context'"
     with pytest.raises(DataError, match=expected):
