@@ -289,7 +289,7 @@ def decompose(
     most = _NODES[copies] if most is None else check_whole("most", most)
     settings |= {"starts": check_whole("starts", starts), "seed": seed}
     chosen = of_input(requested_settings(preset, **settings), shape)
-    turns = _angles(angles, chosen.rotation, len(shape) - 1)
+    turns = turn_angles(angles, chosen.rotation, len(shape) - 1)
     nodes = spread_nodes(info, most)
     other_maps = null_maps(
         info, numbers, seed, NULL_MAPS if copies == "shifted" else NULL_MAPS // 2
@@ -322,7 +322,7 @@ def decompose(
     sums, shown_nodes = np.zeros((2, len(numbers), *shape), np.float16)
     for row, own in enumerate(node_images):
         design = np.concatenate(
-            [pixels.columns(copy[None]) for copy in _copies(info, own, nodes, turns)], axis=1
+            [pixels.columns(copy[None]) for copy in node_copies(info, own, nodes, turns)], axis=1
         )
         fit = pixels.fit(design, targets)
         shares[row] = fit.share.reshape(images.shape[:2])
@@ -330,7 +330,9 @@ def decompose(
         if row < len(numbers):
             fits.append(fit.of(row * chosen.starts))
             weights = fits[-1].weights.reshape(len(nodes), len(turns))
-            sums[row] = pixels.centered(_weighted_sum(_copies(info, own, nodes, turns), weights))
+            sums[row] = pixels.centered(
+                _weighted_sum(node_copies(info, own, nodes, turns), weights)
+            )
             heaviest = int(np.abs(np.nan_to_num(weights)).sum(1).argmax())
             shown_nodes[row] = own[heaviest if len(own) > 1 else 0]
     weights = [fit.weights.reshape(len(nodes), len(turns)) for fit in fits]
@@ -346,7 +348,7 @@ def decompose(
     )
 
 
-def _angles(angles: Sequence[float] | None, rotation: float, axes: int) -> tuple[float, ...]:
+def turn_angles(angles: Sequence[float] | None, rotation: float, axes: int) -> tuple[float, ...]:
     """Return the angles of copies in degrees, 0 first.
 
     Raises:
@@ -365,7 +367,7 @@ def _angles(angles: Sequence[float] | None, rotation: float, axes: int) -> tuple
     return tuple(dict.fromkeys((0.0, *values)))
 
 
-def _copies(
+def node_copies(
     layer: LayerInfo, images: np.ndarray, nodes: np.ndarray, angles: Sequence[float]
 ) -> Iterator[np.ndarray]:
     """Yield (h, w, b) float32 copies, those of one node after another.
@@ -381,10 +383,10 @@ def _copies(
         middle = field_boxes(layer, own, sides).mean(-1) - 0.5
         shift = np.round((node - own) * np.array(layer.jump)).astype(int)
         for angle in angles:
-            yield _shifted(_turned(image, angle, middle) if angle else image, shift)
+            yield shifted(turned(image, angle, middle) if angle else image, shift)
 
 
-def _shifted(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def shifted(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return an image (*sides, b) moved by whole pixels, 0 where nothing was."""
     moved = np.zeros_like(image)
     target, source = [], []
@@ -396,7 +398,7 @@ def _shifted(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _turned(image: np.ndarray, angle: float, middle: np.ndarray) -> np.ndarray:
+def turned(image: np.ndarray, angle: float, middle: np.ndarray) -> np.ndarray:
     """Return an image (h, w, b) turned about a pixel by degrees."""
     from scipy.ndimage import affine_transform
 
@@ -519,9 +521,9 @@ class _Pixels:
 def _ridge(gram: np.ndarray, cross: np.ndarray, penalties: np.ndarray) -> np.ndarray:
     """Return weights (penalties, P, c) from (P, P) and (P, c)."""
     values, vectors = np.linalg.eigh(gram)
-    turned = vectors.T @ cross
+    in_axes = vectors.T @ cross
     damped = np.maximum(values, 0.0)[None] + penalties[:, None]
-    return vectors @ (turned[None] / damped[..., None])
+    return vectors @ (in_axes[None] / damped[..., None])
 
 
 def _decompositions(
@@ -542,7 +544,7 @@ def _decompositions(
     above = (null >= share[:, :1]).sum(1)
     p_value = (1 + above) / (1 + np.isfinite(null).sum(1))
     usable = np.isfinite(share[:, 0]) & np.isfinite(null).any(1)
-    low, high = np.array([_interval(fit, seed, layer.index) for fit in fits]).T
+    low, high = np.array([explained_interval(fit, seed, layer.index) for fit in fits]).T
     return Decompositions(
         layer=layer.name,
         index=layer.index,
@@ -561,7 +563,7 @@ def _decompositions(
     )
 
 
-def _interval(fit: _Fit, seed: int, layer: int) -> np.ndarray:
+def explained_interval(fit: _Fit, seed: int, layer: int) -> np.ndarray:
     """Return the ends (2,) of a 95 % interval of the share of one image, over blocks of pixels."""
     if not np.isfinite(fit.share):
         return np.full(2, np.nan)

@@ -105,7 +105,7 @@ def test_an_interval_holds_the_share_of_noisy_sums(pixels):
     noise = pixels.columns(noise)
     noise *= np.linalg.norm(planted) / np.linalg.norm(noise, axis=0)
     fit = pixels.fit(pixels.columns(copies), planted + noise)
-    ends = np.array([decomposition._interval(fit.of(each), 0, 0) for each in range(40)])
+    ends = np.array([decomposition.explained_interval(fit.of(each), 0, 0) for each in range(40)])
     assert np.median(fit.share) == pytest.approx(0.45, abs=0.1)
     assert (ends[:, 0] < 0.5).mean() > 0.85
 
@@ -120,12 +120,12 @@ def test_blocks_are_left_out_whole(pixels):
 def test_copies_are_moved_and_turned():
     image = np.zeros((9, 9, 1), np.float32)
     image[4, 6] = 1.0
-    moved = decomposition._shifted(image, np.array([-2, 1]))
+    moved = decomposition.shifted(image, np.array([-2, 1]))
     assert np.argwhere(moved[..., 0]).tolist() == [[2, 7]]
-    assert not decomposition._shifted(image, np.array([0, 9])).any()
-    turned = decomposition._turned(image, 90, np.array([4.0, 4.0]))
+    assert not decomposition.shifted(image, np.array([0, 9])).any()
+    turned = decomposition.turned(image, 90, np.array([4.0, 4.0]))
     assert np.argwhere(turned[..., 0] > 0.5).tolist() in ([[2, 4]], [[6, 4]])
-    back = decomposition._turned(turned, -90, np.array([4.0, 4.0]))
+    back = decomposition.turned(turned, -90, np.array([4.0, 4.0]))
     assert np.allclose(back, image, atol=1e-5)
 
 
@@ -136,7 +136,7 @@ def test_turned_copies_explain_a_turned_pattern(pixels, monkeypatch):
     node = np.zeros((1, 28, 28, 1), np.float32)
     node[0, 2:12, 6:8] = 1.0
     nodes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    copies = list(decomposition._copies(layer, node, nodes, (0.0, 30.0)))
+    copies = list(decomposition.node_copies(layer, node, nodes, (0.0, 30.0)))
     assert len(copies) == 8
     target = pixels.columns((copies[1] + copies[4])[None])
     shares = [
@@ -148,9 +148,9 @@ def test_turned_copies_explain_a_turned_pattern(pixels, monkeypatch):
 
 
 def test_copies_are_turned_by_the_rotation_of_the_ascent():
-    assert decomposition._angles(None, 0.0, 2) == (0.0,)
-    assert decomposition._angles(None, 10.0, 2) == (0.0, 10.0, -10.0)
-    assert decomposition._angles([45], 10.0, 2) == (0.0, 45.0)
+    assert decomposition.turn_angles(None, 0.0, 2) == (0.0,)
+    assert decomposition.turn_angles(None, 10.0, 2) == (0.0, 10.0, -10.0)
+    assert decomposition.turn_angles([45], 10.0, 2) == (0.0, 45.0)
     result = oip.decompose(network(4, 8), "maps", maps=[3], rotation=5.0, **QUICK)
     assert result.angles == (0.0, 5.0, -5.0)
     assert result.weights.shape == (1, 4, 3)
