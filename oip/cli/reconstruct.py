@@ -231,6 +231,8 @@ def command(
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(started))
+    if presets is not None and not output.as_json:
+        _print_legibility(out, indices, details)
     status = _printed(result, details, output, steps)
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
     if len(chosen) < layers or skipped_inputs:
@@ -243,6 +245,18 @@ def command(
 
 def _since(started: float) -> float:
     return round(time.monotonic() - started, 2)
+
+
+def _print_legibility(out: Path, indices: list[int], details: bool) -> None:
+    """Print how well the judge reads the presets that were kept."""
+    from oip.cli.judge import print_legibility
+    from oip.core.layer_formats import LegibilityFile
+    from oip.run.run import Run
+
+    run = Run.open(out)
+    records = [LegibilityFile.read(run.folder(index) / "legibility.json") for index in indices]
+    names = {layer.index: layer.objectives or () for layer in run.layers}
+    print_legibility(records, names, details)
 
 
 def _rank_call(model: Path, layers: tuple[str, ...], out: Path, data: DataOptions) -> str:

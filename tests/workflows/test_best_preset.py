@@ -94,6 +94,8 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     assert command([*words, "--judge", "judge.keras"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["objective"] for row in result["layers"][0]["maps"]] == ["class:1"]
+    assert command([*words[:-1], "--judge", "judge.keras"]) == 0
+    assert "judge judge.keras, 200 images of images.npz:all, 1, 3, 5 ..." in capsys.readouterr().out
     assert command(words) == 2
     assert "--judge and --data beside it" in capsys.readouterr().err
     assert command([*words, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
