@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oip.run.check import verify_run
     from oip.run.citations import citations
     from oip.run.compare import Comparison, compare_runs
+    from oip.run.export import export_arrays, export_pictures
     from oip.run.merge import merge_runs
     from oip.run.run import Run
     from oip.run.shards import layer_oips
@@ -75,6 +76,8 @@ __all__ = [
     "compare_runs",
     "decompose",
     "directions_into",
+    "export_arrays",
+    "export_pictures",
     "judge_into",
     "kernels_into",
     "layer_oips",

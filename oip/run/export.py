@@ -14,6 +14,7 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.core import files
+from oip.core.checks import check_choice, check_whole
 from oip.core.errors import RunError
 from oip.core.files import WriteError
 from oip.core.images import FORMATS, picture_of
@@ -26,9 +27,11 @@ _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
 
 
-def export_arrays(oips: Oips | Iterable[Oips], path: Path, force: bool = False) -> Path:
-    """Write an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
-    verdicts; and return its path.
+def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = False) -> Path:
+    """Write the images of a layer as an `.npz`; return its path.
+
+    It holds `images` (m, h, w, b), the best start of each map in input units, `maps`, `scores` and
+    `verdicts`.
 
     Args:
         oips: of one layer, or parts of it; of each part only the written arrays are kept.
@@ -38,6 +41,7 @@ def export_arrays(oips: Oips | Iterable[Oips], path: Path, force: bool = False) 
     Raises:
         WriteError: such a file, without `force`.
     """
+    path = Path(path)
     check_ours([path], force)
     parts = [oips] if isinstance(oips, Oips) else oips
     rows = [
@@ -69,12 +73,17 @@ def check_ours(paths: Iterable[Path], force: bool) -> None:
 
 
 def export_pictures(
-    oips: Oips, folder: Path, kind: str, enhance: bool | None, size: int, force: bool = False
+    oips: Oips,
+    folder: str | Path,
+    kind: str = "png",
+    enhance: bool | None = None,
+    size: int = 224,
+    force: bool = False,
 ) -> list[Path]:
     """Write one picture a map into a folder; return the files, named as by `picture_names`.
 
     Args:
-        oips: of one layer.
+        oips: of one layer, such as `oip.layer_oips` reads from a run.
         folder: made where it is not there.
         kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
         enhance: as for `Oips.displayed`.
@@ -82,13 +91,17 @@ def export_pictures(
         force: replace files that were not exported.
 
     Raises:
+        SettingsError: another kind, or a size under 8.
         RunError: an evolution of OIPs whose run keeps no snapshots.
         WriteError: a file that was not exported is there, and `force` is not given.
     """
+    check_choice("kind", kind, ("png", "webp", "gif"))
+    size = check_whole("size", size, 8)
     if kind != "png" and not len(oips.snapshot_steps):
         hint = "They were left out when the run was made: snapshots = 0."
         raise RunError(f"the evolution in '{oips.layer}'", "snapshots of it", "none", hint)
-    paths = [folder / name for name in picture_names(oips.index, oips.layer, oips.maps, kind)]
+    names = picture_names(oips.index, oips.layer, oips.maps, kind)
+    paths = [Path(folder) / name for name in names]
     check_ours(paths, force)
     for row, (oip, path) in enumerate(zip(oips, paths, strict=True)):
         stages = oip.image[None] if kind == "png" else oips.snapshots[row].astype(np.float32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import oip
+from oip.core.errors import SettingsError
 from oip.core.files import WriteError, name_part
 from oip.run.export import export_arrays, export_pictures
 from oip.run.shards import layer_oips
@@ -56,3 +58,10 @@ def test_files_of_others_are_not_replaced_unless_asked(grown, tmp_path):
         with pytest.raises(WriteError):
             export_arrays(oips, path)
     export_arrays(oips, path, force=True)
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "bmp"}, {"size": 4}, {"size": 30.5}])
+def test_other_kinds_and_sizes_are_refused_before_anything_is_written(grown, tmp_path, wrong):
+    with pytest.raises(SettingsError):
+        oip.export_pictures(layer_oips(grown, 1), tmp_path / "pictures", **wrong)
+    assert not (tmp_path / "pictures").exists()
