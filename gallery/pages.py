@@ -390,6 +390,7 @@ class Pages:
                 "index": layer.index,
                 "page": page + 1,
                 "pages": count,
+                "noun": layer.info.noun,
                 "size": images.tile,
                 "shown": [self._line(layer, entry) for entry in part],
                 "measure": layer.estimators[0].label if layer.estimators else None,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _LEGEND = {
     "kind": "maps; units without nodes; channels of tokens; attention heads",
     "size": "nodes of each map, or tokens",
-    "receptive field": "pixels of the image that a node sees",
-    "jump": "pixels between neighboring nodes",
+    "receptive field": "{points} of the image that a node sees",
+    "jump": "{points} between neighboring nodes",
 }
 
 
@@ -49,16 +49,19 @@ def command(model: ModelOptions, output: Output) -> None:
         more = {"other_layers": [layer.to_dict() for layer in rest]} if rest else {}
         print_json({"layers": layers, **more, "inputs": inputs, "unseen_end": unseen})
         return
+    points = "samples" if len(network.inputs.shape) == 2 else "pixels"
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
     if layers:
         rows = [_row(layer, str(layer["maps"])) for layer in layers]
-        print_table(headings, rows, network.name, left=("layer", "class"), legend=_legend(headings))
+        print_table(
+            headings, rows, network.name, left=("layer", "class"), legend=_legend(headings, points)
+        )
     if rest:
         rows = [_row(layer.to_dict(), _count(layer)) for layer in rest]
         title = "other layers" if layers else network.name
         headings = (*headings[:3], "kind", *headings[4:])
         print_table(
-            headings, rows, title, left=("layer", "class", "kind"), legend=_legend(headings)
+            headings, rows, title, left=("layer", "class", "kind"), legend=_legend(headings, points)
         )
     spec = network.inputs
     if spec.is_known:
@@ -67,7 +70,9 @@ def command(model: ModelOptions, output: Output) -> None:
     else:
         click.echo(f"input {_sides(spec.shape)}, mean and std not known")
     if any(unseen):
-        text = f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} pixels"
+        text = (
+            f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} {points}"
+        )
         print_text(f"{text} are seen by no map: strides do not divide the sides, nothing is padded")
     for record in inputs if len(inputs) > 1 else ():
         takes_images = " (takes the images)" if record["images"] else ""
@@ -80,8 +85,9 @@ def command(model: ModelOptions, output: Output) -> None:
         output.next_steps(quoted("oip", "reconstruct", model.model, layer.name, "--out", run))
 
 
-def _legend(headings: Sequence[str]) -> dict[str, str]:
-    return {name: text for name, text in _LEGEND.items() if name in headings}
+def _legend(headings: Sequence[str], points: str) -> dict[str, str]:
+    chosen = {name: text for name, text in _LEGEND.items() if name in headings}
+    return {name: text.format(points=points) for name, text in chosen.items()}
 
 
 def _count(layer: LayerInfo) -> str:

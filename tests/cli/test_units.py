@@ -1,6 +1,7 @@
 """Commands on units of layers that have no maps."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -43,8 +44,9 @@ def test_units_are_grown_ranked_and_shown_in_one_run(call, small_file, small_dat
     status, _, _ = call("gallery", run)
     page = (run / "gallery" / "layers" / "006.html").read_text()
     assert status == 0 and "<dt>Units</dt>" in page and "everything" in page
-    assert f"unit 1 of {dense}" in (run / "gallery" / "layers" / "006-p1.html").read_text()
-    assert "The most informative units" in page and " maps" not in page
+    tiles = (run / "gallery" / "layers" / "006-p1.html").read_text()
+    assert f"unit 1 of {dense}" in tiles and "all starts of its unit" in tiles
+    assert "The most informative units" in page and not re.search(r"[> ]maps", page)
     index = (run / "gallery/index.html").read_text()
     assert "Random unit" in index and "the unit carries" in index
 
@@ -111,3 +113,15 @@ def test_a_map_after_global_pooling_sees_everything(call, tmp_path):
     lines = call("layers", path)[1].splitlines()
     assert any("gate" in line and "everything" in line for line in lines)
     assert not any(" maps " in line and "everything" in line for line in lines)
+
+
+def test_a_network_of_lines_has_samples(call, tmp_path):
+    import keras
+    from keras import layers
+
+    path = tmp_path / "lines.keras"
+    parts = [layers.Input((15, 2)), layers.Conv1D(2, 2, strides=6), layers.Flatten()]
+    keras.Sequential([*parts, layers.Dense(2)]).save(path)
+    status, out, _ = call("layers", path)
+    assert status == 0 and "samples between neighboring nodes" in out
+    assert "of 15 samples" in out and "pixels" not in out
