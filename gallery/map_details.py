@@ -106,7 +106,7 @@ def _map_details(
 
     def fitting(text: str) -> str:
         text = of_noun(text, layer.info.noun)
-        return text.replace("image", "window") if is_line else text
+        return text.replace("image", "window").replace("contrast", "deviation") if is_line else text
 
     details: PageValues = {
         "headline": fitting(headline(entry.evidence)),

@@ -324,7 +324,7 @@ def test_files_of_the_old_schema_still_open(judging, images, tmp_path):
 
 def test_short_forms_and_tables(judging, images):
     separation = mi.separating(judging, *_mixed_up(images), "maps", 0, 1)
-    assert repr(separation).startswith("Separation(maps: 0 against 1: 1 maps")
+    assert repr(separation).startswith("Separation(maps: 0 against 1: 1 map,")
     assert separation.to_pandas()["effect"].tolist() == separation.effect.tolist()
     common = mi.common_patterns(judging, *_mixed_up(images), "maps", 0)
     assert "common points of class 0" in repr(common)
