@@ -83,7 +83,7 @@ def check_about(about: str, has_target: bool) -> About:
     choice = cast(About, about)
     if choice == "direction" and not has_target:
         numbers = "a target: one number an image, or an array of an image's shape"
-        raise SettingsError("about direction", numbers, "none")
+        raise SettingsError("about direction", numbers, "none", "Give it as target (--target).")
     if choice != "direction" and has_target:
         raise SettingsError("about", "'direction', beside a target", f"'{about}'")
     return choice

@@ -29,7 +29,7 @@ from oip.core import html, seeds
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, SettingsError
 from oip.core.progress import Progress, automatic
-from oip.core.units import three_best
+from oip.core.units import plural, three_best
 from oip.mi.layer_sample import LayerSample, NoFiniteResponses, unlabeled_subset
 from oip.mi.sparse_autoencoder import Settings as AutoencoderSettings
 from oip.mi.sparse_autoencoder import fitted_autoencoder
@@ -243,8 +243,9 @@ def directions(
         raise DataError("images", "8 or more", len(sample))
     maps = sample.layer.maps
     if count > maps and method not in ("sae", "kmeans"):
-        hint = "Use 'sae' for more."
-        raise SettingsError("count", f"at most {maps}, the layer's maps, by {method}", count, hint)
+        units = plural(maps, sample.layer.noun)
+        hint = "Use kmeans or sae for more."
+        raise SettingsError("count", f"at most {maps} by {method}, for {units}", count, hint)
     finding = round((1 - _HELD_OUT) * len(sample))
     order = seeds.generator(seed, "images of directions").permutation(len(sample))
     groups = np.sort(order[:finding]), np.sort(order[finding:])

@@ -113,7 +113,7 @@ def command(
     out = out / PLACES if kept_in == out else out
     files.check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
-        network, images = model.open_with(data)
+        network, images = model.in_run(kept_in).open_with(data)
     chosen = parse_selections(network, selections)
     for option, value in (("--run", run), ("--copies", copies)):
         if value is not None and not translation:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -89,6 +89,10 @@ class ModelOptions:
             bounds,  # type: ignore[arg-type]
             self.preprocess,
         )
+
+    def in_run(self, run: Path | None) -> ModelOptions:
+        """Return the options with the directions of a run, unless others are named."""
+        return self if run is None or self.directions else replace(self, directions=run)
 
     def open(self, data: Dataset | None) -> Network:
         """Open the model and set the statistics of its input.

@@ -95,7 +95,7 @@ def command(
         plots.checked_kind(picture.suffix)
         files.check_writable(picture.parent)
     with output.waiting(f"opening {model.model.name}"):
-        network, images = model.open_with(data)
+        network, images = model.in_run(out).open_with(data)
     ((layer, units), *more) = parse_selections(network, [selection])
     if more or len(units) != 1:
         raise SettingsError("LAYER:UNIT", "one unit, such as Conv2D_3:17", f"'{selection}'")

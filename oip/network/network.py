@@ -401,7 +401,10 @@ class Network:
         listed = [layer.name for layer in self.layers] or names
         listed = listed[:8] if len(listed) <= 8 else [*listed[:8], "..."]
         if "+" in name and name.rpartition("+")[0] in names:
-            hint = "Directions are layers of the run that 'oip directions' found them for."
+            hint = (
+                "Directions are layers of the run that 'oip directions' found them for: give that "
+                "run (--out, or --directions)."
+            )
             raise ModelError("layer", f"one of {', '.join(listed)}", f"'{name}'", hint)
         raise _no_layer("layer", name, names, listed)
 

@@ -21,6 +21,9 @@ def test_directions_are_units_of_the_run(call, small_file, bars, tmp_path):
     ranked = call("rank", small_file, "second+nmf", "--data", bars, "--out", out, "--quiet")
     assert ranked[0] == 0 and "direction" in ranked[1]
     assert "second+nmf" in call("status", out)[1]
+    for command in ("locate", "trace"):  # the run's own directions
+        status, _, err = call(command, small_file, "second+nmf:1", "--data", bars, "--out", out)
+        assert status == 0, err
     given = ("--directions", out, "--quiet")
     pictures = ("--data", bars, "--out", out.parent / "pictures", *given)
     status, text, _ = call(

@@ -69,7 +69,7 @@ def test_orders_without_labels(call, small_file, small_images, dense, tmp_path):
     ("arguments", "word"),
     [
         (["rank", "MODEL", "nowhere"], "one of first, second"),
-        (["rank", "MODEL", "first", "--about", "direction"], "a target"),
+        (["rank", "MODEL", "first", "--about", "direction"], "(--target)"),
         (["rank", "MODEL", "first", "--about", "none", "--kernels"], "the order alone"),
         (["rank", "MODEL", "first", "--about", "input", "--target", "x.npy"], "no such file"),
         (["rank", "MODEL", "DENSE", "--kernels"], "Dense"),

@@ -146,6 +146,13 @@ def test_bad_input(model, images, error, changes):
         mi.directions(model, pixels, layer, **changes)
 
 
+def test_more_directions_than_maps_name_the_methods_for_them(model, images):
+    with pytest.raises(
+        SettingsError, match=f"at most {MAPS} by pca, for {MAPS} maps.*kmeans or sae"
+    ):
+        mi.directions(model, images, "mixed", method="pca", count=MAPS + 1)
+
+
 def test_responses_that_no_method_can_take(model, images):
     import keras
 
