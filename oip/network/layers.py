@@ -529,6 +529,7 @@ def direction_layers(layers: Iterable[LayerInfo], sets: Iterable[DirectionSet]) 
             expected = f"a layer '{directions.layer}' of {directions.weights.shape[1]} maps"
             raise ModelError(f"directions '{directions.name}'", expected, received)
         response = replace(base.response, projection=Projection(directions.weights))
+        is_positive = bool((np.asarray(directions.weights) >= 0).all())
         result.append(
             replace(
                 base,
@@ -539,6 +540,7 @@ def direction_layers(layers: Iterable[LayerInfo], sets: Iterable[DirectionSet]) 
                 maps=len(directions.weights),
                 response=response,
                 activation="linear",
+                can_be_inactive=base.can_be_inactive and is_positive,
                 upper_limit=math.inf,
                 block=None,
                 block_size=None,

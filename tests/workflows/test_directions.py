@@ -11,6 +11,7 @@ import oip
 from oip import mi
 from oip.core.errors import ModelError, Notice, RunError
 from oip.gallery.rerun_command import commands_again
+from oip.network.layers import DirectionSet
 from oip.run.check import verify_run
 from oip.workflows.directions import with_run_directions
 
@@ -57,6 +58,17 @@ def test_the_response_is_that_along_the_direction(run, small_file, bars):
     np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-3)
     ranking = mi.rank(network, images, np.arange(20) % 2, "second+nmf", estimators="ksg")
     assert len(ranking.order) == 3
+
+
+def test_a_direction_that_can_be_negative_is_never_silent(small_file):
+    network = oip.Network(small_file)
+    base = network.find("second")
+    weights = np.eye(base.maps, dtype=np.float32)[:2]
+    for sign in (1, -1):
+        name = f"second+nmf{sign}"
+        signed = weights * [[1], [sign]]
+        layer = network.with_directions([DirectionSet("second", name, 20, signed)]).find(name)
+        assert layer.can_be_inactive == (base.can_be_inactive and sign > 0)
 
 
 def test_the_same_call_finds_the_same_and_another_is_refused(run, small_file, bars):
