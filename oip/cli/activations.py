@@ -143,7 +143,7 @@ def command(
         _print([record for record in records if record["file"]])
         print_text(out)
     grow = ("oip", "reconstruct", model.model, "--data", data.source)
-    output.next_steps(quoted(*grow, "--out", f"runs/{model.model.stem}"))
+    output.next_steps(quoted(*grow, "--out", model.run))
     return 1 if errors or unusable else 0
 
 

@@ -113,7 +113,8 @@ def command(
     out = out / PLACES if kept_in == out else out
     files.check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
-        network, images = model.in_run(kept_in).open_with(data)
+        model = model.in_run(kept_in)
+        network, images = model.open_with(data)
     chosen = parse_selections(network, selections)
     for option, value in (("--run", run), ("--copies", copies)):
         if value is not None and not translation:
@@ -186,7 +187,7 @@ def command(
     layer, maps = chosen[0]
     selection = f"{layer.name}:{maps[0]}"
     grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)
-    output.next_steps(quoted(*grow, "--out", f"runs/{model.model.stem}"))
+    output.next_steps(quoted(*grow, "--out", model.run))
     if not unusable:
         return 0
     return 2 if unusable == sum(len(maps) for _, maps in chosen) else 1

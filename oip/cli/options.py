@@ -90,6 +90,11 @@ class ModelOptions:
             self.preprocess,
         )
 
+    @property
+    def run(self) -> Path:
+        """The run that next steps name: that of the directions, else one of the model's name."""
+        return self.directions or Path("runs", self.model.stem)
+
     def in_run(self, run: Path | None) -> ModelOptions:
         """Return the options with the directions of a run, unless others are named."""
         return self if run is None or self.directions else replace(self, directions=run)

@@ -187,7 +187,7 @@ def command(
     else:
         best = f"{layer.name}:{records['separation']['maps'][0]['map']}"
         grow = ("oip", "reconstruct", model.model, best, "--data", data.source)
-        output.next_steps(quoted(*grow, "--out", f"runs/{model.model.stem}"))
+        output.next_steps(quoted(*grow, "--out", model.run))
     return 1 if any(result.unusable.size for result in results.values()) else 0
 
 
