@@ -160,14 +160,15 @@ def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
         count: units of the earlier layer.
 
     Raises:
-        RunError: the run has OIPs of neither layer.
+        RunError: the run has OIPs of none of these units.
     """
     numbers = [int(number) for number in causes.order[:count]]
     fed = _pictures(run, causes.source, numbers)
     own = _pictures(run, causes.layer, [causes.unit])
     if not fed and not own:
-        layers = f"OIPs of '{causes.source}' or '{causes.layer}'"
-        raise RunError(f"'{run.path}'", layers, "none", "Grow them with 'oip reconstruct'.")
+        feeding = f"{causes.source}:{','.join(map(str, numbers))}"
+        units = f"OIPs of '{causes.layer}:{causes.unit}' or of '{feeding}', which feed it most"
+        raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
     columns = max(count, 4)
     figure, panels = plots.figure(_WIDTH, 2 * _ROW + 1.6, 3, columns, height_ratios=(1, 1, 1))
     for axes in panels.flat:

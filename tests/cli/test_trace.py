@@ -49,6 +49,16 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
     assert len(record["outputs"]) == 4
 
 
+def test_a_picture_needs_an_oip_of_one_of_its_units(call, small_file, bars, tmp_path):
+    run, quick = tmp_path / "run", ["--starts", "1", "--steps", "4", "--screened", "8"]
+    assert call("reconstruct", small_file, "second:0", "--out", run, *quick)[0] == 0
+    arguments = ["trace", small_file, "second:2", "--data", bars, "--samples", "40"]
+    picture = tmp_path / "unit.png"
+    status, _, err = call(*arguments, "--out", run, "--picture", picture)
+    assert status == 2 and "OIPs of 'second:2' or of 'first:" in err
+    assert not picture.exists()
+
+
 def test_a_unit_that_is_not_finite_is_kept(call, bars, tmp_path):
     import keras
 
