@@ -98,7 +98,7 @@ def exact(size: tuple[int, int]) -> bool:
 
 
 def webp(picture: np.ndarray, lossless: bool, quality: int = _QUALITY) -> bytes:
-    """Encode one picture, (h, w) or (h, w, 3) uint8, without loss or at a quality up to 100."""
+    """Encode one picture, (h, w) or (h, w, 3 or 4) uint8, without loss or at a quality to 100."""
     from PIL import Image
 
     # On enlarged pixels the fast method 0 is as small as the slow ones.

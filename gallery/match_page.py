@@ -11,7 +11,7 @@ from oip.core import files
 from oip.core.formats import LayerMatchRecord, MatchFile, UnitMatch
 from oip.core.progress import Progress, silent
 from oip.gallery.escape import PageValues, plain_name
-from oip.gallery.images import TILE, exact, resized, size_of, strip, webp
+from oip.gallery.images import TILE, exact, resized, size_of, webp
 from oip.gallery.pages import POLICY, FolderLinks, templates
 from oip.gallery.read_run import gallery_address, map_address
 from oip.gallery.site import app_style
@@ -22,7 +22,7 @@ _SHADES = 10
 """Of the table of layers."""
 _GAP = 4
 """Pixels between two OIPs."""
-_QUALITY, _GRAY = 85, 128
+_QUALITY = 85
 
 
 def write_match_page(
@@ -184,12 +184,11 @@ def tiles_of(run: Run, index: int, numbers: set[int]) -> dict[int, np.ndarray]:
 
 
 def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return two tiles as one picture; of gray and color, or of two sizes, as large as needed."""
+    """Return two tiles as one picture, (h, w, 4); what neither of them fills is transparent."""
     pair = [tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, 2) for tile in (left, right)]
-    high = max(tile.shape[0] for tile in pair)
-    filled = [
-        np.pad(tile, ((0, high - len(tile)), (0, 0), (0, 0)), constant_values=_GRAY)
-        for tile in pair
-    ]
-    gap = np.full((high, _GAP, 3), _GRAY, np.uint8)
-    return strip([[filled[0], gap, filled[1]]])
+    high, wide = max(len(tile) for tile in pair), sum(tile.shape[1] for tile in pair) + _GAP
+    picture = np.zeros((high, wide, 4), np.uint8)
+    for tile, start in zip(pair, (0, wide - pair[1].shape[1]), strict=True):
+        picture[: len(tile), start : start + tile.shape[1], :3] = tile
+        picture[: len(tile), start : start + tile.shape[1], 3] = 255
+    return picture

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import oip
 from oip import gallery
@@ -56,6 +57,10 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
     sources = re.findall(r'src="([^"]+)"', page)
     assert sources and all((tmp_path / "match" / source).is_file() for source in sources)
     assert "units have a partner" in page and "own" in page and "turned" in page
+    with Image.open(tmp_path / "match" / sources[0]) as picture:
+        opacity = np.asarray(picture.convert("RGBA"))[..., 3]
+    gap = np.flatnonzero((opacity == 0).all(axis=0))
+    assert len(gap) == 4 and gap[0] + 4 + gap[0] == opacity.shape[1]
     both = [folder / "own", folder / "turned"]
     again = oip.match_into(*both, data=data, out=both)
     assert again == record
