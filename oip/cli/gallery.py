@@ -86,12 +86,17 @@ def command(
 def _data_of(run: Run, options: DataOptions) -> Dataset:
     """Load the data that the run was made with; refuse another number of images."""
     from oip import models
+    from oip.models.sources import NAMES
 
     record = run.record.data
     if record is None or not record.source:
         hint = "Give --data to 'oip reconstruct' or 'oip rank' first."
         raise RunError(f"'{run.path}' for --with-data", "a run with data", "none", hint)
     spec = run.record.input
+    name = models.split_source(record.source)[0]
+    if options.source is None and name not in NAMES and not Path(name).exists():
+        hint = "Say where they are with --data."
+        raise DataError("--data", f"the run's data '{name}' in this folder", "none", hint)
     data = models.load(
         options.source or record.source,
         options.data_dir,
