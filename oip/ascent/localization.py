@@ -176,7 +176,8 @@ class Locations(ByMap):
                 reason = "responses are not finite" if broken else "no image gets a response"
                 text = f"{self.noun} {self.maps[row]}: {reason}"
                 panels[row, first].set_title(text, fontsize=plots.SMALL, loc="left")
-        text = "image (class), response" + (", similarity to the node's OIP" if first else "")
+        image = "image" if self.labels is None else "image (class)"
+        text = f"{image}, response" + (", similarity to the node's OIP" if first else "")
         title = f"{self.layer}: strongest responses of {self.searched} images"
         return captioned(drawing, title, text)
 

@@ -231,7 +231,7 @@ def _print(layer: LocatedLayer, source: str) -> None:
         rows.append(
             (
                 row.map,
-                "not finite" if row.excited is None else f"{row.excited:.1%}",
+                "not finite" if row.excited is None else f"{100 * row.excited:.1f} %",
                 "-" if best is None else best.image,
                 "-" if best is None else ",".join(map(str, best.node)) or "-",
                 number(None if best is None else best.response),
@@ -244,7 +244,10 @@ def _print(layer: LocatedLayer, source: str) -> None:
     headings = (noun, "images with a response", "strongest in", "node", "response", "match")
     title = f"{layer.layer}: {layer.searched} images of {source}"
     legend = of_units(_LEGEND, noun)
-    print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=legend)
+    headings += ("of others", "classes")
+    if not any(row[-1] for row in rows):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
+    print_table(headings, rows, title, left=("classes",), legend=legend)
     if layer.translation:
         _print_translation(layer.translation, noun)
     if layer.decomposition:

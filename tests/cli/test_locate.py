@@ -1,5 +1,7 @@
 import json
 
+import numpy as np
+
 from oip.core.formats import DecompositionFile
 from oip.gallery.rerun_command import commands_again
 from oip.run.check import verify_run
@@ -30,9 +32,14 @@ def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_pat
     assert kept["layers"] == record["layers"]
     status, printed, _ = call(*arguments)
     assert status == 0
-    assert "images with a response" in printed
+    assert "images with a response" in printed and "classes" in printed
     assert "locations.json" in printed
     assert "share explained" not in printed
+    with np.load(small_data) as arrays:
+        np.savez(tmp_path / "plain.npz", images=arrays["images"])
+    arguments[4] = tmp_path / "plain.npz"
+    status, printed, _ = call(*arguments)
+    assert (status, "classes" in printed) == (0, False)
     arguments[2] = "second:3"
     status, printed, _ = call(*arguments, "--translation", "--copies", "grown")
     assert (status, "share explained" in printed) == (0, True)
