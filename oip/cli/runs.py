@@ -565,7 +565,8 @@ def export_command(
     if output.as_json:
         print_json({"files": [str(path) for path in written]})
     else:
-        click.echo(f"{len(written)} file{'s' if len(written) != 1 else ''} in {plain_text(out)}")
+        pictures = f"{len(written)} picture{'s' if len(written) != 1 else ''} in "
+        print_text(out if out.suffix == ".npz" else f"{pictures}{out}")
     output.next_steps(f"{quoted('oip', 'cite', run)}, for the references of a figure")
 
 

@@ -134,7 +134,7 @@ def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path)
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["images"].shape == (4, 16, 16, 1)
     status, printed, _ = call("export", out, "--out", tmp_path / "pictures", "--format", "webp")
-    assert status == 0
+    assert (status, printed) == (0, f"10 pictures in {tmp_path / 'pictures'}\n")
     assert len(list((tmp_path / "pictures").glob("*.webp"))) == 10
 
 
