@@ -24,6 +24,8 @@ _LEGEND = "oip.legend"
 """Keys of what a command keeps while it runs."""
 _NAME = 16
 """Characters that a column of names keeps on a narrow terminal."""
+_PADDING = {3: (0, 1, 0, 1), 2: (0, 1, 0, 0), 1: (0, 0, 0, 0)}
+"""Space around cells, above, right, below and left, by the gap between columns."""
 
 
 def print_text(text: object) -> None:
@@ -46,7 +48,8 @@ def print_table(
 ) -> None:
     """Print a table; headings and cells are shown as plain text, whatever is in them.
 
-    Cells are never broken: on a terminal too narrow for them, names lose their middle.
+    Cells are never broken: on a terminal too narrow for them, columns move together and names lose
+    their middle.
 
     Args:
         headings: one for each column.
@@ -65,9 +68,9 @@ def print_table(
     texts = [plain_text(heading) for heading in headings]
     console = Console(file=sys.stdout, highlight=False)
     room = console.width if sys.stdout.isatty() else None
-    widths = _widths(texts, shown, [heading in left for heading in headings], room)
-    console.width = max(console.width, _total(widths))
-    table = Table(box=box.SIMPLE_HEAD)
+    widths, gap = _widths(texts, shown, [heading in left for heading in headings], room)
+    console.width = max(console.width, _total(widths, gap))
+    table = Table(box=box.SIMPLE_HEAD, padding=_PADDING[gap])
     for text, heading, width in zip(texts, headings, widths, strict=True):
         table.add_column(Text(text), justify="left" if heading in left else "right", width=width)
     for row in shown:
@@ -102,32 +105,35 @@ def shortened(text: str, width: int) -> str:
 
 def _widths(
     headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool], room: int | None
-) -> list[int]:
-    """Return the columns' widths: headings break at spaces and names are shortened to fit a room.
+) -> tuple[list[int], int]:
+    """Return the columns' widths and the gap between them.
 
-    Where that is not enough, the terminal breaks the lines.
+    To fit a room, headings break at spaces, columns move together and names are shortened, in this
+    order. Where that is not enough, the terminal breaks the lines.
     """
     columns = list(zip(*rows, strict=True)) or [()] * len(headings)
     cells = [max(map(len, column), default=0) for column in columns]
     widths = [max(width, len(text)) for width, text in zip(cells, headings, strict=True)]
+    widest_gap, *_, least_gap = _PADDING
     if room is None:
-        return widths
+        return widths, widest_gap
     longest = [max(map(len, text.split()), default=0) for text in headings]
     least = [max(pair) for pair in zip(cells, longest, strict=True)]
     pairs = zip(least, left, strict=True)
     names = [min(width, _NAME) if is_left else width for width, is_left in pairs]
+    gap = next((gap for gap in _PADDING if _total(least, gap) <= room), least_gap)
     for floor in (least, names):
-        while _total(widths) > room:
+        while _total(widths, gap) > room:
             gains = [width - low for width, low in zip(widths, floor, strict=True)]
             widest = max(range(len(gains)), key=gains.__getitem__)
             if gains[widest] <= 0:
                 break
-            widths[widest] -= min(gains[widest], _total(widths) - room)
-    return widths
+            widths[widest] -= min(gains[widest], _total(widths, gap) - room)
+    return widths, gap
 
 
-def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + 3 * len(widths) + 1
+def _total(widths: Sequence[int], gap: int) -> int:
+    return sum(widths) + gap * len(widths) + 1
 
 
 def _new(legend: Mapping[str, str]) -> Mapping[str, str]:

@@ -53,7 +53,7 @@ def test_a_file_gets_every_name_whole_however_long(printed):
     assert any("above best image" in line for line in lines)
 
 
-@pytest.mark.parametrize("columns", [120, 60, 30])
+@pytest.mark.parametrize("columns", [120, 50, 30])
 def test_a_terminal_gets_whole_words_and_names_without_their_middle(terminal, columns):
     stream = terminal(columns)
     tables.print_table(NAMES, [(NAME, 12, "3 of 12")], left=("layer",))
@@ -62,8 +62,19 @@ def test_a_terminal_gets_whole_words_and_names_without_their_middle(terminal, co
     assert {"layer", "maps", "above", "best", "image", "12", "3", "of"} <= set(words)
     (name,) = (word for word in words if word.startswith("effi"))
     assert name == NAME if columns == 120 else ("..." in name and name[-3:] == NAME[-3:])
-    if columns == 60:
+    if columns == 50:
         assert max(map(len, text.splitlines())) <= columns
+
+
+@pytest.mark.parametrize(("columns", "gap"), [(60, 3), (50, 3), (44, 2), (36, 1), (30, 1)])
+def test_columns_move_together_before_a_terminal_breaks_lines(terminal, columns, gap):
+    stream = terminal(columns)
+    cells = ("12345678",) * 4
+    tables.print_table(("a", "b", "c", "d"), [cells])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    (row,) = (line for line in lines if "1" in line)
+    assert row.strip() == (" " * gap).join(cells)
+    assert max(map(len, lines)) <= max(columns, 37)
 
 
 def test_long_tables_are_folded_and_say_how_to_see_all(printed):
