@@ -276,7 +276,7 @@ def _row(
         cells += ["-", "no number" if by.ceiling is None else "not finite", "-", "-"]
     else:
         interval = "-" if row.low is None else f"{row.low:z.3f} to {row.high:z.3f}"
-        bits = f"{row.mi:z.3f}" + (" saturated" if row.saturated else "")
+        bits = number(row.mi) + (" saturated" if row.saturated else "")
         if row.chance is not None and row.chance >= _CHANCE:
             bits += f" (chance {row.chance:z.3f})"
         cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, by, classes)]
