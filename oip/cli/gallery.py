@@ -73,6 +73,8 @@ def command(
             title=title,
             progress=progress,
         )
+    if with_data and not any(source.responses(layer.index) for layer in source.layers):
+        output.note("No image of the data is shown: 'oip rank' finds those that excite each map.")
     if opens:
         options.open_page(page, output)
     if output.as_json:

@@ -77,6 +77,18 @@ def test_with_data(made):
     assert written and written <= set(range(6))
 
 
+def test_a_run_without_responses_to_data_says_what_finds_them(made, capsys, monkeypatch):
+    run, data = made
+    monkeypatch.chdir(data.parent)
+    _with_data(run, source="bars.npz:train", images=None)
+    assert oip(["gallery", str(run.path), "--with-data"]) == 0
+    assert "oip rank" not in capsys.readouterr().err
+    for path in run.path.glob("layers/*/responses.npz"):
+        path.unlink()
+    assert oip(["gallery", str(run.path), "--with-data"]) == 0
+    assert "'oip rank' finds those" in capsys.readouterr().err
+
+
 def test_other_data_are_refused(made, capsys):
     run, data = made
     arguments = ["gallery", str(run.path), "--quiet", "--with-data", "--data", str(data)]
