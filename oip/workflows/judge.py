@@ -35,7 +35,7 @@ from oip.mi.legibilities import (
 )
 from oip.mi.polysemanticity import OWN, ImageClusters, clusters_of_units
 from oip.network.forward import compiled_for_images, means_of_layers, run_in_batches
-from oip.network.inputs import check_images
+from oip.network.inputs import check_images, with_bands
 from oip.network.network import Network
 from oip.run.run import Run
 from oip.run.shards import data_digest, key_of, layer_parts, maps_in_shards, shard_key
@@ -141,7 +141,8 @@ class JudgedRun:
         progress: Progress = automatic,
     ):
         self.run, self.network, self.judge, self.progress = run, network, judge, progress
-        self.images, self.source = data.images, data.source
+        self.images = with_bands(data.images, network.inputs.shape)
+        self.source = data.source
         self.scale = PictureScale.of(network.inputs, self.images)
         self._responses: dict[int, np.ndarray] = {}
 
@@ -162,8 +163,9 @@ class JudgedRun:
 
         if isinstance(judge, str) and judge in NETWORKS:
             judge = models.pretrained(judge)
-        scale = PictureScale.of(network.inputs, images.images)
-        opened_judge = judge_of(judge, judge_layer, network, images.images, scale, tuple(imports))
+        inputs = with_bands(images.images, network.inputs.shape)
+        scale = PictureScale.of(network.inputs, inputs)
+        opened_judge = judge_of(judge, judge_layer, network, inputs, scale, tuple(imports))
         if run.record.classes and network.classes is None:
             network = network.with_classes(run.record.classes)
         return cls(run, network, images, opened_judge, progress)

@@ -167,3 +167,23 @@ def test_clusters_of_images_are_counted_once(judged, whose, capsys):
     (lost,) = commands_again(Run.open(judged / "run"), [name])
     assert lost.endswith(f"--judge judge.keras --clusters {whose}")
     assert not [file for file in verify_run(Run.open(judged / "run")) if file.problem]
+
+
+def test_lines_are_judged_by_networks_of_lines_alone(tmp_path):
+    import keras
+    from keras import layers
+
+    for seed, name in enumerate(("own", "other")):
+        keras.utils.set_random_seed(seed)
+        parts = [layers.Conv1D(3, 5, activation="relu"), layers.GlobalAveragePooling1D()]
+        model = keras.Sequential([keras.Input((32, 2)), *parts, layers.Dense(3)])
+        model.save(tmp_path / f"{name}.keras")
+    lines = np.random.default_rng(0).normal(size=(240, 32, 2)).astype(np.float32)
+    np.savez(tmp_path / "lines.npz", images=lines, labels=np.arange(240) % 3)
+    run, own = tmp_path / "run", tmp_path / "own.keras"
+    oip.reconstruct_into(run, own, "@0", data=lines, starts=1, steps=4, screened=8)
+    given = {"data": f"{tmp_path / 'lines.npz'}:all", "model": own}
+    (record,) = oip.judge_into(run, judge=str(tmp_path / "other.keras"), **given)
+    assert (record.layer, record.samples) == ("conv1d", 240)
+    with pytest.raises(DataError, match="judge 'pixels'"):
+        oip.judge_into(run, judge="pixels", **given)
