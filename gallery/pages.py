@@ -58,6 +58,7 @@ def layer_overview(layer: LayerEntry, write_picture: WritePicture) -> PageValues
             if counts[word]
         ],
         "best": [entry.map for entry in layer.maps if entry.row is not None][:_MOST_SHOWN],
+        "objectives": {entry.map: entry.objective for entry in layer.maps if entry.objective},
         "measures": [_measure(layer, position) for position in range(len(layer.estimators))],
         "redundancy": _redundancy(layer, write_picture),
         "training": _training(layer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.files import read_json, write_json
 from oip.core.layer_formats import MapInformation
+from oip.gallery import build
 from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
 from oip.gallery.read_run import (
@@ -108,6 +110,10 @@ def test_objectives_are_called_by_their_expressions(run):
     layer = read_layer(run, 1)
     assert {entry.map: entry.objective for entry in layer.maps}[7] == "class:7 - <b>"
     assert {entry.objective for entry in read_layer(run, 0).maps} == {None}
+    build(run)
+    page = (run.path / "gallery/layers/001.html").read_text()
+    captions = re.findall(r'<span aria-hidden="true">class:(\d+) - &lt;b&gt;</span>', page)
+    assert captions and captions == re.findall(r'#m=1\.(\d+)"><img', page)[: len(captions)]
 
 
 def test_nothing_to_show_is_refused(maker, tmp_path):
