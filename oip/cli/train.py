@@ -27,7 +27,7 @@ _LONGEST_NAME = 14
 _MEASURED = 400
 """Images on which the entropy of a start is measured."""
 _MISTAKES = 10
-"""Rows of the table of wrongly."""
+"""Rows of the table of mistakes."""
 
 
 def _recipes() -> list[tuple[str, str]]:
@@ -214,16 +214,16 @@ def _wrongly(result: TrainResult) -> Table:
     import numpy as np
     from rich.text import Text
 
-    table = _table("most frequent wrongly")
+    table = _table("most frequent mistakes")
     for heading in ("true class", "predicted"):
         table.add_column(heading, no_wrap=True)
     table.add_column("images", justify="right")
-    wrongly = result.confusion - np.diag(np.diag(result.confusion))
-    for flat in np.argsort(-wrongly, axis=None, kind="stable")[:_MISTAKES]:
-        true, predicted = np.unravel_index(flat, wrongly.shape)
-        if wrongly[true, predicted]:
+    mistakes = result.confusion - np.diag(np.diag(result.confusion))
+    for flat in np.argsort(-mistakes, axis=None, kind="stable")[:_MISTAKES]:
+        true, predicted = np.unravel_index(flat, mistakes.shape)
+        if mistakes[true, predicted]:
             names = [Text(_short(result.classes[label])) for label in (true, predicted)]
-            table.add_row(*names, str(wrongly[true, predicted]))
+            table.add_row(*names, str(mistakes[true, predicted]))
     return table
 
 
