@@ -5,7 +5,7 @@ import pytest
 
 import oip
 from oip.cli.main import run as command
-from oip.core.errors import DataError, ModelError, RunError
+from oip.core.errors import DataError, ModelError, Notice, RunError
 from oip.core.layer_formats import LegibilityFile
 from oip.gallery.rerun_command import commands_again
 from oip.run.check import run_status, verify_run
@@ -175,15 +175,17 @@ def test_lines_are_judged_by_networks_of_lines_alone(tmp_path):
 
     for seed, name in enumerate(("own", "other")):
         keras.utils.set_random_seed(seed)
-        parts = [layers.Conv1D(3, 5, activation="relu"), layers.GlobalAveragePooling1D()]
-        model = keras.Sequential([keras.Input((32, 2)), *parts, layers.Dense(3)])
+        parts = [layers.Conv1D(3, 5, activation="relu", name="filters")]
+        parts += [layers.GlobalAveragePooling1D(), layers.Dense(3)]
+        model = keras.Sequential([keras.Input((32, 2)), *parts])
         model.save(tmp_path / f"{name}.keras")
     lines = np.random.default_rng(0).normal(size=(240, 32, 2)).astype(np.float32)
     np.savez(tmp_path / "lines.npz", images=lines, labels=np.arange(240) % 3)
     run, own = tmp_path / "run", tmp_path / "own.keras"
     oip.reconstruct_into(run, own, "@0", data=lines, starts=1, steps=4, screened=8)
     given = {"data": f"{tmp_path / 'lines.npz'}:all", "model": own}
-    (record,) = oip.judge_into(run, judge=str(tmp_path / "other.keras"), **given)
-    assert (record.layer, record.samples) == ("conv1d", 240)
+    with pytest.warns(Notice, match="says nothing of its input"):
+        (record,) = oip.judge_into(run, judge=str(tmp_path / "other.keras"), **given)
+    assert (record.layer, record.samples) == ("filters", 240)
     with pytest.raises(DataError, match="judge 'pixels'"):
         oip.judge_into(run, judge="pixels", **given)
