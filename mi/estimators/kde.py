@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
@@ -25,7 +25,7 @@ from oip.mi.validation import checked_maps, class_entropies, label_entropy
 _CLASS_DRAWS = 40
 """Halves for the intervals of single classes, of which each takes as long as all classes."""
 _KEPT_MEMBERS = 1 << 22
-"""Numbers that say which class a shuffle puts a sample into, up to which they are kept."""
+"""Numbers of `KernelPlan.shuffle_parts` up to which they are kept for the next maps."""
 _KEPT_DRAWS = 1 << 20
 """Samples of all halves and shuffles up to which they are kept for the next maps."""
 
@@ -120,26 +120,27 @@ class KernelPlan:
             yield code, slice(start, start + count), inside
 
     @property
-    def shuffle_parts(self) -> list[slice]:
-        """Shuffles that are worked on at once."""
-        count = len(self.shuffled)
-        step = max(1, self.byte_budget // 2 // (8 * len(self.codes) * len(self.counts)))
-        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    def shuffle_parts(self) -> Iterable[tuple[slice, np.ndarray]]:
+        """Shuffles that are worked on at once, and their classes (n, shuffles * classes) float32.
 
-    def shuffled_members(self, part: slice) -> np.ndarray:
-        """Return (n, shuffles * classes) float32: 1 where a shuffle puts a sample into a class."""
-        kept = len(self.codes) * len(self.counts) * len(self.shuffled) <= _KEPT_MEMBERS
-        return self._every_member[part.start] if kept else self._members(part)
+        The latter are 1 where a shuffle puts a sample into a class, else 0.
+        """
+        numbers = len(self.codes) * len(self.counts) * len(self.shuffled)
+        return self._kept_parts if numbers <= _KEPT_MEMBERS else self._parts()
 
     @cached_property
-    def _every_member(self) -> dict[int, np.ndarray]:
-        return {part.start: self._members(part) for part in self.shuffle_parts}
+    def _kept_parts(self) -> list[tuple[slice, np.ndarray]]:
+        return list(self._parts())
 
-    def _members(self, part: slice) -> np.ndarray:
-        codes, samples = self.shuffled[part], np.arange(len(self.codes))[None, :]
-        members = np.zeros((samples.size, len(codes), len(self.counts)), np.float32)
-        members[samples, np.arange(len(codes))[:, None], codes] = 1.0
-        return members.reshape(samples.size, -1)
+    def _parts(self) -> Iterator[tuple[slice, np.ndarray]]:
+        n, classes, count = len(self.codes), len(self.counts), len(self.shuffled)
+        step = max(1, self.byte_budget // 2 // (8 * n * classes))
+        for start in range(0, count, step):
+            part = slice(start, min(start + step, count))
+            codes = self.shuffled[part]
+            members = np.zeros((n, len(codes), classes), np.float32)
+            members[np.arange(n)[None, :], np.arange(len(codes))[:, None], codes] = 1.0
+            yield part, members.reshape(n, -1)
 
     @property
     def working_bytes(self) -> int:
@@ -266,10 +267,10 @@ class KernelAccumulator:
         kernel *= (n / self._all_classes[rows]).astype(np.float32)[:, None]
         rest = (n - plan.counts).astype(np.float32)
         row_indices = np.arange(len(kernel))[None, :]
-        for part in plan.shuffle_parts:
+        for part, members in plan.shuffle_parts:
             mixed = plan.shuffled[part, rows]
             columns = np.arange(len(mixed))[:, None]
-            sums = matmul(kernel, plan.shuffled_members(part)).reshape(len(kernel), -1, classes)
+            sums = matmul(kernel, members).reshape(len(kernel), -1, classes)
             own = sums[row_indices, columns, mixed] / plan.counts[mixed]
             self._mixed[part] += np.log(own).sum(axis=1) / n
             if plan.one_vs_rest:
