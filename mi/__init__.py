@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
-    from oip.mi.ablation import Ablation, ablate
+    from oip.mi.ablation import Ablation, NodeAblation, ablate, ablate_nodes
     from oip.mi.circuits import Causes, causes
     from oip.mi.class_pattern_results import CommonPatterns, Separation
     from oip.mi.class_patterns import common_patterns, separating
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from oip.mi.legibilities import Legibility, legibility
     from oip.mi.matching import LayerMatch, NetworkMatch, match
     from oip.mi.model_order import ModelOrder, order_models
-    from oip.mi.node_ablation import NodeAblation, ablate_nodes
     from oip.mi.polysemanticity import ImageClusters, image_clusters
     from oip.mi.quantities import (
         conditional_mutual_information,

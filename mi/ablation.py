@@ -1,22 +1,44 @@
-"""Ablations: the loss that a trained network gains when one map of a layer is silenced."""
+"""Ablations: the loss that a trained network gains when maps or nodes of a layer are silenced.
+
+Nodes that respond to all images of a class, such as common points, need not be what the network
+decides by. So they are silenced, and the loss and the logit of the class are compared with those
+without as many random nodes of the same maps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from oip.core import html, plots
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import DataError, ModelError
+from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
-from oip.core.units import bits, three_best
-from oip.mi.layer_sample import BYTE_BUDGET, LayerResult, LayerSample, output_subset
+from oip.core.seeds import generator
+from oip.core.units import bits, finite_list, three_best
+from oip.mi.class_images import class_name
+from oip.mi.layer_sample import (
+    BYTE_BUDGET,
+    ImageSubset,
+    LayerResult,
+    LayerSample,
+    output_subset,
+    output_units,
+)
+from oip.mi.silencing import (
+    ImageNumbers,
+    SilencedMaps,
+    SilencedNodeSets,
+    fill_values,
+    silencing_effects,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
     from pandas import DataFrame
     from tensorflow import Tensor
@@ -24,12 +46,8 @@ if TYPE_CHECKING:
     from oip.core.files import Json
     from oip.mi.layer_sample import ModelLike
     from oip.network.forward import LayerActivations
-    from oip.network.layers import LayerInfo, LayerOutput
+    from oip.network.layers import LayerInfo
     from oip.network.network import Network
-
-_BATCH = 256
-_Z = 1.959964
-"""Half the width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,69 +167,33 @@ def ablate(
     Example:
         >>> mi.ablate("model.keras", images, labels, "Conv2D_3").order[:5]  # doctest: +SKIP
     """
-    from oip.network.forward import batch_size, image_batches, spatial_means
-
     check_choice("to", to, ("zero", "mean"))
     samples = check_whole("samples", samples)
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, seed=seed)
-    network, info, numbers = sample.network, sample.layer, sample.maps
+    network, info = sample.network, sample.layer
     sample = sample.take(output_subset(network, labels, len(sample), samples, seed))
-    pixels, codes, count = sample.images, sample.codes, len(sample)
-
-    fill = np.zeros(info.maps)
-    if to == "mean":
-        for means in spatial_means(network, pixels, info):
-            fill += means.sum(axis=0, dtype=np.float64) / count
-    whole, right = np.empty(count), np.empty(count, bool)
-    increases, squares, drops = np.zeros((3, len(numbers)))
-    silenced = _SilencedNetwork(network, info)
-    size = network.activation_bytes()
-    batch = batch_size(size, byte_budget, _BATCH)
-    room = max(1, byte_budget // (size * min(batch, count)))
-    label, done, total = f"{info.name}: ablation", 0, len(numbers) * -(-count // batch)
-    progress(label, done, total)
-    for rows, part in image_batches(pixels, size, byte_budget, _BATCH):
-        run = silenced.on(part, codes[rows], fill)
-        whole[rows], right[rows] = (values[0] for values in run(np.array([-1])))
-        for start in range(0, len(numbers), room):
-            block = slice(start, start + room)
-            losses, hits = run(numbers[block])
-            gained = losses - whole[rows]
-            increases[block] += gained.sum(axis=1)
-            squares[block] += (gained**2).sum(axis=1)
-            drops[block] += (right[rows].astype(int) - hits).sum(axis=1)
-            done += len(losses)
-            progress(label, done, total)
-    if not np.isfinite(whole).all():
-        hint = "Look for NaN in the model's weights."
-        raise DataError("the model's loss", "a finite number", whole.mean(), hint)
-    mean = increases / count
-    with np.errstate(invalid="ignore"):
-        spread = np.sqrt(np.maximum(squares / count - mean**2, 0.0) / count)
+    numbers = class_numbers(one_class_layer(network))
+    silenced = SilencedMaps(info, sample.maps, fill_values(sample, info, to, byte_budget))
+    label = f"{info.name}: ablation"
+    effects = silencing_effects(sample, silenced, numbers, label, progress, byte_budget)
+    loss, _, accuracy = effects.whole
+    check_loss(loss)
+    increase, margin = bits(effects.mean[:, 0]), bits(effects.margin[:, 0])
     return Ablation(
         layer=info.name,
         index=info.index,
         noun=info.noun,
-        maps=numbers,
+        maps=sample.maps,
         to=to,
-        loss=float(bits(whole.mean())),
-        accuracy=float(right.mean()),
-        loss_increase=bits(mean),
-        low=bits(mean - _Z * spread),
-        high=bits(mean + _Z * spread),
-        accuracy_drop=drops / count,
-        samples=count,
+        loss=float(bits(loss)),
+        accuracy=float(accuracy),
+        loss_increase=increase,
+        low=increase - margin,
+        high=increase + margin,
+        accuracy_drop=0.0 - effects.mean[:, 2],
+        samples=len(sample),
         split=split,
     )
-
-
-class _Outcomes(NamedTuple):
-    """Losses and hits of images for some silenced maps."""
-
-    losses: np.ndarray
-    """(maps, n) nats."""
-    hits: np.ndarray
-    """(maps, n) bool: the class is predicted correctly."""
 
 
 def one_class_layer(network: Network) -> LayerInfo:
@@ -231,165 +213,324 @@ def one_class_layer(network: Network) -> LayerInfo:
     return head
 
 
-class _SilencedNetwork:
-    """A network that runs with one map of a layer after another silenced.
+def class_numbers(head: LayerInfo) -> ImageNumbers:
+    """Return loss in nats, logit and hit of each image, (n, 3), at the layer that gives its class.
 
-    A ModelError says that it does not end in classes, a DataError that it gives several an image.
+    The logit is that of the image's class less the mean of the other classes'; a hit is 1 where the
+    class is predicted correctly, else 0.
     """
 
-    def __init__(self, network: Network, layer: LayerInfo):
+    def numbers(activations: LayerActivations, codes: Tensor) -> Tensor:
         import tensorflow as tf
 
-        from oip.network.forward import compiled_for_images, layer_graph
+        logits = activations.pre_activation
+        if head.maps == 1:
+            logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(codes, logits)
+        own = tf.gather(logits, codes, batch_dims=1)
+        rest = tf.reduce_sum(logits, -1) - own
+        hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == codes
+        lead = own - rest / float(max(2, head.maps) - 1)
+        return tf.stack([losses, lead, tf.cast(hits, tf.float32)], axis=-1)
 
-        head = one_class_layer(network)
-        single = head.maps == 1
+    return ImageNumbers(head.response, numbers)
 
-        def outcomes(
-            images: Tensor, values: Tensor, codes: Tensor, maps: Tensor, fill: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            """Return losses and hits (maps, n).
 
-            Args: images (n, h, w, bands), responses (n, *size, maps), codes (n,), numbers (k,) of
-            the maps to silence, their new values (maps,).
-            """
-            count = tf.shape(maps)[0]
-            logits, _ = run_silenced(network, layer, images, values, maps, fill, head.response)
-            if single:
-                logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
-            true = tf.tile(codes, count[None])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
-            hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
-            return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
+def check_loss(loss: float) -> None:
+    """Raise a DataError for a mean loss of the whole network that is not finite."""
+    if not np.isfinite(loss):
+        hint = "Look for NaN in the model's weights."
+        raise DataError("the model's loss", "a finite number", loss, hint)
 
-        self._graph = layer_graph(network, layer.response)
-        self._outcomes = compiled_for_images(
-            network,
-            outcomes,
-            tf.TensorSpec((None, *layer.size, layer.maps), tf.float32),
-            tf.TensorSpec((None,), tf.int64),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((layer.maps,), tf.float32),
+
+@dataclass(frozen=True, eq=False)
+class NodeAblation:
+    """The loss without some nodes of a layer's maps, beside as many random nodes of these maps.
+
+    Losses are in bits; a logit is that of the image's class less the mean of the other classes'.
+    """
+
+    layer: str
+    index: int
+    class_name: str
+    """The class whose images are used; empty for all."""
+    nodes: np.ndarray
+    """(q, 1 + axes) int: map and node of each that is silenced."""
+    size: tuple[int, ...]
+    """Nodes of a map along each axis."""
+    to: str
+    """The value of a silenced node, `mean` or `zero`."""
+    loss: float
+    """Of the whole network."""
+    loss_increase: float
+    """Mean loss without the nodes less that with them."""
+    loss_low: float
+    """Lower end of the 95 % interval over images."""
+    loss_high: float
+    """Upper end of the 95 % interval."""
+    loss_null: np.ndarray
+    """(draws,): the increase without random nodes."""
+    loss_p: float
+    """Probability of such an increase, or a larger one, without random nodes."""
+    logit: float
+    """Of the whole network."""
+    logit_fall: float
+    """Mean logit less that without the nodes."""
+    logit_low: float
+    """Lower end of the 95 % interval over images."""
+    logit_high: float
+    """Upper end of the 95 % interval."""
+    logit_null: np.ndarray
+    """(draws,): the fall without random nodes."""
+    logit_p: float
+    """Probability of such a fall, or a larger one, without random nodes."""
+    accuracy: float
+    """Of the whole network."""
+    accuracy_drop: float
+    """Share of the images."""
+    samples: int
+    split: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as `oip patterns --silence --json` prints them."""
+        names = ("layer", "index", "to", "loss", "loss_increase", "loss_low", "loss_high")
+        more = ("loss_p", "logit", "logit_fall", "logit_low", "logit_high", "logit_p")
+        last = ("accuracy", "accuracy_drop", "samples", "split")
+        return {
+            "class": self.class_name,
+            "nodes": [{"map": int(row[0]), "node": row[1:].tolist()} for row in self.nodes],
+            **{name: getattr(self, name) for name in (*names, *more, *last)},
+            "loss_null": finite_list(self.loss_null),
+            "logit_null": finite_list(self.logit_null),
+        }
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for the loss in bits and one for the logit, beside random nodes."""
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                "quantity": quantity,
+                "change": change,
+                "low": low,
+                "high": high,
+                "random nodes": float(null.mean()),
+                "p_value": p_value,
+            }
+            for quantity, change, low, high, null, p_value in self._rows
         )
 
-    def on(
-        self, images: np.ndarray, codes: np.ndarray, fill: np.ndarray
-    ) -> Callable[[np.ndarray], _Outcomes]:
-        """Return `run(maps)`: the outcomes with each of these maps silenced; -1 silences nothing.
+    @property
+    def _rows(self) -> tuple[tuple[str, float, float, float, np.ndarray, float], ...]:
+        loss = (self.loss_increase, self.loss_low, self.loss_high, self.loss_null, self.loss_p)
+        logit = (self.logit_fall, self.logit_low, self.logit_high, self.logit_null, self.logit_p)
+        return ("increase of the loss, bits", *loss), ("fall of the logit", *logit)
 
-        For images (n, h, w, bands) float32 with their output units (n,); a silenced map takes its
-        value in `fill` (maps,).
-        """
-        import tensorflow as tf
+    @property
+    def _title(self) -> str:
+        images = f"images of {self.class_name}" if self.class_name else "images"
+        return f"{self.layer}: {len(self.nodes)} nodes silenced, {self.samples} {images}"
 
-        batch, true = tf.constant(images), tf.constant(codes, tf.int64)
-        values, new = self._graph(batch)[0].response, tf.constant(fill, tf.float32)
+    def plot(self) -> Figure:
+        """Draw the nodes, and both changes on the histograms of random nodes."""
+        drawing, panels = plots.figure(7.0, 2.5, columns=3, width_ratios=(1, 1.6, 1.6))
+        sides = self.size if len(self.size) == 2 else (1, int(np.prod(self.size)))
+        counts = np.zeros(sides, int)
+        at = (*(0,) * (2 - len(self.size)), *self.nodes[:, 1:].T)
+        np.add.at(counts, at, 1)
+        plots.image(panels[0, 0], counts, cmap=plots.SEQUENTIAL, vmin=0)
+        panels[0, 0].set_title(f"nodes silenced, to {counts.max()}")
+        for axes, row in zip(panels[0, 1:], self._rows, strict=True):
+            quantity, change, low, high, null, p_value = row
+            axes.hist(null, bins=20, color=plots.PALETTE[5], label="random nodes")
+            axes.axvspan(low, high, color=plots.PALETTE[1], alpha=0.25, linewidth=0)
+            axes.axvline(change, color=plots.PALETTE[1], label=f"these (p {p_value:.2g})")
+            axes.set_xlabel(quantity)
+            axes.set_ylabel("draws")
+            axes.set_ylim(0, 1.4 * axes.get_ylim()[1])
+            axes.legend(frameon=False)
+        plots.titled(drawing, self._title)
+        return drawing
 
-        def run(maps: np.ndarray) -> _Outcomes:
-            losses, hits = self._outcomes(batch, values, true, tf.constant(maps, tf.int32), new)
-            return _Outcomes(losses.numpy().astype(np.float64), hits.numpy())
+    def __repr__(self) -> str:
+        loss = f"loss {self.loss_increase:+z.3g} bits (p {self.loss_p:z.2g})"
+        logit = f"logit {-self.logit_fall:+z.3g} (p {self.logit_p:z.2g})"
+        return f"NodeAblation({self._title}; {loss}, {logit})"
 
-        return run
+    def _repr_html_(self) -> str:
+        headings = {"quantity": "", "change": "these nodes", "low": "from", "high": "to, 95 %"}
+        headings |= {"random nodes": "as many random nodes of the maps", "p_value": "p"}
+        text = (
+            f"silenced to {self.to}; accuracy {self.accuracy:z.2%}, less {self.accuracy_drop:z.2%}"
+        )
+        table = html.frame(self.to_pandas(), headings, 2)
+        return html.block(self._title, html.paragraph(text), table, html.drawn(self.plot(), text))
 
 
-def run_silenced(
-    network: Network,
-    layer: LayerInfo,
-    images: Tensor,
-    values: Tensor,
-    maps: Tensor,
-    fill: Tensor,
-    output: LayerOutput,
-) -> LayerActivations:
-    """Run a network to a later layer with one map of a layer after another silenced, in a graph.
+def ablate_nodes(
+    model_or_path: ModelLike,
+    images: np.ndarray,
+    labels: ArrayLike | None,
+    layer: str | LayerInfo,
+    nodes: ArrayLike,
+    *,
+    of: str | int | None = None,
+    to: Literal["mean", "zero"] = "mean",
+    samples: int = 500,
+    draws: int = 199,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    split: str = "",
+    progress: Progress = automatic,
+    byte_budget: int = BYTE_BUDGET,
+) -> NodeAblation:
+    """Measure how decisive some nodes of a layer's maps are, such as the common points of a class.
+
+    All of them are silenced at once, and the loss and the logit of the images' class are measured
+    again; so they are with as many random nodes of each of the same maps. Nodes that were chosen
+    by their responses need other images here than those that they were chosen on.
 
     Args:
-        images: (n, h, w, bands).
-        values: (n, *size, maps) float32: the layer's responses to them.
-        maps: (k,) int32: the maps to silence; -1 silences none.
-        fill: (maps,) float32: the values that they take.
-        output: of the later layer.
+        model_or_path, images, labels, layer, seed, split, progress, byte_budget: as for
+            `mi.ablate`.
+        nodes: (q, 1 + axes) int: map, row and column of each node.
+        of: the class, by name or number, whose images are used; those of all if None.
+        to: `mean`, the node's own mean over images of all classes; or `zero`.
+        samples: images that are used at most, and for the mean.
+        draws: of random nodes, 19 or more.
+        classes: names of the classes; those of the network if None.
 
     Returns:
-        Pre-activation and response of the later layer, (k * n, *nodes, maps).
+        The changes, with intervals over the images (paired, normal) and p-values.
+
+    Raises:
+        ModelError: an unknown layer, one without nodes, or a network that does not end in classes.
+        SettingsError: nodes that are not of this layer, none, or all of every map.
+        DataError: images or labels that cannot be used, a class of fewer than two images.
+
+    Example:
+        >>> common = mi.common_patterns("m.keras", *first, "Conv2D_3", 4)  # doctest: +SKIP
+        >>> points = common.node_numbers("own")  # doctest: +SKIP
+        >>> mi.ablate_nodes("m.keras", *second, "Conv2D_3", points, of=4)  # doctest: +SKIP
     """
-    import tensorflow as tf
+    check_choice("to", to, ("mean", "zero"))
+    samples, draws = check_whole("samples", samples), check_whole("draws", draws, 19)
+    sample = LayerSample.of(model_or_path, images, layer, seed=seed)
+    network, info = sample.network, sample.layer
+    chosen = _checked_nodes(info, nodes)
+    head = one_class_layer(network)
+    whole_sample = sample.take(output_subset(network, labels, len(sample), samples, seed))
+    name, of_class = "", whole_sample
+    if of is not None:
+        names = network.classes if classes is None else classes
+        name, of_class = _of_class(sample, labels, of, names, samples)
+    fill = fill_values(whole_sample, info, to, byte_budget)
+    silenced = SilencedNodeSets(info, _random_nodes(info, chosen, draws, seed), fill)
+    label = f"{info.name}: nodes"
+    numbers = class_numbers(head)
+    effects = silencing_effects(of_class, silenced, numbers, label, progress, byte_budget)
+    mean_loss, mean_logit, accuracy = map(float, effects.whole)
+    check_loss(mean_loss)
+    losses, loss_margin = bits(effects.mean[:, 0]), bits(effects.margin[0, 0])
+    falls, fall_margin = -effects.mean[:, 1], effects.margin[0, 1]
+    return NodeAblation(
+        layer=info.name,
+        index=info.index,
+        class_name=name,
+        nodes=chosen,
+        size=tuple(info.size),
+        to=to,
+        loss=float(bits(mean_loss)),
+        loss_increase=float(losses[0]),
+        loss_low=float(losses[0] - loss_margin),
+        loss_high=float(losses[0] + loss_margin),
+        loss_null=losses[1:],
+        loss_p=_tail(losses),
+        logit=mean_logit,
+        logit_fall=float(falls[0]),
+        logit_low=float(falls[0] - fall_margin),
+        logit_high=float(falls[0] + fall_margin),
+        logit_null=falls[1:],
+        logit_p=_tail(falls),
+        accuracy=accuracy,
+        accuracy_drop=float(-effects.mean[0, 2]),
+        samples=len(of_class),
+        split=split,
+    )
 
-    axes, count = len(layer.size), tf.shape(maps)[0]
 
-    def changed(own: Tensor) -> Tensor:
-        """Return the layer's own output (k * n, *nodes, maps) with one map of it changed."""
-        if layer.response.projection is None:
-            mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
-            return tf.reshape(tf.where(mask, fill, values[None]), tf.shape(own))
-        # The part of the output along the direction, and no other, takes the new value.
-        rows = tf.constant(layer.response.projection.weights)
-        number = tf.maximum(maps, 0)
-        weights = tf.reshape(tf.gather(rows, number), [count, 1, *[1] * axes, rows.shape[1]])
-        level = tf.reshape(tf.gather(fill, number), [count, 1, *[1] * axes, 1])
-        parts = tf.reshape(own, [count, -1, *layer.size, rows.shape[1]])
-        along = tf.reduce_sum(parts * weights, axis=-1, keepdims=True)
-        is_any = tf.reshape(maps >= 0, [count, 1, *[1] * axes, 1])
-        return tf.reshape(tf.where(is_any, parts - (along - level) * weights, parts), tf.shape(own))
+def _of_class(
+    sample: LayerSample,
+    labels: ArrayLike | None,
+    of: str | int,
+    classes: Sequence[str] | None,
+    samples: int,
+) -> tuple[str, LayerSample]:
+    """Return the name of a class, and a random sample of its images.
 
-    return run_changed(network, layer, images, count, changed, output)
+    Names that are not as many as the network's classes are left aside for numbers.
 
-
-def run_changed(
-    network: Network,
-    layer: LayerInfo,
-    images: Tensor,
-    count: Tensor,
-    changed: Callable[[Tensor], Tensor],
-    output: LayerOutput,
-) -> LayerActivations:
-    """Run images (n, h, w, bands) `count` times to a later layer, with a layer's output changed.
-
-    Args:
-        changed: of the layer's own output (count * n, *nodes, maps), in that shape.
+    Raises:
+        DataError: fewer than two images.
     """
-    import tensorflow as tf
-
-    from oip.network.forward import channels_last, run_to
-
-    axes = len(layer.size)
-    if layer.response.form != "activated":
-        received = "heads" if layer.response.form == "heads" else "the logits of a softmax"
-        expected = "maps, units, channels or directions"
-        raise ModelError(f"silencing of '{layer.name}'", expected, received)
-
-    def silence(own: Tensor) -> Tensor:
-        result = changed(channels_last(own, layer.response))
-        if layer.channels_first:
-            result = tf.transpose(result, [0, axes + 1, *range(1, axes + 1)])
-        return tf.cast(tf.reshape(result, tf.shape(own)), own.dtype)
-
-    # What the model makes of the images before the map is no part of the result: TensorFlow leaves
-    # it out, save where it leads past the map.
-    repeated = tf.tile(images, tf.stack([count, *[1] * (len(images.shape) - 1)]))
-    with changed_response(layer, silence):
-        return run_to(network.model, network.feed(repeated), output)
+    network = sample.network
+    count = max(2, network.class_layer().maps)
+    units = output_units(network, labels, len(sample))
+    names = list(map(str, classes if classes and len(classes) == count else range(count)))
+    name = class_name(of, tuple(names[unit] for unit in np.unique(units)), names)
+    rows = np.flatnonzero(units == names.index(name))
+    drawn = np.sort(generator(sample.seed, "class samples").permutation(rows)[:samples])
+    if len(drawn) < 2:
+        raise DataError(f"images of class '{name}'", "two or more", len(drawn))
+    return name, sample.take(ImageSubset(drawn, units[drawn]))
 
 
-@contextmanager
-def changed_response(layer: LayerInfo, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Trace runs of the model in the block with the layer's response replaced by a change of it.
+def _tail(values: np.ndarray) -> float:
+    """Return the share of all values that are at least as large as the first."""
+    return float(np.mean(values >= values[0] - 1e-9))
 
-    The response is that of one use of a Keras layer, in the layout of the model.
-    """
-    from oip.network.tracing import shadowed
 
-    uses = 0
+def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
+    """Return nodes (q, 1 + axes) int, each once; raise if they cannot be silenced."""
+    if not layer.size:
+        form = "a layer with nodes, such as a convolution"
+        hint = "mi.ablate silences whole units."
+        raise ModelError(f"nodes of '{layer.name}'", form, "one value a unit", hint)
+    if layer.response.projection is not None:
+        form = "maps of a layer of the network"
+        raise ModelError(f"nodes of '{layer.name}'", form, "directions")
+    size = " x ".join(map(str, layer.size))
+    form = f"rows of a map (0 to {layer.maps - 1}) and a node of its {size}"
+    try:
+        values = np.atleast_1d(np.asarray(nodes))
+    except ValueError:
+        raise SettingsError(f"nodes of '{layer.name}'", form, "rows of several lengths") from None
+    columns = 1 + len(layer.size)
+    if not values.size:
+        raise SettingsError(f"nodes of '{layer.name}'", "one or more", "none")
+    limits = np.array([layer.maps, *layer.size])
+    fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "iu"
+    outside = (
+        ((values < 0) | (values >= limits)).any(axis=1) if fits else np.ones(len(values), bool)
+    )
+    if outside.any():
+        raise SettingsError(f"nodes of '{layer.name}'", form, values[outside][0].tolist())
+    values = np.unique(values.astype(np.int64), axis=0)
+    every = int(np.prod(layer.size))
+    if (np.unique(values[:, 0], return_counts=True)[1] == every).all():
+        form, hint = f"fewer than all {every} of each map", "mi.ablate silences whole maps."
+        raise SettingsError(f"nodes of '{layer.name}'", form, "all: random ones are the same", hint)
+    return values
 
-    def wrap(_layer: object, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def changed(*args: object, **kwargs: object) -> Tensor:
-            nonlocal uses
-            response = call(*args, **kwargs)
-            is_response = uses == layer.response.use
-            uses += 1
-            return change(response) if is_response else response
 
-        return changed
-
-    with shadowed([layer.response.layer], wrap):
-        yield
+def _random_nodes(layer: LayerInfo, nodes: np.ndarray, draws: int, seed: int) -> list[np.ndarray]:
+    """Return the nodes (q, 1 + axes), and `draws` sets of as many random nodes of each map."""
+    every = int(np.prod(layer.size))
+    numbers, counts = np.unique(nodes[:, 0], return_counts=True)
+    sets = [nodes]
+    for draw in range(draws):
+        random = generator(seed, "random nodes", layer.index, draw)
+        flat = np.concatenate([random.permutation(every)[:count] for count in counts])
+        at = np.stack(np.unravel_index(flat, layer.size), axis=1)
+        sets.append(np.column_stack([np.repeat(numbers, counts), at]))
+    return sets

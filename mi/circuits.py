@@ -13,9 +13,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,10 +23,18 @@ from oip.core import html
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import ModelError, SettingsError
 from oip.core.formats import UnitCauses
-from oip.core.progress import Progress, automatic, silent
+from oip.core.progress import Progress, automatic
 from oip.core.units import finite_list, finite_or_none, three_best
-from oip.mi.ablation import ablate, run_silenced
-from oip.mi.layer_sample import BYTE_BUDGET, LayerSample, unlabeled_subset
+from oip.mi.ablation import ablate
+from oip.mi.layer_sample import BYTE_BUDGET, ImageSubset, LayerSample, unlabeled_subset
+from oip.mi.ranking import spearman
+from oip.mi.silencing import (
+    ImageNumbers,
+    SilencedMaps,
+    SilencingEffects,
+    fill_values,
+    silencing_effects,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -34,12 +42,10 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
     from oip.mi.layer_sample import ModelLike
-    from oip.network.layers import LayerInfo, LayerOutput
+    from oip.network.forward import LayerActivations
+    from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
-_BATCH = 128
-_Z = 1.959964
-"""Half the width of a 95 % interval, in standard errors."""
 _FEW = 16
 """Images that show whether a layer feeds a unit at all."""
 
@@ -252,28 +258,33 @@ def causes(
     if isinstance(unit, bool) or not 0 <= unit < info.maps:
         raise SettingsError("unit", f"0 to {info.maps - 1} of '{info.name}'", unit)
     sample = sample.take(unlabeled_subset(len(sample), samples, seed))
-    earlier = _source(network, info, unit, source, sample.images, to)
+    response = _mean_of(info, unit)
+    earlier = _source(sample, response, source, to)
+    more = (progress, byte_budget)
+    fill = fill_values(sample, earlier, to, byte_budget)
+    silenced = SilencedMaps(earlier, np.arange(earlier.maps), fill)
     label = f"{earlier.name} to {info.name}:{unit}"
-    fed = _effects(sample, earlier, info.response, _mean_of(unit), to, label, progress, byte_budget)
-    moved, names = None, ()
-    if _ends_in_classes(network) and network.class_layer().last_call > info.last_call:
-        head = network.class_layer()
+    fed = silencing_effects(sample, silenced, response, label, *more)
+    names: tuple[str, ...] = ()
+    logits = SilencingEffects(np.empty(0), np.empty((1, 0)), np.empty((1, 0)))
+    head = _class_layer(network)
+    if head is not None and head.last_call > info.last_call:
+        silenced = SilencedMaps(info, np.array([unit]), fill_values(sample, info, to, byte_budget))
+        numbers = ImageNumbers(head.response, _pre_activation)
         label = f"{info.name}:{unit} to the outputs"
-        more = (to, label, progress, byte_budget)
-        moved = _effects(sample, info, head.response, _logits, *more, maps=np.array([unit]))
+        logits = silencing_effects(sample, silenced, numbers, label, *more)
         given = classes or network.classes or ()
         names = tuple(map(str, given if len(given) == head.maps else range(head.maps)))
-    empty = np.full((1, 0), np.nan)
-    logits = _SilencingEffects(empty, empty, empty, np.empty(0)) if moved is None else moved
+    effect, margin = 0.0 - fed.mean[:, 0], fed.margin[:, 0]  # 0.0, not -0.0, where nothing changes
+    logit_effect, logit_margin = 0.0 - logits.mean[0], logits.margin[0]
     size = abs(float(fed.whole[0]))
-    notices = []
+    notices = ()
     if size == 0:
-        notices.append("The unit is silent on these images: there is nothing to take away.")
-    share = fed.mean[:, 0] / size if size > 0 else np.full(earlier.maps, np.nan)
+        notices = ("The unit is silent on these images: there is nothing to take away.",)
     agreement = np.nan
     if labels is not None:
         whole = ablate(network, images, labels, earlier, to=to, samples=samples, seed=seed)
-        agreement = _agreement(fed.mean[:, 0], whole.loss_increase)
+        agreement = spearman(np.abs(effect), whole.loss_increase)
     return Causes(
         layer=info.name,
         index=info.index,
@@ -282,153 +293,49 @@ def causes(
         source=earlier.name,
         source_index=earlier.index,
         maps=np.arange(earlier.maps),
-        effect=fed.mean[:, 0],
-        low=fed.low[:, 0],
-        high=fed.high[:, 0],
-        share=share,
+        effect=effect,
+        low=effect - margin,
+        high=effect + margin,
+        share=effect / (size or np.nan),
         kernel=_kernel_lengths(earlier, info, unit),
         classes=names,
-        logit_effect=logits.mean[0],
-        logit_low=logits.low[0],
-        logit_high=logits.high[0],
+        logit_effect=logit_effect,
+        logit_low=logit_effect - logit_margin,
+        logit_high=logit_effect + logit_margin,
         to=to,
         samples=len(sample),
         split=split,
-        notices=tuple(notices),
+        notices=notices,
         agreement=agreement,
     )
 
 
-def _agreement(effects: np.ndarray, increases: np.ndarray) -> float:
-    """Return Spearman's correlation of effects without sign and increases of the loss."""
-    from scipy.stats import spearmanr
+def _mean_of(layer: LayerInfo, unit: int) -> ImageNumbers:
+    """Return the mean response (n, 1) of a unit."""
 
-    finite = np.isfinite(effects) & np.isfinite(increases)
-    sides = np.abs(effects[finite]), increases[finite]
-    if finite.sum() < 3 or not all(np.ptp(side) > 0 for side in sides):
-        return np.nan
-    result: Any = spearmanr(*sides)
-    return float(result.statistic)
+    def mean(activations: LayerActivations, _codes: Tensor) -> Tensor:
+        import tensorflow as tf
 
-
-class _SilencingEffects(NamedTuple):
-    """Effects of k silenced maps on c numbers."""
-
-    mean: np.ndarray
-    """(k, c): mean over images of the numbers less those without the map."""
-    low: np.ndarray
-    high: np.ndarray
-    whole: np.ndarray
-    """(c,): mean of the numbers with all maps."""
-
-
-def _effects(
-    sample: LayerSample,
-    source: LayerInfo,
-    output: LayerOutput,
-    numbers: Callable[[Any], Tensor],
-    to: str,
-    label: str,
-    progress: Progress,
-    byte_budget: int,
-    maps: np.ndarray | None = None,
-) -> _SilencingEffects:
-    """Silence one map of a layer after another, and measure what becomes of a later layer.
-
-    Args:
-        numbers: of the later layer's activations, (n, c).
-        maps: of the source; all if None.
-    """
-    import tensorflow as tf
-
-    from oip.network.forward import (
-        batch_size,
-        compiled_for_images,
-        image_batches,
-        layer_graph,
-        spatial_means,
-    )
-
-    network, pixels, count = sample.network, sample.images, len(sample)
-    silenced = np.arange(source.maps) if maps is None else maps
-    fill = np.zeros(source.maps)
-    if to == "mean":
-        for means in spatial_means(network, pixels, source):
-            fill += means.sum(axis=0, dtype=np.float64) / count
-    new = tf.constant(fill, tf.float32)
-
-    def outcomes(images: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
-        """Return (k, n, c)."""
-        result = numbers(run_silenced(network, source, images, values, chosen, new, output))
-        return tf.reshape(result, [tf.shape(chosen)[0], tf.shape(images)[0], -1])
-
-    before = layer_graph(network, source.response)
-    run = compiled_for_images(
-        network,
-        outcomes,
-        tf.TensorSpec((None, *source.size, source.maps), tf.float32),
-        tf.TensorSpec((None,), tf.int32),
-    )
-    size = network.activation_bytes()
-    batch = batch_size(size, byte_budget, _BATCH)
-    room = max(1, byte_budget // (size * min(batch, count)))
-    sums = squares = whole = 0.0
-    done, total = 0, len(silenced) * -(-count // batch)
-    progress(label, done, total)
-    for _, part in image_batches(pixels, size, byte_budget, _BATCH):
-        images = tf.constant(part)
-        values = before(images)[0].response
-        own = run(images, values, tf.constant([-1])).numpy().astype(np.float64)
-        changes = []
-        for start in range(0, len(silenced), room):
-            block = silenced[start : start + room]
-            without = run(images, values, tf.constant(block, tf.int32)).numpy()
-            changes.append(own - without)
-            done += len(block)
-            progress(label, done, total)
-        change = np.concatenate(changes)
-        sums = sums + change.sum(axis=1)
-        squares = squares + np.square(change).sum(axis=1)
-        whole = whole + own[0].sum(axis=0)
-    mean = np.asarray(sums) / count
-    with np.errstate(invalid="ignore"):
-        spread = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0.0) / count)
-    return _SilencingEffects(
-        mean, mean - _Z * spread, mean + _Z * spread, np.asarray(whole) / count
-    )
-
-
-def _mean_of(unit: int) -> Callable[[Any], Tensor]:
-    """Return a function of a layer's activations: the unit's mean response (n, 1)."""
-    import tensorflow as tf
-
-    def mean(activations: Any) -> Tensor:
-        response = activations.response[..., unit]
+        response = tf.gather(activations.response, unit, axis=-1)
         return tf.reduce_mean(tf.reshape(response, [tf.shape(response)[0], -1]), 1, keepdims=True)
 
-    return mean
+    return ImageNumbers(layer.response, mean)
 
 
-def _logits(activations: Any) -> Tensor:
-    """Return the logits (n, c) of the class layer's activations."""
+def _pre_activation(activations: LayerActivations, _codes: Tensor) -> Tensor:
     return activations.pre_activation
 
 
-def _ends_in_classes(network: Network) -> bool:
+def _class_layer(network: Network) -> LayerInfo | None:
+    """Return the layer that gives the classes, None for a network that does not end in them."""
     try:
-        network.class_layer()
+        return network.class_layer()
     except ModelError:
-        return False
-    return True
+        return None
 
 
 def _source(
-    network: Network,
-    layer: LayerInfo,
-    unit: int,
-    source: str | LayerInfo | None,
-    images: np.ndarray,
-    to: str,
+    sample: LayerSample, response: ImageNumbers, source: str | LayerInfo | None, to: str
 ) -> LayerInfo:
     """Return the layer that is named, or the nearest earlier one that feeds the unit.
 
@@ -436,18 +343,19 @@ def _source(
         ModelError: there is none.
         SettingsError: it is not before the layer.
     """
+    network, layer = sample.network, sample.layer
     if source is not None:
         info = network.find_output(source) if isinstance(source, str) else source
         if info.last_call >= layer.last_call:
             raise SettingsError("source", f"a layer before '{layer.name}'", f"'{info.name}'")
         return info
-    few = LayerSample.of(network, images[:_FEW], layer)
     earlier = [candidate for candidate in network.shown_layers() if _is_before(candidate, layer)]
     if not earlier:
         raise ModelError(f"'{layer.name}'", "a layer with maps or units before it", "none")
+    few = sample.take(ImageSubset(np.arange(min(_FEW, len(sample)))))
     for info in reversed(earlier):
-        effects = _effects(few, info, layer.response, _mean_of(unit), to, "", silent, BYTE_BUDGET)
-        if np.any(effects.mean):
+        silenced = SilencedMaps(info, np.arange(info.maps), fill_values(few, info, to))
+        if np.any(silencing_effects(few, silenced, response).mean):
             return info
     return earlier[-1]
 

@@ -25,7 +25,6 @@ import numpy as np
 from oip.core import seeds
 from oip.core.errors import ModelError, SettingsError, did_you_mean
 from oip.core.units import finite_or_none, three_best
-from oip.mi.ablation import changed_response
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, label_estimator
 from oip.mi.estimators.gram import Bandwidth, cut
@@ -33,6 +32,7 @@ from oip.mi.estimators.renyi import Pairs, class_entropy, matrix_entropy, renyi_
 from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, LayerResult, LayerSample, output_units
 from oip.mi.redundancies import gram_of_input, layer_grams, pairs_at_two
+from oip.mi.silencing import changed_response
 
 if TYPE_CHECKING:
     import keras

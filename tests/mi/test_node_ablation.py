@@ -72,11 +72,11 @@ def test_nodes_that_nothing_reads_change_nothing(data):
 def test_random_nodes_are_as_many_of_the_same_maps():
     from types import SimpleNamespace
 
-    from oip.mi import node_ablation
+    from oip.mi import ablation
 
     layer = SimpleNamespace(size=(3, 3), index=0)
     nodes = np.array([[2, 0, 0], [2, 1, 1], [5, 2, 2]])
-    sets = node_ablation._random_nodes(layer, nodes, 200, 0)
+    sets = ablation._random_nodes(layer, nodes, 200, 0)
     assert sets[0] is nodes
     for rows in sets[1:]:
         assert rows[:, 0].tolist() == [2, 2, 5]
