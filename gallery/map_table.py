@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from oip.core.formats import GalleryMarker, ModelRecord
+from msgspec import UNSET
+
+from oip.core.formats import ModelRecord
+from oip.core.output_formats import (
+    GalleryFile,
+    GalleryInformation,
+    GalleryLayer,
+    GalleryLegibility,
+    GalleryMap,
+    GalleryModel,
+)
 from oip.gallery.escape import PageValues, csv_table, plain_name, rounded
 from oip.gallery.read_run import Information, LayerEntry, MapEntry
 
@@ -34,15 +45,11 @@ class MapTable:
     def __init__(self, model: ModelRecord, classes: list[str]):
         self._model = model
         self.classes = classes
-        self.layers: list[PageValues] = []
+        self.layers: list[GalleryLayer] = []
         """A summary of each layer, deepest first."""
         self._estimators: dict[str, PageValues] = {}
+        """Key of every estimator of any layer -> its description for the pages."""
         self._rows: list[_Row] = []
-
-    @property
-    def estimators(self) -> list[PageValues]:
-        """key, label, held_out of every estimator of any layer."""
-        return list(self._estimators.values())
 
     @property
     def count(self) -> int:
@@ -53,31 +60,33 @@ class MapTable:
         """Add a layer; its arrays of images are not kept."""
         columns = layer.estimators
         objectives = {str(entry.map): entry.objective for entry in layer.maps}
-        facts = ("maps", "size", "receptive_field", "jump")
         judge = layer.evidence.legibility
         position = len(self.layers)
         self.layers.append(
-            {
-                "index": layer.index,
-                "layer": layer.name,
-                "shown": len(layer.maps),
-                "class": plain_name(layer.info.layer_class),
-                "kind": layer.info.kind,
-                "noun": layer.info.noun,
-                "about": layer.about,
-                **{key: getattr(layer.info, key) or None for key in facts},
-                **({"objectives": objectives} if any(objectives.values()) else {}),
-                "pages": -(-len(layer.maps) // PER_PAGE),
-                "measure": columns[0].key if columns else None,
-                "judge": judge and plain_name(judge.judge),
-                "notices": list(layer.notices),
-                "said": {column.key: list(column.notices) for column in columns},
-                "unordered": [column.key for column in columns if not column.ordered],
-            }
+            GalleryLayer(
+                index=layer.index,
+                layer=layer.name,
+                shown=len(layer.maps),
+                layer_class=plain_name(layer.info.layer_class),
+                kind=layer.info.kind,
+                noun=layer.info.noun,
+                about=layer.about,
+                maps=layer.info.maps or None,
+                size=layer.info.size or None,
+                receptive_field=layer.info.receptive_field or None,
+                jump=layer.info.jump or None,
+                objectives=objectives if any(objectives.values()) else UNSET,
+                pages=-(-len(layer.maps) // PER_PAGE),
+                measure=columns[0].key if columns else None,
+                judge=judge and plain_name(judge.judge),
+                notices=list(layer.notices),
+                said={column.key: list(column.notices) for column in columns},
+                unordered=[column.key for column in columns if not column.ordered],
+            )
         )
         for column in columns:
-            description = {"key": column.key, "label": column.label, "held_out": column.held_out}
-            description["unit"] = column.unit
+            names = ("key", "label", "held_out", "unit")
+            description = {name: getattr(column, name) for name in names}
             self._estimators.setdefault(column.key, description)
         keys = [column.key for column in columns]
         for entry in layer.maps:
@@ -100,7 +109,7 @@ class MapTable:
         for class_index in range(self._class_count()):
             bits = {key: self._class_bits(key, class_index) for key in self._estimators}
             yield f"class-{class_index:03d}", f"class-{class_index}", bits
-        first = {layer["measure"] for layer in self.layers}
+        first = {layer.measure for layer in self.layers}
         for position, key in enumerate(self._estimators):
             if key not in first:
                 yield f"by-{position:02d}", f"by-{position}", self._columns(key)
@@ -111,17 +120,17 @@ class MapTable:
         content = {
             **about,
             "classes": self.classes,
-            "layers": self.layers,
-            "estimators": self.estimators,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "estimators": list(self._estimators.values()),
             "verdicts": verdicts,
             "columns": {
                 "layer": [row.layer for row in self._rows],
                 "map": [entry.map for entry in entries],
                 "verdict": [verdicts.index(entry.verdict or "") for entry in entries],
                 "open": [int(entry.not_converged) for entry in entries],
-                "proved": [int(bool(entry.evidence.get("provably_dead"))) for entry in entries],
-                "score": [rounded(entry.evidence.get("score"), 3) for entry in entries],
-                "stability": [rounded(entry.evidence.get("stability"), 3) for entry in entries],
+                "proved": [int(bool(_evidence(entry, "provably_dead"))) for entry in entries],
+                "score": [rounded(_evidence(entry, "score"), 3) for entry in entries],
+                "stability": [rounded(_evidence(entry, "stability"), 3) for entry in entries],
                 "redundancy": None if all(value is None for value in shared) else shared,
                 "legibility": None if all(value is None for value in legible) else legible,
             },
@@ -167,33 +176,16 @@ class MapTable:
                 column.append(rounded(bits[class_index], 3))
         return column
 
-    def json(self) -> PageValues:
-        """Return the content of maps.json: every map in the order of the default view."""
-        return {
-            **GalleryMarker().content(),
-            "model": {
-                "name": plain_name(self._model.name),
-                "sha256": plain_name(self._model.sha256),
-            },
-            "classes": self.classes,
-            "layers": self.layers,
-            "maps": [
-                {
-                    **self._facts(row),
-                    "information": [
-                        {
-                            "estimator": key,
-                            "unit": "bits",
-                            **{name: getattr(estimate, name) for name in _NUMBERS},
-                            "saturated": estimate.saturated,
-                            "best_class": self._class_name(estimate.best),
-                        }
-                        for key, estimate in row.information.items()
-                    ],
-                }
-                for row in self._rows
-            ],
-        }
+    def file(self) -> GalleryFile:
+        """Return maps.json: every map in the order of the default view."""
+        return GalleryFile(
+            model=GalleryModel(
+                name=plain_name(self._model.name), sha256=plain_name(self._model.sha256)
+            ),
+            classes=self.classes,
+            layers=self.layers,
+            maps=[self._map(row) for row in self._rows],
+        )
 
     def csv(self) -> str:
         """Return the content of maps.csv: the same as a table, one row a map."""
@@ -204,23 +196,35 @@ class MapTable:
             columns += [f"{key} saturated", f"{key} best class"]
         return csv_table(columns, (self._cells(row) for row in self._rows))
 
-    def _facts(self, row: _Row) -> PageValues:
+    def _map(self, row: _Row) -> GalleryMap:
         layer, entry = self.layers[row.layer], row.entry
-        return {
-            "layer": layer["layer"],
-            "index": layer["index"],
-            "map": entry.map,
-            "objective": entry.objective,
-            "verdict": entry.verdict,
-            **{key: entry.evidence.get(key) for key in _EVIDENCE},
-            "redundancy": entry.redundancy,
-            "legibility": self._legibility(row),
-        }
+        return GalleryMap(
+            layer=layer.layer,
+            index=layer.index,
+            map=entry.map,
+            objective=entry.objective,
+            verdict=entry.verdict,
+            **{name: _evidence(entry, name) for name in _EVIDENCE},
+            redundancy=entry.redundancy,
+            legibility=self._legibility(row),
+            information=[
+                GalleryInformation(
+                    estimator=key,
+                    unit="bits",
+                    **{name: getattr(estimate, name) for name in _NUMBERS},
+                    saturated=estimate.saturated,
+                    best_class=self._class_name(estimate.best),
+                )
+                for key, estimate in row.information.items()
+            ],
+        )
 
     def _cells(self, row: _Row) -> list[object]:
-        facts = self._facts(row)
-        legibility = facts.pop("legibility") or dict.fromkeys((*_LEGIBILITY, "judge"))
-        cells = [*facts.values(), *legibility.values()]
+        layer, entry, legibility = self.layers[row.layer], row.entry, self._legibility(row)
+        cells = [layer.layer, layer.index, entry.map, entry.objective, entry.verdict]
+        cells += [_evidence(entry, name) for name in _EVIDENCE]
+        cells += [entry.redundancy]
+        cells += [getattr(legibility, name, None) for name in (*_LEGIBILITY, "judge")]
         for key in self._estimators:
             estimate = row.information.get(key)
             if estimate is None:
@@ -230,19 +234,24 @@ class MapTable:
                 cells += [estimate.saturated, self._class_name(estimate.best)]
         return cells
 
-    def _legibility(self, row: _Row) -> PageValues | None:
+    def _legibility(self, row: _Row) -> GalleryLegibility | None:
         """Return how legible a map is, and to whom."""
         legibility = row.entry.legibility
         if legibility is None:
             return None
         numbers = {name: rounded(getattr(legibility, name)) for name in _LEGIBILITY}
-        return {**numbers, "judge": self.layers[row.layer]["judge"]}
+        return GalleryLegibility(**numbers, judge=self.layers[row.layer].judge)
 
     def _class_name(self, class_index: int | None) -> str | None:
         if class_index is None:
             return None
         named = class_index < len(self.classes)
         return self.classes[class_index] if named else str(class_index)
+
+
+def _evidence(entry: MapEntry, name: str) -> Any:
+    """Return a field of the evidence for a map's verdict; None without an OIP."""
+    return getattr(entry.evidence, name, None)
 
 
 def _distance(end: float | None, middle: int | None, side: int) -> int | None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
-from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, Oips, join_oips
+from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, MapEvidence, Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import (
@@ -289,8 +289,8 @@ class MapEntry:
 
     map: int
     row: int | None
-    evidence: PageValues
-    """Empty where there is no OIP."""
+    evidence: MapEvidence | None
+    """None where there is no OIP."""
     information: tuple[Information | None, ...]
     """One for each of the layer's estimators."""
     redundancy: float | None
@@ -302,14 +302,15 @@ class MapEntry:
     @property
     def verdict(self) -> str | None:
         """The verdict, None where there is no OIP."""
-        return self.evidence.get("verdict")
+        return None if self.evidence is None else self.evidence.verdict
 
     @property
     def not_converged(self) -> bool:
         """Whether the OIP might still have grown."""
-        if self.verdict in (None, *WITHOUT_PATTERN) or self.evidence.get("reason") == "schedule":
+        evidence = self.evidence
+        if evidence is None or evidence.verdict in WITHOUT_PATTERN or evidence.reason == "schedule":
             return False
-        return not self.evidence["converged"]
+        return not evidence.converged
 
     @property
     def first(self) -> Information | None:
@@ -412,12 +413,12 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         raise RunError(f"'{path}'", wording, len(objectives))
     evidence = layer_evidence(run, index)
     shared = {} if evidence.redundancy is None else evidence.redundancy.most
-    verdicts = {} if oips is None else {entry.map: entry.evidence() for entry in oips}
+    verdicts = {} if oips is None else {entry.map: entry.grounds for entry in oips}
     maps = [
         MapEntry(
             map=number,
             row=rows.get(number),
-            evidence=verdicts.get(number, {}),
+            evidence=verdicts.get(number),
             information=tuple(column.maps.get(number) for column in estimators),
             redundancy=rounded(shared.get(number), 3),
             objective=plain_name(objectives[number]) if number < len(objectives) else None,

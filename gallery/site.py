@@ -227,7 +227,7 @@ def _write(
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
     store.write("data/atlas.js", script("atlas", plane))
-    store.write("maps.json", files.json_text(table.json()))
+    store.write("maps.json", files.json_text(table.file().content()))
     store.write("maps.csv", table.csv())
     pages.write_rest(layers, training)
     store.write("assets/app.js", app_script())

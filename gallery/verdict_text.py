@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from oip.ascent.results import VERDICT_MEANINGS, WITHOUT_PATTERN
+from oip.ascent.results import VERDICT_MEANINGS, WITHOUT_PATTERN, MapEvidence
 from oip.core.formats import RunFile
 from oip.core.layer_formats import LegibilityFile, MapLegibility
-from oip.gallery.escape import PageValues, plain_name, shown_figure, whole_number
+from oip.gallery.escape import plain_name, shown_figure, whole_number
 
 _ALIKE = ", at the same mean and contrast"
 """How images of the data are compared with a pattern; beside it stand responses to them as is."""
 NO_OIP = "The map was ranked, but no OIP was grown for it."
 
 
-def sentences(evidence: PageValues, patience: int | None = None) -> list[str]:
+def sentences(evidence: MapEvidence | None, patience: int | None = None) -> list[str]:
     """Return a map's verdict and the evidence for it, sentence by sentence.
 
     Args:
-        evidence: as `MapOip.evidence` gives it; empty where there is no OIP.
+        evidence: None where there is no OIP.
         patience: the last steps that decide whether an ascent has converged, where known.
     """
-    if not evidence:
+    if evidence is None:
         return [NO_OIP]
-    verdict = str(evidence["verdict"])
+    verdict = evidence.verdict
     text = [VERDICT_MEANINGS.get(verdict, verdict)]
-    if "objective" in evidence:
+    if evidence.objective:
         text[0] = text[0].replace("The map", "The objective").replace("the map", "the objective")
-    if evidence["provably_dead"]:
+    if evidence.provably_dead:
         text.append("Its weights prove it: no input can open the map.")
     if verdict not in WITHOUT_PATTERN:
         text += [*_scores(evidence), _convergence(evidence, patience)]
     return text + _stability(evidence)
 
 
-def headline(evidence: PageValues) -> str:
+def headline(evidence: MapEvidence | None) -> str:
     """Return a map's verdict as one clause without a full stop; evidence as in `sentences`."""
-    verdict, score = evidence.get("verdict"), evidence.get("score")
-    if verdict in (None, "reachable-only", *WITHOUT_PATTERN) or score is None:
+    if evidence is None:
+        return NO_OIP.rstrip(".")
+    score, best = evidence.score, evidence.data_score
+    if evidence.verdict in ("reachable-only", *WITHOUT_PATTERN) or score is None:
         return sentences(evidence)[0].rstrip(".")
-    best = evidence["data_score"]
-    if "objective" in evidence:
+    if evidence.objective:
         beside = "" if best is None else f"; the best image of the data has {shown_figure(best)}"
         return f"The objective is {shown_figure(score)} for this image{beside}"
     if best is None:
         return f"The map responds with {shown_figure(score)} to this pattern"
-    if best > 0 and verdict != "never silent":
+    if best > 0 and evidence.verdict != "never silent":
         times = f"{shown_figure(score / best)} times as strongly"
         return f"The map responds {times} to this pattern as to the best image of the data{_ALIKE}"
     values = f"{shown_figure(score)} to this pattern, with {shown_figure(best)}"
@@ -85,13 +86,14 @@ def patience_of(run: RunFile) -> int | None:
     return whole_number((settings or {}).get("patience"))
 
 
-def _scores(evidence: PageValues) -> list[str]:
-    score, data_score = evidence["score"], evidence["data_score"]
-    from_zero = evidence["verdict"] != "never silent"
+def _scores(evidence: MapEvidence) -> list[str]:
+    score, data_score = evidence.score, evidence.data_score
+    from_zero = evidence.verdict != "never silent"
+    by_noise = {"white noise": evidence.white_score, "noise of all kinds": evidence.screened_score}
     noise = [
-        f"{name} reached {shown_figure(evidence[key])}"
-        for name, key in (("white noise", "white_score"), ("noise of all kinds", "screened_score"))
-        if evidence[key] is not None
+        f"{name} reached {shown_figure(value)}"
+        for name, value in by_noise.items()
+        if value is not None
     ]
     before = f"; before the ascent {' and '.join(noise)}" if noise else ""
     text = [f"Score {shown_figure(score)}{before}."]
@@ -105,36 +107,36 @@ def _scores(evidence: PageValues) -> list[str]:
             f"The best data image at the same mean and deviation reaches "
             f"{shown_figure(data_score)}; the OIP {shown_figure(score)}{ratio}."
         )
-    if evidence["data_active"] is not None and from_zero:
-        text.append(f"{100 * evidence['data_active']:.3g} % of the data images get a response.")
-    if evidence["saturated"]:
+    if evidence.data_active is not None and from_zero:
+        text.append(f"{100 * evidence.data_active:.3g} % of the data images get a response.")
+    if evidence.saturated:
         text.append("The response is at the upper limit of its activation.")
     return text
 
 
-def _convergence(evidence: PageValues, patience: int | None) -> str:
-    steps = evidence["steps"]
-    if evidence["reason"] == "schedule":
-        gain = "settled" if evidence["converged"] else "still rose"
+def _convergence(evidence: MapEvidence, patience: int | None) -> str:
+    steps = evidence.steps
+    if evidence.reason == "schedule":
+        gain = "settled" if evidence.converged else "still rose"
         return f"It ran its full schedule of {steps} steps; at its end the score {gain}."
-    if evidence["converged"] and evidence["reason"] == "budget":
+    if evidence.converged and evidence.reason == "budget":
         last = "of them" if patience is None else str(patience)
         return f"All {steps} steps were used; the score rose by less than 1 % over the last {last}."
-    if evidence["converged"]:
+    if evidence.converged:
         return f"The ascent converged after {steps} steps."
-    if evidence["reason"] == "budget":
+    if evidence.reason == "budget":
         return f"Not converged: the score still rose at the step limit, {steps}."
     return f"Not converged: the ascent stalled after {steps} steps."
 
 
-def _stability(evidence: PageValues) -> list[str]:
-    stability, percentile = evidence["stability"], evidence["null_percentile"]
+def _stability(evidence: MapEvidence) -> list[str]:
+    stability, percentile = evidence.stability, evidence.null_percentile
     if stability is None:
         return []
     text = f"Its starts agree with a median similarity of {stability:z.2f}"
     if percentile is None:
         return [f"{text}; there are too few other maps to compare it with."]
     return [
-        f"{text}, above {percentile:.3g} % of {evidence['n_null']} similarities between this map "
+        f"{text}, above {percentile:.3g} % of {evidence.n_null} similarities between this map "
         "and others of its layer."
     ]

@@ -100,7 +100,7 @@ class Tour:
         run = oip.reconstruct_into(self.folder / "run", network, _MAPS, data=test, steps=60)
         oips = oip.layer_oips(run, network.find(_LAYER).index)
         for pattern in list(oips)[:4]:
-            best = pattern.evidence()["data_score"] or 0.0
+            best = pattern.grounds.data_score or 0.0
             self._note(
                 f"{pattern.label}: {pattern.verdict}, {pattern.score:z.2f}; best image {best:z.2f}"
             )

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import cycle
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from oip.core import html, plots
 from oip.core.errors import SettingsError
 from oip.core.images import enhanced, faded, plain, png, shown, true_colors
+from oip.core.records import Number, Part
 from oip.core.units import finite_or_none, of_noun, plural
 
 if TYPE_CHECKING:
@@ -75,6 +78,47 @@ _EVIDENCE = {
 def shown_verdict(verdict: str) -> str:
     """Return a verdict as readers see it; files and JSON have its key."""
     return _SHOWN.get(verdict, verdict)
+
+
+class MapEvidence(Part, frozen=True, kw_only=True):
+    """The grounds of a map's verdict; a number that was not measured is None."""
+
+    map: int
+    objective: str | UnsetType = UNSET
+    """The expression that was climbed, where it is not a map's response."""
+    verdict: str
+    converged: bool = False
+    provably_dead: bool = False
+    saturated: bool = False
+    """The response is at the upper limit of its activation."""
+    score: Number = None
+    """Of the best start."""
+    pre_score: Number = None
+    """The same before the activation."""
+    data_score: Number = None
+    """Of the best image of the data."""
+    data_active: Number = None
+    """Share of the data with a response."""
+    white_score: Number = None
+    screened_score: Number = None
+    """Of the best white noise, and of the best noise of all kinds."""
+    stability: Number = None
+    """Similarity of the starts, -1 to 1."""
+    null_percentile: Number = None
+    """Of that among other maps, 0 to 100."""
+    n_null: int = 0
+    patterns: int | None = None
+    """Distinct patterns of the starts."""
+    medoids: list[int] = msgspec.field(default_factory=list)
+    """Starts that show them; 0 is the best."""
+    steps: int = 0
+    reason: str = ""
+    """Why the ascent ended, a word from `REASONS`."""
+
+    @property
+    def is_excitable(self) -> bool:
+        """Whether images of the data excite the map."""
+        return bool(self.data_active) and self.data_score is not None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -380,28 +424,33 @@ class MapOip:
 
     def evidence(self) -> dict[str, object]:
         """Return the grounds of the verdict as plain numbers (None where not measured)."""
+        return self.grounds.to_dict()
+
+    @property
+    def grounds(self) -> MapEvidence:
+        """The grounds of the verdict."""
         oips, row = self.oips, self.row
-        return {
-            "map": self.map,
-            **({"objective": self.label} if len(oips.objectives) else {}),
-            "verdict": self.verdict,
-            "converged": bool(oips.converged[row]),
-            "provably_dead": bool(oips.provably_dead[row]),
-            "saturated": bool(oips.saturated[row]),
-            "score": finite_or_none(oips.scores[row, 0]),
-            "pre_score": finite_or_none(oips.pre_scores[row, 0]),
-            "data_score": finite_or_none(oips.data_scores[row]),
-            "data_active": finite_or_none(oips.data_active[row]),
-            "white_score": finite_or_none(oips.white_scores[row]),
-            "screened_score": finite_or_none(oips.screened_scores[row]),
-            "stability": finite_or_none(oips.stability[row]),
-            "null_percentile": finite_or_none(oips.null_percentile[row]),
-            "n_null": int(oips.n_null[row]),
-            "patterns": int(np.maximum(oips.clusters[row].max() + 1, 0)) or None,
-            "medoids": np.flatnonzero(oips.medoids[row]).tolist(),
-            "steps": int(oips.steps[row, 0]),
-            "reason": REASONS[oips.reasons[row, 0]],
-        }
+        return MapEvidence(
+            map=self.map,
+            objective=self.label if len(oips.objectives) else UNSET,
+            verdict=self.verdict,
+            converged=bool(oips.converged[row]),
+            provably_dead=bool(oips.provably_dead[row]),
+            saturated=bool(oips.saturated[row]),
+            score=finite_or_none(oips.scores[row, 0]),
+            pre_score=finite_or_none(oips.pre_scores[row, 0]),
+            data_score=finite_or_none(oips.data_scores[row]),
+            data_active=finite_or_none(oips.data_active[row]),
+            white_score=finite_or_none(oips.white_scores[row]),
+            screened_score=finite_or_none(oips.screened_scores[row]),
+            stability=finite_or_none(oips.stability[row]),
+            null_percentile=finite_or_none(oips.null_percentile[row]),
+            n_null=int(oips.n_null[row]),
+            patterns=int(np.maximum(oips.clusters[row].max() + 1, 0)) or None,
+            medoids=np.flatnonzero(oips.medoids[row]).tolist(),
+            steps=int(oips.steps[row, 0]),
+            reason=REASONS[oips.reasons[row, 0]],
+        )
 
     def show(self, enhance: bool | None = None, mask: bool = False) -> Image:
         """Return the best image as a pillow image.

@@ -7,7 +7,6 @@ import tempfile
 import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +18,7 @@ from oip.batch.job import Job
 from oip.batch.plan import PlannedRun, check_folder, inspect_all, model_jobs, plan_runs, unfinished
 from oip.batch.worker import LayerInspection, Task, WorkerCache, ascent_of, inspect_model
 from oip.core.progress import Progress, silent
+from oip.core.records import Part
 from oip.run.shards import Ends, shard_record
 
 _STEPS = 4
@@ -46,7 +46,42 @@ class LayerTiming:
     """Size of a shard's file against that of its arrays."""
 
 
-def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
+class LayerForecast(Part, frozen=True, kw_only=True):
+    """The work on a layer of a run."""
+
+    index: int
+    layer: str
+    maps: int
+    shards: int
+    shards_left: int
+    seconds: float
+    """Of one worker."""
+    bytes: int
+
+
+class RunForecast(Part, frozen=True, kw_only=True):
+    """The work on a run."""
+
+    run: str
+    model: str
+    layers: list[LayerForecast]
+
+
+class Forecast(Part, frozen=True, kw_only=True):
+    """The work on a batch, as `oip batch --dry-run --json` prints it."""
+
+    shards: int
+    shards_left: int
+    maps_left: int
+    seconds: float
+    """Of the whole, with `workers` at once."""
+    bytes: int
+    workers: int
+    notices: list[str]
+    runs: list[RunForecast]
+
+
+def forecast(job: Job, progress: Progress = silent) -> Forecast:
     """Return the plan of a batch, with seconds and bytes; nothing is written.
 
     Three layers of each run are timed, the cheapest, the middle and the most expensive; those
@@ -56,11 +91,6 @@ def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
     Args:
         job: the job.
         progress: called with what has been read.
-
-    Returns:
-        shards, shards_left, maps_left, seconds (of the whole, at `workers` at once), bytes,
-        workers, notices; and runs: run, model, layers (index, layer, maps, shards, shards_left,
-        seconds of one worker, bytes).
 
     Raises:
         OipError: as the batch itself would.
@@ -73,33 +103,33 @@ def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
         inspected = inspect_all(jobs, lambda model_job: inspect_model(cache, model_job), progress)
         runs = plan_runs(out, inspected)
         left = unfinished(runs, progress=progress)
-        tables = []
+        forecasts = []
         for done, run in enumerate(runs, 1):
-            tables.append(
+            forecasts.append(
                 _of_run(cache, run, [task for task in left if task.run == str(run.folder)])
             )
             progress("runs calibrated", done, len(runs))
     workers = _at_once(job)
-    layers = [layer for table in tables for layer in table["layers"]]
-    seconds = sum(layer["seconds"] for layer in layers)
-    return {
-        "shards": sum(layer["shards"] for layer in layers),
-        "shards_left": len(left),
-        "maps_left": sum(len(task.maps) for task in left),
-        "seconds": round(seconds / workers, 1),
-        "bytes": sum(layer["bytes"] for layer in layers),
-        "workers": workers,
-        "notices": [
+    layers = [layer for part in forecasts for layer in part.layers]
+    seconds = sum(layer.seconds for layer in layers)
+    return Forecast(
+        shards=sum(layer.shards for layer in layers),
+        shards_left=len(left),
+        maps_left=sum(len(task.maps) for task in left),
+        seconds=round(seconds / workers, 1),
+        bytes=sum(layer.bytes for layer in layers),
+        workers=workers,
+        notices=[
             f"{run.inspection.name}: the input's mean and deviation are not known; 0 and 1 are "
             "taken."
             for run in runs
             if run.inspection.assumed
         ],
-        "runs": tables,
-    }
+        runs=forecasts,
+    )
 
 
-def _of_run(cache: WorkerCache, run: PlannedRun, left: list[Task]) -> dict[str, Any]:
+def _of_run(cache: WorkerCache, run: PlannedRun, left: list[Task]) -> RunForecast:
     open_layers = {task.layer for task in left}
     by_cost = sorted(
         (layer for layer in run.inspection.layers if layer.index in open_layers),
@@ -113,17 +143,17 @@ def _of_run(cache: WorkerCache, run: PlannedRun, left: list[Task]) -> dict[str, 
         maps = sum(len(task.maps) for task in tasks)
         seconds, size = _estimate(cache, run, layer, maps, timings) if maps else (0.0, 0)
         layers.append(
-            {
-                "index": layer.index,
-                "layer": layer.name,
-                "maps": len(layer.maps),
-                "shards": sum(task.layer == layer.index for task in run.tasks()),
-                "shards_left": len(tasks),
-                "seconds": round(seconds, 1),
-                "bytes": size,
-            }
+            LayerForecast(
+                index=layer.index,
+                layer=layer.name,
+                maps=len(layer.maps),
+                shards=sum(task.layer == layer.index for task in run.tasks()),
+                shards_left=len(tasks),
+                seconds=round(seconds, 1),
+                bytes=size,
+            )
         )
-    return {"run": run.folder.name, "model": run.inspection.name, "layers": layers}
+    return RunForecast(run=run.folder.name, model=run.inspection.name, layers=layers)
 
 
 def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> LayerTiming:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from oip.ascent.reconstruction import aligned_blocks
@@ -18,9 +18,9 @@ from oip.core import files
 from oip.core.errors import ModelError, RunError, SettingsError
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
-from oip.core.records import copy_of, is_there
+from oip.core.records import Part, copy_of, is_there
 from oip.network.layer_spec import map_text
-from oip.run.check import Checked, layer_status
+from oip.run.check import Checked, RunStatus, layer_status
 from oip.run.class_probabilities import is_finished
 from oip.run.run import Run, RunFolder
 from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards
@@ -335,27 +335,29 @@ def repair_batch(path: Path) -> list[str]:
     return written
 
 
-def batch_status(out: Path) -> dict[str, Any]:
-    """Return the status of every run of a batch, and how many maps were requested.
+class BatchStatus(Part, frozen=True, kw_only=True):
+    """The status of every run of a batch, of the layers that were requested."""
 
-    Returns:
-        batch, and runs: as `run_status` gives them, only the layers that were requested, each with
-        `asked`, the number of maps.
-    """
+    batch: str
+    runs: list[RunStatus]
+
+
+def batch_status(out: Path) -> BatchStatus:
+    """Return the status of every run of a batch, and how many maps were requested."""
     runs = []
     for run in read_batch(out).runs:
         folder = RunFolder(out / "runs" / run.run)
         begun = Run.open(folder.path).layers if folder.path.exists() else []
         maps = {layer.index: layer.maps for layer in begun}
         layers = [
-            {
-                **layer_status(folder, layer.index, layer.layer, maps.get(layer.index)),
-                "asked": _count(out, layer),
-            }
+            msgspec.structs.replace(
+                layer_status(folder, layer.index, layer.layer, maps.get(layer.index)),
+                requested=_count(out, layer),
+            )
             for layer in sorted(run.layers, key=lambda layer: layer.index)
         ]
-        runs.append({"run": str(folder.path), "model": run.model, "layers": layers})
-    return {"batch": str(out), "runs": runs}
+        runs.append(RunStatus(run=str(folder.path), model=run.model, layers=layers))
+    return BatchStatus(batch=str(out), runs=runs)
 
 
 def _count(out: Path, layer: BatchLayer) -> int:

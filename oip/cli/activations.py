@@ -115,6 +115,7 @@ def command(
     style: dict[str, Any] = {"color": colour, "scale": scale}
     records: list[Record] = []
     drawn: list[tuple[Responses, np.ndarray | None]] = []
+    pictures: list[tuple[Path, Responses]] = []
     errors: list[DataError] = []
     unusable = False
     for layer, maps in zip(chosen, orders, strict=True):
@@ -127,6 +128,7 @@ def command(
             continue
         path = out / f"{layer.last_call:03d}-{name_part(layer.name)}.{kind}"
         plots.save(result.plot(order=maps, columns=columns, across=across, **style), path)
+        pictures.append((path, result))
         records.append({**result.to_dict(), "file": path.name})
         if len(result.unusable):
             unusable = True
@@ -140,7 +142,7 @@ def command(
     if output.as_json:
         print_json({"folder": str(out), "overview": overview, "layers": records})
     else:
-        _print([record for record in records if record["file"]])
+        _print(pictures)
         print_text(out)
     grow = ("oip", "reconstruct", model.model, "--data", data.source)
     output.next_steps(quoted(*grow, "--out", model.run))
@@ -166,21 +168,21 @@ def _overview(
     return path.name
 
 
-def _print(records: list[Record]) -> None:
+def _print(pictures: list[tuple[Path, Responses]]) -> None:
     rows = [
         (
-            record["file"],
-            record["layer"],
-            record["class"],
-            record.get("maps", record.get("units")),
-            "x".join(str(side) for side in record["size"]) or "-",
-            f"{record['lowest']:z.3g} to {record['largest']:z.3g}",
+            path.name,
+            result.layer,
+            result.layer_class,
+            len(result.maps),
+            "x".join(str(side) for side in result.values.shape[2:]) or "-",
+            f"{result.lowest:z.3g} to {result.largest:z.3g}",
         )
-        for record in records
+        for path, result in pictures
     ]
-    noun = "maps" if all(record["kind"] == "maps" for record in records) else "units"
+    noun = "maps" if all(result.kind == "maps" for _, result in pictures) else "units"
     headings = ("file", "layer", "class", noun, "size", "responses")
-    print_table(headings, rows, ", ".join(records[0]["images"]), left=headings[:3])
+    print_table(headings, rows, ", ".join(pictures[0][1].titles), left=headings[:3])
 
 
 def _parse_indices(text: str, count: int) -> np.ndarray:

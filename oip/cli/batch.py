@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,9 @@ from oip.cli.tables import Record, print_json, print_table, print_text, verdict_
 from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from oip.batch.calibration import Forecast
     from oip.batch.driver import BatchResult
+    from oip.run.check import RunStatus
 
 
 @click.command()
@@ -135,97 +136,95 @@ def _part(text: str | None) -> tuple[int, int]:
     return int(numbers[1]), int(numbers[2])
 
 
-def _print_plan(plan: Record, output: Output) -> None:
+def _print_plan(plan: Forecast, output: Output) -> None:
     from oip.core.progress import duration
 
     if output.as_json:
-        print_json(plan)
+        print_json(plan.to_dict())
         return
     rows = [
         (
-            run["run"],
-            run["model"],
-            layer["layer"],
-            layer["maps"],
-            layer["shards"],
-            layer["shards_left"],
-            duration(layer["seconds"]),
-            f"{layer['bytes'] / 2**20:.1f}",
+            run.run,
+            run.model,
+            layer.layer,
+            layer.maps,
+            layer.shards,
+            layer.shards_left,
+            duration(layer.seconds),
+            f"{layer.bytes / 2**20:.1f}",
         )
-        for run in plan["runs"]
-        for layer in run["layers"]
+        for run in plan.runs
+        for layer in run.layers
     ]
     headings = ("run", "model", "layer", "maps", "shards", "to do", "worker time", "MiB")
     print_table(headings, rows, left=headings[:3])
     click.echo(
-        f"{plan['shards_left']} of {plan['shards']} shards to do, {plan['maps_left']} maps: "
-        f"about {duration(plan['seconds'])} with {plan['workers']} at once, "
-        f"{plan['bytes'] / 2**20:.0f} MiB"
+        f"{plan.shards_left} of {plan.shards} shards to do, {plan.maps_left} maps: "
+        f"about {duration(plan.seconds)} with {plan.workers} at once, "
+        f"{plan.bytes / 2**20:.0f} MiB"
     )
-    for text in plan["notices"]:
+    for text in plan.notices:
         print_text(text)
     output.next_steps("the same command without --dry-run")
 
 
 def _print_result(result: BatchResult, output: Output) -> int:
     """Print a table of the runs, and what failed; return the exit status."""
-    runs = _run_records(result, output)
-    failures = [failure.to_dict() for failure in result.failures]
+    runs = _run_statuses(result)
+    failures = result.failures
     if output.as_json:
-        seconds = {"seconds": result.seconds, "pieces": result.pieces}
-        print_json({"batch": str(result.out), **seconds, "runs": runs, "failed": failures})
+        record: Record = {"batch": str(result.out), "seconds": result.seconds}
+        record |= {"pieces": result.pieces, "runs": [run.to_dict() for run in runs]}
+        print_json({**record, "failed": [failure.to_dict() for failure in failures]})
         if failures:
             warn(f"oip: {len(failures)} pieces of work failed.")
     else:
-        _print_tables(result, runs, failures)
+        _print_tables(result, runs)
         if failures:
             output.next_steps("the same command tries what failed again")
         output.next_steps(quoted("oip", "gallery", result.runs[0].folder, "--open"))
-    failed_maps = sum(layer["verdicts"].get("failed", 0) for run in runs for layer in run["layers"])
+    failed_maps = sum(run.verdicts["failed"] for run in runs)
     if failed_maps:
         warn(f"oip: {failed_maps} maps failed.")
     return 1 if failures or failed_maps else 0
 
 
-def _run_records(result: BatchResult, output: Output) -> list[Record]:
+def _run_statuses(result: BatchResult) -> list[RunStatus]:
     """Return the status of every run, of the layers that the job names."""
-    from oip.run.check import run_status
+    from oip.run.check import RunStatus, run_status
     from oip.run.run import Run
 
     runs = []
     for planned in result.runs:
         status = run_status(Run.open(planned.folder))
         indices = {layer.index for layer in planned.inspection.layers}
-        layers = [layer for layer in status["layers"] if layer["index"] in indices]
-        runs.append({"run": planned.folder.name, "model": status["model"], "layers": layers})
+        layers = [layer for layer in status.layers if layer.index in indices]
+        runs.append(RunStatus(run=planned.folder.name, model=status.model, layers=layers))
         if planned.inspection.assumed:
             warn(
-                f"oip: {status['model']}: the input's mean and standard deviation are not known; "
+                f"oip: {status.model}: the input's mean and standard deviation are not known; "
                 "0 and 1 were used. Give data, preprocess, or input_mean and input_std."
             )
     return runs
 
 
-def _print_tables(result: BatchResult, runs: list[Record], failures: list[Record]) -> None:
+def _print_tables(result: BatchResult, runs: list[RunStatus]) -> None:
     from oip.ascent.results import shown_verdict
 
-    counts = [
-        sum((Counter(layer["verdicts"]) for layer in run["layers"]), Counter[str]()) for run in runs
-    ]
+    counts = [run.verdicts for run in runs]
     verdicts = verdict_headings(counts)
     rows = []
     for run, count in zip(runs, counts, strict=True):
-        maps = sum(layer["oips"] for layer in run["layers"])
-        numbers = (count[word] for word in verdicts)
-        rows.append((run["run"], run["model"], len(run["layers"]), maps, *numbers))
+        maps = sum(layer.oips for layer in run.layers)
+        numbers = (count[verdict] for verdict in verdicts)
+        rows.append((run.run, run.model, len(run.layers), maps, *numbers))
     headings = ("run", "model", "layers", "maps", *map(shown_verdict, verdicts))
     print_table(headings, rows, left=("run", "model"))
     print_text(f"{result.out} ({result.seconds:.0f} s, {result.pieces} pieces)")
-    if failures:
-        names = ("run", "name", "file", "attempts", "error")
+    if result.failures:
         print_table(
             ("run", "layer", "file", "tries", "reason"),
-            [[failure[name] for name in names] for failure in failures],
-            f"{len(failures)} pieces of work failed",
+            [(row.run, row.name, row.file, row.attempts, row.error) for row in result.failures],
+            f"{len(result.failures)} pieces of work failed",
             left=("run", "layer", "file", "reason"),
         )

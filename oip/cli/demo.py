@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,12 +11,16 @@ from oip.cli import options
 from oip.cli.options import DataOptions, Output, quoted
 from oip.cli.tables import (
     ABOVE_BEST_IMAGE,
-    Record,
     print_json,
     print_table,
     print_text,
     verdict_legend,
 )
+
+if TYPE_CHECKING:
+    from msgspec import UnsetType
+
+    from oip.workflows.demo import DemoResult, MapBits
 
 _LEGEND = {"most informative": "the map that carries the most information about the class"}
 
@@ -92,50 +97,50 @@ def command(
                 progress=progress,
             )
     if opens:
-        options.open_page(Path(result["gallery"]), output)
+        options.open_page(Path(result.gallery), output)
     return _ended(result, output, opens)
 
 
-def _ended(result: Record, output: Output, opens: bool) -> int:
+def _ended(result: DemoResult, output: Output, opens: bool) -> int:
     """Print the result; return 1 if a map failed."""
     if output.as_json:
-        print_json(result)
+        print_json(result.to_dict())
     else:
         _print(result)
-    steps = [] if opens else [f"open {result['gallery']} in a browser, or add --open"]
-    layers = quoted("oip", "layers", Path(result["run"]) / "model.keras")
+    steps = [] if opens else [f"open {result.gallery} in a browser, or add --open"]
+    layers = quoted("oip", "layers", Path(result.run) / "model.keras")
     output.next_steps(*steps, f"{layers}, or of a model of your own")
-    return 1 if any(layer["verdicts"].get("failed", 0) for layer in result["layers"]) else 0
+    return 1 if any(layer.verdicts.get("failed", 0) for layer in result.layers) else 0
 
 
-def _print(result: Record) -> None:
+def _print(result: DemoResult) -> None:
     from oip.ascent.results import VERDICTS, shown_verdict
 
-    layers = result["layers"]
-    if result["accuracy"] is not None:
-        click.echo(f"accuracy on the test images: {100 * result['accuracy']:.1f} %")
-    verdicts = [v for v in VERDICTS if any(v in layer["verdicts"] for layer in layers)]
+    layers = result.layers
+    if result.accuracy is not None:
+        click.echo(f"accuracy on the test images: {100 * result.accuracy:.1f} %")
+    verdicts = [v for v in VERDICTS if any(v in layer.verdicts for layer in layers)]
     rows = [
         (
-            layer["layer"],
-            layer["maps"],
-            *(layer["verdicts"].get(verdict, 0) for verdict in verdicts),
-            f"{layer['above_best_image']} of {layer['excitable']}",
-            *(_information(layer.get(name)) for name in ("most", "least")),
+            layer.layer,
+            layer.maps,
+            *(layer.verdicts.get(verdict, 0) for verdict in verdicts),
+            f"{layer.above_best_image} of {layer.excitable}",
+            *map(_information, (layer.most, layer.least)),
         )
         for layer in layers
     ]
     headings = ("layer", "maps", *map(shown_verdict, verdicts))
     headings += ("above best image", "most informative", "least informative")
-    counts = [layer["verdicts"] for layer in layers]
+    counts = [layer.verdicts for layer in layers]
     legend = verdict_legend(counts) | ABOVE_BEST_IMAGE | _LEGEND
     print_table(headings, rows, left=("layer",), legend=legend)
-    names = [layer["name_shown"] for layer in layers if "name_shown" in layer]
+    names = [layer.name_shown for layer in layers if layer.name_shown]
     if names:
         print_text(f"bits: {names[0]} about the class")
-    click.echo(", ".join(f"{name} {value:g} s" for name, value in result["seconds"].items()))
-    print_text(result["gallery"])
+    click.echo(", ".join(f"{name} {value:g} s" for name, value in result.seconds.items()))
+    print_text(result.gallery)
 
 
-def _information(row: Record | None) -> str:
-    return "-" if row is None else f"map {row['map']}: {row['bits']:.2f} bits"
+def _information(row: MapBits | UnsetType) -> str:
+    return f"map {row.map}: {row.bits:.2f} bits" if row else "-"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from oip.cli import options
 from oip.cli.options import ModelOptions, Output, quoted
-from oip.cli.tables import Record, all_rows, print_json, print_table, print_text
+from oip.cli.tables import all_rows, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
@@ -42,22 +42,24 @@ def command(model: ModelOptions, output: Output) -> None:
     Example:  oip layers model.keras
     """
     network = model.open(None)
-    layers = [layer.to_dict() for layer in network.layers]
+    layers = network.layers
     rest = network.other_layers if all_rows() or not layers else []
     inputs, unseen = _inputs(network), _unseen_end(network)
     if output.as_json:
         more = {"other_layers": [layer.to_dict() for layer in rest]} if rest else {}
-        print_json({"layers": layers, **more, "inputs": inputs, "unseen_end": unseen})
+        records = [layer.to_dict() for layer in layers]
+        of_inputs = [item._asdict() for item in inputs]
+        print_json({"layers": records, **more, "inputs": of_inputs, "unseen_end": unseen})
         return
     points = "samples" if len(network.inputs.shape) == 2 else "pixels"
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
     if layers:
-        rows = [_row(layer, str(layer["maps"])) for layer in layers]
+        rows = [_row(layer, str(layer.maps)) for layer in layers]
         print_table(
             headings, rows, network.name, left=("layer", "class"), legend=_legend(headings, points)
         )
     if rest:
-        rows = [_row(layer.to_dict(), _count(layer)) for layer in rest]
+        rows = [_row(layer, _count(layer)) for layer in rest]
         title = "other layers" if layers else network.name
         headings = (*headings[:3], "kind", *headings[4:])
         print_table(
@@ -74,11 +76,10 @@ def command(model: ModelOptions, output: Output) -> None:
             f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} {points}"
         )
         print_text(f"{text} are seen by no map: strides do not divide the sides, nothing is padded")
-    for record in inputs if len(inputs) > 1 else ():
-        takes_images = " (takes the images)" if record["images"] else ""
-        indices = ", ".join(f"@{index}" for index in record["layers"]) or "no layers"
-        shape = _sides(record["shape"])
-        print_text(f"--input {record['name']}: {shape}, {indices}{takes_images}")
+    for item in inputs if len(inputs) > 1 else ():
+        takes_images = " (takes the images)" if item.images else ""
+        indices = ", ".join(f"@{index}" for index in item.layers) or "no layers"
+        print_text(f"--input {item.name}: {_sides(item.shape)}, {indices}{takes_images}")
     if network.layers or network.other_layers:
         layer = network.default_layers[-1]
         run = f"runs/{model.model.stem}"
@@ -94,32 +95,41 @@ def _count(layer: LayerInfo) -> str:
     return f"{layer.maps} {layer.noun}{'s' if layer.maps > 1 else ''}"
 
 
-def _row(layer: Record, kind: str) -> tuple[str, ...]:
+def _row(layer: LayerInfo, kind: str) -> tuple[str, ...]:
     """Return a layer's row."""
-    field = _sides(layer["receptive_field"])
-    is_one_node = bool(layer["size"]) and set(layer["size"]) == {1}  # after a global pooling
-    sees_everything = layer["receptive_field"] is None
-    sees_everything &= layer["kind"] != "maps" or is_one_node
+    is_one_node = bool(layer.size) and set(layer.size) == {1}  # after a global pooling
+    sees_everything = layer.receptive_field is None and (layer.kind != "maps" or is_one_node)
     return (
-        f"@{layer['index']}",
-        layer["layer"],
-        layer["class"],
+        f"@{layer.index}",
+        layer.name,
+        layer.layer_class,
         kind,
-        _sides(layer["size"]) or "-",
-        "everything" if sees_everything else field,
-        _sides(layer["jump"]),
+        _sides(layer.size) or "-",
+        "everything" if sees_everything else _sides(layer.receptive_field),
+        _sides(layer.jump),
     )
 
 
-def _inputs(network: Network) -> list[Record]:
+class _Input(NamedTuple):
+    """An input of a model."""
+
+    name: str
+    shape: list[int | None]
+    images: bool
+    """It takes the images."""
+    layers: list[int]
+    """Indices of the layers that depend on it."""
+
+
+def _inputs(network: Network) -> list[_Input]:
     """Return the model's inputs, and which of them takes the images."""
     return [
-        {
-            "name": name,
-            "shape": list(spec.shape[1:]),
-            "images": number == network.image_input,
-            "layers": [layer.index for layer in network.layers if number in layer.inputs],
-        }
+        _Input(
+            name=name,
+            shape=list(spec.shape[1:]),
+            images=number == network.image_input,
+            layers=[layer.index for layer in network.layers if number in layer.inputs],
+        )
         for number, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
     ]
 
@@ -145,5 +155,7 @@ def _unseen_end(network: Network) -> list[int]:
     ]
 
 
-def _sides(values: Sequence[float] | None) -> str:
-    return "-" if values is None else "x".join(f"{value:g}" for value in values)
+def _sides(values: Sequence[float | None] | None) -> str:
+    if values is None:
+        return "-"
+    return "x".join("?" if value is None else f"{value:g}" for value in values)

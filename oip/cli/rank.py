@@ -25,7 +25,7 @@ from oip.cli.tables import (
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
-    from oip.workflows.layer_records import RankedLayer
+    from oip.workflows.layer_records import RankAnswer, RankedLayer
 
 _CHANCE = 0.01
 """Bits of shuffled labels from which they stand beside the estimate."""
@@ -152,6 +152,7 @@ def command(
     from oip.run.run import RunFolder
     from oip.run.shards import data_digest
     from oip.workflows.directions import with_run_directions
+    from oip.workflows.layer_records import RankAnswer
     from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
 
     started = time.monotonic()
@@ -167,7 +168,7 @@ def command(
         choices["options"] = replace(settings, target=None)
         choices["target"] = data_digest(numbers)
     request = model.request("rank", out, data, choices)
-    answer = request.answer() if not model.imports else None
+    answer = request.answer(RankAnswer) if not model.imports else None
     if answer is not None:
         return _answered(answer, out, output, started)
     with output.waiting(f"opening {model.model.name}"):
@@ -190,16 +191,16 @@ def command(
         return 1
     if network.inputs.is_known and not model.imports and settings.at == "response":
         run, indices = RunFolder(out), [layer.layer.index for layer in ranked]
-        request.note(run, indices, images, {"layers": [layer.content() for layer in ranked]})
+        request.note(run, indices, images, RankAnswer(layers=[layer.content() for layer in ranked]))
     return 0
 
 
-def _answered(answer: dict[str, Any], out: Path, output: Output, started: float) -> int:
+def _answered(answer: RankAnswer, out: Path, output: Output, started: float) -> int:
     """Print rankings that are in the run."""
     from oip.run.run import Run
     from oip.workflows.layer_records import RankedLayer
 
-    ranked = [RankedLayer.of_content(Run.open(out), content) for content in answer["layers"]]
+    ranked = [RankedLayer.of_content(Run.open(out), content) for content in answer.layers]
     for layer in ranked:
         if not output.as_json:
             print_layer(layer)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,6 @@ from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
 from oip.cli.tables import (
     ABOVE_BEST_IMAGE,
-    Record,
     number,
     of_units,
     print_json,
@@ -22,6 +21,10 @@ from oip.cli.tables import (
     verdict_legend,
 )
 from oip.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from oip.ascent.results import MapEvidence
+    from oip.run.reconstruct import ReconstructedLayer, RunSummary
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
@@ -162,7 +165,13 @@ def command(
     from oip.ascent.settings import AUTO, auto_reason, of_input, requested_settings
     from oip.core.checks import parse_assignments
     from oip.core.files import check_writable
-    from oip.run.reconstruct import reconstruct_layers, summary
+    from oip.run.reconstruct import (
+        ReconstructAnswer,
+        RunSummary,
+        SummaryLayers,
+        reconstruct_layers,
+        summary,
+    )
     from oip.workflows.best_preset import best_presets, candidate_settings, grow_best
     from oip.workflows.directions import with_run_directions
     from oip.workflows.inputs import load_start
@@ -190,13 +199,13 @@ def command(
     request = model.request("reconstruct", out, data, choices)
     is_kept = not model.imports and start is None and "direction:" not in "".join(expressions)
     is_kept = is_kept and not candidates
-    answer = request.answer() if is_kept else None
+    answer = request.answer(ReconstructAnswer) if is_kept else None
     steps = [] if expressions else [_rank_call(model.model, selections, out, data)]
     steps.append(quoted("oip", "gallery", out, "--open"))
     if answer is not None:
-        for text in answer["notes"]:
+        for text in answer.notes:
             output.note(text)
-        result = answer["result"] | {"run": str(out), "seconds": _since(started)}
+        result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
         return _printed(result, details, output, steps)
     with output.waiting(f"opening {model.model.name}"):
         if data.source is None:
@@ -238,8 +247,8 @@ def command(
     if len(chosen) < layers or skipped_inputs:
         return max(status, 1)
     if status == 0 and network.inputs.is_known and is_kept:
-        kept = {name: result[name] for name in result if name not in ("run", "seconds")}
-        request.note(run, indices, images, {"result": kept, "notes": notes})
+        content = ReconstructAnswer(result=SummaryLayers(layers=result.layers), notes=notes)
+        request.note(run, indices, images, content)
     return status
 
 
@@ -266,28 +275,28 @@ def _rank_call(model: Path, layers: tuple[str, ...], out: Path, data: DataOption
     return f"{call}, where {source} has labels"
 
 
-def _printed(result: Record, details: bool, output: Output, steps: list[str]) -> int:
+def _printed(result: RunSummary, details: bool, output: Output, steps: list[str]) -> int:
     """Print a result and return the exit status."""
     if output.as_json:
-        print_json(result)
+        print_json(result.to_dict())
     else:
         print_summary(result, details)
     output.next_steps(*steps)
     return _status(result)
 
 
-def _status(result: Record) -> int:
+def _status(result: RunSummary) -> int:
     """Return 0, or 1 if some maps failed, or 2 if all did."""
-    verdicts = [row["verdict"] for layer in result["layers"] for row in layer["maps"]]
+    verdicts = [row.verdict for layer in result.layers for row in layer.maps]
     failed = verdicts.count("failed")
-    are_maps = all(layer.get("kind", "maps") == "maps" for layer in result["layers"])
+    are_maps = all(layer.kind == "maps" for layer in result.layers)
     if failed:
         failures = f"{failed} of {len(verdicts)} {'maps' if are_maps else 'units'} failed"
         warn(f"oip: {failures}: their responses are not finite numbers.")
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
 
-def print_summary(result: Record, details: bool = False) -> None:
+def print_summary(result: RunSummary, details: bool = False) -> None:
     """Print the maps of each layer by verdict, pixels that it does not see, and single maps.
 
     Args:
@@ -297,63 +306,65 @@ def print_summary(result: Record, details: bool = False) -> None:
     from oip.ascent.results import shown_verdict
     from oip.core.formats import UNIT_NOUNS
 
-    layers = result["layers"]
-    counts = [Counter(row["verdict"] for row in layer["maps"]) for layer in layers]
+    layers = result.layers
+    counts = [layer.verdicts for layer in layers]
     verdicts = verdict_headings(counts)
-    kinds = {layer.get("kind", "maps") for layer in layers}
-    every = f"{UNIT_NOUNS[min(kinds)]}s" if len(kinds) == 1 else "units"
+    kinds = {layer.kind for layer in layers}
+    every = f"{UNIT_NOUNS[layers[0].kind]}s" if len(kinds) == 1 else "units"
     headings = ("layer", every, *map(shown_verdict, verdicts), "above best image")
     rows = [
-        _counts(layer, [count[word] for word in verdicts])
+        _counts(layer, [count[verdict] for verdict in verdicts])
         for layer, count in zip(layers, counts, strict=True)
     ]
     legend = of_units(verdict_legend(counts) | ABOVE_BEST_IMAGE, every.removesuffix("s"))
     print_table(headings, rows, left=("layer",), legend=legend)
     for layer in layers:
-        if layer["unseen_pixels"]:
-            visible = layer["pixels"] - layer["unseen_pixels"]
-            text = f"{layer['layer']} sees {visible} of {layer['pixels']} pixels"
+        if layer.unseen_pixels:
+            visible = layer.pixels - layer.unseen_pixels
+            text = f"{layer.layer} sees {visible} of {layer.pixels} pixels"
             print_text(f"{text}; the others have the background.")
-    few = sum(len(layer["maps"]) for layer in layers) <= _FEW
+    few = sum(len(layer.maps) for layer in layers) <= _FEW
     if details or few or len(layers) == 1:
         for layer in layers:
-            title = layer["layer"] if len(layers) > 1 else ""
-            cells = map(_evidence, layer["maps"])
-            is_objective = any("objective" in row for row in layer["maps"])
-            noun = "objective" if is_objective else UNIT_NOUNS[layer.get("kind", "maps")]
-            legend = of_units(_LEGEND, noun)
-            print_table((noun, *_EVIDENCE), cells, title, left=("verdict", "ended"), legend=legend)
-    print_text(f"{result['run']} ({result['seconds']} s)")
+            title = layer.layer if len(layers) > 1 else ""
+            headings = (layer.noun, *_EVIDENCE)
+            rows = map(_evidence, layer.maps)
+            legend = of_units(_LEGEND, layer.noun)
+            print_table(headings, rows, title, left=("verdict", "ended"), legend=legend)
+    print_text(f"{result.run} ({result.seconds} s)")
 
 
-def _counts(layer: Record, by_verdict: list[int]) -> tuple[object, ...]:
+def _counts(layer: ReconstructedLayer, by_verdict: list[int]) -> tuple[object, ...]:
     """Return a layer's row: its maps by verdict."""
-    maps = layer["maps"]
-    excitable = [row for row in maps if row["data_active"] and row["data_score"] is not None]
-    above = sum((row["score"] or 0) > row["data_score"] for row in excitable)
+    scores = [
+        (row.score or 0, row.data_score)
+        for row in layer.maps
+        if row.data_active and row.data_score is not None
+    ]
+    above = sum(score > data_score for score, data_score in scores)
     return (
-        layer["layer"],
-        len(maps),
+        layer.layer,
+        len(layer.maps),
         *by_verdict,
-        f"{above} of {len(excitable)}" if excitable else "-",
+        f"{above} of {len(scores)}" if scores else "-",
     )
 
 
-def _evidence(row: Record) -> tuple[object, ...]:
+def _evidence(row: MapEvidence) -> tuple[object, ...]:
     """Return a map's row."""
     from oip.ascent.results import shown_verdict
 
     return (
-        row.get("objective", row["map"]),
-        shown_verdict(row["verdict"])
-        + " (proved)" * row["provably_dead"]
-        + " (at its limit)" * row["saturated"],
-        number(row["score"]),
-        number(row["data_score"]),
-        number(row["stability"], 2),
-        "-" if row["null_percentile"] is None else f"{row['null_percentile']:.0f} %",
-        row["patterns"] or "-",
-        ", ".join(map(str, row["medoids"])) or "-",
-        row["steps"],
-        _ENDED.get(row["reason"], row["reason"]),
+        row.objective or row.map,
+        shown_verdict(row.verdict)
+        + " (proved)" * row.provably_dead
+        + " (at its limit)" * row.saturated,
+        number(row.score),
+        number(row.data_score),
+        number(row.stability, 2),
+        "-" if row.null_percentile is None else f"{row.null_percentile:.0f} %",
+        row.patterns or "-",
+        ", ".join(map(str, row.medoids)) or "-",
+        row.steps,
+        _ENDED.get(row.reason, row.reason),
     )

@@ -16,7 +16,8 @@ from oip.core.errors import RunError, SettingsError, plain_text
 
 if TYPE_CHECKING:
     from oip.core.formats import MatchFile
-    from oip.run.check import Checked
+    from oip.run.check import Checked, RunStatus
+    from oip.run.compare import Comparison, LayerComparison
     from oip.run.run import Run
 
 _STATUS = {
@@ -59,47 +60,47 @@ def status_command(run: Path, output: Output) -> int:
 
     if is_there(run / NAME):
         result = batch_status(run)
-        runs = result["runs"]
+        runs = result.runs
     else:
         result = run_status(Run.open(run))
         runs = [result]
     if output.as_json:
-        print_json(result)
+        print_json(result.to_dict())
     else:
         for record in runs:
             _print_status(record)
-    layers = [layer for record in runs for layer in record["layers"]]
-    first = run if result is runs[0] else run / runs[0]["run"]
-    if layers and not any(layer["ranked"] for layer in layers):
+    layers = [layer for record in runs for layer in record.layers]
+    first = run if result is runs[0] else run / runs[0].run
+    if layers and not any(layer.ranked for layer in layers):
         output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first))
     output.next_steps(quoted("oip", "gallery", first, "--open"))
-    return 1 if any(layer["failed"] or layer["damaged"] for layer in layers) else 0
+    return 1 if any(layer.has_problems for layer in layers) else 0
 
 
-def _print_status(run: Record) -> None:
+def _print_status(run: RunStatus) -> None:
+    from msgspec import UNSET
+
     from oip.ascent.results import shown_verdict
 
     rows = [
         (
-            f"@{layer['index']}",
-            layer["layer"],
-            f"{layer['oips']} of {layer.get('asked', layer['maps'])}",
-            ", ".join(f"{n} {shown_verdict(name)}" for name, n in layer["verdicts"].items()) or "-",
-            "yes" if layer["stability"] else "no",
-            "yes" if layer["ranked"] else "no",
-            layer["judged"] or "-",
+            f"@{layer.index}",
+            layer.layer,
+            f"{layer.oips} of {layer.maps if layer.requested is UNSET else layer.requested}",
+            ", ".join(f"{n} {shown_verdict(name)}" for name, n in layer.verdicts.items()) or "-",
+            "yes" if layer.stability else "no",
+            "yes" if layer.ranked else "no",
+            layer.judged or "-",
         )
-        for layer in run["layers"]
+        for layer in run.layers
     ]
     headings = ("index", "layer", "maps", "verdicts", "stability", "ranked", "judged")
     left = ("layer", "verdicts", "stability", "ranked")
-    print_table(headings, rows, f"{run['run']}: {run['model']}", left=left, legend=_STATUS)
+    print_table(headings, rows, f"{run.run}: {run.model}", left=left, legend=_STATUS)
     problems = []
-    for layer in run["layers"]:
-        problems += [
-            (layer["layer"], failure["file"], failure["error"]) for failure in layer["failed"]
-        ]
-        problems += [(layer["layer"], name, "damaged") for name in layer["damaged"]]
+    for layer in run.layers:
+        problems += [(layer.layer, failure.file, failure.error) for failure in layer.failed]
+        problems += [(layer.layer, name, "damaged") for name in layer.damaged]
     if problems:
         headings = ("layer", "file", "reason")
         print_table(headings, problems, "failed", left=headings)
@@ -331,9 +332,9 @@ def compare_command(
         from oip.run.compare import compare_runs
         from oip.run.run import Run
 
-        comparison = compare_runs(Run.open(first), Run.open(second)).to_dict()
+        comparison = compare_runs(Run.open(first), Run.open(second))
         if output.as_json:
-            print_json(comparison)
+            print_json(comparison.to_dict())
         else:
             _print_compare(comparison)
         output.next_steps(quoted("oip", "gallery", second, "--open"))
@@ -427,46 +428,46 @@ def _ends(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{low:z.2f} to {high:z.2f}"
 
 
-def _print_compare(comparison: Record) -> None:
+def _print_compare(comparison: Comparison) -> None:
     from oip.ascent.results import shown_verdict
 
     rows = [
         (
-            layer["layer"],
-            len(layer["maps"]),
-            f"{layer['same_verdict']} of {_reconstructed(layer)}",
-            number(layer["median_similarity"], 2),
-            number(layer["score_correlation"], 2),
-            number(layer["mi_correlation"], 2),
+            layer.layer,
+            len(layer.maps),
+            f"{layer.same_verdict} of {_reconstructed(layer)}",
+            number(layer.median_similarity, 2),
+            number(layer.score_correlation, 2),
+            number(layer.mi_correlation, 2),
         )
-        for layer in comparison["layers"]
+        for layer in comparison.layers
     ]
     headings = ("layer", "maps", "same verdict", "median similarity", "scores agree", "bits agree")
     print_table(headings, rows, left=("layer",), legend=_COMPARED)
-    for layer in comparison["layers"]:
+    for layer in comparison.layers:
         rows = [
             (
-                row["map"],
-                _pair(row["verdicts"] and [shown_verdict(word) for word in row["verdicts"]]),
-                _pair(row["scores"]),
-                number(row["similarity"], 2),
-                number(row["percentile"], 0),
-                _pair(row["mi"]),
-                _pair(row["ranks"]),
+                row.map,
+                _pair(row.verdicts and [shown_verdict(verdict) for verdict in row.verdicts]),
+                _pair(row.scores),
+                number(row.similarity, 2),
+                number(row.percentile, 0),
+                _pair(row.mi),
+                _pair(row.ranks),
             )
-            for row in layer["maps"]
+            for row in layer.maps
         ]
         headings = ("map", "verdicts", "scores", "similarity", "percentile", "bits", "ranks")
         left = ("verdicts", "scores", "bits", "ranks")
-        print_table(headings, rows, layer["layer"], left=left, legend=_COMPARED)
-    if not comparison["same_model"]:
+        print_table(headings, rows, layer.layer, left=left, legend=_COMPARED)
+    if not comparison.same_model:
         click.echo("The models differ: a map's number means the same in both only if one model was")
         click.echo("trained on from the other.")
 
 
-def _reconstructed(layer: Record) -> int:
+def _reconstructed(layer: LayerComparison) -> int:
     """Return how many maps have an OIP in both runs."""
-    return sum(row["verdicts"] is not None for row in layer["maps"])
+    return sum(row.verdicts is not None for row in layer.maps)
 
 
 def _pair(values: Sequence[object] | None) -> str:

@@ -12,7 +12,7 @@ from names of layers.
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -199,7 +199,7 @@ class FinishedCommand(Part, frozen=True, kw_only=True):
     """Key of all that it was given: model, data, options, versions."""
     arguments: str | None = None
     """The same without the data, to be compared before these are read."""
-    result: dict[str, Any]
+    result: Parameters
     """Plain values that it prints."""
     files: dict[str, str]
     """Name of each file of its layers within the run -> its SHA-256; empty where none was there."""

@@ -1,4 +1,4 @@
-"""The files of `oip locate`, `oip patterns` and `oip study`, which lie outside runs.
+"""The files of `oip locate`, `oip patterns`, `oip study` and `oip export`, and a gallery's table.
 
 Shares are from 0 to 1, shifts and fields in pixels of the input, responses in the layer's own
 units. A field without a value in the file was not measured; null is a number that is not known.
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from oip.core.files import Json
-from oip.core.formats import UnitKind
+from oip.core.formats import GalleryMarker, UnitKind
 from oip.core.records import JsonFile, Number, Parameters, Part
 
 # locations.json
@@ -276,6 +276,114 @@ class PatternsFile(JsonFile, frozen=True, kw_only=True):
     common: ClassPoints
     common_against: ClassPoints | UnsetType = msgspec.field(default=UNSET, name="common-against")
     silenced: list[SilencedNodes] | UnsetType = UNSET
+
+
+# gallery/maps.json
+
+
+class GalleryModel(Part, frozen=True, kw_only=True):
+    """The model of a gallery."""
+
+    name: str
+    sha256: str
+
+
+class GalleryLayer(Part, frozen=True, kw_only=True):
+    """A layer of a gallery."""
+
+    index: int
+    layer: str
+    shown: int
+    """Maps in the gallery."""
+    layer_class: str = msgspec.field(name="class")
+    kind: UnitKind
+    noun: str
+    about: str | None
+    """What the information is about, as in `ranking.json`."""
+    maps: int | None
+    """In the model."""
+    size: list[int] | None
+    receptive_field: list[int | float] | None
+    jump: list[int | float] | None
+    objectives: dict[str, str | None] | UnsetType = UNSET
+    """Expressions by number, of a layer of objectives."""
+    pages: int
+    """Of the grid."""
+    measure: str | None
+    """Key of the estimator of the default order."""
+    judge: str | None
+    """Of the legibility."""
+    notices: list[str]
+    said: dict[str, list[str]]
+    """Notices by key of the estimator."""
+    unordered: list[str]
+    """Keys of estimators whose ranks are no order."""
+
+
+class GalleryInformation(Part, frozen=True, kw_only=True):
+    """An estimator's numbers for a map; see `MapInformation`."""
+
+    estimator: str
+    unit: str
+    mi: Number
+    low: Number
+    high: Number
+    rank: int | None
+    rank_low: int | None
+    rank_high: int | None
+    p_value: Number
+    p_adjusted: Number
+    saturated: bool
+    best_class: str | None
+
+
+class GalleryLegibility(Part, frozen=True, kw_only=True):
+    """The legibility of a map; see `MapLegibility`."""
+
+    share: Number
+    low: Number
+    high: Number
+    reference: Number
+    control: Number
+    judge: str | None
+
+
+class GalleryMap(Part, frozen=True, kw_only=True):
+    """A map of a gallery: its verdict, with the evidence that `MapEvidence` describes."""
+
+    layer: str
+    index: int
+    map: int
+    objective: str | None
+    verdict: str | None
+    """None without an OIP, as the evidence."""
+    converged: bool | None
+    provably_dead: bool | None
+    saturated: bool | None
+    score: Number
+    pre_score: Number
+    data_score: Number
+    data_active: Number
+    white_score: Number
+    screened_score: Number
+    stability: Number
+    null_percentile: Number
+    n_null: int | None
+    steps: int | None
+    reason: str | None
+    redundancy: Number
+    """The largest value that it shares with another map of the layer."""
+    legibility: GalleryLegibility | None
+    information: list[GalleryInformation]
+
+
+class GalleryFile(GalleryMarker, frozen=True, kw_only=True):
+    """`gallery/maps.json`: all maps in the order of the default view."""
+
+    model: GalleryModel
+    classes: list[str]
+    layers: list[GalleryLayer]
+    maps: list[GalleryMap]
 
 
 # A study's folder

@@ -219,7 +219,11 @@ class ArrayFile(FileRecord, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A table inside a JSON file."""
+    """A table inside a JSON file, or a result that a command prints as JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as files hold them and commands print them."""
+        return msgspec.to_builtins(self)
 
 
 class PartialPart(Part, frozen=True, kw_only=True, omit_defaults=True):

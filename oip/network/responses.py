@@ -225,9 +225,18 @@ class Responses:
             raise SettingsError("marks", f"shape {self.values.shape[1:]}", nodes.shape)
         return as_planes(nodes.astype(bool)[None], self.patches)[0]
 
+    @property
+    def lowest(self) -> float:
+        """The lowest response that is finite."""
+        return float(np.nanmin(np.where(np.isfinite(self.values), self.values, np.nan)))
+
+    @property
+    def largest(self) -> float:
+        """The largest response that is finite."""
+        return float(np.nanmax(np.where(np.isfinite(self.values), self.values, np.nan)))
+
     def to_dict(self) -> dict[str, object]:
         """Return layer, class, size, maps and images, without the values."""
-        finite = np.where(np.isfinite(self.values), self.values, np.nan)
         return {
             "layer": self.layer,
             "index": self.index,
@@ -236,8 +245,8 @@ class Responses:
             "maps" if self.values.ndim > 2 else "units": len(self.maps),
             "size": list(self.values.shape[2:]),
             "images": list(self.titles),
-            "lowest": float(np.nanmin(finite)),
-            "largest": float(np.nanmax(finite)),
+            "lowest": self.lowest,
+            "largest": self.largest,
             "not_finite": self.unusable.tolist(),
         }
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from oip.ascent.reconstruction import SHARD
 from oip.ascent.results import REASONS, VERDICTS, Oips
@@ -19,7 +20,7 @@ from oip.core.errors import RunError
 from oip.core.formats import FailureFile, LayerRecord
 from oip.core.images import is_whole_picture
 from oip.core.progress import Progress, silent
-from oip.core.records import FileRecord, copy_of
+from oip.core.records import FileRecord, Part, copy_of
 from oip.run.run import NAME, Run, RunFolder
 from oip.run.shards import maps_in_shards, measure_stability, read_shard, stability_file
 
@@ -241,26 +242,70 @@ ERROR = ".error.json"
 """The end of the names of files that say what failed."""
 
 
-def run_status(run: Run) -> dict[str, Any]:
-    """Return the status of every layer of a run's model, as plain values.
+class FailedWork(Part, frozen=True, kw_only=True):
+    """A file that could not be made."""
+
+    file: str
+    error: str
+    attempts: int
+
+
+class LayerStatus(Part, frozen=True, kw_only=True):
+    """The results of a layer that are in a run."""
+
+    index: int
+    layer: str
+    maps: int | None
+    """In the model; None where the run was never started."""
+    oips: int
+    """Maps with an OIP."""
+    verdicts: dict[str, int]
+    """How many maps have each."""
+    shards: int
+    damaged: list[str]
+    """Names of shards that cannot be read."""
+    stability: bool
+    """It is known for these maps."""
+    ranked: bool
+    judged: int
+    """Units with a legibility."""
+    failed: list[FailedWork]
+    requested: int | UnsetType = msgspec.field(default=UNSET, name="asked")
+    """Maps that a batch is to reconstruct."""
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether something failed or cannot be read."""
+        return bool(self.failed or self.damaged)
+
+
+class RunStatus(Part, frozen=True, kw_only=True):
+    """The status of every layer of a run's model, as `oip status --json` prints it."""
+
+    run: str
+    model: str
+    layers: list[LayerStatus]
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """Number of maps by verdict."""
+        return sum((Counter(layer.verdicts) for layer in self.layers), Counter[str]())
+
+
+def run_status(run: Run) -> RunStatus:
+    """Return the status of every layer of a run's model.
 
     Only the small arrays of the shards are read; `verify_run` reads all.
-
-    Returns:
-        run, model, and layers: index, layer, maps (in the model), oips (maps with an OIP), verdicts
-        (how many of each), shards, damaged (names of shards that cannot be read), stability (it is
-        known for these maps), ranked, judged (units with a legibility), failed (file, error,
-        attempts of what failed).
     """
-    return {
-        "run": str(run.path),
-        "model": run.record.model.name,
-        "layers": [layer_status(run, layer.index, layer.name, layer.maps) for layer in run.layers],
-    }
+    return RunStatus(
+        run=str(run.path),
+        model=run.record.model.name,
+        layers=[layer_status(run, layer.index, layer.name, layer.maps) for layer in run.layers],
+    )
 
 
-def failures(folder: Path) -> list[dict[str, Any]]:
-    """Return what failed in a layer's folder and is still missing: file, error, attempts."""
+def failures(folder: Path) -> list[FailedWork]:
+    """Return what failed in a layer's folder and is still missing."""
     result = []
     for path in sorted(folder.glob(f"*{ERROR}")):
         name = path.name.removesuffix(ERROR)
@@ -268,11 +313,11 @@ def failures(folder: Path) -> list[dict[str, Any]]:
             error="unknown: the record of the failure is damaged", attempts=0
         )
         result.append(
-            {
-                "file": name + (".npz" if name.startswith("shard-") else ".json"),
-                "error": record.error,
-                "attempts": record.attempts,
-            }
+            FailedWork(
+                file=name + (".npz" if name.startswith("shard-") else ".json"),
+                error=record.error,
+                attempts=record.attempts,
+            )
         )
     return result
 
@@ -289,7 +334,7 @@ def failure_file(run: RunFolder, index: int, file: str) -> Path:
     return run.folder(index) / f"{Path(file).stem}{ERROR}"
 
 
-def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) -> dict[str, Any]:
+def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) -> LayerStatus:
     """Return the status of a layer, as `run_status` does; empty if the run was never started."""
     maps: list[int] = []
     codes: Counter[int] = Counter()
@@ -302,16 +347,16 @@ def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) ->
             maps += numbers.tolist()
         except RunError:
             damaged.append(path.name)
-    return {
-        "index": index,
-        "layer": name,
-        "maps": in_model,
-        "oips": len(np.unique(maps)),
-        "verdicts": {verdict: codes[code] for code, verdict in enumerate(VERDICTS) if codes[code]},
-        "shards": len(paths),
-        "damaged": damaged,
-        "stability": bool(maps) and not damaged and stability_file(run, index) is not None,
-        "ranked": (run.folder(index) / "ranking.json").is_file(),
-        "judged": _judged(run, index),
-        "failed": failures(run.folder(index)),
-    }
+    return LayerStatus(
+        index=index,
+        layer=name,
+        maps=in_model,
+        oips=len(np.unique(maps)),
+        verdicts={verdict: codes[code] for code, verdict in enumerate(VERDICTS) if codes[code]},
+        shards=len(paths),
+        damaged=damaged,
+        stability=bool(maps) and not damaged and stability_file(run, index) is not None,
+        ranked=(run.folder(index) / "ranking.json").is_file(),
+        judged=_judged(run, index),
+        failed=failures(run.folder(index)),
+    )

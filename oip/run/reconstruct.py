@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oip.ascent.noise import Noise
 from oip.ascent.reconstruction import Ascent
+from oip.ascent.results import MapEvidence
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import MapTargets, ObjectiveTargets
 from oip.core.errors import ModelError
+from oip.core.formats import UNIT_NOUNS, UnitKind
 from oip.core.progress import Progress, automatic
+from oip.core.records import Part
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -131,18 +134,70 @@ def _grow_blocks(
         report(len(maps))
 
 
-def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:
-    """Return some layers as `oip reconstruct --json` prints them: every map with its evidence, and
-    how many of the input's pixels the layer does not see."""
+class ReconstructedLayer(Part, frozen=True, kw_only=True):
+    """The verdicts of a layer's maps with their evidence."""
+
+    layer: str
+    index: int
+    kind: UnitKind = "maps"
+    pixels: int
+    """Of the input."""
+    unseen_pixels: int
+    """Those that are in no receptive field."""
+    maps: list[MapEvidence]
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """Number of maps by verdict."""
+        return Counter(row.verdict for row in self.maps)
+
+    @property
+    def noun(self) -> str:
+        """One of its channels, such as a map or a unit; or an objective."""
+        return "objective" if any(row.objective for row in self.maps) else UNIT_NOUNS[self.kind]
+
+
+class RunSummary(Part, frozen=True, kw_only=True):
+    """Some layers of a run, as `oip reconstruct --json` prints them."""
+
+    run: str
+    seconds: float
+    """That the command took."""
+    layers: list[ReconstructedLayer]
+
+
+class SummaryLayers(Part, frozen=True, kw_only=True):
+    """The part of a summary that is the same whenever the command is given again."""
+
+    layers: list[ReconstructedLayer]
+
+
+class ReconstructAnswer(Part, frozen=True, kw_only=True):
+    """The result of `oip reconstruct`, as `finished.json` keeps it."""
+
+    result: SummaryLayers
+    notes: list[str]
+    """Remarks that the command printed."""
+
+
+def summary(run: Run, indices: Sequence[int], seconds: float) -> RunSummary:
+    """Return every map of some layers with its evidence."""
     layers = []
     for index in indices:
-        maps: list[dict[str, Any]] = []
+        maps: list[MapEvidence] = []
         pixels = unseen = 0
         for part in layer_parts(run, index, False):
             pixels, unseen = part.visible.size, part.unseen_pixels
-            maps.extend(oip.evidence() for oip in part)
+            maps.extend(oip.grounds for oip in part)
         record = run.layer(index)
-        head = {"layer": record.name, "index": index, "kind": record.kind}
-        head |= {"pixels": pixels, "unseen_pixels": unseen}
-        layers.append({**head, "maps": maps})
-    return {"run": str(run.path), "seconds": round(seconds, 2), "layers": layers}
+        layers.append(
+            ReconstructedLayer(
+                layer=record.name,
+                index=index,
+                kind=record.kind,
+                pixels=pixels,
+                unseen_pixels=unseen,
+                maps=maps,
+            )
+        )
+    return RunSummary(run=str(run.path), seconds=round(seconds, 2), layers=layers)

@@ -10,14 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from oip.ascent.settings import of_input, requested_settings
 from oip.ascent.targets import objective_targets
+from oip.core import html
 from oip.core.errors import DataError, RunError, SettingsError
 from oip.core.files import check_writable, sha256
 from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
+from oip.core.records import Part
 from oip.network.inputs import read_sidecar
 from oip.network.network import Network
 from oip.run.reconstruct import reconstruct_layers
@@ -27,10 +31,72 @@ from oip.workflows.inputs import Selection, opened, select_maps
 from oip.workflows.rank import RankingOptions, rank_layers
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from oip.models import Dataset
 
 RECIPE = "conv-stack"
 SOURCE = "mnist-sample"
+
+
+class MapBits(Part, frozen=True, kw_only=True):
+    """A map and its information about the class, in bits."""
+
+    map: int
+    bits: float
+
+
+class LayerSummary(Part, frozen=True, kw_only=True):
+    """The verdicts of a layer's maps, and the maps with the most and the least information."""
+
+    layer: str
+    index: int
+    maps: int
+    verdicts: dict[str, int]
+    """How many maps have each."""
+    excitable: int
+    """Maps that respond to images of the data."""
+    above_best_image: int
+    """Those whose OIP has a higher score than any image of the data."""
+    estimator: str | UnsetType = UNSET
+    """Unset without a ranking, as all that follow."""
+    name_shown: str | UnsetType = UNSET
+    most: MapBits | UnsetType = UNSET
+    least: MapBits | UnsetType = UNSET
+
+
+class DemoResult(Part, frozen=True, kw_only=True):
+    """The result of a demo, as `oip demo --json` prints it."""
+
+    seconds: dict[str, float]
+    """Wall time of each step."""
+    run: str
+    gallery: str
+    """Paths."""
+    accuracy: float | None
+    """Share of the test images; None where it is not known."""
+    layers: list[LayerSummary]
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each layer: its maps, verdicts, and maps above the best image."""
+        import pandas
+
+        names = ("layer", "maps", "excitable", "above_best_image")
+        rows = [
+            {**{name: getattr(layer, name) for name in names}, **layer.verdicts}
+            for layer in self.layers
+        ]
+        return pandas.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.3f}"
+        maps = sum(layer.maps for layer in self.layers)
+        return f"<DemoResult '{self.run}': {maps} maps of {len(self.layers)} layers{accuracy}>"
+
+    def _repr_html_(self) -> str:
+        table = self.to_pandas()
+        rows = [tuple(row) for row in table.itertuples(index=False)]
+        return html.block(repr(self).strip("<>"), html.table(tuple(table.columns), rows))
 
 
 def run_demo(
@@ -42,7 +108,7 @@ def run_demo(
     resize: str | None = None,
     seed: int = 0,
     progress: Progress = automatic,
-) -> dict[str, Any]:
+) -> DemoResult:
     """Train a small network, reconstruct and rank all of its maps, and build a gallery.
 
     The same call goes on where it was stopped.
@@ -56,15 +122,14 @@ def run_demo(
         progress: called with the progress of each step.
 
     Returns:
-        A dictionary of `run` and `gallery` (paths), `accuracy` on the test images, `seconds` of
-        each step, and `layers`: the layer's name and index, the number of its maps, verdicts, maps
-        whose OIP is above the best image, and the maps with the most and the least information.
+        Paths of run and gallery, the accuracy on the test images, the seconds of each step, and a
+        summary of each layer.
 
     Raises:
         DataError: a source that cannot be used.
         RunError: a folder with another demo in it, or one that cannot be written.
 
-    >>> oip.run_demo(out="runs/demo")["accuracy"]  # doctest: +SKIP
+    >>> oip.run_demo(out="runs/demo").accuracy  # doctest: +SKIP
     0.967
     """
     from oip import gallery, models
@@ -85,8 +150,44 @@ def run_demo(
         page = gallery.build(
             run, data_images=test.images, data_labels=test.labels, progress=progress
         )
-    seconds["total"] = round(time.monotonic() - started, 1)
-    return {"seconds": seconds, "run": str(folder), "gallery": str(page), **demo_summary(run)}
+    return _result(run, page, seconds, started)
+
+
+def _result(run: Run, page: Path, seconds: dict[str, float], started: float) -> DemoResult:
+    run = Run.open(run.path)
+    total = round(time.monotonic() - started, 1)
+    return DemoResult(
+        seconds={**seconds, "total": total},
+        run=str(run.path),
+        gallery=str(page),
+        accuracy=run.record.accuracy,
+        layers=[_layer_summary(run, index) for index in run.reconstructed()],
+    )
+
+
+def _layer_summary(run: Run, index: int) -> LayerSummary:
+    oips = layer_oips(run, index)
+    ranking = run.ranking(index)
+    excitable = oips.data_active > 0
+    summary = LayerSummary(
+        layer=oips.layer,
+        index=index,
+        maps=len(oips),
+        verdicts=dict(Counter(oips.verdicts)),
+        excitable=int(excitable.sum()),
+        above_best_image=int((oips.scores[:, 0] > oips.data_scores)[excitable].sum()),
+    )
+    if ranking is None:
+        return summary
+    best = ranking.estimators[0]
+    maps = [MapBits(map=row.map, bits=row.mi) for row in best.maps if row.mi is not None]
+    return msgspec.structs.replace(
+        summary,
+        estimator=best.estimator,
+        name_shown=best.name_shown,
+        most=maps[0],
+        least=maps[-1],
+    )
 
 
 def default_folder(source: str) -> Path:
@@ -149,38 +250,6 @@ def _measure(
     return run
 
 
-def demo_summary(run: Run) -> dict[str, Any]:
-    """Return the accuracy, and verdicts, best and worst map of each layer."""
-    run = Run.open(run.path)
-    layers = []
-    for index in run.reconstructed():
-        oips = layer_oips(run, index)
-        ranking = run.ranking(index)
-        ranked: dict[str, Any] = {}
-        if ranking is not None:
-            best = ranking.estimators[0]
-            maps = [row for row in best.maps if row.mi is not None]
-            ranked = {
-                "estimator": best.estimator,
-                "name_shown": best.name_shown,
-                "most": {"map": maps[0].map, "bits": maps[0].mi},
-                "least": {"map": maps[-1].map, "bits": maps[-1].mi},
-            }
-        excitable = oips.data_active > 0
-        layers.append(
-            {
-                "layer": oips.layer,
-                "index": index,
-                "maps": len(oips),
-                "verdicts": dict(Counter(oips.verdicts)),
-                "excitable": int(excitable.sum()),
-                "above_best_image": int((oips.scores[:, 0] > oips.data_scores)[excitable].sum()),
-                **ranked,
-            }
-        )
-    return {"accuracy": run.record.accuracy, "layers": layers}
-
-
 @contextmanager
 def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     """Put the wall time of a step into `seconds`."""
@@ -210,7 +279,7 @@ def run_pretrained_demo(
     seed: int = 0,
     progress: Progress = automatic,
     **changes: Any,
-) -> dict[str, Any]:
+) -> DemoResult:
     """Show what some maps and classes of a pretrained network react to, in a gallery.
 
     Maps of an early, a middle and a late layer, evenly spread over the layer, and some classes.
@@ -235,7 +304,7 @@ def run_pretrained_demo(
         DataError: the package of the network's weights is not installed, or data that do not fit.
         RunError: a folder with another demo in it, or one that cannot be written.
 
-    >>> oip.run_pretrained_demo("efficientnet-lite0", units=4)["gallery"]  # doctest: +SKIP
+    >>> oip.run_pretrained_demo("efficientnet-lite0", units=4).gallery  # doctest: +SKIP
     'runs/demo-efficientnet-lite0/gallery/index.html'
     """
     from oip import gallery
@@ -270,8 +339,7 @@ def run_pretrained_demo(
     with timed(seconds, "gallery"):
         pictures = None if images is None else images.images
         page = gallery.build(run, data_images=pictures, progress=progress)
-    seconds["total"] = round(time.monotonic() - started, 1)
-    return {"seconds": seconds, "run": str(folder), "gallery": str(page), **demo_summary(run)}
+    return _result(run, page, seconds, started)
 
 
 def _model(network: str, folder: Path) -> Path:

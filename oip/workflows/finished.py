@@ -11,13 +11,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from oip.core import files
 from oip.core.errors import LOG, OipError
 from oip.core.formats import FinishedCommand, FinishedFile
+from oip.core.records import Part
 from oip.network.inputs import sidecar_path
 from oip.run.check import ERROR
 from oip.run.run import Run, RunFolder, versions
@@ -25,6 +26,8 @@ from oip.run.shards import data_digest, key_of
 
 if TYPE_CHECKING:
     from oip.models import Dataset
+
+Answer = TypeVar("Answer", bound=Part)
 
 NAME = "finished.json"
 _SHOWN = {"rank": "legibility.json"}
@@ -57,8 +60,12 @@ class Request:
         self._data = (source, data_dir, resize)
         self._choices = choices
 
-    def answer(self) -> dict[str, Any] | None:
-        """Return the result of the same command if all its files exist, else None."""
+    def answer(self, kind: type[Answer]) -> Answer | None:
+        """Return the result of the same command if all its files exist, else None.
+
+        Args:
+            kind: the record that the result is read as.
+        """
         try:
             record = FinishedFile.read_if_whole(self._out / NAME)
             finished = record.commands.get(self.command) if record is not None else None
@@ -72,12 +79,16 @@ class Request:
             )
             if same:
                 LOG.info("done before, by %s", self._out / NAME)
-            return finished.result if same else None
-        except (OipError, OSError):  # the command itself says what is wrong
+            return msgspec.convert(finished.result, kind) if same else None
+        except (
+            OipError,
+            OSError,
+            msgspec.ValidationError,
+        ):  # the command itself says what is wrong
             return None
 
     def note(
-        self, run: RunFolder, layers: Iterable[int], images: Dataset | None, result: dict[str, Any]
+        self, run: RunFolder, layers: Iterable[int], images: Dataset | None, result: Part
     ) -> None:
         """Keep the result of a command that has done all of its work on some layers."""
         layers = list(layers)
@@ -89,7 +100,7 @@ class Request:
         command = FinishedCommand(
             request=self._key(images),
             arguments=key_of(self._arguments()),
-            result=result,
+            result=result.to_dict(),
             files={name: _digest(run.path / name) for name in names},
         )
         with files.locked(run.path):

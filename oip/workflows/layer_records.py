@@ -23,7 +23,7 @@ from oip.core.layer_formats import (
     RedundancyFile,
     ResponsesFile,
 )
-from oip.core.records import finished
+from oip.core.records import Part, finished
 from oip.core.units import plural
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
@@ -42,12 +42,19 @@ Record = TypeVar("Record", bound=KeyedFile)
 Arrays = TypeVar("Arrays", ResponsesFile, RedundancyArrays)
 
 
-_RECORDS: dict[str, type[KeyedFile]] = {
-    "ranking": RankingFile,
-    "ablation": AblationFile,
-    "kernels": KernelsFile,
-    "redundancy": RedundancyFile,
-}
+class RankedContent(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A ranked layer as `finished.json` keeps it."""
+
+    ranking: RankingFile
+    ablation: AblationFile | None = None
+    kernels: KernelsFile | None = None
+    redundancy: RedundancyFile | None = None
+
+
+class RankAnswer(Part, frozen=True, kw_only=True):
+    """The result of `oip rank`, as `finished.json` keeps it."""
+
+    layers: list[RankedContent]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,16 +99,25 @@ class RankedLayer:
                 result[name] = record.public_dict()
         return result
 
-    def content(self) -> dict[str, Any]:
-        """Return plain values, which `of_content` reads."""
-        records = ((name, getattr(self, name)) for name in _RECORDS)
-        return {name: record.content() for name, record in records if record is not None}
+    def content(self) -> RankedContent:
+        """Return the records that `of_content` takes."""
+        return RankedContent(
+            ranking=self.ranking,
+            ablation=self.ablation,
+            kernels=self.kernels,
+            redundancy=self.redundancy,
+        )
 
     @classmethod
-    def of_content(cls, run: Run, content: dict[str, Any]) -> RankedLayer:
-        """Return a ranked layer of a run from its plain values."""
-        records: dict[str, Any] = {name: _RECORDS[name].of(part) for name, part in content.items()}
-        return cls(run.layer(records["ranking"].index), **records)
+    def of_content(cls, run: Run, content: RankedContent) -> RankedLayer:
+        """Return a ranked layer of a run from its records."""
+        return cls(
+            layer=run.layer(content.ranking.index),
+            ranking=content.ranking,
+            ablation=content.ablation,
+            kernels=content.kernels,
+            redundancy=content.redundancy,
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each map and estimator, best first; information in bits."""

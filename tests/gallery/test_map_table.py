@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oip import gallery
-from oip.ascent.results import VERDICTS
+from oip.ascent.results import VERDICTS, MapEvidence
 from oip.core.formats import LayerRecord, ModelRecord
 from oip.gallery.escape import script
 from oip.gallery.map_table import MapTable
@@ -55,13 +55,13 @@ def _layer(random, index, count, keys):
         MapEntry(
             map=int(number),
             row=int(number),
-            evidence={
-                "verdict": VERDICTS[int(random.integers(3))],
-                "converged": bool(random.random() < 0.5),
-                "provably_dead": False,
-                "score": float(random.gamma(2.0)),
-                "stability": float(random.beta(4, 3)),
-            },
+            evidence=MapEvidence(
+                map=int(number),
+                verdict=VERDICTS[int(random.integers(3))],
+                converged=bool(random.random() < 0.5),
+                score=float(random.gamma(2.0)),
+                stability=float(random.beta(4, 3)),
+            ),
             information=tuple(_information(random, int(rank[place])) for rank in ranks),
             redundancy=float(f"{random.beta(2, 3):.3g}"),
         )

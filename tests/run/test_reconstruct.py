@@ -53,8 +53,8 @@ def test_a_run_holds_what_was_grown(finished, network):
     assert run.record.model.name == "small.keras"
     assert str(finished) not in (finished / "run.json").read_text()
     report = summary(run, [1], 1.0)
-    assert [row["map"] for row in report["layers"][0]["maps"]] == list(range(70))
-    json.dumps(report, allow_nan=False)
+    assert [row.map for row in report.layers[0].maps] == list(range(70))
+    json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(finished, network, tmp_path):

@@ -29,14 +29,14 @@ def test_a_pretrained_network_in_one_call(tmp_path):
     result = oip.run_pretrained_demo(
         "efficientnet-lite0", out=out, units=1, steps=1, starts=1, screened=1
     )
-    assert [row["layer"] for row in result["layers"]][:3] == [
+    assert [row.layer for row in result.layers][:3] == [
         *("block2a_expand", "block3b_expand", "head")
     ]
-    assert [row["maps"] for row in result["layers"]] == [1, 1, 1, 1]
-    assert Path(result["gallery"]).is_file()
+    assert [row.maps for row in result.layers] == [1, 1, 1, 1]
+    assert Path(result.gallery).is_file()
     run = Run.open(out)
     assert run.record.settings.preset == "natural"
-    assert run.layer(result["layers"][-1]["index"]).objectives == ["class:goldfish"]
+    assert run.layer(result.layers[-1].index).objectives == ["class:goldfish"]
     with pytest.raises(RunError, match="another demo"):
         oip.run_pretrained_demo("efficientnet-lite1", out=out)
 

@@ -52,7 +52,7 @@ def test_every_layer_is_judged_and_noted(judged):
         assert record.mean() == pytest.approx(
             np.mean([row.share for row in record.maps if row.share is not None])
         )
-    assert [layer["judged"] > 0 for layer in run_status(run)["layers"]] == [True] * 3
+    assert [layer.judged > 0 for layer in run_status(run).layers] == [True] * 3
     assert not [file for file in verify_run(run) if file.problem]
     assert run.record.made["001"] == ["legibility.json"]
 
