@@ -16,6 +16,7 @@ from oip.core.checks import check_number
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
+from oip.core.output_formats import ModelStateFile
 from oip.core.progress import Progress, automatic
 from oip.models.datasets import Dataset, statistics
 from oip.models.recipes import Recipe
@@ -374,11 +375,13 @@ class Batches:
 def save_state(path: Path, model: keras.Model, with_optimizer: bool = True) -> None:
     """Write a model's weights, and by default the state of its optimizer, as an `.npz`."""
     arrays = {f"weight-{index}": value for index, value in enumerate(model.get_weights())}
+    iterations = None
     if with_optimizer:
         for index, variable in enumerate(model.optimizer.variables):
             arrays[f"optimizer-{index}"] = variable.value.numpy()
-        arrays["iterations"] = np.array(batches_done(model))
-    files.write_arrays(path, arrays, compressed=False)  # weights hardly become smaller
+        iterations = batches_done(model)
+    record = ModelStateFile(named=arrays, iterations=iterations)
+    files.write_arrays(path, record.arrays(), compressed=False)  # weights hardly become smaller
 
 
 def load_state(path: Path, model: keras.Model) -> None:
@@ -391,11 +394,14 @@ def load_state(path: Path, model: keras.Model) -> None:
     Raises:
         RunError: the file is not there, or damaged.
     """
-    saved = files.read_arrays(path)
-    model.set_weights([saved[f"weight-{index}"] for index in range(len(model.weights))])
-    if "iterations" in saved:
-        for index, variable in enumerate(model.optimizer.variables):
-            variable.assign(saved[f"optimizer-{index}"])
+    state = ModelStateFile.read(path)
+    model.set_weights(state.variables("weight", len(model.weights)))
+    if state.iterations is not None:
+        variables = model.optimizer.variables
+        for variable, value in zip(
+            variables, state.variables("optimizer", len(variables)), strict=True
+        ):
+            variable.assign(value)
 
 
 class RawEntropy(Protocol):

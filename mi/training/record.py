@@ -10,7 +10,6 @@ doubled and at the end, so that a record of any length is written in bounded mem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from msgspec.structs import replace
 from oip.core import files, html, plots
 from oip.core.errors import RunError, SettingsError
 from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile, step_array
+from oip.core.output_formats import TrainingStepFile
 from oip.core.units import finite_list
 
 if TYPE_CHECKING:
@@ -389,9 +389,9 @@ class RecordFolder:
         """Return the recorded steps, rising."""
         return sorted(int(path.stem) for path in (self.path / "steps").glob("[0-9]*.npz"))
 
-    def write(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep one step, arrays by their names of `step_array`; the first one makes record.json."""
-        files.write_arrays(self._step_file(step), arrays)
+    def write(self, step: int, record: TrainingStepFile) -> None:
+        """Keep one step; the first one makes record.json."""
+        record.write(self._step_file(step))
         count = len(self.steps())
         if count & (count - 1) == 0:
             self.join()

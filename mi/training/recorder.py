@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from oip.core.errors import DataError, SettingsError
 from oip.core.formats import RecordedLayerPart, TrainingRecordFile, step_array
 from oip.core.frameworks import import_quietly
+from oip.core.output_formats import TrainingStepFile
 from oip.core.units import bits
 from oip.mi import validation
 from oip.mi.backend import one_blas_thread, thread_map
@@ -303,7 +304,7 @@ class Recorder(keras.callbacks.Callback):
     def _write(self, step: int) -> None:
         self._folder.write(step, self._measured())
 
-    def _measured(self) -> dict[str, np.ndarray]:
+    def _measured(self) -> TrainingStepFile:
         """Return one step as `RecordFolder` keeps it, in bits; NaN for maps that are not finite."""
         n, classes = len(self._codes), len(self._classes)
         arrays: dict[str, np.ndarray] = {}
@@ -335,8 +336,7 @@ class Recorder(keras.callbacks.Callback):
         accuracy = np.nan
         if predicted is not None and self._units is not None:
             accuracy = float((predicted == self._units).mean())
-        arrays["accuracy"] = np.array(accuracy)
-        return arrays
+        return TrainingStepFile(named=arrays, accuracy=accuracy)
 
     def _of_layer(self, gram: np.ndarray) -> np.ndarray:
         """Return (2,): I(X;T) and I(T;Y) of a whole layer in bits, NaN where there is none.

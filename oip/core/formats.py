@@ -333,6 +333,7 @@ class BatchFile(JsonFile, frozen=True, kw_only=True):
 class LogLine(Part, frozen=True, kw_only=True):
     """A line of a batch's `log.jsonl`: one try at a piece of work."""
 
+    schema: int = 1
     time: str
     """When it ended: ISO 8601, UTC."""
     run: str

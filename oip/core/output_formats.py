@@ -6,14 +6,24 @@ units. A field without a value in the file was not measured; null is a number th
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
+from oip.core.errors import RunError
 from oip.core.files import Json
 from oip.core.formats import GalleryMarker, UnitKind
-from oip.core.records import JsonFile, Number, Parameters, Part
+from oip.core.records import (
+    ArrayFile,
+    JsonFile,
+    NamedArraysFile,
+    Number,
+    Parameters,
+    Part,
+    Shape,
+)
 
 # locations.json
 
@@ -278,6 +288,31 @@ class PatternsFile(JsonFile, frozen=True, kw_only=True):
     silenced: list[SilencedNodes] | UnsetType = UNSET
 
 
+# Exported images; a step of a training record
+
+
+class ExportedImagesFile(ArrayFile, frozen=True, kw_only=True):
+    """The `.npz` of `oip export`: the best start of each of m maps."""
+
+    CONTENT: ClassVar[str] = "exported images"
+    READS: ClassVar[tuple[int, ...]] = (0, 1)
+
+    maps: Annotated[np.ndarray, Shape("iu", "m")]
+    images: Annotated[np.ndarray, Shape("f", "m ...")]
+    """(m, h, w, b), in the model's input units."""
+    scores: Annotated[np.ndarray, Shape("f", "m")]
+    verdicts: Annotated[np.ndarray, Shape("U", "m")]
+
+
+class TrainingStepFile(NamedArraysFile, frozen=True, kw_only=True):
+    """`record/steps/000000469.npz`: one step of all layers; `step_array` gives the names."""
+
+    CONTENT: ClassVar[str] = "a step of a training record"
+
+    accuracy: float
+    """Share of the images whose class is predicted; NaN where the model gives no classes."""
+
+
 # gallery/maps.json
 
 
@@ -403,6 +438,35 @@ class StudyPartsFile(JsonFile, frozen=True, kw_only=True):
         return f"{self.study} ({', '.join(options) or 'as it is'})"
 
 
+class StudyPartFile(NamedArraysFile, frozen=True, kw_only=True):
+    """`parts/NAME.npz`: arrays of a study that are computed once."""
+
+    CONTENT: ClassVar[str] = "a part of a study"
+
+    digest: str = msgspec.field(name="_digest")
+    """Of the study, its settings, data and models."""
+
+
+class NumbersFile(JsonFile, frozen=True, kw_only=True):
+    """`numbers.json`: every plotted number, a table for each figure."""
+
+    CONTENT: ClassVar[str] = "the numbers of figures"
+    READS: ClassVar[tuple[int, ...]] = (0, 1)
+
+    figures: dict[str, dict[str, object]]
+    """Numbers, or text, by figure and by name; units are in the names and captions."""
+
+    @classmethod
+    def of(cls, values: dict[str, Json]) -> Self:
+        own = ("schema", "checksum")
+        return msgspec.convert(
+            {"figures": {name: part for name, part in values.items() if name not in own}}, cls
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.figures)
+
+
 class CostFile(JsonFile, frozen=True, kw_only=True):
     """`parts/took.json`: the sum over all calls that a study needed."""
 
@@ -475,6 +539,57 @@ class StudyFile(JsonFile, frozen=True, kw_only=True):
     claims: list[FindingRecord]
     notes: list[str]
     figures: list[FigureRecord]
+
+
+class StudyTrainingFile(JsonFile, frozen=True, kw_only=True):
+    """`training.json`: the training of a study that a folder belongs to."""
+
+    CONTENT: ClassVar[str] = "a training of a study"
+
+    seed: int
+    recorded: int
+    """Images whose information is recorded."""
+    widths: dict[str, Parameters]
+    """Kernel widths of the estimator, by name of the record."""
+    train: list[str]
+    """Source and digest of the images."""
+    test: list[str]
+    recipe: str
+    blocks: list[str]
+    """Layers whose maps are recorded."""
+    dense: list[str]
+    """Layers that are recorded as a whole."""
+    options: list[tuple[str, Json]]
+    """Of the recipe."""
+    batch: int
+    learning_rate: float
+
+
+class ModelStateFile(NamedArraysFile, frozen=True, kw_only=True):
+    """`weights-000600.npz` and `last.npz` of a training: `weight-0`, `optimizer-0` and so on."""
+
+    CONTENT: ClassVar[str] = "a saved state of a model"
+
+    iterations: int | None = None
+    """Batches that were learned from; None without the state of the optimizer."""
+
+    def variables(self, kind: str, count: int) -> list[np.ndarray]:
+        """Return the arrays of a kind, `weight` or `optimizer`, in their order.
+
+        Raises:
+            RunError: the file holds fewer.
+        """
+        names = [f"{kind}-{index}" for index in range(count)]
+        missing = [name for name in names if name not in self.named]
+        if missing:
+            raise RunError(self.CONTENT, f"{count} arrays of kind '{kind}'", f"no '{missing[0]}'")
+        return [self.named[name] for name in names]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        arrays = super().arrays()
+        if self.iterations is None:
+            del arrays["iterations"]
+        return arrays
 
 
 class TrainingEndFile(JsonFile, frozen=True, kw_only=True):

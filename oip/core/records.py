@@ -218,6 +218,43 @@ class ArrayFile(FileRecord, frozen=True, kw_only=True):
         return {"schema": np.array(self.SCHEMA), **values}
 
 
+class NamedArraysFile(ArrayFile, frozen=True, kw_only=True):
+    """The content of an `.npz` file whose arrays have names that differ from file to file.
+
+    Other fields of a kind are single values beside them.
+    """
+
+    READS: ClassVar[tuple[int, ...]] = (0, 1)
+
+    named: dict[str, np.ndarray]
+    """Arrays by name."""
+
+    @classmethod
+    def read(cls, path: Path, leave_out: Collection[str] = ()) -> Self:
+        named = files.read_arrays(path, leave_out)
+        cls._check_schema(path, named.pop("schema", np.array(0)).tolist())
+        kinds = _kinds_of_fields(cls)
+        values = {field: named.pop(name) for field, name in cls._single_names() if name in named}
+        try:
+            values = {
+                field: msgspec.convert(value.tolist(), kinds[field])
+                for field, value in values.items()
+            }
+            return cls(named=named, **values)
+        except (TypeError, msgspec.ValidationError) as error:
+            raise cls._odd(path, f"another form ({error})") from error
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        values = {name: np.array(getattr(self, field)) for field, name in self._single_names()}
+        return {"schema": np.array(self.SCHEMA), **self.named, **values}
+
+    @classmethod
+    def _single_names(cls) -> list[tuple[str, str]]:
+        """Return fields and the names of their arrays in the file, but for the named ones."""
+        names = zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)
+        return [(field, name) for field, name in names if field != "named"]
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A table inside a JSON file, or a result that a command prints as JSON."""
 

@@ -18,6 +18,7 @@ from oip.core.checks import check_choice, check_whole
 from oip.core.errors import RunError
 from oip.core.files import WriteError
 from oip.core.images import FORMATS, picture_of
+from oip.core.output_formats import ExportedImagesFile
 
 MARK = "oip export"
 """Stands in every picture: as Software in PNG and WebP, as the comment of a GIF."""
@@ -48,9 +49,8 @@ def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = F
         (part.maps, part.pixels[:, 0].copy(), part.scores[:, 0].copy(), part.verdicts)
         for part in parts
     ]
-    names = ("maps", "images", "scores", "verdicts")
-    columns = zip(names, zip(*rows, strict=True), strict=True)
-    files.write_arrays(path, {name: np.concatenate(values) for name, values in columns})
+    maps, images, scores, verdicts = map(np.concatenate, zip(*rows, strict=True))
+    ExportedImagesFile(maps=maps, images=images, scores=scores, verdicts=verdicts).write(path)
     return path
 
 
@@ -143,7 +143,8 @@ def _is_ours(path: Path) -> bool:
 
     if path.suffix == ".npz":
         try:
-            return {"maps", "images", "scores", "verdicts"} == set(files.array_names(path))
+            names = {*ExportedImagesFile.__struct_fields__, "schema"}
+            return names == {*files.array_names(path), "schema"}
         except RunError:
             return False
     try:

@@ -33,7 +33,13 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, RunError
-from oip.core.output_formats import CostFile, StudyFile, StudyPartsFile
+from oip.core.output_formats import (
+    CostFile,
+    NumbersFile,
+    StudyFile,
+    StudyPartFile,
+    StudyPartsFile,
+)
 from oip.core.progress import Progress, silent
 from oip.core.records import Parameters
 from oip.studies.findings import AGREEMENTS, Finding, plain_numbers, text_file
@@ -44,7 +50,6 @@ if TYPE_CHECKING:
 
 OPTIONS = ("data", "models", "iterations")
 """Settings that some studies use and others cannot."""
-_DIGEST = "_digest"
 _PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 Arrays = dict[str, np.ndarray]
@@ -248,14 +253,11 @@ class Folder:
             key["of"] = of
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         if path.exists():
-            try:
-                arrays = files.read_arrays(path)
-            except RunError:
-                arrays = {}
-            if str(arrays.pop(_DIGEST, "")) == digest:
-                return arrays
+            part = StudyPartFile.read_if_whole(path)
+            if part is not None and part.digest == digest:
+                return part.named
         arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
-        files.write_arrays(path, {**arrays, _DIGEST: np.array(digest)})
+        StudyPartFile(named=arrays, digest=digest).write(path)
         return arrays
 
     def parts(
@@ -368,7 +370,7 @@ class Folder:
             "notes": self.notes,
             "figures": [asdict(figure) for figure in self.figures],
         }
-        files.write_json(self.path / "numbers.json", self.numbers)
+        NumbersFile(figures=self.numbers).write(self.path / "numbers.json")
         record = StudyFile.of(values)
         record.write(self.path / "study.json")
         took = None if self.cost is None else self.cost.text()

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from oip.core import files, seeds
+from oip.core import seeds
 from oip.core.errors import RunError, SettingsError
 from oip.core.frameworks import import_quietly
-from oip.core.output_formats import TrainingEndFile
+from oip.core.output_formats import StudyTrainingFile, TrainingEndFile
 from oip.studies.data import Images, data_key
 from oip.studies.findings import TOO_SHORT, Finding, Value, agreement, finding, text_file
 from oip.studies.report import Arrays, Folder, StudySettings
@@ -222,7 +223,7 @@ def recorded_training(
     end = path / f"end-{iterations:06d}.json"
     steps = recorded_at(iterations, regular)
     if not end.exists():
-        files.write_json(path / "training.json", key)
+        msgspec.convert(key, StudyTrainingFile).write(path / "training.json")
         model = _trained_model(folder, path, network, data, steps, regular)
         TrainingEndFile(accuracy=accuracy(predictor(model), data.test)).write(end)
     return RecordedTraining(

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from typing import Annotated, ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.records import ArrayFile, JsonFile, Number, Shape, check_lengths, finished
+from oip.core.records import (
+    ArrayFile,
+    JsonFile,
+    NamedArraysFile,
+    Number,
+    Shape,
+    check_lengths,
+    finished,
+)
 
 
 class Table(JsonFile, frozen=True, kw_only=True):
@@ -38,6 +47,12 @@ class Grid(ArrayFile, frozen=True, kw_only=True):
     rows: Annotated[np.ndarray, Shape("iu", "m")]
     values: Annotated[np.ndarray, Shape("f", "m 2 ...")]
     extra: Annotated[np.ndarray | None, Shape("f", "m")] = None
+
+
+class Parts(NamedArraysFile, frozen=True, kw_only=True):
+    CONTENT: ClassVar[str] = "some parts"
+
+    digest: str = msgspec.field(name="_digest")
 
 
 def _grid(**changes):
@@ -149,3 +164,30 @@ def test_a_folder_or_a_fifo_in_place_of_a_record_is_no_record(tmp_path):
         with pytest.raises(RunError, match=kind):
             Table.read_if_there(path)
         assert Table.read_if_whole(path) is None
+
+
+def test_arrays_of_any_name_come_back_beside_single_values(tmp_path):
+    path = tmp_path / "parts.npz"
+    record = Parts(named={"a": np.arange(3), "b c": np.ones((2, 2))}, digest="d")
+    record.write(path)
+    assert files.array_names(path) == ["_digest", "a", "b c", "schema"]
+    read = Parts.read(path)
+    assert read.digest == "d" and list(read.named) == ["a", "b c"]
+    assert (read.named["b c"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"a": np.arange(3)}, "digest"),
+        ({"a": np.arange(3), "_digest": np.array(1)}, "Expected `str`"),
+        ({"a": np.arange(3), "_digest": np.array("d"), "schema": np.array(2)}, "received 2"),
+    ],
+)
+def test_named_arrays_need_their_single_values(tmp_path, arrays, reason):
+    path = tmp_path / "parts.npz"
+    files.write_arrays(path, arrays)
+    with pytest.raises(RunError, match=reason):
+        Parts.read(path)
+    files.write_arrays(path, {"_digest": np.array("of an earlier version")})
+    assert not Parts.read(path).named

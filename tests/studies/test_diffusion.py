@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from oip import mi
-from oip.core import files
+from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
 from oip.studies import diffusion, diffusion_toy, diffusion_training
 from oip.studies.data import Images
@@ -261,7 +261,7 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     # Three ways to train (one of them is a start, too), five other starts; one was stopped.
     assert len(calls) == 8 + 1 and len(set(calls)) == 8
     assert folder.finish(diffusion.TITLE, diffusion.SOURCE).is_file()
-    numbers = files.read_json(tmp_path / "numbers.json")
+    numbers = NumbersFile.read(tmp_path / "numbers.json").figures
     assert set(numbers) == {
         "clusters", "toys", "blobs",
         "trainings-mnist-sample-lenet5", "starts-mnist-sample", "networks",

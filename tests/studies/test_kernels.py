@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oip.core import files
+from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
 from oip.mi.ranking import spearman
 from oip.studies import kernels, trained
@@ -281,7 +281,7 @@ def report(figures_as_svg, bars: Path, made_up, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def numbers(report: Path) -> dict:
-    return files.read_json(report / "numbers.json")
+    return NumbersFile.read(report / "numbers.json").figures
 
 
 def test_the_report_has_the_papers_figures(report: Path, numbers: dict) -> None:

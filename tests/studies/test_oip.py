@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import DataError
+from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
 from oip.studies import oip, oip_arms, oip_plots
 from oip.studies.findings import AGREEMENTS, Value
@@ -170,7 +171,7 @@ def test_a_whole_study_has_its_figures_and_findings(whole):
     assert all(claim["values"] and claim["n"] for claim in record["claims"])
     texts = " ".join(claim["found"] for claim in record["claims"])
     assert "clusters and MLP" in texts and "nodes less maps, points" in texts
-    numbers = json.loads((whole / "numbers.json").read_text())
+    numbers = NumbersFile.read(whole / "numbers.json").figures
     assert numbers["starts-0"]["starts"] == [1, 2, 4, 8, 16]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.core import files
+from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
 from oip.studies import plane, trained
 from oip.studies.data import load_images
@@ -160,7 +160,7 @@ def test_the_report_has_every_network(
     monkeypatch.setattr(trained, "study_training", made_up)
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     assert run_study("plane", tmp_path, settings, silent).whole
-    numbers = files.read_json(tmp_path / "numbers.json")
+    numbers = NumbersFile.read(tmp_path / "numbers.json").figures
     assert set(numbers) == {
         *("plane-bars-npz", "last-layers-bars-npz", "plane-older-networks"),
         *("decisions-bars-npz", "regularized-bars-npz"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.core import files
+from oip.core.output_formats import NumbersFile
 from oip.studies import rbig
 from oip.studies.rbig import METHODS, Case, MethodTable, RbigSize, StudentT, scatter
 from oip.studies.report import Folder, StudySettings
@@ -158,7 +158,7 @@ def test_the_whole_study_on_made_up_estimates(drawn_figures, tmp_path, monkeypat
     assert len(calls) == 16 + 1
     report = folder.finish(rbig.TITLE, rbig.SOURCE)
     assert report.is_file()
-    numbers = files.read_json(tmp_path / "numbers.json")
+    numbers = NumbersFile.read(tmp_path / "numbers.json").figures
     assert set(numbers) == {
         "circles-pca", "circles-random", "total", "total-identity",
         "information", "information-identity",

@@ -1,6 +1,5 @@
 """The study of matrix Renyi information: planted cases, and the whole of it on few digits."""
 
-import json
 from dataclasses import replace
 
 import keras
@@ -9,6 +8,7 @@ import pytest
 from keras import layers
 
 from oip.core.errors import ModelError
+from oip.core.output_formats import NumbersFile
 from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
@@ -466,7 +466,7 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     # Two of the planes, four widths, one to choose from, of which one was stopped.
     assert len(calls) == 7 + 1 and len(set(calls)) == 7
     assert folder.finish(renyi.TITLE, renyi.SOURCE).is_file()
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    numbers = NumbersFile.read(tmp_path / "numbers.json").figures
     assert {"dpi-mnist-sample-paper", "planes-mnist-sample-relative", "width-mnist-sample",
             "mmi-mnist-sample-first", "pairs-mnist-sample-second"} <= set(numbers)  # fmt: skip
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]

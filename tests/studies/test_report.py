@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oip.core import files, plots
+from oip.core import plots
 from oip.core.errors import RunError
-from oip.core.output_formats import CostFile
+from oip.core.output_formats import CostFile, NumbersFile
 from oip.studies import report
 from oip.studies.findings import Finding, Value
 from oip.studies.report import (
@@ -118,7 +118,7 @@ def test_the_report_holds_figures_claims_and_notes(tmp_path: Path) -> None:
     links = linked(text)
     assert {"figures/first.png", "figures/first.svg", "numbers.json"} <= links
     assert all((tmp_path / link).is_file() for link in links)
-    numbers = files.read_json(tmp_path / "numbers.json")
+    numbers = NumbersFile.read(tmp_path / "numbers.json").figures
     assert numbers == {"first": {"values": [1.5, None, None], "name": "x & y"}}
     record = json.loads((tmp_path / "study.json").read_text())
     assert [claim["agrees"] for claim in record["claims"]] == ["partly", "not tested"]
