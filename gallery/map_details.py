@@ -510,17 +510,25 @@ def _kinds(
     if clusters is None or row is None:
         return None
     judge = plain_name(clusters.judge)
-    kinds = "form one cluster" if row.clusters == 1 else f"fall into {row.clusters} clusters"
-    text = f"The {row.images} images that excite it most {kinds} by features of {judge}"
-    if row.p_adjusted is not None:
-        text += f" (p {row.p_adjusted:.2g}, adjusted)"
-    text += f"; as many random images {clusters.random:.1f}."
-    if row.variety is not None and row.variety_p_adjusted is not None:
-        verdict = "fewer kinds" if row.selective else "no fewer kinds"
+    text = f"By features of {judge}, the {row.images} images that excite it most "
+    if row.explained is None or row.expected is None or row.p_adjusted is None:
+        text += "were counted by an earlier version of oip: judge the run once more."
+    elif row.clusters == 1:
+        text += "form no clusters beyond those of images of one kind that vary as much."
+    else:
         text += (
-            f" They come from {verdict} than random images: their variety is {row.variety:.2f} of "
-            f"that of all images (p {row.variety_p_adjusted:.2g}, adjusted)."
+            f"fall into {row.clusters} clusters, which explain {100 * row.explained:.0f} % of "
+            f"their spread; in images of one kind that vary as much they explain "
+            f"{100 * row.expected:.0f} % (p {row.p_adjusted:.2g}, adjusted)."
         )
+    if row.variety is not None and row.variety_p_adjusted is not None:
+        text += (
+            f" They vary {row.variety:.2f} times as much as all images "
+            f"(p {row.variety_p_adjusted:.2g} that random images vary so little, adjusted)."
+        )
+    kinds = [name for name in ("selective", "polysemantic") if getattr(row, name)]
+    if kinds:
+        text = f"{' and '.join(kinds).capitalize()}. {text}"
     shown: list[PageValues] = []
     if data is not None and data.digest and data.digest == clusters.images_sha256:
         for size, images in zip(row.sizes, row.examples, strict=False):

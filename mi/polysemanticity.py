@@ -1,35 +1,37 @@
-"""Polysemantic maps: how many clusters of different images excite a map.
+"""Selective and polysemantic maps: the kinds of images that excite a map.
 
 The images that excite a map most are points in a space of features, those of a judge or of the
-network's own penultimate layer. If k clusters explain more of their spread than they do for as many
-points of one normal distribution of the same covariance, the map is excited by images of different
-kinds; the gap statistic counts the kinds. The test is of the largest gap of 2 to 8 clusters, in
-standard deviations, against the same of the normal points of all maps. A set of one kind that is
-not normal, such as a flat one of few dimensions, can be taken for several.
+network's own penultimate layer. Two numbers say how they lie there:
 
-Random images of the data come from several kinds, too. So the variety of the images, the spread of
-their features as a part of that of all images, is compared with that of as many random images: a
-map is *selective* if there is less, so that its images come from fewer kinds than there are. It is
-*polysemantic* if it is selective and its images still form several clusters.
+- their *variety*, the spread as a part of that of all images: 1 for random images. A map is
+  *selective* if it is half at the most, and less than that of as many random images;
+- their *separation*, the share of the spread that 2 to 8 clusters explain, less the share that
+  they explain in images of one kind: as many images of the same variety, drawn about one image with
+  a probability that falls with the distance. A map is *polysemantic* if that is 0.2 or more, and
+  more than by chance.
+
+Images come in kinds themselves, so that those of any broad map form clusters; therefore the null
+is made of the same images. The test is of the most distinct number of clusters, by the logarithm of
+the spread within them (as in the gap statistic), in standard deviations of that of the null,
+against the same of the null's sets of all maps, each among the others.
 
 References:
     R. Tibshirani, G. Walther, T. Hastie: Estimating the number of clusters in a data set via the
-    gap statistic. JRSS B 63 (2001) 411. Y. Liu, D. N. Hayes, A. Nobel, J. S. Marron: Statistical
-    significance of clustering for high-dimension, low-sample size data. JASA 103 (2008) 1281
-    (the normal distribution as the null).
+    gap statistic. JRSS B 63 (2001) 411. D. Arthur, S. Vassilvitskii: k-means++. SODA 2007.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oip.core.checks import check_whole
 from oip.core.errors import DataError
-from oip.core.layer_formats import ClustersFile, MapClusters
+from oip.core.layer_formats import ALPHA, ClustersFile, MapClusters
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none, three_best
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
 
 OWN = "the network itself"
 """Instead of a judge's name: the features are those of the network's penultimate layer."""
+_NUMBERS = (
+    *("explained", "expected", "p_value", "p_adjusted", "silhouette"),
+    *("variety", "variety_p", "variety_p_adjusted"),
+)
+"""The fields that are NaN where too few images excite a unit."""
 TOP = 64
 """Images of a map, at the most, and a tenth of all at the most."""
 FEWEST_OF_MAP = 16
@@ -55,11 +62,14 @@ _MOST = 8
 """Clusters."""
 _COMPONENTS = 10
 """Principal components of the features."""
-_ALPHA = 0.05
 _RANDOM_SETS = 999
 """Of images, whose variety is measured."""
-_TRIES, _ROUNDS = 3, 20
-"""Of k-means."""
+_CENTERS = 400
+"""Images about which others are drawn, at the most."""
+_WIDTHS = 24
+"""Of the kernel with which they are drawn, for each center."""
+_TRIES, _CANDIDATES, _ROUNDS = 2, 5, 20
+"""Of k-means: runs, points of which one becomes the next center, and steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +81,14 @@ class ImageClusters(LayerResult):
     judge_layer: str
     """The layer whose features; empty for the penultimate ones."""
     clusters: np.ndarray
-    """(m,) int: 1 for images of one kind; 0 where fewer than 16 images excite the map."""
+    """(m,) int: 1 where they are no more distinct than in images of one kind (p above 0.05); 0
+    where fewer than 16 images excite the map."""
+    explained: np.ndarray
+    """(m,): share of the images' spread that the clusters explain."""
+    expected: np.ndarray
+    """(m,): the same of images of one kind of the same variety, mean."""
     p_value: np.ndarray
-    """(m,): probability of clusters as clear among points of one normal distribution."""
+    """(m,): probability of clusters as distinct in images of one kind."""
     p_adjusted: np.ndarray
     """(m,): the same for the number of maps (Benjamini and Hochberg)."""
     silhouette: np.ndarray
@@ -90,23 +105,50 @@ class ImageClusters(LayerResult):
     """(m,): probability of as little variety of as many random images."""
     variety_p_adjusted: np.ndarray
     """(m,): the same for the number of maps (Benjamini and Hochberg)."""
-    random: np.ndarray
-    """(draws,) int: clusters of as many random images."""
     samples: int
     """Images that they are taken from."""
     split: str = ""
     notices: tuple[str, ...] = ()
 
     @property
+    def separation(self) -> np.ndarray:
+        """(m,): share of the spread that the clusters explain, above that in images of one kind."""
+        return self.explained - self.expected
+
+    @property
     def selective(self) -> np.ndarray:
-        """(m,) bool: less variety than random images, with an adjusted p-value of 0.05 at most."""
-        return np.nan_to_num(self.variety_p_adjusted, nan=1.0) <= _ALPHA
+        """(m,) bool: variety of a half at the most, less than random images have."""
+        return np.array([row.selective for row in self._file_rows], bool)
 
     @property
     def polysemantic(self) -> np.ndarray:
-        """(m,) bool: selective, and several clusters, with an adjusted p-value of 0.05 at most."""
-        several = (self.clusters > 1) & (np.nan_to_num(self.p_adjusted, nan=1.0) <= _ALPHA)
-        return several & self.selective
+        """(m,) bool: separation of 0.2 or more, which images of one kind do not have."""
+        return np.array([row.polysemantic for row in self._file_rows], bool)
+
+    @cached_property
+    def _file_rows(self) -> list[MapClusters]:
+        return [
+            MapClusters(
+                map=int(self.maps[row]),
+                clusters=int(self.clusters[row]),
+                explained=finite_or_none(self.explained[row]),
+                expected=finite_or_none(self.expected[row]),
+                p_value=finite_or_none(self.p_value[row]),
+                p_adjusted=finite_or_none(self.p_adjusted[row]),
+                variety=finite_or_none(self.variety[row]),
+                variety_p=finite_or_none(self.variety_p[row]),
+                variety_p_adjusted=finite_or_none(self.variety_p_adjusted[row]),
+                silhouette=finite_or_none(self.silhouette[row]),
+                images=int(self.images[row]),
+                sizes=[int(size) for size in self.sizes[row] if size],
+                examples=[
+                    [int(image) for image in images if image >= 0]
+                    for images in self.examples[row]
+                    if images[0] >= 0
+                ],
+            )
+            for row in range(len(self))
+        ]
 
     @property
     def order(self) -> np.ndarray:
@@ -127,27 +169,7 @@ class ImageClusters(LayerResult):
             judge_layer=self.judge_layer,
             samples=self.samples,
             split=self.split,
-            random=float(self.random.mean()),
-            maps=[
-                MapClusters(
-                    map=int(self.maps[row]),
-                    clusters=int(self.clusters[row]),
-                    p_value=finite_or_none(self.p_value[row]),
-                    p_adjusted=finite_or_none(self.p_adjusted[row]),
-                    variety=finite_or_none(self.variety[row]),
-                    variety_p=finite_or_none(self.variety_p[row]),
-                    variety_p_adjusted=finite_or_none(self.variety_p_adjusted[row]),
-                    silhouette=finite_or_none(self.silhouette[row]),
-                    images=int(self.images[row]),
-                    sizes=[int(size) for size in self.sizes[row] if size],
-                    examples=[
-                        [int(image) for image in images if image >= 0]
-                        for images in self.examples[row]
-                        if images[0] >= 0
-                    ],
-                )
-                for row in range(len(self))
-            ],
+            maps=self._file_rows,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,8 +180,8 @@ class ImageClusters(LayerResult):
         """Return a row for each map, the most clusters first."""
         import pandas
 
-        names = ("clusters", "p_value", "p_adjusted", "variety", "variety_p", "variety_p_adjusted")
-        names += ("silhouette", "images")
+        names = ("clusters", "separation", "p_value", "p_adjusted")
+        names += ("variety", "variety_p", "variety_p_adjusted", "silhouette", "images")
         columns = {name: getattr(self, name)[self._rows] for name in names}
         return pandas.DataFrame({"layer": self.layer, "map": self.order, **columns})
 
@@ -175,12 +197,10 @@ class ImageClusters(LayerResult):
 
     def _repr_html_(self) -> str:
         headings = {"map": self.noun, "clusters": "clusters of images", "p_value": "p"}
-        headings |= {"p_adjusted": "p (adjusted)", "variety": "variety of images"}
+        headings |= {"separation": "separation", "p_adjusted": "p (adjusted)"}
+        headings |= {"variety": "variety of images"}
         headings |= {"variety_p_adjusted": "p that random (adjusted)", "images": "images"}
-        texts = [
-            f"features of {self.judge}; of as many random images {self.random.mean():.1f} clusters",
-            *self.notices,
-        ]
+        texts = [f"features of {self.judge}", *self.notices]
         return self._block(self._verdict, texts, headings)
 
 
@@ -193,7 +213,6 @@ def image_clusters(
     judge: str | ModelLike | Judge | None = None,
     judge_layer: str | None = None,
     references: int = 99,
-    draws: int = 20,
     seed: int = 0,
     split: str = "",
     progress: Progress = automatic,
@@ -213,9 +232,8 @@ def image_clusters(
         judge: another network, its path, or `pixels`, whose features are taken; None for those of
             the network's own penultimate layer, which tells apart its classes and no more.
         judge_layer: of a model as the judge; its penultimate features if None.
-        references: sets of points of one normal distribution, for each map.
-        draws: of random images.
-        seed: of both.
+        references: sets of images of one kind, for each map; 19 at least.
+        seed: of these sets and of k-means.
         split: name of the images, for the result.
         progress: called with the progress of each step.
         byte_budget: of responses in memory at a time.
@@ -244,7 +262,7 @@ def image_clusters(
     for block in sample.responses(byte_budget, progress, "responses"):
         responses[:, row : row + len(block.maps)] = block.values.mean(axis=2)
         row += len(block.maps)
-    more = {"references": references, "draws": draws, "seed": seed, "progress": progress}
+    more = {"references": references, "seed": seed, "progress": progress}
     unit_clusters = clusters_of_units(
         responses, values, info.can_be_inactive, label=info.name, **more
     )
@@ -265,6 +283,8 @@ class UnitClusters(NamedTuple):
     """The clusters of m units; see `ImageClusters`."""
 
     clusters: np.ndarray
+    explained: np.ndarray
+    expected: np.ndarray
     p_value: np.ndarray
     p_adjusted: np.ndarray
     silhouette: np.ndarray
@@ -274,7 +294,6 @@ class UnitClusters(NamedTuple):
     variety: np.ndarray
     variety_p: np.ndarray
     variety_p_adjusted: np.ndarray
-    random: np.ndarray
 
 
 def clusters_of_units(
@@ -283,7 +302,6 @@ def clusters_of_units(
     can_be_inactive: bool = True,
     *,
     references: int = 99,
-    draws: int = 20,
     seed: int = 0,
     progress: Progress = silent,
     label: str = "units",
@@ -294,7 +312,7 @@ def clusters_of_units(
         responses: (n, m) of the units to images.
         features: (n, d) of the images.
         can_be_inactive: images count only with a response above zero.
-        references, draws, seed: as for `image_clusters`.
+        references, seed: as for `image_clusters`.
         progress: called with the number of units that are done.
         label: of the progress.
 
@@ -307,58 +325,46 @@ def clusters_of_units(
     if not np.isfinite(features).all():
         raise DataError("features of the images", "finite numbers", "others")
     points = _components(np.array(features, np.float64))
-    references = check_whole("references", references, 19)
-    draws, top = check_whole("draws", draws), min(TOP, count // 10)
+    references, top = check_whole("references", references, 19), min(TOP, count // 10)
     label = f"{label}: clusters of images"
-    images = np.zeros(units, int)
+    result = UnitClusters(
+        clusters=np.zeros(units, int),
+        sizes=np.zeros((units, _MOST), int),
+        examples=np.full((units, _MOST, EXAMPLES), -1),
+        images=np.zeros(units, int),
+        **{name: np.full(units, np.nan) for name in _NUMBERS},
+    )
     chosen: dict[int, np.ndarray] = {}
     partitions: dict[int, _Partition] = {}
+    varieties: dict[int, np.ndarray] = {}  # of random sets, by the number of their images
+    kinds: dict[int, _ImagesOfOneKind] = {}
     for unit in range(units):
         values = responses[:, unit]
         best = np.argsort(-values, kind="stable")[:top]
         best = best[values[best] > 0] if can_be_inactive else best
-        images[unit] = len(best) if np.isfinite(values).all() else 0
-        if images[unit] >= FEWEST_OF_MAP and np.ptp(values):
-            chosen[unit] = best
+        size = len(best) if np.isfinite(values).all() else 0
+        result.images[unit] = size
+        if size >= FEWEST_OF_MAP and np.ptp(values):
+            if size not in kinds:
+                source = generator(seed, "variety", size)
+                sets = [source.permutation(count)[:size] for _ in range(_RANDOM_SETS)]
+                varieties[size] = np.array([_variety(points, rows) for rows in sets])
+                kinds[size] = _ImagesOfOneKind.of(points, size, generator(seed, "one kind", size))
+            variety = _variety(points, best)
             source = generator(seed, "clusters", unit)
-            partitions[unit] = _partition(points[best], references, source)
+            sets = np.concatenate([best[None], kinds[size].draw(variety, references, source)])
+            chosen[unit], partitions[unit] = best, _partition(points[sets], source)
+            below = np.sum(varieties[size] <= variety + 1e-9)
+            result.variety[unit] = variety
+            result.variety_p[unit] = (1 + below) / (1 + _RANDOM_SETS)
         progress(label, unit + 1, units)
-    at_random = []
-    for draw in range(draws):
-        source = generator(seed, "random images", draw)
-        at_random.append(_partition(points[source.permutation(count)[:top]], references, source))
-    null = np.sort(np.concatenate([part.null for part in (*partitions.values(), *at_random)]))
-
-    def tail(partition: _Partition) -> float:
-        above = len(null) - np.searchsorted(null, partition.gap - 1e-9)
-        return float((1 + above) / (1 + len(null)))
-
-    result = UnitClusters(
-        clusters=np.zeros(units, int),
-        p_value=np.full(units, np.nan),
-        p_adjusted=np.full(units, np.nan),
-        silhouette=np.full(units, np.nan),
-        sizes=np.zeros((units, _MOST), int),
-        examples=np.full((units, _MOST, EXAMPLES), -1),
-        images=images,
-        variety=np.full(units, np.nan),
-        variety_p=np.full(units, np.nan),
-        variety_p_adjusted=np.full(units, np.nan),
-        random=np.array([part.count if tail(part) <= _ALPHA else 1 for part in at_random]),
-    )
-    variety_of: dict[int, np.ndarray] = {}  # of random sets, by the number of their images
+    null = np.sort(np.concatenate([np.zeros(0), *(part.null for part in partitions.values())]))
     for unit, part in partitions.items():
-        size = int(images[unit])
-        if size not in variety_of:
-            source = generator(seed, "variety", size)
-            sets = [source.permutation(count)[:size] for _ in range(_RANDOM_SETS)]
-            variety_of[size] = np.array([_variety(points, rows) for rows in sets])
-        result.variety[unit] = _variety(points, chosen[unit])
-        below = np.sum(variety_of[size] <= result.variety[unit] + 1e-9)
-        result.variety_p[unit] = (1 + below) / (1 + _RANDOM_SETS)
-        result.p_value[unit] = tail(part)
-        is_single = result.p_value[unit] > _ALPHA
-        labels = np.zeros(images[unit], int) if is_single else part.labels
+        above = len(null) - np.searchsorted(null, part.distinctness - 1e-9)
+        result.p_value[unit] = (1 + above) / (1 + len(null))
+        result.explained[unit], result.expected[unit] = part.explained, part.expected
+        is_single = result.p_value[unit] > ALPHA
+        labels = np.zeros(result.images[unit], int) if is_single else part.labels
         result.clusters[unit] = labels.max() + 1
         own = points[chosen[unit]]
         result.silhouette[unit] = _silhouette(own, labels)
@@ -390,88 +396,129 @@ def _components(features: np.ndarray) -> np.ndarray:
     return values @ vectors[:, -_COMPONENTS:]
 
 
+class _ImagesOfOneKind(NamedTuple):
+    """Sets of as many images as a map's, drawn about single images."""
+
+    sets: np.ndarray
+    """(widths, centers, size) int: from images next to the center to nearly random ones."""
+    variety: np.ndarray
+    """(widths, centers)"""
+
+    @classmethod
+    def of(cls, points: np.ndarray, size: int, random: np.random.Generator) -> _ImagesOfOneKind:
+        """Draw the sets from points (n, d) with normal kernels of several widths."""
+        centers = points[random.permutation(len(points))[:_CENTERS]]
+        squares = _squared_distances(centers[None], points[None])[0]
+        squares /= np.median(squares) or 1.0
+        noise = random.gumbel(size=squares.shape)  # the largest sums: a draw without replacement
+        whole = points.var(axis=0).sum() or 1.0
+        sets, variety = [], []
+        for steepness in np.geomspace(200.0, 0.05, _WIDTHS):
+            order = np.argpartition(steepness * squares - noise, size - 1, axis=1)
+            sets.append(order[:, :size])
+            variety.append(points[sets[-1]].var(axis=1).sum(axis=1) / whole)
+        return cls(np.array(sets), np.array(variety))
+
+    def draw(self, variety: float, count: int, random: np.random.Generator) -> np.ndarray:
+        """Return (count, size) sets about different images, each nearest to a variety."""
+        number = self.sets.shape[1]
+        drawn = (
+            random.permutation(number) if count <= number else random.integers(number, size=count)
+        )
+        drawn = drawn[:count]
+        return self.sets[np.abs(self.variety[:, drawn] - variety).argmin(axis=0), drawn]
+
+
 class _Partition(NamedTuple):
-    """Clusters of points, if there are any."""
+    """The most distinct clusters of a map's images."""
 
-    count: int
-    """By the gap statistic, 2 or more."""
     labels: np.ndarray
-    """(n,) int"""
-    gap: float
-    """The largest of 2 to 8 clusters, in standard deviations of that of normal points."""
+    """(n,) int, of 2 to 8 clusters"""
+    distinctness: float
+    """By how many standard deviations the logarithm of the spread within them is less than that in
+    images of one kind."""
     null: np.ndarray
-    """(references,): the same of each set of normal points."""
+    """(references,): the same of each set of images of one kind among the others."""
+    explained: float
+    """Share of the spread that the clusters explain."""
+    expected: float
+    """Mean of the same of images of one kind."""
 
 
-def _partition(points: np.ndarray, references: int, random: np.random.Generator) -> _Partition:
-    """Return the clusters of points (n, d), against those of one normal distribution."""
-    count = len(points)
-    centered = points - points.mean(axis=0)
-    _, scales, axes = np.linalg.svd(centered, full_matrices=False)
-    if not scales.any():  # one point, many times
-        return _Partition(2, np.zeros(count, int), -np.inf, np.zeros(0))
-    normal = random.normal(size=(references, count, len(scales)))
-    normal = normal * (scales / np.sqrt(count)) @ axes
-    normal -= normal.mean(axis=1, keepdims=True)
-    sets = np.concatenate([centered[None], normal])
-    floor = 1e-9 * (centered**2).sum()
-    logs, labels = np.empty((_MOST, len(sets))), []
-    for row in range(_MOST):  # 2 to 9 clusters
-        spread, own = _k_means(sets, row + 2, random)
-        logs[row] = np.log(np.maximum(spread, floor) / (sets**2).sum(axis=(1, 2)))
-        labels.append(own[0])
-    deviation = logs[:, 1:].std(axis=1)
-    gaps = logs[:, 1:].mean(axis=1, keepdims=True) - logs
-    largest = (gaps[:-1] / deviation[:-1, None]).max(axis=0)
-    error = deviation * np.sqrt(1 + 1 / references)
-    enough = np.flatnonzero(gaps[:-1, 0] >= gaps[1:, 0] - error[1:])
-    best = int(enough[0]) if enough.size else _MOST - 2
-    return _Partition(best + 2, labels[best], float(largest[0]), largest[1:])
+def _partition(sets: np.ndarray, random: np.random.Generator) -> _Partition:
+    """Return the clusters of the first of some sets of points (b, n, d) beside the other sets."""
+    centered = sets - sets.mean(axis=1, keepdims=True)
+    whole = (centered**2).sum(axis=(1, 2))
+    within, labels = _k_means(centered, random)
+    within = np.where(whole > 0, within / np.where(whole > 0, whole, 1.0), 1.0)
+    logs = np.log(np.maximum(within, 1e-9))
+    own, others = logs[:, 0], logs[:, 1:]
+    count = others.shape[1]
+    mean, variance = others.mean(axis=1), others.var(axis=1)
+    rest = (others - mean[:, None]) * count / (count - 1)  # from the mean of the other sets
+    spread = (variance[:, None] - rest**2 * (count - 1) / count**2) * count / (count - 1)
+    null = (-rest / np.sqrt(np.maximum(spread, 1e-18))).max(axis=0)
+    gaps = (mean - own) / np.sqrt(np.maximum(variance, 1e-18))
+    best = int(gaps.argmax())
+    explained = 1 - within[best]
+    return _Partition(
+        labels[best], float(gaps[best]), null, float(explained[0]), float(explained[1:].mean())
+    )
 
 
-def _k_means(
-    sets: np.ndarray, count: int, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster many sets of points at once: k-means++, the best of several tries.
+def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster many sets of points at once, into 2 to 8 clusters each.
+
+    The centers of k clusters and one more, the best of a few drawn as by k-means++, are the first
+    ones of k + 1 clusters.
 
     Args:
         sets: (b, n, d).
-        count: of clusters.
         random: of the first centers.
 
     Returns:
-        (b,) sums of squared distances to the centers, and (b, n) int clusters.
+        (7, b) sums of squared distances to the centers, and (7, n) int clusters of the first set.
     """
-    batch, size, _ = sets.shape
-    best, best_labels = np.full(batch, np.inf), np.zeros((batch, size), int)
-    every = np.arange(batch)
-    for _ in range(_TRIES):
-        centers = sets[every, random.integers(size, size=batch)][:, None]
-        for _ in range(count - 1):
-            near = _distances(sets, centers).min(axis=2).cumsum(axis=1)
-            drawn = (near < random.random((batch, 1)) * near[:, -1:]).sum(axis=1)
-            new = sets[every, np.minimum(drawn, size - 1)][:, None]
-            centers = np.concatenate([centers, new], axis=1)
-        labels = np.full((batch, size), -1)
+    batch = len(sets)
+    sets = np.concatenate([sets] * _TRIES)
+    every, last = np.arange(len(sets)), sets.shape[1] - 1
+    centers = sets.mean(axis=1, keepdims=True)
+    nearest = ((sets - centers) ** 2).sum(axis=2)
+    sums, labels = [], []
+    for _ in range(_MOST - 1):
+        total = nearest.cumsum(axis=1)
+        drawn = random.random((len(sets), _CANDIDATES)) * total[:, -1:]
+        places = np.minimum((total[:, None] < drawn[:, :, None]).sum(axis=2), last)
+        candidates = sets[every[:, None], places]
+        gain = np.minimum(_squared_distances(candidates, sets), nearest[:, None]).sum(axis=2)
+        centers = np.concatenate([centers, candidates[every, gain.argmin(axis=1)][:, None]], axis=1)
+        spread = np.full(len(sets), np.inf)
+        moving = every
         for _ in range(_ROUNDS):
-            nearest = _distances(sets, centers).argmin(axis=2)
-            if (nearest == labels).all():
+            part, own = sets[moving], centers[moving]
+            distances = _squared_distances(own, part)
+            near = distances.min(axis=1)
+            total = near.sum(axis=1)
+            better = total < spread[moving] * (1 - 1e-12)
+            spread[moving], nearest[moving] = total, near
+            moving = moving[better]
+            if not moving.size:
                 break
-            labels = nearest
-            members = (labels[:, None] == np.arange(count)[:, None]).astype(float)  # (b, k, n)
+            members = (distances <= near[:, None])[better].astype(float)  # (b, k, n)
             number = members.sum(axis=2, keepdims=True)
-            centers = np.where(number > 0, members @ sets / np.maximum(number, 1), centers)
-        spread = _distances(sets, centers).min(axis=2).sum(axis=1)
-        better = spread < best
-        best = np.where(better, spread, best)
-        best_labels[better] = labels[better]
-    return best, best_labels
+            means = members @ part[better] / np.maximum(number, 1)
+            centers[moving] = np.where(number > 0, means, own[better])
+        tries = spread.reshape(_TRIES, batch)
+        sums.append(tries.min(axis=0))
+        best = batch * int(tries[:, 0].argmin())
+        labels.append(_squared_distances(centers[best : best + 1], sets[:1])[0].argmin(axis=0))
+    return np.array(sums), np.array(labels)
 
 
-def _distances(sets: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Return squared distances (b, n, k) of points (b, n, d) from centers (b, k, d)."""
-    squares = (sets**2).sum(axis=2)[:, :, None] + (centers**2).sum(axis=2)[:, None]
-    return np.maximum(squares - 2 * sets @ centers.swapaxes(1, 2), 0.0)
+def _squared_distances(centers: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """Return squared distances (b, k, n) of centers (b, k, d) from points (b, n, d)."""
+    squares = (centers**2).sum(axis=2)[:, :, None] + (sets**2).sum(axis=2)[:, None]
+    return np.maximum(squares - 2 * centers @ sets.swapaxes(1, 2), 0.0)
 
 
 def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:

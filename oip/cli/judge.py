@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,10 @@ _LEGEND = {
     "with other OIPs": "the same, shown OIPs of other units",
 }
 _CLUSTERS = {
-    "selective": "units whose images come from fewer kinds than as many random images",
-    "polysemantic": "of these, units whose images still fall into several clusters",
-    "of random images": "mean number of clusters of as many random images",
+    "variety": "spread of the images that excite a unit, as a share of that of all images; median",
+    "selective": "units with a variety of 0.5 at most, less than random images have",
+    "polysemantic": "units whose images fall into clusters that explain 0.2 more of their spread "
+    "than in images of one kind that vary as much",
 }
 _FEW = 24
 """Units, of all layers together, that are listed."""
@@ -80,9 +82,9 @@ def command(
     gets right with the best photographs in place of OIPs (the upper reference), and with OIPs of
     other units (the control). Chance is 50 %. No network judges its own OIPs.
 
-    With --clusters, the images that excite a unit most are compared with as many random images. A
-    unit is selective if they come from fewer kinds, and polysemantic if they still fall into
-    several clusters, more than points of one normal distribution do.
+    With --clusters, units are called selective where the images that excite them most vary half as
+    much as all images, at most, and polysemantic where these images fall into a few clusters, far
+    more distinct than in images of one kind that vary as much.
 
     Written to legibility.json of each layer, where the gallery shows it. What was judged by the
     same judge and with the same images is not judged again; the same command goes on where it was
@@ -166,18 +168,24 @@ def print_legibility(
 
 
 def _print_clusters(records: list[ClustersFile]) -> None:
-    """Print how many units of each layer are polysemantic, and those with most clusters."""
+    """Print how many units of each layer are polysemantic, and those with the most clusters."""
     rows = []
     for record in records:
-        selective = sum(row.selective for row in record.maps)
         several = [row for row in record.maps if row.polysemantic]
-        best = sorted(several, key=lambda row: (-row.clusters, row.p_value or 0.0))[:6]
-        text = ", ".join(f"{row.map} ({row.clusters})" for row in best)
-        counted = sum(row.clusters > 0 for row in record.maps)
-        random = number(record.random, 2)
-        rows.append((record.layer, counted, selective, len(several), random, text))
+        best = sorted(several, key=lambda row: (-row.clusters, -(row.separation or 0.0)))[:4]
+        varieties = [row.variety for row in record.maps if row.variety is not None]
+        rows.append(
+            (
+                record.layer,
+                len(varieties),
+                number(statistics.median(varieties), 2) if varieties else "-",
+                sum(row.selective for row in record.maps),
+                len(several),
+                ", ".join(f"{row.map} ({row.clusters})" for row in best),
+            )
+        )
     title = f"clusters of images by features of {records[0].judge}"
-    headings = ("layer", "units", "selective", "polysemantic", "of random images", "most clusters")
+    headings = ("layer", "units", "variety", "selective", "polysemantic", "most clusters")
     print_table(headings, rows, title, left=("layer", "most clusters"), legend=_CLUSTERS)
 
 

@@ -29,6 +29,10 @@ from oip.core.records import (
 
 HELD_OUT = ("decoder", "predictive")
 """Estimators that are held-out predictive bounds: only these may order maps across layers."""
+ALPHA = 0.05
+"""Of p-values, adjusted for the number of units."""
+MOST_VARIETY, LEAST_SEPARATION = 0.5, 0.2
+"""Of the images that excite a selective, a polysemantic unit."""
 FEW_IMAGES = 20
 """Fewer images of a class do not tell how much a map knows about it."""
 
@@ -497,9 +501,13 @@ class MapClusters(MapRow, frozen=True, kw_only=True):
     """The clusters of different images that excite a unit."""
 
     clusters: int
-    """1 for images of one kind; 0 where too few images excite the unit."""
+    """1 where they are no more distinct than in images of one kind; 0 of too few images."""
+    explained: Number = None
+    """Share of the images' spread that the clusters explain; None in earlier files."""
+    expected: Number = None
+    """The same of images of one kind of the same variety."""
     p_value: Number = None
-    """Probability of two clusters as clear among points of one normal distribution."""
+    """Probability of clusters as distinct in images of one kind."""
     p_adjusted: Number = None
     variety: Number = None
     """Spread of the images' features, as a part of that of all images; None in earlier files."""
@@ -515,21 +523,34 @@ class MapClusters(MapRow, frozen=True, kw_only=True):
     """Numbers of the images nearest to each cluster's middle."""
 
     @property
+    def separation(self) -> float | None:
+        """Share of the spread that the clusters explain, above that in images of one kind."""
+        if self.explained is None or self.expected is None:
+            return None
+        return self.explained - self.expected
+
+    @property
     def selective(self) -> bool:
-        """Whether its images come from fewer kinds than random images: adjusted p 0.05 at most."""
-        return self.variety_p_adjusted is not None and self.variety_p_adjusted <= 0.05
+        """Whether its images have half the variety of all images at most, and less than random
+        ones: an adjusted p-value of 0.05 at most."""
+        return _is_small(self.variety_p_adjusted) and (self.variety or 0.0) <= MOST_VARIETY
 
     @property
     def polysemantic(self) -> bool:
-        """Whether it is selective and its images form several clusters, adjusted p 0.05 at most."""
-        is_clear = self.p_adjusted is not None and self.p_adjusted <= 0.05
-        return self.selective and self.clusters > 1 and is_clear
+        """Whether the separation is 0.2 or more, with an adjusted p-value of 0.05 at most."""
+        return _is_small(self.p_adjusted) and (self.separation or 0.0) >= LEAST_SEPARATION
+
+
+def _is_small(p_value: float | None) -> bool:
+    return p_value is not None and p_value <= ALPHA
 
 
 class ClustersFile(KeyedFile, frozen=True, kw_only=True):
     """`clusters.json`: how many clusters of different images excite each unit of a layer."""
 
     CONTENT: ClassVar[str] = "clusters of images"
+    SCHEMA: ClassVar[int] = 2
+    READS: ClassVar[tuple[int, ...]] = (1, 2)
 
     layer: str
     index: int
@@ -541,8 +562,6 @@ class ClustersFile(KeyedFile, frozen=True, kw_only=True):
     split: str = ""
     images_sha256: str = ""
     """Of all of them."""
-    random: float
-    """Mean number of clusters of as many random images."""
     maps: list[MapClusters]
 
     def _rows(self) -> Sequence[MapRow]:

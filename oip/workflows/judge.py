@@ -255,6 +255,7 @@ class JudgedRun:
             The clusters; those that are there where they were counted in the same way.
         """
         layer, content = self.run.layer(index), {**self._content, "clusters": whose}
+        content["schema"] = ClustersFile.SCHEMA
         if whose == "own":
             del content["judge"], content["judge_layer"]
         maps = maps_in_shards(self.run, index)

@@ -162,11 +162,18 @@ def related(maker, tmp_path):
     run.keep(1, "partners.npz", partners)
     rows = [
         MapClusters(
-            map=7, clusters=2, p_adjusted=0.01, images=64, sizes=[40, 24], examples=[[3, 4, 5], [6]]
+            map=7,
+            clusters=2,
+            explained=0.7,
+            expected=0.4,
+            p_adjusted=0.01,
+            images=64,
+            sizes=[40, 24],
+            examples=[[3, 4, 5], [6]],
         ),
         MapClusters(map=8, clusters=0, images=2, sizes=[], examples=[]),
     ]
-    clusters = {"judge": "pixels", "samples": 640, "random": 3.3, "images_sha256": "d"}
+    clusters = {"judge": "pixels", "samples": 640, "images_sha256": "d"}
     record = ClustersFile(key="", layer="second", index=1, maps=rows, **clusters)
     run.keep(1, "clusters.json", record)
     return run
@@ -185,7 +192,9 @@ def test_relations_of_a_unit_are_told(related, images, tmp_path):
     (partner,) = details["partners"]
     assert partner["picture"] == [84, 84] and ":11 of " in partner["name"]
     assert partner["address"] is None
-    assert "2 clusters" in details["kinds"]["text"] and details["kinds"]["examples"] == []
+    text = details["kinds"]["text"]
+    assert text.startswith("Polysemantic. ") and details["kinds"]["examples"] == []
+    assert "2 clusters, which explain 70 % of their spread" in text
     rest = _told(related)["maps"]["8"]
     assert "No unit of third" in rest["partners"][0]["text"]
     assert not {"causes", "sum", "kinds", "parts"} & set(rest)
