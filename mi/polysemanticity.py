@@ -438,7 +438,7 @@ class _Partition(NamedTuple):
     """By how many standard deviations the logarithm of the spread within them is less than that in
     images of one kind."""
     null: np.ndarray
-    """(references,): the same of each set of images of one kind among the others."""
+    """(references,): the same of each set of images of one kind among the references."""
     explained: float
     """Share of the spread that the clusters explain."""
     expected: float
@@ -452,10 +452,10 @@ def _partition(sets: np.ndarray, random: np.random.Generator) -> _Partition:
     within, labels = _k_means(centered, random)
     within = np.where(whole > 0, within / np.where(whole > 0, whole, 1.0), 1.0)
     logs = np.log(np.maximum(within, 1e-9))
-    own, others = logs[:, 0], logs[:, 1:]
-    count = others.shape[1]
-    mean, variance = others.mean(axis=1), others.var(axis=1)
-    rest = (others - mean[:, None]) * count / (count - 1)  # from the mean of the other sets
+    own, references = logs[:, 0], logs[:, 1:]
+    count = references.shape[1]
+    mean, variance = references.mean(axis=1), references.var(axis=1)
+    rest = (references - mean[:, None]) * count / (count - 1)  # from the mean of the other sets
     spread = (variance[:, None] - rest**2 * (count - 1) / count**2) * count / (count - 1)
     null = (-rest / np.sqrt(np.maximum(spread, 1e-18))).max(axis=0)
     gaps = (mean - own) / np.sqrt(np.maximum(variance, 1e-18))
@@ -488,8 +488,8 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
     for _ in range(_MOST - 1):
         total = nearest.cumsum(axis=1)
         drawn = random.random((len(sets), _CANDIDATES)) * total[:, -1:]
-        places = np.minimum((total[:, None] < drawn[:, :, None]).sum(axis=2), last)
-        candidates = sets[every[:, None], places]
+        indices = np.minimum((total[:, None] < drawn[:, :, None]).sum(axis=2), last)
+        candidates = sets[every[:, None], indices]
         gain = np.minimum(_squared_distances(candidates, sets), nearest[:, None]).sum(axis=2)
         centers = np.concatenate([centers, candidates[every, gain.argmin(axis=1)][:, None]], axis=1)
         spread = np.full(len(sets), np.inf)
