@@ -13,6 +13,7 @@ import numpy as np
 from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
+from oip.core.frameworks import usable_cores
 from oip.core.images import (
     LINE_SIZE,
     enhanced,
@@ -24,7 +25,6 @@ from oip.core.images import (
     stretches,
     true_colors,
 )
-from oip.core.processors import usable_cores
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import rounded

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from oip.core.errors import SettingsError
-from oip.core.processors import usable_cores
+from oip.core.frameworks import usable_cores
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -61,7 +61,7 @@ def iterate_in_threads(
 
     The matrix products of one map are small. Threads over maps use the cores better than threads
     inside each product, so those are kept to one while this runs. There are no more threads than
-    cores that this process may use (`oip.core.processors`), nor than `byte_budget` holds, at
+    cores that this process may use (`oip.core.frameworks`), nor than `byte_budget` holds, at
     `bytes_each` for the work of one item, but at least one; inside of such a thread no more.
     """
     items = list(items)

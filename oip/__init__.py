@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from oip.core.errors import OipError
     from oip.network.network import Network
     from oip.network.responses import Responses, responses
-    from oip.run.check import verify_run
+    from oip.run.check import RunStatus, repair_run, run_status, verify_run
     from oip.run.citations import citations
     from oip.run.compare import Comparison, compare_runs
     from oip.run.export import export_arrays, export_pictures
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from oip.run.run import Run
     from oip.run.shards import layer_oips
     from oip.workflows.best_preset import reconstruct_best_into
-    from oip.workflows.demo import run_demo, run_pretrained_demo
+    from oip.workflows.demo import DemoResult, run_demo, run_pretrained_demo
     from oip.workflows.directions import directions_into
     from oip.workflows.judge import judge_into
     from oip.workflows.layer_records import RankedLayer
+    from oip.workflows.locate import LocatedPatterns, locate_into
     from oip.workflows.match import match_into
     from oip.workflows.prune import PrunedModel, prune
     from oip.workflows.rank import (
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         redundancy_into,
     )
     from oip.workflows.reconstruct import reconstruct_into
-    from oip.workflows.silencing import ablate_into
+    from oip.workflows.silencing import ablate_into, causes_figure, trace_into
     from oip.workflows.top_maps import TopMaps, top_maps
 
     __version__: str
@@ -56,6 +57,8 @@ __all__ = [
     "AscentSettings",
     "Comparison",
     "Decompositions",
+    "DemoResult",
+    "LocatedPatterns",
     "Locations",
     "MapOip",
     "Network",
@@ -67,11 +70,13 @@ __all__ = [
     "RankingOptions",
     "Responses",
     "Run",
+    "RunStatus",
     "SeparatingOips",
     "TopMaps",
     "Translations",
     "ablate_into",
     "batch",
+    "causes_figure",
     "citations",
     "compare_runs",
     "decompose",
@@ -82,6 +87,7 @@ __all__ = [
     "kernels_into",
     "layer_oips",
     "locate",
+    "locate_into",
     "match_into",
     "merge_runs",
     "objective",
@@ -91,11 +97,14 @@ __all__ = [
     "reconstruct_best_into",
     "reconstruct_into",
     "redundancy_into",
+    "repair_run",
     "responses",
     "run_demo",
     "run_pretrained_demo",
+    "run_status",
     "separating_oips",
     "top_maps",
+    "trace_into",
     "translation",
     "verify_run",
 ]

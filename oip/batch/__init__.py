@@ -19,18 +19,24 @@ from typing import TYPE_CHECKING
 from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
+    from oip.batch.calibration import Forecast, forecast
     from oip.batch.driver import BatchResult, Failure, run
     from oip.batch.executors import Engine
     from oip.batch.job import EngineSettings, Job, ModelSource, RankSettings, read_job
+    from oip.batch.plan import BatchStatus, batch_status
 
 __all__ = [
     "BatchResult",
+    "BatchStatus",
     "Engine",
     "EngineSettings",
     "Failure",
+    "Forecast",
     "Job",
     "ModelSource",
     "RankSettings",
+    "batch_status",
+    "forecast",
     "read_job",
     "run",
 ]

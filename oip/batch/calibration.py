@@ -80,6 +80,12 @@ class Forecast(Part, frozen=True, kw_only=True):
     notices: list[str]
     runs: list[RunForecast]
 
+    def __repr__(self) -> str:
+        return (
+            f"<Forecast: {self.shards_left} of {self.shards} shards to do in {len(self.runs)} runs, "
+            f"{self.seconds:.0f} s, {self.bytes} bytes>"
+        )
+
 
 def forecast(job: Job, progress: Progress = silent) -> Forecast:
     """Return the plan of a batch, with seconds and bytes; nothing is written.

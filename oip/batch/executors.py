@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from oip.batch.job import EngineSettings
 from oip.core.errors import OipError, SettingsError
-from oip.core.processors import usable_cores
+from oip.core.frameworks import usable_cores
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor

@@ -343,7 +343,10 @@ class BatchStatus(Part, frozen=True, kw_only=True):
 
 
 def batch_status(out: Path) -> BatchStatus:
-    """Return the status of every run of a batch, and how many maps were requested."""
+    """Return the status of every run of a batch, and how many maps were requested.
+
+    >>> oip.batch.batch_status(Path("runs/batch")).runs  # doctest: +SKIP
+    """
     runs = []
     for run in read_batch(out).runs:
         folder = RunFolder(out / "runs" / run.run)

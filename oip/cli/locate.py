@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
-from oip.cli.tables import Record, number, of_units, p_value, print_json, print_table, print_text
+from oip.cli.tables import number, of_units, p_value, print_json, print_table, print_text
 from oip.core.errors import SettingsError
+from oip.core.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from msgspec import UnsetType
 
-    from oip.ascent.decomposition import Copies, Decompositions
-    from oip.ascent.localization import Locations
-    from oip.ascent.translation import Translations
-    from oip.core.formats import DecompositionFile
+    from oip.ascent.decomposition import Copies
     from oip.core.output_formats import LayerDecomposition, LayerTranslation, LocatedLayer
 
 _LEGEND = {
@@ -36,12 +33,6 @@ _DECOMPOSITION = {
     "p": "probability of such a share among the nodes of other maps",
 }
 _OTHERS = "the share that as many copies of theirs explain (median)"
-SUMS = "decomposition.npz"
-"""In the folder of a run's layer."""
-PLACES = "places"
-"""Folder of the pictures in a run."""
-_BLOCK = 64
-"""Maps at a time: their images are in memory."""
 
 
 @click.command()
@@ -99,125 +90,54 @@ def command(
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places
     """
-    from oip.ascent import decomposition, localization
-    from oip.ascent import translation as translations
-    from oip.core import files
-    from oip.core.output_formats import LocationsFile
-    from oip.network.layer_spec import parse_selections
+    from oip.core.files import check_writable
+    from oip.core.formats import UNIT_NOUNS
     from oip.run.run import NAME as RUN_FILE
-    from oip.run.run import Run
-    from oip.run.shards import key_of
+    from oip.workflows.locate import FILE, locate_into
 
     started = time.monotonic()
-    kept_in = run or (out if (out / RUN_FILE).is_file() else None)
-    out = out / PLACES if kept_in == out else out
-    files.check_writable(out)
+    if not translation:
+        for option, value in (("--run", run), ("--copies", copies)):
+            if value is not None:
+                raise SettingsError(option, "--translation beside it", "none")
+    check_writable(out)
+    own_run = run or (out if (out / RUN_FILE).is_file() else None)
     with output.waiting(f"opening {model.model.name}"):
-        model = model.in_run(kept_in)
-        network, images = model.open_with(data)
-    chosen = parse_selections(network, selections)
-    for option, value in (("--run", run), ("--copies", copies)):
-        if value is not None and not translation:
-            raise SettingsError(option, "--translation beside it", "none")
-    copies = copies or "shifted"
-    opened_run = None if kept_in is None else Run.open(kept_in)
-    if opened_run is not None:
-        for layer, _ in chosen:
-            opened_run.check_unit_layer(network, layer.name)
-    classes = images.classes if images.labels is not None else None
-    layers: list[Record] = []
-    written: list[Path] = []
-    unusable = 0
+        network, images = model.in_run(own_run).open_with(data)
     with output.progress() as progress:
-        growing: dict[str, Any] = {"seed": seed, "progress": progress}
-        for layer, maps in chosen:
-            parts = []
-            for first in range(0, len(maps), _BLOCK):
-                block = maps[first : first + _BLOCK]
-                locations = localization.locate(
-                    network,
-                    images.images,
-                    f"@{layer.index}",
-                    block,
-                    count=count,
-                    labels=images.labels,
-                    classes=classes,
-                    starts=starts,
-                    **growing,
-                )
-                part = {**locations.to_dict(), "kind": layer.kind}
-                if locations.unusable.size:
-                    unusable += locations.unusable.size
-                    listed = ", ".join(str(number) for number in locations.unusable[:8])
-                    output.note(f"oip: {layer.name}: not finite: {layer.noun}s {listed}")
-                written += _draw(locations, locations.index, out, "places")
-                if translation:
-                    of_block = (network, f"@{layer.index}", block)
-                    more = {**growing, "starts": starts or 4}
-                    nodes = translations.translation(*of_block, **more)
-                    part["translation"] = nodes.to_dict()
-                    written += _draw(nodes, nodes.index, out, "nodes")
-                    sums = decomposition.decompose(*of_block, copies=copies, **more)
-                    part["decomposition"] = sums.to_dict()
-                    written += _draw(sums, sums.index, out, "sum")
-                    if opened_run is not None:
-                        key = key_of(
-                            {
-                                "model": network.digest,
-                                "input": network.inputs.to_dict(),
-                                "copies": copies,
-                                "starts": more["starts"],
-                                "seed": seed,
-                            }
-                        )
-                        added = partial(_added, sums, key)
-                        opened_run.change(sums.index, SUMS, added)
-                parts.append(part)
-            layers.append(_merged(parts))
-    record = LocationsFile.of({"data": images.source, "layers": layers})
-    record.write(out / "locations.json")
+        result = locate_into(
+            out,
+            network,
+            selections,
+            data=images,
+            count=count,
+            translation=translation,
+            copies=copies or "shifted",
+            starts=starts,
+            run=run,
+            seed=seed,
+            progress=progress,
+        )
+    nouns = {layer.layer: UNIT_NOUNS[layer.kind] for layer in result.layers}
+    for name, maps in result.not_finite.items():
+        listed = ", ".join(str(number) for number in maps[:8])
+        output.note(f"oip: {name}: not finite: {nouns[name]}s {listed}")
     if output.as_json:
-        print_json({"out": str(out), "files": [path.name for path in written], "layers": layers})
+        print_json(result.to_dict())
     else:
-        for located in record.layers:
+        for located in result.layers:
             _print(located, images.source)
         seconds = f"{time.monotonic() - started:.0f} s"
-        pictures = "1 picture" if len(written) == 1 else f"{len(written)} pictures"
-        print_text(f"{pictures} and locations.json in {out} ({seconds})")
-    layer, maps = chosen[0]
-    selection = f"{layer.name}:{maps[0]}"
+        pictures = plural(len(result.pictures), "picture")
+        print_text(f"{pictures} and {FILE} in {result.out} ({seconds})")
+    first = result.layers[0]
+    selection = f"{first.layer}:{first.maps[0].map}"
     grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)
     output.next_steps(quoted(*grow, "--out", model.run))
+    unusable = sum(len(maps) for maps in result.not_finite.values())
     if not unusable:
         return 0
-    return 2 if unusable == sum(len(maps) for _, maps in chosen) else 1
-
-
-def _merged(parts: list[Record]) -> Record:
-    """Merge the records of blocks of maps of one layer."""
-    whole = {**parts[0], "maps": [row for part in parts for row in part["maps"]]}
-    for name in {"translation", "decomposition"} & whole.keys():
-        whole[name] = _merged([part[name] for part in parts])
-    return whole
-
-
-def _draw(
-    results: Iterable[Locations] | Iterable[Translations] | Iterable[Decompositions],
-    index: int,
-    out: Path,
-    kind: str,
-) -> list[Path]:
-    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`."""
-    from oip.core import plots
-    from oip.core.files import name_part
-
-    return [
-        plots.save(
-            result.plot(),
-            out / f"{index:03d}-{name_part(result.layer)}-{kind}-{result.maps[0]:04d}.png",
-        )
-        for result in results
-    ]
+    return 2 if unusable == sum(len(layer.maps) for layer in result.layers) else 1
 
 
 def _print(layer: LocatedLayer, source: str) -> None:
@@ -270,13 +190,6 @@ def _print_translation(layer: LayerTranslation, noun: str) -> None:
     headings = (noun, *names, "starts of one node")
     title = f"{layer.layer}: OIPs of {len(layer.nodes)} nodes (medians over nodes)"
     print_table(headings, rows, title)
-
-
-def _added(sums: Decompositions, key: str, path: Path) -> DecompositionFile:
-    """Return sums with those of other maps that the file holds."""
-    from oip.core.formats import DecompositionFile
-
-    return sums.to_file(key, DecompositionFile.read_if_whole(path))
 
 
 def _share(value: float | None) -> str:

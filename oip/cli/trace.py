@@ -10,14 +10,11 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import number, print_json, print_table, print_text
-from oip.core.errors import OipError, SettingsError, plain_text
+from oip.core.errors import SettingsError, plain_text
 from oip.core.units import finite_or_none
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from oip.models import Dataset
-    from oip.network.network import Network
+    from oip.mi.circuits import Causes
 
 _LEGEND = {
     "effect": "mean response of the unit less that without the other; below 0 it inhibits",
@@ -82,10 +79,8 @@ def command(
               oip trace model.keras Conv2D_3:17 --data mnist --out runs/mine --picture 17.png
     """
     from oip.core import files, plots
-    from oip.mi.circuits import causes
-    from oip.network.layer_spec import parse_selections
     from oip.run.run import Run
-    from oip.workflows.silencing import causes_figure, keep_causes
+    from oip.workflows.silencing import causes_figure, one_unit, trace_into, unit_causes
 
     out = out or run
     if picture is not None and out is None:
@@ -96,30 +91,18 @@ def command(
         files.check_writable(picture.parent)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.in_run(out).open_with(data)
-    ((layer, units), *more) = parse_selections(network, [selection])
-    if more or len(units) != 1:
-        raise SettingsError("LAYER:UNIT", "one unit, such as Conv2D_3:17", f"'{selection}'")
-    if opened_run is not None:
-        opened_run.check_unit_layer(network, layer.name)
     with output.progress() as progress:
-        result = causes(
-            network,
-            images.images,
-            layer,
-            int(units[0]),
-            source=source_layer,
-            labels=_labels(network, images),
-            classes=images.classes if network.classes is None else network.classes,
-            split=images.source,
-            progress=progress,
-            **settings,
-        )
+        settings["progress"] = progress
+        if out is None:
+            unit = one_unit(network, selection)
+            result = unit_causes(network, images, *unit, source=source_layer, **settings)
+        else:
+            of_unit = {"data": images, "source_layer": source_layer, **settings}
+            result = trace_into(out, network, selection, **of_unit)
     for text in result.notices:
         output.note(f"oip: {text}")
-    if opened_run is not None:
-        keep_causes(opened_run, result)
-        if picture is not None:
-            plots.save(causes_figure(result, opened_run), picture)
+    if opened_run is not None and picture is not None:
+        plots.save(causes_figure(result, opened_run), picture)
     if output.as_json:
         print_json(result.to_dict())
     else:
@@ -133,24 +116,11 @@ def command(
     output.next_steps(*steps)
 
 
-def _labels(network: Network, images: Dataset) -> np.ndarray | None:
-    """Return the labels of images if they are the one class that the network gives, else None."""
-    from oip.mi.ablation import one_class_layer
-    from oip.workflows.layer_records import check_classes
-
-    try:
-        one_class_layer(network)
-        check_classes(network, images)
-    except OipError:
-        return None
-    return images.labels
-
-
-def _print(result: Any) -> None:
+def _print(result: Causes) -> None:
     rows = [
         (
             int(result.maps[row]),
-            number(result.effect[row], 3),
+            number(float(result.effect[row]), 3),
             f"{result.low[row]:z.3g} to {result.high[row]:z.3g}",
             number(finite_or_none(result.share[row]), 3),
             number(finite_or_none(result.kernel[row]), 3),
@@ -164,7 +134,7 @@ def _print(result: Any) -> None:
     rows = [
         (
             result.classes[row],
-            number(result.logit_effect[row], 3),
+            number(float(result.logit_effect[row]), 3),
             f"{result.logit_low[row]:z.3g} to {result.logit_high[row]:z.3g}",
         )
         for row in result.outputs[: len(result.classes)]

@@ -1,19 +1,23 @@
-"""Imports at first use, of TensorFlow, Keras and public names: commands start at once."""
+"""TensorFlow, Keras and public names, imported at first use, and the cores that they may use.
+
+Commands start at once. How many threads there are depends on the cores of this process.
+"""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from oip.core.processors import allowed_cores, usable_cores
+from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
     import keras as keras
@@ -28,6 +32,8 @@ else:
     keras, tf = _LazyModule("keras"), _LazyModule("tensorflow")
     Tensor = Any  # stands in annotations only
 
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 _shutting = threading.RLock()
 """Held while stderr is shut: a second thread would take the shut one for the process's own."""
 
@@ -90,3 +96,57 @@ def public_modules(package: str) -> dict[str, str]:
         for node in imports
         for alias in node.names
     }
+
+
+def usable_cores(groups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
+    """Return how many cores this process may use, one or more.
+
+    That is `OIP_THREADS` where it is set, else the cores that the process may run on, as far as
+    the quotas of its control groups go (containers, batch systems).
+
+    Args:
+        groups, own: the folder of the control groups, and the list of those of this process.
+
+    Raises:
+        SettingsError: `OIP_THREADS` is no whole number from 1.
+    """
+    threads = os.environ.get("OIP_THREADS", "")
+    if threads:
+        if not threads.isdecimal() or int(threads) < 1:
+            raise SettingsError("OIP_THREADS", "a whole number from 1", f"'{threads}'")
+        return int(threads)
+    return max(1, math.floor(min([allowed_cores(), *_quotas(groups, own)])))
+
+
+def allowed_cores() -> int:
+    """Return how many cores the process may run on, whatever its share of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quotas(groups: Path, own: Path) -> Iterator[float]:
+    """Yield cores that control groups of version 1 or 2 grant, those above this process, too."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = groups / controllers
+        folder = root / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            if controllers:
+                files = group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us"
+            else:
+                files = (group / "cpu.max",)
+            try:
+                quota, period = " ".join(file.read_text() for file in files).split()
+                if quota not in ("max", "-1"):
+                    yield int(quota) / int(period)
+            except (OSError, ValueError, ZeroDivisionError):
+                pass  # no such group here, as in a container
+            if group == root:
+                break

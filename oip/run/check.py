@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from oip.ascent.reconstruction import SHARD
 from oip.ascent.results import REASONS, VERDICTS, Oips
-from oip.core import files, formats, layer_formats
+from oip.core import files, formats, html, layer_formats
 from oip.core.errors import RunError
 from oip.core.formats import FailureFile, LayerRecord
 from oip.core.images import is_whole_picture
@@ -23,6 +24,9 @@ from oip.core.progress import Progress, silent
 from oip.core.records import FileRecord, Part, copy_of
 from oip.run.run import NAME, Run, RunFolder
 from oip.run.shards import maps_in_shards, measure_stability, read_shard, stability_file
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PAGE = "gallery.html"
 """A gallery in one file."""
@@ -291,11 +295,40 @@ class RunStatus(Part, frozen=True, kw_only=True):
         """Number of maps by verdict."""
         return sum((Counter(layer.verdicts) for layer in self.layers), Counter[str]())
 
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each layer."""
+        import pandas
+
+        return pandas.DataFrame([layer.to_dict() for layer in self.layers])
+
+    def __repr__(self) -> str:
+        maps = sum(layer.oips for layer in self.layers)
+        ranked = sum(layer.ranked for layer in self.layers)
+        return (
+            f"<RunStatus '{self.run}': {len(self.layers)} layers, {maps} maps with an OIP, "
+            f"{ranked} layers ranked>"
+        )
+
+    def _repr_html_(self) -> str:
+        names = ("index", "layer", "maps", "oips", "verdicts", "stability", "ranked", "judged")
+        rows = [
+            (
+                *(layer.index, layer.layer, layer.maps, layer.oips),
+                ", ".join(f"{count} {name}" for name, count in layer.verdicts.items()),
+                *(layer.stability, layer.ranked, layer.judged),
+            )
+            for layer in self.layers
+        ]
+        return html.block(f"{self.run}: {self.model}", html.table(names, rows))
+
 
 def run_status(run: Run) -> RunStatus:
     """Return the status of every layer of a run's model.
 
     Only the small arrays of the shards are read; `verify_run` reads all.
+
+    >>> oip.run_status(oip.Run.open("runs/mine")).verdicts  # doctest: +SKIP
+    Counter({'responsive': 128})
     """
     return RunStatus(
         run=str(run.path),

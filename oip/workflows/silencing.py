@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 
 from oip.core import plots
-from oip.core.errors import RunError
+from oip.core.errors import OipError, RunError, SettingsError
 from oip.core.formats import CausesFile
 from oip.core.images import shown
 from oip.core.layer_formats import AblationFile, RankCorrelation, RankingFile
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
-from oip.mi.ablation import ablate
+from oip.mi.ablation import ablate, one_class_layer
+from oip.mi.circuits import causes
 from oip.mi.ranking import spearman
+from oip.network.layer_spec import parse_selections
 from oip.run.run import Run
 from oip.run.shards import key_of, layer_parts
+from oip.workflows.directions import with_directions_of
 from oip.workflows.inputs import opened
 from oip.workflows.layer_records import (
     RankedLayer,
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from oip.mi.circuits import Causes
+    from oip.models import Dataset
+    from oip.network.layers import LayerInfo
+    from oip.network.network import Network
     from oip.workflows.inputs import Images, Model
 
 CAUSES = "causes.json"
@@ -136,6 +142,104 @@ def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCor
         value = finite_or_none(spearman(information, effect)) if by.ordered else None
         correlations.append(RankCorrelation(estimator=by.estimator, spearman=value))
     return correlations
+
+
+def trace_into(
+    out: str | Path,
+    model: Model,
+    unit: str,
+    *,
+    data: Images,
+    labels: np.ndarray | None = None,
+    resize: str | None = None,
+    data_dir: str | Path | None = None,
+    source_layer: str | None = None,
+    to: Literal["zero", "mean"] = "zero",
+    samples: int = 500,
+    seed: int = 0,
+    progress: Progress = automatic,
+) -> Causes:
+    """Measure which units of the layer before feed a unit and which outputs it moves, into a run.
+
+    The map's page in the run's gallery then shows them.
+
+    Args:
+        out: the folder of a run of the model that has OIPs, or a ranking, of the unit's layer.
+        model: a file, a Keras model or a `Network`.
+        unit: a layer and the number of one of its units, such as `Conv2D_3:17`.
+        data: a source, or images (n, h, w, bands). With labels, effects are compared with the loss
+            of the whole network.
+        labels, resize: as for `rank_into`.
+        data_dir: as for `models.load`.
+        source_layer: the earlier layer whose units are silenced; the nearest that feeds the unit if
+            None.
+        to: the value that a unit is set to: `zero`, or its `mean` over the images.
+        samples, seed: as for `mi.causes`.
+        progress: called with the number of units that are done.
+
+    Returns:
+        The causes, which `causes.json` of the layer keeps, and `causes_figure` draws.
+
+    Raises:
+        RunError: no run in the folder, or one that does not show the layer.
+        ModelError, DataError, SettingsError: as for `mi.causes`.
+
+    >>> oip.trace_into("runs/mine", "model.keras", "Conv2D_3:17", data="mnist")  # doctest: +SKIP
+    """
+    run = Run.open(out)
+    network, images = opened(model, data, labels, data_dir=data_dir, resize=resize)
+    if not network.direction_layers:
+        network = with_directions_of(network, out)
+    layer, number = one_unit(network, unit)
+    run.check_unit_layer(network, layer.name)
+    more = {"source": source_layer, "to": to, "samples": samples, "seed": seed}
+    result = unit_causes(network, images, layer, number, progress=progress, **more)
+    keep_causes(run, result)
+    return result
+
+
+def one_unit(network: Network, text: str) -> tuple[LayerInfo, int]:
+    """Return the layer and the number of a unit, such as `Conv2D_3:17`.
+
+    Raises:
+        SettingsError: the text names no unit, or several.
+        ModelError: an unknown layer.
+    """
+    ((layer, units), *more) = parse_selections(network, [text])
+    if more or len(units) != 1:
+        raise SettingsError("unit", "one unit of a layer, such as Conv2D_3:17", f"'{text}'")
+    return layer, int(units[0])
+
+
+def unit_causes(
+    network: Network, images: Dataset, layer: LayerInfo, unit: int, **more: Any
+) -> Causes:
+    """Return the causes of a unit, with labels where they are the classes that the network gives.
+
+    Args:
+        network, images, layer, unit: the unit, and images that it responds to.
+        more: further arguments of `mi.causes`.
+    """
+    return causes(
+        network,
+        images.images,
+        layer,
+        unit,
+        labels=_usable_labels(network, images),
+        classes=images.classes if network.classes is None else network.classes,
+        split=images.source,
+        **more,
+    )
+
+
+def _usable_labels(network: Network, images: Dataset) -> np.ndarray | None:
+    """Return the labels of images if they are the one class that the network gives, else None."""
+    try:
+        one_class_layer(network)
+        check_classes(network, images)
+    except OipError:
+        return None
+    return images.labels
 
 
 def keep_causes(run: Run, causes: Causes) -> None:

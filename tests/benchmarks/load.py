@@ -18,8 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from oip.core.frameworks import keras
-from oip.core.processors import usable_cores
+from oip.core.frameworks import keras, usable_cores
 from oip.mi.estimators.base import label_estimator
 from tests.benchmarks.estimators import layer
 

@@ -87,6 +87,10 @@ def test_networks_runs_and_comparisons(small_file, tmp_path):
         oip.reconstruct_into(tmp_path / name, network, chosen, ascent_settings(**QUICK))
     runs = [Run.open(tmp_path / name) for name in ("a", "b")]
     checked(runs[0], "first", "shards of OIPs", "small.keras")
+    status = oip.run_status(runs[0])
+    checked(status, "first", "small.keras", "responsive")
+    assert "6 maps with an OIP, 0 layers ranked" in repr(status)
+    assert status.to_pandas()["oips"].tolist()[0] == 6
     comparison = compare_runs(*runs)
     checked(comparison, "the same model", "first")
     assert comparison.layers[0].median_similarity == pytest.approx(1.0, abs=1e-3)

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from oip.core.errors import SettingsError
-from oip.core.processors import allowed_cores, usable_cores
+from oip.core.frameworks import allowed_cores, usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,252 @@
+"""The patterns of maps in images: where they are, as pictures and `locations.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from oip.ascent.decomposition import Copies, Decompositions, decompose
+from oip.ascent.localization import Locations, locate
+from oip.ascent.translation import Translations
+from oip.ascent.translation import translation as translate
+from oip.core import files, html, plots
+from oip.core.checks import check_choice
+from oip.core.errors import SettingsError
+from oip.core.formats import DecompositionFile
+from oip.core.output_formats import (
+    LayerDecomposition,
+    LayerTranslation,
+    LocatedLayer,
+    LocationsFile,
+)
+from oip.core.progress import Progress, automatic
+from oip.core.units import plural
+from oip.network.layers import LayerInfo
+from oip.network.network import Network
+from oip.run.run import NAME as RUN_FILE
+from oip.run.run import Run
+from oip.run.shards import key_of
+from oip.workflows.directions import with_directions_of
+from oip.workflows.inputs import opened, select_maps
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from oip.workflows.inputs import Images, Layers, Model
+
+FILE = "locations.json"
+SUMS = "decomposition.npz"
+"""In the folder of a run's layer."""
+PICTURES = "places"
+"""Folder of the pictures in a run."""
+_BLOCK = 64
+"""Maps at a time: their images are in memory."""
+
+
+@dataclass(frozen=True, repr=False)
+class LocatedPatterns:
+    """The patterns of maps in images, with the files that show them."""
+
+    out: Path
+    """The folder of the pictures."""
+    record: LocationsFile
+    pictures: tuple[str, ...]
+    """Names of the files in `out`, beside `locations.json`."""
+    not_finite: dict[str, tuple[int, ...]]
+    """Name of a layer -> maps whose responses are not finite."""
+
+    @property
+    def layers(self) -> list[LocatedLayer]:
+        """The layers, as `oip locate --json` prints them."""
+        return self.record.layers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as `oip locate --json` prints them."""
+        layers = [layer.to_dict() for layer in self.layers]
+        return {"out": str(self.out), "files": list(self.pictures), "layers": layers}
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each map and image: layer, map, image, node, response, match."""
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                "layer": layer.layer,
+                "map": row.map,
+                "image": image.image,
+                "node": tuple(image.node),
+                "response": image.response,
+                "match": None if image.match is UNSET else image.match,
+            }
+            for layer in self.layers
+            for row in layer.maps
+            for image in row.images
+        )
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{layer.layer} ({len(layer.maps)} maps)" for layer in self.layers)
+        pictures = plural(len(self.pictures), "picture")
+        return f"<LocatedPatterns of {layers}: {pictures} in '{self.out}'>"
+
+    def _repr_html_(self) -> str:
+        table = self.to_pandas()
+        rows = [tuple(row) for row in table.itertuples(index=False)]
+        return html.block(repr(self).strip("<>"), html.table(tuple(table.columns), rows))
+
+
+def locate_into(
+    out: str | Path,
+    model: Model,
+    layers: Layers,
+    *,
+    data: Images,
+    labels: np.ndarray | None = None,
+    resize: str | None = None,
+    data_dir: str | Path | None = None,
+    count: int = 8,
+    translation: bool = False,
+    copies: Copies = "shifted",
+    starts: int | None = None,
+    run: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress = automatic,
+) -> LocatedPatterns:
+    """Find where in images the patterns of maps are, and draw a picture of each map.
+
+    Args:
+        out: the folder of the pictures and of `locations.json`. A run of the model gets them in its
+            folder `places`, and keeps the sums of `translation`, which its gallery then shows.
+        model: a file, a Keras model or a `Network`.
+        layers: `"Conv2D_3:0-15"`, or several of these.
+        data: a source, or images (n, h, w, bands), that are looked through.
+        labels: (n,), for images that are an array, as captions.
+        resize, data_dir: as for `models.load`.
+        count: images of each map.
+        translation: grow the OIPs of several nodes of each map, too: how far they are shifted
+            copies, and how much of the map's OIP is a sum of such copies.
+        copies: of the sum: `shifted`, the OIP of one node, or `grown`, that of each node.
+        starts: images grown for each node; 4, of color images 1, if None.
+        run: a run of the model that keeps the sums, where `out` is another folder.
+        seed: of the ascent.
+        progress: called with the maps that are done.
+
+    Returns:
+        The locations, with the names of the pictures.
+
+    Raises:
+        RunError: a run of another model, or one that does not show these layers.
+        ModelError, DataError, SettingsError: as for `oip.locate`.
+
+    >>> oip.locate_into("places", "model.keras", "Conv2D_3:0-15", data="mnist")  # doctest: +SKIP
+    """
+    check_choice("copies", copies, ("shifted", "grown"))
+    if run is not None and not translation:
+        raise SettingsError("run", "a translation, whose sums it keeps", "translation=False")
+    out = Path(out)
+    kept_in = Path(run) if run is not None else out if (out / RUN_FILE).is_file() else None
+    out = out / PICTURES if kept_in == out else out
+    files.check_writable(out)
+    network, images = opened(model, data, labels, data_dir=data_dir, resize=resize)
+    if kept_in is not None and not network.direction_layers:
+        network = with_directions_of(network, kept_in)
+    selections = select_maps(network, layers)
+    opened_run = None if kept_in is None else Run.open(kept_in)
+    if opened_run is not None:
+        for layer, _ in selections:
+            opened_run.check_unit_layer(network, layer.name)
+    classes = images.classes if images.labels is not None else None
+    of_images = {"count": count, "labels": images.labels, "classes": classes}
+    growing: dict[str, Any] = {"seed": seed, "progress": progress}
+    located: list[LocatedLayer] = []
+    pictures: list[str] = []
+    not_finite: dict[str, tuple[int, ...]] = {}
+    for layer, maps in selections:
+        parts = []
+        for begin in range(0, len(maps), _BLOCK):
+            block = (network, f"@{layer.index}", maps[begin : begin + _BLOCK])
+            more = {**of_images, **growing, "starts": starts}
+            locations = locate(network, images.images, *block[1:], **more)
+            part = _located(locations, layer)
+            pictures += _draw(locations, out, "places")
+            if locations.unusable.size:
+                unusable = map(int, locations.unusable)
+                not_finite[layer.name] = (*not_finite.get(layer.name, ()), *unusable)
+            if translation:
+                more = {**growing, "starts": starts or 4}
+                nodes = translate(*block, **more)
+                sums = decompose(*block, copies=copies, **more)
+                pictures += [*_draw(nodes, out, "nodes"), *_draw(sums, out, "sum")]
+                part = msgspec.structs.replace(
+                    part,
+                    translation=msgspec.convert(nodes.to_dict(), LayerTranslation),
+                    decomposition=msgspec.convert(sums.to_dict(), LayerDecomposition),
+                )
+                if opened_run is not None:
+                    key = _key(network, copies, starts or 4, seed)
+                    opened_run.change(layer.index, SUMS, partial(_added, sums, key))
+            parts.append(part)
+        located.append(_merged(parts))
+    record = LocationsFile(data=images.source, layers=located)
+    record.write(out / FILE)
+    return LocatedPatterns(out, record, tuple(pictures), not_finite)
+
+
+def _located(locations: Locations, layer: LayerInfo) -> LocatedLayer:
+    return msgspec.convert({**locations.to_dict(), "kind": layer.kind}, LocatedLayer)
+
+
+def _key(network: Network, copies: Copies, starts: int, seed: int) -> str:
+    """Return the key of what sums depend on, beside the maps."""
+    return key_of(
+        {
+            "model": network.digest,
+            "input": network.inputs.to_dict(),
+            "copies": copies,
+            "starts": starts,
+            "seed": seed,
+        }
+    )
+
+
+def _added(sums: Decompositions, key: str, path: Path) -> DecompositionFile:
+    """Return sums with those of other maps that the file holds."""
+    return sums.to_file(key, DecompositionFile.read_if_whole(path))
+
+
+def _merged(parts: Sequence[LocatedLayer]) -> LocatedLayer:
+    """Merge the records of blocks of maps of one layer."""
+    whole = msgspec.structs.replace(parts[0], maps=[row for part in parts for row in part.maps])
+    translations = [part.translation for part in parts if part.translation]
+    if translations:
+        rows = [row for part in translations for row in part.maps]
+        whole = msgspec.structs.replace(
+            whole, translation=msgspec.structs.replace(translations[0], maps=rows)
+        )
+    sums = [part.decomposition for part in parts if part.decomposition]
+    if sums:
+        rows = [row for part in sums for row in part.maps]
+        whole = msgspec.structs.replace(
+            whole, decomposition=msgspec.structs.replace(sums[0], maps=rows)
+        )
+    return whole
+
+
+def _draw(
+    results: Iterable[Locations] | Iterable[Translations] | Iterable[Decompositions],
+    out: Path,
+    kind: str,
+) -> list[str]:
+    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`; return the names."""
+    pictures = []
+    for result in results:
+        name = f"{result.index:03d}-{files.name_part(result.layer)}-{kind}-{result.maps[0]:04d}.png"
+        plots.save(result.plot(), out / name)
+        pictures.append(name)
+    return pictures
