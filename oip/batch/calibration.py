@@ -82,8 +82,8 @@ class Forecast(Part, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return (
-            f"<Forecast: {self.shards_left} of {self.shards} shards to do in {len(self.runs)} runs, "
-            f"{self.seconds:.0f} s, {self.bytes} bytes>"
+            f"<Forecast: {self.shards_left} of {self.shards} shards to do in {len(self.runs)} "
+            f"runs, {self.seconds:.0f} s, {self.bytes} bytes>"
         )
 
 

@@ -6,6 +6,7 @@ import pytest
 from oip import mi
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile
+from oip.core.output_formats import TrainingStepFile
 from oip.mi.training.record import RecordFolder
 from oip.mi.training.recorder import Schedule
 
@@ -134,15 +135,12 @@ def test_a_killed_training_leaves_what_it_recorded(tmp_path):
     folder = RecordFolder(tmp_path, empty)
     assert folder.begin(0) == []
     for step in range(5):
-        folder.write(
-            step,
-            {
-                "layer-000-label": np.full(2, step, np.float32),
-                "layer-000-per_class": np.zeros((2, 1), np.float32),
-                "layer-000-layer": np.array([np.nan, step]),
-                "accuracy": np.array(np.nan),
-            },
-        )
+        arrays = {
+            "layer-000-label": np.full(2, step, np.float32),
+            "layer-000-per_class": np.zeros((2, 1), np.float32),
+            "layer-000-layer": np.array([np.nan, step]),
+        }
+        folder.write(step, TrainingStepFile(named=arrays, accuracy=np.nan))
     # Joined at one, two and four steps; the fifth waits for the next one who looks.
     read = mi.TrainingRecord.open(tmp_path)
     assert read.steps.tolist() == [0, 1, 2, 3]
