@@ -288,9 +288,11 @@ class Oips(MapResult):
 
     @property
     def alive(self) -> np.ndarray:
-        """(m,) bool: has an image worth comparing: a score above zero, or any of an objective."""
+        """(m,) bool: has an image worth comparing: a score above zero, or any of an objective or
+        of a unit that is never silent, such as the negative side of a direction."""
         best = self.scores[:, 0]
-        return np.isfinite(best) if len(self.objectives) else best > 0
+        is_signed = self.verdict_codes == VERDICTS.index("never silent")
+        return np.isfinite(best) & ((best > 0) | is_signed | bool(self.objectives))
 
     @property
     def pixels(self) -> np.ndarray:

@@ -38,6 +38,8 @@ from oip.network.repeatability import check_outputs, repeatability
 
 _IMAGES = 4
 """Images that a model is given twice."""
+_LISTED = 40
+"""Layers that a message lists."""
 
 
 class Network:
@@ -398,8 +400,8 @@ class Network:
                 raise ModelError(f"layer {call.described}", expected, f"shape ({shape})")
         every = (*self.layers, *self.other_layers, *self.direction_layers)
         names = [layer.name for layer in every]
-        listed = [layer.name for layer in self.layers] or names
-        listed = listed[:8] if len(listed) <= 8 else [*listed[:8], "..."]
+        more = len(names) - _LISTED
+        listed = names if more <= 0 else [*names[:_LISTED], f"{more} more"]
         if "+" in name and name.rpartition("+")[0] in names:
             hint = (
                 "Directions are layers of the run that 'oip directions' found them for: give that "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DIGITS, CLOTHES = "mnist", "fashion-mnist"
 _SAMPLE = "mnist-sample"
+PHOTOGRAPHS = "imagenet-sample"
+"""In the folder of the data: photographs without labels."""
 _CHECKED = (200, 500, 1000, 2000)
 """Numbers of first images whose class shares are checked; studies use some of them undrawn."""
 _DEVIATIONS = 4.0
@@ -40,17 +43,19 @@ class Images:
         return replace(self, train=limited(self.train, train), test=limited(self.test, test))
 
 
-def every_source(folder: Folder) -> list[Images]:
+def every_source(folder: Folder, sources: Sequence[str] | None = None) -> list[Images]:
     """Return the available data sets: those that the user named, else MNIST and Fashion-MNIST.
 
-    Where MNIST is not available, the embedded digits replace it, and a note says so.
+    `sources` are those of the user, all that the settings name if None. Where MNIST is not
+    available, the embedded digits replace it, and a note says so.
 
     Raises:
         DataError: a source names one part.
         MissingData: none of them is available.
     """
     available, last = [], None
-    for source in folder.settings.data or (DIGITS, CLOTHES):
+    sources = folder.settings.data if sources is None else sources
+    for source in sources or (DIGITS, CLOTHES):
         try:
             available.append(load_images(folder, source))
         except MissingData as error:
@@ -125,6 +130,33 @@ def study_data(
     except DataError as error:
         needs = f"the data '{base_name(source)}'"
         raise MissingData(needs, _looked(source, settings), str(error)) from error
+
+
+def is_photographs(source: str) -> bool:
+    """Return whether a source is a folder of image files that are not sorted into classes."""
+    from oip.models.images_on_disk import ENDINGS
+
+    path = Path(source)
+    if is_known(source) or not path.is_dir():
+        return False
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    pictures = any(entry.suffix.lower() in ENDINGS for entry in entries)
+    return pictures and not any(entry.is_dir() for entry in entries)
+
+
+def photographs(settings: StudySettings) -> str:
+    """Return the folder of photographs among the user's data, else that beside the data sets.
+
+    Raises:
+        MissingData: there is none.
+    """
+    root = settings.data_dir or os.environ.get("OIP_DATA")
+    beside = [] if root is None else [str(Path(root) / PHOTOGRAPHS)]
+    for source in (*settings.data, *beside):
+        if is_photographs(source):
+            return source
+    provide = f"Name a folder of photographs as data, or put one, {PHOTOGRAPHS}, beside the others."
+    raise MissingData("a folder of photographs", _looked(PHOTOGRAPHS, settings), provide)
 
 
 def _looked(source: str | Path, settings: StudySettings) -> str:

@@ -13,13 +13,21 @@ from oip.core.errors import DataError
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.core.seeds import generator
-from oip.mi.matching import FEWEST, THRESHOLD, match
+from oip.mi.matching import FEWEST, THRESHOLD
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies import oip_arms as arms
 from oip.studies import oip_plots
-from oip.studies.data import Images, every_source, limited
+from oip.studies.data import (
+    Images,
+    data_key,
+    every_source,
+    is_photographs,
+    limited,
+    photographs,
+    study_data,
+)
 from oip.studies.findings import Agreement, Finding, Value, agreement, finding
 from oip.studies.oip_arms import (
     CLUSTERS,
@@ -28,6 +36,8 @@ from oip.studies.oip_arms import (
     MLP,
     PAIR,
     POST,
+    PRETRAINED,
+    PRETRAINED_LAYERS,
     RED,
     SMOOTH,
     WARM,
@@ -36,7 +46,15 @@ from oip.studies.oip_arms import (
     Sizes,
 )
 from oip.studies.oip_plots import name_of
-from oip.studies.report import Arrays, Folder, StudySettings, base_name, model_files, slug
+from oip.studies.report import (
+    Arrays,
+    Folder,
+    MissingData,
+    StudySettings,
+    base_name,
+    model_files,
+    slug,
+)
 from oip.studies.trained import accuracy, predictor
 
 if TYPE_CHECKING:
@@ -67,14 +85,17 @@ def run(folder: Folder) -> None:
     Raises:
         MissingData: none of the data is available.
     """
-    run_sized(folder, arms.QUICK if folder.settings.quick else arms.REQUIRED)
+    sizes = arms.QUICK if folder.settings.quick else arms.REQUIRED
+    run_sized(folder, sizes)
+    add_pretrained(folder, sizes.photographs)
 
 
 def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     """Run the study in other sizes, or without the pictures of the articles."""
     results: list[Measured] = []
     matches: list[tuple[Measured, Arrays]] = []
-    for number, data in enumerate(every_source(folder)):
+    sources = [source for source in folder.settings.data if not is_photographs(source)]
+    for number, data in enumerate(every_source(folder, sources)):
         own = not number and _model_files(folder.settings)
         paths = own or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
@@ -82,7 +103,7 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
         if len(networks) > 1 and len(data.test) >= FEWEST:
             of = " ".join([data.digest, *map(sha256, networks)])
             more = (list(networks.values()), data.test, sizes, folder.settings.seed)
-            part = folder.part(f"source-{number}/matches", match_networks, *more, of=of)
+            part = folder.part(f"source-{number}/matches", arms.match_networks, *more, of=of)
             matches.append((results[-1], part))
         add_classifiers(folder, number, data, networks, sizes)
         add_patterns(folder, number, data, networks, sizes)
@@ -360,32 +381,6 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
         folder.add(finding(NAME, measure.__name__, verdict, values, **constants))
 
 
-def match_networks(networks: Sequence[Network], test: Dataset, sizes: Sizes, seed: int) -> Arrays:
-    """Match the units of every two networks, and of each with an untrained copy of the next.
-
-    Returns:
-        For each layer, `LAYER` (pairs, maps): units with a partner; and `LAYER untrained`.
-    """
-    import keras
-
-    copies = []
-    for number, network in enumerate(networks):
-        keras.utils.set_random_seed(seed + number)
-        copies.append(keras.models.clone_model(network.model))
-    pairs = list(combinations(range(len(networks)), 2))
-    untrained = [(number, (number + 1) % len(copies)) for number in range(len(networks))]
-    layers = [layer.name for layer in networks[0].convolutional]
-    samples = max(FEWEST, min(sizes.matched, len(test)))
-    parts: dict[str, list[np.ndarray]] = {}
-    for name, indices, targets in (("", pairs, networks), (" untrained", untrained, copies)):
-        for first, second in indices:
-            pair = networks[first], targets[second]
-            result = match(*pair, test.images, layers, samples=samples, seed=seed)
-            for layer in layers:
-                parts.setdefault(f"{layer}{name}", []).append(result[layer].has_partner)
-    return {name: np.array(values, bool) for name, values in parts.items()}
-
-
 def add_matches(folder: Folder, matches: Sequence[tuple[Measured, Arrays]]) -> None:
     """Add the row about the features of differently trained networks."""
     values, shares, gains = {}, [], []
@@ -405,6 +400,45 @@ def add_matches(folder: Folder, matches: Sequence[tuple[Measured, Arrays]]) -> N
     count = len(matches[0][0].accuracy)
     constants = {"networks": f"{count} networks a data set", "threshold": THRESHOLD}
     folder.add(finding(NAME, "matched", verdict, values, same=_SAME, **constants))
+
+
+def add_pretrained(folder: Folder, count: int) -> None:
+    """Add the row about the features of two pretrained networks, by up to `count` photographs."""
+    settings = folder.settings
+    try:
+        networks = arms.pretrained_networks()
+        source = photographs(settings)
+        sizes = [(shape[0], shape[1]) for shape in (network.inputs.shape for network in networks)]
+        images = [study_data(source, settings, size=size, bands=3) for size in sizes]
+        if len(images[0]) < FEWEST:
+            needs = f"{FEWEST} photographs"
+            raise MissingData(needs, f"'{source}': {len(images[0])}", "Name a larger folder.")
+    except MissingData as error:
+        folder.missing(f"{PRETRAINED[0]} and {PRETRAINED[1]}: the features are the same.", error)
+        return
+    images = [limited(part, count) for part in images]
+    of = " ".join([*(data_key(part) for part in images), *(net.digest for net in networks)])
+    arguments = networks, images, settings.seed
+    arrays = folder.part("photographs/matches", arms.match_pretrained, *arguments, of=of)
+    folder.add(pretrained_finding(arrays, len(images[0])))
+
+
+def pretrained_finding(arrays: Arrays, count: int) -> Finding:
+    """Return the finding on two pretrained networks, matched by a number of photographs."""
+    values, shares = {}, []
+    rows = zip(PRETRAINED_LAYERS, arrays["share"], arrays["null"], arrays["cka"], strict=True)
+    for layer, share, null, (cka, low, high, shuffled) in rows:
+        shares.append(Value("", float(share[0]), float(share[1]), float(share[2])))
+        values[layer] = [
+            *percents({"with a partner": shares[-1]}),
+            Value("correlation with shuffled images", float(null)),
+            Value("linear CKA", float(cka), float(low), float(high)),
+            Value("shuffled", float(shuffled)),
+        ]
+    verdict = _same_features(shares, [share.low for share in shares])
+    constants = {"n": f"{count:,} photographs", "threshold": THRESHOLD, "same": _SAME}
+    where = f"{PRETRAINED[0]} and {PRETRAINED[1]}"
+    return finding(NAME, "pretrained", verdict, values, where, **constants)
 
 
 def _same_features(shares: Sequence[Value], gains: Sequence[float]) -> Agreement:

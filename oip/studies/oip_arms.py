@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +18,13 @@ from oip.ascent.targets import MapTargets
 from oip.core.errors import DataError, SettingsError
 from oip.core.progress import Progress, silent
 from oip.core.seeds import generator
+from oip.mi.matching import FEWEST, match
 from oip.network.forward import spatial_means
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies.data import limited
 from oip.studies.findings import Value
-from oip.studies.report import Arrays
+from oip.studies.report import Arrays, MissingData
 from oip.studies.trained import predictor
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ POST, WARM, SMOOTH = "post", "warm", "smoothed"
 """The response alone; the pre-activation first; the response alone, the image smoothed between
 steps, as the articles do without saying how: by a blur of half a pixel every four steps."""
 BLUR, BLUR_EVERY = 0.5, 4
+PRETRAINED = "efficientnet-lite0", "efficientnet-lite1"
+PRETRAINED_LAYERS = "stem", "block2a_expand", "block4a_expand", "block6a_expand", "head"
 _ASCENT_BATCH = 128
 
 
@@ -52,6 +56,7 @@ class Sizes:
     steps: int = 120
     maps: int = 48  # most maps of a layer whose images are grown
     matched: int = 2_000  # test images that match the units of two networks
+    photographs: int = 1_000  # that match the units of two pretrained networks
     judged: int = 10_000  # test images that decide which maps are excitable
     decomposed: int = 8  # maps of the last layer whose OIPs are decomposed
     draws: int = 2000  # of bootstrap intervals; a fifth of them in figures, which show many
@@ -59,7 +64,15 @@ class Sizes:
 
 REQUIRED = Sizes()
 QUICK = Sizes(
-    seeds=2, images=6_000, epochs=3, steps=60, maps=16, matched=1_000, judged=2_000, decomposed=4
+    seeds=2,
+    images=6_000,
+    epochs=3,
+    steps=60,
+    maps=16,
+    matched=1_000,
+    photographs=200,
+    judged=2_000,
+    decomposed=4,
 )
 
 
@@ -435,6 +448,67 @@ def _perceptron(part: Dataset, images: np.ndarray, epochs: int, seed: int) -> np
     model = recipe.build(part.images.shape[1:], len(part.classes), *statistics(part.images))
     fit(model, part, recipe.settings(len(part), epochs=epochs, seed=seed), silent)
     return predictor(model)(images).argmax(axis=1)
+
+
+def match_networks(networks: Sequence[Network], test: Dataset, sizes: Sizes, seed: int) -> Arrays:
+    """Match the units of every two networks, and of each with an untrained copy of the next.
+
+    Returns:
+        For each layer, `LAYER` (pairs, maps): units with a partner; and `LAYER untrained`.
+    """
+    import keras
+
+    copies = []
+    for number, network in enumerate(networks):
+        keras.utils.set_random_seed(seed + number)
+        copies.append(keras.models.clone_model(network.model))
+    pairs = list(combinations(range(len(networks)), 2))
+    untrained = [(number, (number + 1) % len(copies)) for number in range(len(networks))]
+    layers = [layer.name for layer in networks[0].convolutional]
+    samples = max(FEWEST, min(sizes.matched, len(test)))
+    parts: dict[str, list[np.ndarray]] = {}
+    for name, indices, targets in (("", pairs, networks), (" untrained", untrained, copies)):
+        for first, second in indices:
+            pair = networks[first], targets[second]
+            result = match(*pair, test.images, layers, samples=samples, seed=seed)
+            for layer in layers:
+                parts.setdefault(f"{layer}{name}", []).append(result[layer].has_partner)
+    return {name: np.array(values, bool) for name, values in parts.items()}
+
+
+def match_pretrained(networks: Sequence[Network], images: Sequence[Dataset], seed: int) -> Arrays:
+    """Match the units of two networks by the same photographs, each in the size that it takes.
+
+    Returns:
+        A row for each of `PRETRAINED_LAYERS`: `share` (layers, 3) of the units that have a partner,
+        with its interval; `null` (layers,), the correlation of one pair of twenty with shuffled
+        images; `cka` (layers, 4), linear CKA, its interval and null.
+    """
+    pixels = images[0].images, images[1].images
+    count = len(pixels[0])
+    first, second = networks
+    result = match(first, second, pixels, PRETRAINED_LAYERS, samples=count, seed=seed)
+    tables = result.cka, result.cka_low, result.cka_high, result.cka_null
+    return {
+        "share": np.array([(part.share, *part.share_interval) for part in result.matches]),
+        "null": np.array([part.null for part in result.matches]),
+        "cka": np.stack([np.diag(table) for table in tables], axis=1),
+    }
+
+
+def pretrained_networks() -> list[Network]:
+    """Return the two networks of photographs.
+
+    Raises:
+        MissingData: the packages of their weights are not installed.
+    """
+    from oip import models
+
+    try:
+        return [Network(models.pretrained(name)) for name in PRETRAINED]
+    except DataError as error:
+        needs = f"the weights of {PRETRAINED[0]} and {PRETRAINED[1]}"
+        raise MissingData(needs, "the installed packages", str(error)) from error
 
 
 def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -> Arrays:

@@ -25,6 +25,16 @@ def test_verdicts_keep_the_codes_that_files_have():
     )
 
 
+def test_units_that_are_never_silent_have_an_oip_below_zero(oips):
+    """As the negative side of a direction: only those of maps that rest at zero are worthless."""
+    scores = np.full_like(oips.scores, -0.5)
+    assert not replace(oips, scores=scores).alive.any()
+    codes = np.full_like(oips.verdict_codes, VERDICTS.index("never silent"))
+    signed = replace(oips, scores=scores, verdict_codes=codes)
+    assert signed.alive.all()
+    assert not replace(signed, scores=np.full_like(scores, np.nan)).alive.any()
+
+
 def test_a_representation_is_one_line(oips):
     assert all("\n" not in repr(value) for value in (oips, oips[3]))
 

@@ -99,6 +99,8 @@ def test_unknown_layers_and_models_without_any_are_named(small_model):
     network = Network(small_model)
     with pytest.raises(ModelError, match="Did you mean 'second'"):
         network.find("secnd")
+    with pytest.raises(ModelError, match=r"one of first, second, .*pool.*; received 'x'"):
+        network.find("x")
     with pytest.raises(ModelError, match="@0 to @1"):
         network.find("@7")
     dense = keras.Sequential([keras.layers.Input((4, 4, 1)), keras.layers.Flatten()])

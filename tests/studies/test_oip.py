@@ -70,7 +70,7 @@ def test_features_of_two_trainings_are_matched(network, small_images, tmp_path):
 
     images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1)).astype(np.float32)
     test = from_arrays(images, np.arange(60) % 4)
-    arrays = oip.match_networks([network, network], test, TINY, 0)
+    arrays = oip_arms.match_networks([network, network], test, TINY, 0)
     assert {name: len(rows) for name, rows in arrays.items()} == {
         **{"first": 1, "second": 1, "first untrained": 2, "second untrained": 2}
     }
@@ -82,6 +82,83 @@ def test_features_of_two_trainings_are_matched(network, small_images, tmp_path):
     (row,) = folder.findings
     assert row.verdict in ("yes", "partly")
     assert row.values
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """Two small networks of other input sizes with the layers of the pretrained ones."""
+    import keras
+    from keras import layers
+
+    from oip.network.network import Network
+
+    def network(side):
+        keras.utils.set_random_seed(3)
+        stack = [layers.Input((side, side, 3)), layers.Rescaling(1 / 255)]
+        for number, name in enumerate(oip_arms.PRETRAINED_LAYERS):
+            conv = layers.Conv2D(4, 3, 1 + number % 2, "same", activation="relu", name=name)
+            stack.append(conv)
+        return Network(keras.Sequential(stack))
+
+    monkeypatch.setattr(oip_arms, "pretrained_networks", lambda: [network(24), network(32)])
+
+
+def photographs_in(folder, count):
+    from PIL import Image
+
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(count):
+        pixels = random.integers(0, 256, (6, 6, 3)).astype(np.uint8)
+        Image.fromarray(pixels).resize((40, 36)).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_two_pretrained_networks_are_matched(pair, tmp_path):
+    source = photographs_in(tmp_path / "photographs", 40)
+    folder = Folder(tmp_path / "out", "oip", StudySettings(data=(str(source),)))
+    oip.add_pretrained(folder, 30)
+    (row,) = folder.findings
+    assert row.verdict in ("yes", "partly") and row.n == "30 photographs"
+    assert set(row.values) == set(oip_arms.PRETRAINED_LAYERS)
+    assert "stem: with a partner" in row.ours and "linear CKA" in row.ours
+    assert not folder.lacking
+    again = Folder(tmp_path / "out", "oip", StudySettings(data=(str(source),)))
+    oip.add_pretrained(again, 30)
+    assert [own.ours for own in again.findings] == [row.ours]
+
+
+def test_photographs_beside_the_data_sets_are_found(pair, tmp_path, monkeypatch):
+    monkeypatch.delenv("OIP_DATA", raising=False)
+    folder = Folder(tmp_path / "out", "oip", StudySettings(data_dir=tmp_path))
+    oip.add_pretrained(folder, 30)
+    assert "imagenet-sample" in folder.lacking[0] and folder.findings[0].verdict == "not tested"
+    photographs_in(tmp_path / "imagenet-sample", 10)
+    few = Folder(tmp_path / "few", "oip", StudySettings(data_dir=tmp_path))
+    oip.add_pretrained(few, 30)
+    assert "24 photographs" in few.lacking[0]
+
+
+def test_networks_that_are_not_installed_are_missing_data(tmp_path, monkeypatch):
+    from oip import models
+
+    def missing(name):
+        raise DataError(f"the weights of {name}", "the package", "none", "Install it.")
+
+    monkeypatch.setattr(models, "pretrained", missing)
+    folder = Folder(tmp_path / "out", "oip", StudySettings())
+    oip.add_pretrained(folder, 30)
+    assert "Install it" in folder.lacking[0]
+    assert "efficientnet-lite1" in folder.findings[0].paper
+
+
+def test_photographs_are_no_data_to_learn_from(tmp_path):
+    from oip.studies.data import is_photographs
+
+    source = photographs_in(tmp_path / "photographs", 2)
+    assert is_photographs(str(source)) and not is_photographs("mnist")
+    (source / "class").mkdir()
+    assert not is_photographs(str(source)) and not is_photographs(str(tmp_path / "none"))
 
 
 SHARES = np.linspace(0.5, 0.9, 9)
