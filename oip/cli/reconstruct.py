@@ -33,13 +33,12 @@ _LEGEND = {
     "score": "mean response to the pattern",
     "best image": "score of the best image of the data",
     "stability": "likeness of the patterns of different starts, 1 at most",
-    "percentile": "share of pairs of other maps that are less alike",
-    "patterns": "groups of starts that are alike",
-    "examples": "number of the start that stands for each group",
+    "of others": "share of pairs of other maps that are less alike",
+    "patterns": "groups of starts that are alike (the start that stands for each of them)",
     "ended": "why the ascent stopped",
 }
 _EVIDENCE = (
-    *("verdict", "score", "best image", "stability", "percentile", "patterns", "examples"),
+    *("verdict", "score", "best image", "stability", "of others", "patterns"),
     *("steps", "ended"),
 )
 
@@ -145,9 +144,8 @@ def command(
     LAYER is then the layer of those terms that name none, as in map:LAYER:17.
 
     Maps are counted by verdict for each layer; those of one layer, or few, are listed with their
-    evidence. Stability is the
-    similarity of a map's images, and percentile says how many other maps it exceeds. Distinct lists
-    the starts (the best is 0) that show different patterns.
+    evidence: how alike the patterns of a map's starts are (stability), how many pairs of other maps
+    are less alike, and which starts show different patterns (the best start is 0).
 
     With --top, the maps of each layer are ranked first, as 'oip rank' does it, into the same run,
     and only the best of them are reconstructed; or those that separate two classes best.
@@ -363,8 +361,7 @@ def _evidence(row: MapEvidence) -> tuple[object, ...]:
         number(row.data_score),
         number(row.stability, 2),
         "-" if row.null_percentile is None else f"{row.null_percentile:.0f} %",
-        row.patterns or "-",
-        ", ".join(map(str, row.medoids)) or "-",
+        f"{row.patterns} ({', '.join(map(str, row.medoids))})" if row.patterns else "-",
         row.steps,
         _ENDED.get(row.reason, row.reason),
     )

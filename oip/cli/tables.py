@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from oip.core.errors import plain_text
 from oip.core.units import of_noun
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Record: TypeAlias = dict[str, Any]
 """A result as a command prints it with --json."""
@@ -22,6 +26,8 @@ MOST_ROWS = 20
 ALL_ROWS = "oip.all_rows"
 _LEGEND = "oip.legend"
 """Keys of what a command keeps while it runs."""
+_WIDTH = 80
+"""Characters of a line that is not printed on a terminal, if headings can be broken."""
 _NAME = 16
 """Characters that a column of names keeps on a narrow terminal."""
 _PADDING = {3: (0, 1, 0, 1), 2: (0, 1, 0, 0), 1: (0, 0, 0, 0)}
@@ -48,8 +54,9 @@ def print_table(
 ) -> None:
     """Print a table; headings and cells are shown as plain text, whatever is in them.
 
-    Cells are never broken: on a terminal too narrow for them, columns move together and names lose
-    their middle.
+    Words are never broken: on a terminal too narrow for a row, headings and texts go on in the next
+    line, columns move together, and names lose their middle. Elsewhere, as in a file, texts stay in
+    their line.
 
     Args:
         headings: one for each column.
@@ -67,22 +74,26 @@ def print_table(
     shown = cells if all_rows() else cells[:MOST_ROWS]
     texts = [plain_text(heading) for heading in headings]
     console = Console(file=sys.stdout, highlight=False)
-    room = console.width if sys.stdout.isatty() else None
-    widths, gap = _widths(texts, shown, [heading in left for heading in headings], room)
+    is_left = [heading in left for heading in headings]
+    is_terminal = sys.stdout.isatty()
+    room = console.width if is_terminal else _WIDTH
+    widths, gap = _widths(texts, shown, is_left, room, is_terminal)
     console.width = max(console.width, _total(widths, gap))
     table = Table(box=box.SIMPLE_HEAD, padding=_PADDING[gap])
     for text, heading, width in zip(texts, headings, widths, strict=True):
         table.add_column(Text(text), justify="left" if heading in left else "right", width=width)
     for row in shown:
-        pairs = zip(row, widths, strict=True)
-        table.add_row(*(Text(shortened(cell, width), no_wrap=True) for cell, width in pairs))
+        table.add_row(*map(_cell, row, widths))
     if title:
         print_text(title)
     console.print(table)
     if len(shown) < len(cells):
         click.echo(f"  and {len(cells) - len(shown)} more rows: --all prints them\n")
     for heading, meaning in _new(legend or {}).items():
-        console.print(Text(f"  {heading}: {meaning}", style="dim"), soft_wrap=True)
+        lines = [f"  {heading}: {meaning}"]
+        if is_terminal:
+            lines = textwrap.wrap(lines[0], room, subsequent_indent="    ", break_long_words=False)
+        console.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
 
 
 def all_rows() -> bool:
@@ -103,26 +114,46 @@ def shortened(text: str, width: int) -> str:
     return f"{text[: width - 3 - tail]}...{text[len(text) - tail :]}"
 
 
+def _cell(cell: str, width: int) -> Text:
+    """Return a cell that goes on in the next line; one of longer words loses its middle."""
+    from rich.text import Text
+
+    if _longest_word(cell) > width:
+        return Text(shortened(cell, width), no_wrap=True)
+    return Text(cell)
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
+
+
 def _widths(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool], room: int | None
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Sequence[bool],
+    room: int,
+    is_terminal: bool,
 ) -> tuple[list[int], int]:
     """Return the columns' widths and the gap between them.
 
-    To fit a room, headings break at spaces, columns move together and names are shortened, in this
-    order. Where that is not enough, the terminal breaks the lines.
+    To fit a room, headings break at spaces and columns move together; on a terminal, texts to the
+    left then break, too, and names are shortened at last. Where that is not enough, the terminal
+    breaks the lines.
     """
     columns = list(zip(*rows, strict=True)) or [()] * len(headings)
     cells = [max(map(len, column), default=0) for column in columns]
     widths = [max(width, len(text)) for width, text in zip(cells, headings, strict=True)]
-    widest_gap, *_, least_gap = _PADDING
-    if room is None:
-        return widths, widest_gap
-    longest = [max(map(len, text.split()), default=0) for text in headings]
+    longest = list(map(_longest_word, headings))
     least = [max(pair) for pair in zip(cells, longest, strict=True)]
-    pairs = zip(least, left, strict=True)
-    names = [min(width, _NAME) if is_left else width for width, is_left in pairs]
-    gap = next((gap for gap in _PADDING if _total(least, gap) <= room), least_gap)
-    for floor in (least, names):
+    longest_words = [max(map(_longest_word, column), default=0) for column in columns]
+    broken, names = list(least), list(least)
+    for column in [column for column, is_text in enumerate(left) if is_text]:
+        broken[column] = max(longest_words[column], longest[column])
+        names[column] = min(broken[column], _NAME)
+    floors = (least, broken, names) if is_terminal else (least,)
+    fitting = (gap for floor in floors for gap in _PADDING if _total(floor, gap) <= room)
+    gap = next(fitting, min(_PADDING))
+    for floor in floors:
         while _total(widths, gap) > room:
             gains = [width - low for width, low in zip(widths, floor, strict=True)]
             widest = max(range(len(gains)), key=gains.__getitem__)

@@ -1,9 +1,11 @@
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
 from oip.cli.reconstruct import print_summary
+from oip.run.reconstruct import RunSummary
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def summary_of(maps, unseen=0, **changes):
         }
         for index, count in enumerate(maps)
     ]
-    return {"run": "run", "seconds": 1.0, "layers": layers}
+    return msgspec.convert({"run": "run", "seconds": 1.0, "layers": layers}, RunSummary)
 
 
 def test_pixels_that_a_layer_does_not_see_are_told(capsys):
@@ -140,9 +142,9 @@ def test_maps_are_listed_for_one_layer_for_few_maps_and_on_request(capsys):
     ):
         print_summary(summary_of(maps), details)
         out = capsys.readouterr().out
-        assert ("examples" in out) is listed
+        assert ("patterns" in out) is listed
         assert out.count("step limit") == (sum(maps) if listed else 0)
-        assert ("0, 3" in out) is listed
+        assert ("(0, 3)" in out) is listed
 
 
 def test_assumed_statistics_are_told_to_the_quiet_and_bad_grammar_fails_first(call, tmp_path):

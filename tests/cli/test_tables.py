@@ -50,7 +50,7 @@ def terminal(monkeypatch):
 def test_a_file_gets_every_name_whole_however_long(printed):
     lines = printed(NAMES, [(NAME * 5, 12, "3 of 12")], left=("layer",))
     assert any(NAME * 5 in line for line in lines)
-    assert any("above best image" in line for line in lines)
+    assert {"above", "best", "image"} <= set(" ".join(lines).split())
 
 
 @pytest.mark.parametrize("columns", [120, 50, 30])
@@ -166,3 +166,33 @@ def test_a_legend_of_units_does_not_speak_of_maps():
     legend = {"score": "of the map; the mapping of maps"}
     assert of_units(legend, "token") == {"score": "of the token; the mapping of tokens"}
     assert of_units(legend, "map") == legend
+
+
+def test_a_table_of_evidence_fits_a_terminal_of_80_columns(terminal):
+    """As that of `oip reconstruct`: rows stay in a line, headings break, columns move together."""
+    stream = terminal(80)
+    headings = ("map", "verdict", "score", "best image", "stability", "of others", "patterns")
+    row = (127, "responsive", "1.568", "0.197", "0.45", "97 %", "2 (0, 1)", 120)
+    tables.print_table(
+        (*headings, "steps", "ended"), [(*row, "step limit reached")] * 3, left=("verdict", "ended")
+    )
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("step limit reached" in line for line in lines) == 3
+
+
+def test_texts_go_on_in_the_next_line_and_legends_break_at_spaces(terminal):
+    stream = terminal(40)
+    rows = [("Conv2D_1", 32, "20 (2), 31 (4), 7 (3), 5 (2)")]
+    meaning = "the units whose images fall into clusters of which there are many"
+    names = ("layer", "units", "most clusters")
+    tables.print_table(names, rows, left=names, legend={"most clusters": meaning})
+    text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert max(map(len, text.splitlines())) <= 40
+    assert "..." not in text and {"20", "(2),", "5", "many"} <= set(text.split())
+
+
+def test_headings_break_elsewhere_too_but_texts_do_not(printed):
+    names = ("layer", "share of the choices that are right", "with the best of all images", "text")
+    lines = printed(names, [("Conv2D_1", "0.9", "0.8", "a text of words")], left=("layer", "text"))
+    assert max(map(len, lines)) <= 80 and any("a text of words" in line for line in lines)
