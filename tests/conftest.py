@@ -199,7 +199,7 @@ class SharedModels:
             graphs = self._graphs.setdefault(network.model, defaultdict(Graphs))
             network.graphs = graphs[tuple(network.specs), network.image_input]
 
-        self._places = [
+        self._replaced = [
             (loading, "load_model", originals[0], load_model),
             (tracing, "record_calls", originals[1], record_calls),
             (Network, "__init__", originals[2], init),
@@ -207,7 +207,7 @@ class SharedModels:
 
     def use(self, shared):
         """Share models, or do not."""
-        for owner, name, original, sharing in self._places:
+        for owner, name, original, sharing in self._replaced:
             setattr(owner, name, sharing if shared else original)
 
     def check(self):

@@ -41,6 +41,13 @@ def modules() -> dict[str, tuple[Path, ast.Module]]:
     return trees
 
 
+@cache
+def trees_of_tests() -> dict[Path, ast.Module]:
+    """File and syntax tree of every module of the tests."""
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    return {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
 def names_bound(tree: ast.Module):
     """Yield line and name of everything that a module binds."""
     for node in ast.walk(tree):
@@ -66,24 +73,26 @@ def test_there_are_few_files_and_none_is_long():
 
 
 def test_variables_are_called_by_the_noun_they_hold():
-    wrong = [
+    violations = [
         f"{path}:{line}: {name}"
-        for path, tree in modules().values()
+        for path, tree in [*modules().values(), *trees_of_tests().items()]
         for line, name in names_bound(tree)
         if name.lstrip("_") in PRIVATE_NOUNS
     ]
-    assert not wrong, "\n".join(wrong)
+    assert not violations, "\n".join(violations)
 
 
 def test_no_docstring_is_a_riddle():
-    wrong = []
+    violations = []
     for path, tree in modules().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 text = ast.get_docstring(node)
                 if text and text.split()[0] == "What":
-                    wrong.append(f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}")
-    assert not wrong, "\n".join(wrong)
+                    violations.append(
+                        f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+                    )
+    assert not violations, "\n".join(violations)
 
 
 RIDDLES = ("what there is", "as ever", "what one would", "wished", "Every so many")
@@ -91,13 +100,13 @@ RIDDLES = ("what there is", "as ever", "what one would", "wished", "Every so man
 
 
 def test_docstrings_are_plain():
-    wrong = []
+    violations = []
     for path, tree in modules().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 text = " ".join((ast.get_docstring(node) or "").split())
-                wrong += [f"{path}: {phrase}" for phrase in RIDDLES if phrase in text]
-    assert not wrong, "\n".join(wrong)
+                violations += [f"{path}: {phrase}" for phrase in RIDDLES if phrase in text]
+    assert not violations, "\n".join(violations)
 
 
 def test_no_class_name_means_two_things():
@@ -193,7 +202,7 @@ def test_nothing_but_the_program_imports_the_command_line():
 
 
 def test_private_names_stay_in_their_module():
-    wrong = [
+    violations = [
         f"{path}:{node.lineno}: {alias.name}"
         for path, tree in modules().values()
         for node in ast.walk(tree)
@@ -201,7 +210,7 @@ def test_private_names_stay_in_their_module():
         for alias in node.names
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
-    assert not wrong, "\n".join(wrong)
+    assert not violations, "\n".join(violations)
 
 
 def test_few_values_are_of_any_type():
@@ -214,13 +223,13 @@ def test_few_values_are_of_any_type():
 
 
 def test_tests_bind_no_private_names():
-    wrong = []
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    violations = []
+    for path, tree in trees_of_tests().items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":
                 texts = [a.value for a in node.args[:2] if isinstance(a, ast.Constant)]
                 for text in texts:
                     last = str(text).rpartition(".")[2]
                     if last.startswith("_") and not last.startswith("__"):
-                        wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text}")
-    assert not wrong, "\n".join(wrong)
+                        violations.append(f"{path}:{node.lineno}: {text}")
+    assert not violations, "\n".join(violations)

@@ -135,11 +135,11 @@ def test_every_block_runs(name, workspace, capfd):
 
 def anchors(path):
     """Addresses of the headings of a page, as GitHub makes them."""
-    found = []
+    names = []
     for heading in re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
         text = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        found.append(f"{text}-{found.count(text)}" if text in found else text)
-    return found
+        names.append(f"{text}-{names.count(text)}" if text in names else text)
+    return names
 
 
 @pytest.mark.parametrize("name", [*READMES, "oip/REFERENCE.md"])
@@ -154,10 +154,10 @@ def test_links_lead_to_files_and_headings(name):
 
 
 def test_every_verdict_is_explained():
-    words = [shown_verdict(verdict) for verdict in VERDICTS]
+    verdicts = [shown_verdict(verdict) for verdict in VERDICTS]
     for name in ("README.md", "oip/README.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        assert all(f"`{word}`" in text or f"*{word}*" in text for word in words), name
+        assert all(f"`{word}`" in text or f"*{word}*" in text for word in verdicts), name
 
 
 def test_the_first_readme_is_short():

@@ -63,7 +63,7 @@ def test_bad_input_is_named(small_network, separation):
         oip.separating_oips(small_network, replace(separation, at="block"), 2, **QUICK)
     with pytest.raises(SettingsError, match="count"):
         oip.separating_oips(small_network, separation, 0, **QUICK)
-    nothing = SimpleNamespace(
+    empty_separation = SimpleNamespace(
         layer="second",
         at="response",
         first="a",
@@ -74,7 +74,7 @@ def test_bad_input_is_named(small_network, separation):
         nodes=np.array([[0, 0]]),
     )
     with pytest.raises(SettingsError, match="finite effect"):
-        oip.separating_oips(small_network, nothing, 2, **QUICK)
+        oip.separating_oips(small_network, empty_separation, 2, **QUICK)
 
 
 def test_separating_oips_have_a_short_representation_and_a_table(small_network, separation):

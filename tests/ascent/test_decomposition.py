@@ -92,7 +92,7 @@ def test_noise_is_explained_as_by_the_copies_of_other_maps(pixels):
     few = pixels.fit(pixels.columns(smooth(9, 0)), noise)
     assert np.median(few.share) < 0.15
     shares = np.array(
-        [pixels.fit(pixels.columns(smooth(60, 9 + each)), noise).share for each in range(10)]
+        [pixels.fit(pixels.columns(smooth(60, 9 + index)), noise).share for index in range(10)]
     )
     assert (shares < [pixels.fit(pixels.columns(smooth(60, 0)), noise).fitted]).mean() > 0.9
     ranks = (shares[1:] < shares[0]).mean(0)
@@ -105,7 +105,7 @@ def test_an_interval_holds_the_share_of_noisy_sums(pixels):
     noise = pixels.columns(noise)
     noise *= np.linalg.norm(planted) / np.linalg.norm(noise, axis=0)
     fit = pixels.fit(pixels.columns(copies), planted + noise)
-    ends = np.array([decomposition.explained_interval(fit.of(each), 0, 0) for each in range(40)])
+    ends = np.array([decomposition.explained_interval(fit.of(index), 0, 0) for index in range(40)])
     assert np.median(fit.share) == pytest.approx(0.45, abs=0.1)
     assert (ends[:, 0] < 0.5).mean() > 0.85
 
@@ -125,8 +125,8 @@ def test_copies_are_moved_and_turned():
     assert not decomposition.shifted(image, np.array([0, 9])).any()
     turned = decomposition.turned(image, 90, np.array([4.0, 4.0]))
     assert np.argwhere(turned[..., 0] > 0.5).tolist() in ([[2, 4]], [[6, 4]])
-    back = decomposition.turned(turned, -90, np.array([4.0, 4.0]))
-    assert np.allclose(back, image, atol=1e-5)
+    unturned = decomposition.turned(turned, -90, np.array([4.0, 4.0]))
+    assert np.allclose(unturned, image, atol=1e-5)
 
 
 def test_turned_copies_explain_a_turned_pattern(pixels, monkeypatch):
@@ -205,7 +205,7 @@ def test_results_show_themselves_and_names_stay_text(tiled):
     assert np.shape(record["maps"][1]["weights"]) == (25, 1)
     assert record["maps"][1]["n_null"] == 11
     assert tiled.to_pandas()["share"].tolist() == pytest.approx(tiled.share[:, 0].tolist())
-    assert [each.maps[0] for each in tiled] == [3, 7]
+    assert [part.maps[0] for part in tiled] == [3, 7]
     assert len(tiled[7].plot().axes) == 5
 
 

@@ -307,15 +307,15 @@ def test_rate_falls_over_the_second_half_of_the_ascent():
 
 
 def test_several_looks_are_the_mean_of_their_gradients():
-    still = {"steps": 1, "scale": 0.0, "rotation": 0.0}
-    one = color_climber(jitter=0, looks=1, **still)
-    two = color_climber(jitter=0.07, looks=2, **still)
+    unmoved = {"steps": 1, "scale": 0.0, "rotation": 0.0}
+    climber = color_climber(jitter=0, looks=1, **unmoved)
+    two = color_climber(jitter=0.07, looks=2, **unmoved)
     noise, items = starts(4, (12, 12, 3)), np.arange(4)
-    assert two.bytes_per_image() > one.bytes_per_image()
+    assert two.bytes_per_image() > climber.bytes_per_image()
     result = two.climb(noise, items)
     assert result.images.shape == (4, 12, 12, 3) and np.isfinite(result.scores).all()
-    # opposite shifts of a step and the next: two looks in one step, and the mean of both
-    single = color_climber(jitter=0.07, looks=1, **still).climb(noise, items)
+    # opposite shifts of a step and the next: two looks in climber step, and the mean of both
+    single = color_climber(jitter=0.07, looks=1, **unmoved).climb(noise, items)
     assert not np.array_equal(result.images, single.images)
 
 

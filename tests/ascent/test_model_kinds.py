@@ -190,10 +190,10 @@ def test_maps_with_a_broken_gradient_fail_and_the_others_go_on(broken):
             def same(given):
                 mask = np.array([1.0, 0.0, 0.0], "float32")
 
-                def back(up):
+                def gradient(up):
                     return tf.where((mask > 0) & (up != 0), broken, up)
 
-                return tf.identity(given), back
+                return tf.identity(given), gradient
 
             return same(values)
 

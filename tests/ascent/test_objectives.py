@@ -101,9 +101,14 @@ def test_arithmetic_is_that_of_sums(parts, factor):
 def test_sum_takes_objectives_and_other_things_are_no_operands():
     item, other = objective("map:1"), objective("map:2")
     assert str(sum([item, other])) == "map:1 + map:2"
-    for wrong in (lambda: item / "a", lambda: item - 1, lambda: 1 + item, lambda: item + "map:2"):
+    for operation in (
+        lambda: item / "a",
+        lambda: item - 1,
+        lambda: 1 + item,
+        lambda: item + "map:2",
+    ):
         with pytest.raises(TypeError, match="unsupported operand"):
-            wrong()
+            operation()
     with pytest.raises(SettingsError, match="zero"):
         item / 0
 
@@ -148,8 +153,8 @@ def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
     np.testing.assert_allclose(result[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
     along = 0.6 * second[..., 4] + 0.8 * second[..., 6]
     np.testing.assert_allclose(result[:, 2], along.mean((1, 2)), rtol=1e-4)
-    everything = MapTargets(network, network.find("second")).all_items(tf.constant(images))
-    np.testing.assert_allclose(result[:, 0], everything.post.numpy()[:, 4], rtol=1e-5)
+    all_responses = MapTargets(network, network.find("second")).all_items(tf.constant(images))
+    np.testing.assert_allclose(result[:, 0], all_responses.post.numpy()[:, 4], rtol=1e-5)
 
 
 def test_softmax_is_undone_in_a_class_and_kept_in_a_unit(network, images, small_model):
@@ -209,8 +214,8 @@ def test_what_is_not_finite_fails_alone(small_model, images):
     broken = keras.models.clone_model(small_model)
     broken.set_weights(small_model.get_weights())
     kernel, bias = broken.get_layer("first").get_weights()
-    for wrong in (np.nan, np.inf):
-        bias[4] = wrong
+    for value in (np.nan, np.inf):
+        bias[4] = value
         broken.get_layer("first").set_weights([kernel, bias])
         arguments = ("map:3", "map:4", "map:3 - map:4", "2 * map:5 + map:3")
         result = values(Network(broken), images, *arguments, layer="first")

@@ -43,20 +43,20 @@ def test_slope_of_alignment_is_the_gradient_of_the_distance_between_sorted_value
     values = -np.sort(-draw.normal(size=(2, 5, 12)).astype(np.float32))
     weights = draw.uniform(size=(2, 5)).astype(np.float32)
     slope = AlignedLayer(tf.constant(values), tf.constant(weights)).slope(tf.constant(features))
-    for place in [(0, 0, 0, 0), (0, 2, 3, 4), (1, 1, 2, 3)]:
+    for index in [(0, 0, 0, 0), (0, 2, 3, 4), (1, 1, 2, 3)]:
         moved = [features.astype(np.float64) for _ in range(2)]
-        moved[0][place] -= 1e-5
-        moved[1][place] += 1e-5
-        low, high = (distance(part, values, weights)[place[0]] for part in moved)
-        assert slope.numpy()[place] == pytest.approx(-(high - low) / 2e-5, rel=1e-3, abs=1e-6)
+        moved[0][index] -= 1e-5
+        moved[1][index] += 1e-5
+        low, high = (distance(part, values, weights)[index[0]] for part in moved)
+        assert slope.numpy()[index] == pytest.approx(-(high - low) / 2e-5, rel=1e-3, abs=1e-6)
 
 
 def test_features_of_the_same_distribution_are_left_as_they_are():
     draw = np.random.default_rng(2)
     values = -np.sort(-draw.normal(size=(1, 4, 9)).astype(np.float32))
-    places = np.stack([draw.permutation(row) for row in values[0]], 1)[None].reshape(1, 3, 3, 4)
+    shuffled = np.stack([draw.permutation(row) for row in values[0]], 1)[None].reshape(1, 3, 3, 4)
     layer = AlignedLayer(tf.constant(values), tf.ones((1, 4)))
-    np.testing.assert_allclose(layer.slope(tf.constant(places)), 0, atol=1e-7)
+    np.testing.assert_allclose(layer.slope(tf.constant(shuffled)), 0, atol=1e-7)
 
 
 def test_slope_of_nearness_is_the_gradient_of_the_mean_distance():
@@ -145,8 +145,11 @@ def test_a_context_brings_the_last_features_nearer_to_those_of_the_best_images(
     first = keras.Model(model.inputs, model.get_layer("first").output)
     scores = first.predict(data, verbose=0).mean((1, 2))
     best = np.argsort(-scores, axis=0, kind="stable")[:8].T  # (maps, 8)
-    known = features(data)
-    mean, spread = known.mean(0), np.maximum(known.std(0), 0.1 * known.std(0).mean())
+    data_features = features(data)
+    mean, spread = (
+        data_features.mean(0),
+        np.maximum(data_features.std(0), 0.1 * data_features.std(0).mean()),
+    )
 
     def directions(images):
         off = (features(images) - mean) / spread

@@ -48,13 +48,13 @@ def test_regularisers_do_what_they_are_for(small_network):
         return oips, oips.images[:, 0].astype(float)
 
     _, plain = grown()
-    _, even = grown(total_variation=0.5)
+    _, smooth_image = grown(total_variation=0.5)
     _, bounded = grown(norm=0.3)
 
     def roughness(images):
         return sum(np.abs(np.diff(images, axis=axis)).mean() for axis in (1, 2))
 
-    assert roughness(even) < 0.8 * roughness(plain)
+    assert roughness(smooth_image) < 0.8 * roughness(plain)
     peaks = [np.abs(images).max((1, 2, 3)).mean() for images in (bounded, plain)]
     assert peaks[0] < 0.8 * peaks[1]
 

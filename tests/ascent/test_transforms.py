@@ -86,9 +86,9 @@ def test_a_smaller_image_shows_the_same_part():
 
     rows, columns = np.mgrid[:24, :40].astype(np.float32)
     images = np.stack([rows, columns], -1)[None]
-    still = transform_of(ascent_settings(), (24, 40, 2), 0, (12, 20, 2))
-    assert still is not None
-    halved = still(tf.constant(images), tf.constant(0)).numpy()[0]
+    unmoved = transform_of(ascent_settings(), (24, 40, 2), 0, (12, 20, 2))
+    assert unmoved is not None
+    halved = unmoved(tf.constant(images), tf.constant(0)).numpy()[0]
     expected = rows[1:-1:2, 1:-1:2][:-1, :-1] + 1.5
     np.testing.assert_allclose(halved[1:-1, 1:-1, 0], expected, atol=0.01)
     np.testing.assert_allclose(halved[..., 1].mean(), columns.mean(), atol=0.6)
@@ -117,9 +117,9 @@ def test_every_second_look_is_mirrored():
     images = np.random.default_rng(0).random((1, 6, 8, 2), np.float32)
     transform = transform_of(ascent_settings(mirror=True), (6, 8, 2), 5)
     assert transform is not None
-    seen = [transform(tf.constant(images), tf.constant(step)).numpy() for step in range(12)]
-    turned = [np.allclose(one, images[:, :, ::-1], atol=1e-6) for one in seen]
-    plain = [np.allclose(one, images, atol=1e-6) for one in seen]
+    looks = [transform(tf.constant(images), tf.constant(step)).numpy() for step in range(12)]
+    turned = [np.allclose(look, images[:, :, ::-1], atol=1e-6) for look in looks]
+    plain = [np.allclose(look, images, atol=1e-6) for look in looks]
     assert np.array_equal(turned, ~np.array(plain))
     assert np.array_equal(turned[::2], plain[1::2])
     assert 0 < sum(turned[::2]) < 6
@@ -133,8 +133,8 @@ def residual_network():
 
     image = keras.Input((4, 4, 1))
     first = keras.layers.Rescaling(1.0, name="scaled")(image)
-    one = keras.layers.Add(name="one")([keras.layers.Rescaling(0.0, 1.0)(first), first])
-    ten = keras.layers.Add(name="ten")([one, keras.layers.Rescaling(0.0, 10.0)(one)])
+    residual = keras.layers.Add(name="one")([keras.layers.Rescaling(0.0, 1.0)(first), first])
+    ten = keras.layers.Add(name="ten")([residual, keras.layers.Rescaling(0.0, 10.0)(residual)])
     both = [keras.layers.Rescaling(0.5)(ten), keras.layers.Rescaling(0.5)(ten)]
     return keras.Model(image, keras.layers.Add(name="halves")(both))
 
@@ -148,11 +148,11 @@ def test_residual_blocks_are_left_out_look_by_look():
         ("one", 0, 0.5),
         ("ten", 1, 1.0),
     ]
-    seen = []
+    responses = []
     for step in range(200):
         with thinned(blocks, tf.constant(0.4), 2, 3, tf.constant(step)):
-            seen.append(model(np.zeros((6, 4, 4, 1), np.float32)).numpy()[:, 0, 0, 0])
-    looks = np.array(seen).reshape(200, 2, 3)
+            responses.append(model(np.zeros((6, 4, 4, 1), np.float32)).numpy()[:, 0, 0, 0])
+    looks = np.array(responses).reshape(200, 2, 3)
     assert np.ptp(looks, axis=2).max() == 0  # the same blocks for all images of a look
     looks = looks[..., 0]
     expected = [0, 1 / 0.8, 10 / 0.6, 1 / 0.8 + 10 / 0.6]

@@ -35,7 +35,7 @@ def said(
 
 
 @pytest.mark.parametrize(
-    ("what", "verdict"),
+    ("evidence", "verdict"),
     [
         ({"score": np.nan}, "failed"),
         ({"score": 0.0}, "dead"),
@@ -66,8 +66,8 @@ def said(
         ({"score": 0.5, "reason": "stalled", "white": 0.5, "post": 0.5, "data": 0.7}, "responsive"),
     ],
 )
-def test_verdicts_follow_from_the_evidence(what, verdict):
-    assert said(**what) == verdict
+def test_verdicts_follow_from_the_evidence(evidence, verdict):
+    assert said(**evidence) == verdict
 
 
 def shut(activation, after=None):

@@ -36,7 +36,7 @@ class Troubled(Engine):
     def submit(self, function, *arguments):
         tasks = arguments[0]
         self.handed_over += [(task.step, task.block) for task in tasks]
-        self._trouble(tasks, sum(each == ("grow", tasks[0].block) for each in self.handed_over))
+        self._trouble(tasks, sum(piece == ("grow", tasks[0].block) for piece in self.handed_over))
         return super().submit(function, *arguments)
 
 
@@ -45,14 +45,14 @@ def broken(monkeypatch, times, error):
     grow = worker.STEPS["grow"]
     tries = []
 
-    def wrong(task):
+    def fail(task):
         if task.block == 1:
             tries.append(task)
             if len(tries) <= times:
                 raise error
         return grow(task)
 
-    monkeypatch.setitem(worker.STEPS, "grow", wrong)
+    monkeypatch.setitem(worker.STEPS, "grow", fail)
     return tries
 
 
@@ -61,7 +61,7 @@ def test_a_batch_ends_with_what_a_single_command_makes(job, whole, contents):
     assert (result.failures, result.pieces) == ([], 4)
     assert contents(result.out / "runs/0000") == contents(whole)
     lines = [json.loads(line) for line in (result.out / "log.jsonl").read_text().splitlines()]
-    assert [(each["step"], each["ending"]) for each in lines] == [
+    assert [(line["step"], line["ending"]) for line in lines] == [
         ("grow", "done"),
         ("grow", "done"),
         ("grow", "done"),
@@ -75,7 +75,7 @@ def test_damaged_shards_are_found_and_done_again(job, whole, contents, harm):
     run(job)
     path = Path(job["out"]) / "runs/0000/layers/000/shard-0001.npz"
     untouched = [path.with_name(f"shard-000{number}.npz") for number in (0, 2)]
-    times = [each.stat().st_mtime_ns for each in untouched]
+    times = [path.stat().st_mtime_ns for path in untouched]
     content = bytearray(path.read_bytes())
     path.unlink()
     if harm == "cut":
@@ -85,7 +85,7 @@ def test_damaged_shards_are_found_and_done_again(job, whole, contents, harm):
         path.write_bytes(content)
     assert run(job).pieces == 1
     assert contents(path.parents[2]) == contents(whole)
-    assert [each.stat().st_mtime_ns for each in untouched] == times
+    assert [path.stat().st_mtime_ns for path in untouched] == times
 
 
 def test_what_fails_is_tried_again(job, whole, contents, monkeypatch):
@@ -114,7 +114,7 @@ def test_what_fails_for_good_is_recorded_and_the_others_go_on(
 
 def test_an_error_that_will_come_again_is_not_tried_again(job, monkeypatch):
     tries = broken(monkeypatch, 9, ModelError("no such thing"))
-    assert [each.attempts for each in run(job).failures] == [1]
+    assert [failure.attempts for failure in run(job).failures] == [1]
     assert len(tries) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_was_done(job, whole, contents
         patched.setattr(files, "write_bytes", full)
         with pytest.raises(PartlyFailed, match=r"No space left.*kept"):
             run(job)
-    assert [each.name for each in Path(job["out"]).rglob("shard-*")] == ["shard-0000.npz"]
+    assert [path.name for path in Path(job["out"]).rglob("shard-*")] == ["shard-0000.npz"]
     run(job)
     assert contents(Path(job["out"]) / "runs/0000") == contents(whole)
 
@@ -174,7 +174,7 @@ def test_a_model_that_vanishes_fails_alone(job, small_file, tmp_path):
         path.unlink(missing_ok=True)
 
     result = run({**job, "models": models}, engine=Troubled(trouble))
-    assert [(each.run, each.layer) for each in result.failures] == [("0001", 0)]
+    assert [(failure.run, failure.layer) for failure in result.failures] == [("0001", 0)]
     assert "no such file" in result.failures[0].error
     assert (result.out / "runs/0000/layers/000/stability.json").exists()
 
@@ -189,7 +189,7 @@ def test_a_model_that_changes_is_not_mixed_into_the_run(job, small_file, tmp_pat
             path.write_bytes(small_file.read_bytes())
 
     result = run({**job, "models": [str(path)]}, engine=Troubled(trouble))
-    assert all("has changed" in each.error for each in result.failures)
+    assert all("has changed" in failure.error for failure in result.failures)
     assert len(result.failures) == 3
     assert not list(result.out.rglob("*.npz"))
 
@@ -268,7 +268,7 @@ def test_a_folder_of_other_files_is_refused(job):
     (out / "letter.txt").write_text("dear")
     with pytest.raises(RunError, match="other files"):
         run(job)
-    assert [each.name for each in out.iterdir()] == ["letter.txt"]
+    assert [path.name for path in out.iterdir()] == ["letter.txt"]
 
 
 def test_bad_input_leaves_nothing_behind(job):

@@ -21,7 +21,7 @@ def test_how_images_are_prepared_is_what_keras_does():
     import keras
 
     modules = vars(keras.applications).values()
-    rooms = [each for each in modules if hasattr(each, "preprocess_input")]
+    rooms = [module for module in modules if hasattr(module, "preprocess_input")]
     kinds_by_name = {}
     for room in rooms:
         ends = np.stack([np.zeros((1, 1, 3)), np.full((1, 1, 3), 255.0)])
@@ -51,7 +51,7 @@ def test_an_application_is_built_once_and_known_again(job, tmp_path, quick_proce
     build_application(
         ModelSource(application="VGG16", weights="none", size=(32, 32), seed=3), rebuilt
     )
-    first, second = (load_model(each).get_weights() for each in (path, rebuilt))
+    first, second = (load_model(model_file).get_weights() for model_file in (path, rebuilt))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 

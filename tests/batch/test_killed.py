@@ -37,9 +37,9 @@ def test_kill_9_at_twenty_random_moments(commands, plain_file, contents, tmp_pat
         for line in (out / "log.jsonl").read_text().splitlines():
             json.loads(line)
 
-    began = time.monotonic()
+    started = time.monotonic()
     assert commands.end(begin(whole)) == 0
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     random = np.random.default_rng(0)
     stopped = batches = 0
     while stopped < KILLS:

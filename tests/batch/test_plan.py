@@ -36,9 +36,9 @@ def test_every_model_meets_every_setting(plain_file, tmp_path):
         }
     )
     jobs = model_jobs(job, tmp_path)
-    names = [each.path.rpartition("/")[2] for each in jobs]
+    names = [job.path.rpartition("/")[2] for job in jobs]
     assert names == ["a.keras", "a.keras", "b.keras", "b.keras"]
-    assert [each.requested.natural.seed for each in jobs] == [0, 1, 0, 1]
+    assert [job.requested.natural.seed for job in jobs] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("name", ["none.keras", "none*.keras"])
@@ -53,13 +53,13 @@ def test_a_run_is_known_by_its_content_whatever_the_job_says(job, tmp_path):
     def looked(seeds):
         changed = {**job, "settings": [{**job["settings"], "seed": seed} for seed in seeds]}
         jobs = model_jobs(job_of(changed), tmp_path)
-        return [(each, inspect_model(cache, each)) for each in jobs]
+        return [(job, inspect_model(cache, job)) for job in jobs]
 
-    assert [each.number for each in plan_runs(out, looked([5, 7]))] == [0, 1]
+    assert [run.number for run in plan_runs(out, looked([5, 7]))] == [0, 1]
     assert not out.exists()
     begin(out, looked([5, 7]))
     runs = begin(out, looked([9, 7, 7]))
-    assert [(each.number, each.job.settings.seed) for each in runs] == [(2, 9), (1, 7)]
+    assert [(run.number, run.job.settings.seed) for run in runs] == [(2, 9), (1, 7)]
     records = read_batch(out).runs
     assert [record.settings["seed"] for record in records] == [5, 7, 9]
     assert [record.run for record in records] == ["0000", "0001", "0002"]
@@ -71,13 +71,13 @@ def test_parts_are_a_division_of_all_shards(job, tmp_path):
     model_job = model_jobs(job_of({**job, "layers": ["conv:0-70,149"]}), tmp_path)[0]
     runs = plan_runs(tmp_path / "out", [(model_job, inspect_model(WorkerCache(), model_job))])
     every = unfinished(runs)
-    assert [(each.block, len(each.maps)) for each in every] == [(0, 64), (1, 7), (2, 1)]
+    assert [(task.block, len(task.maps)) for task in every] == [(0, 64), (1, 7), (2, 1)]
     parts = [unfinished(runs, (k, 2)) for k in range(2)]
-    assert [each.block for part in parts for each in part] == [0, 2, 1]
+    assert [task.block for part in parts for task in part] == [0, 2, 1]
 
 
 def test_what_does_not_fit_a_model_is_found_before_any_work(job, tmp_path, labelled):
-    wrong = [
+    bad_entries = [
         ({"layers": ["cnv"]}, "conv"),
         ({"layers": ["conv:150"]}, "149"),
         ({"objectives": ["map:conv:150"]}, "149"),
@@ -88,7 +88,7 @@ def test_what_does_not_fit_a_model_is_found_before_any_work(job, tmp_path, label
         ({"models": [{"path": job["models"][0], "input_std": [0.0]}]}, "std"),
         ({"models": [{"path": job["models"][0], "imports": ["no_such_thing"]}]}, "import"),
     ]
-    for more, word in wrong:
+    for more, word in bad_entries:
         with pytest.raises(OipError, match=word):
             inspect_model(WorkerCache(), model_jobs(job_of({**job, **more}), tmp_path)[0])
     unlabelled = tmp_path / "images.npz"
@@ -142,9 +142,9 @@ def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):
         return inspect_model(WorkerCache(), model_jobs(job, tmp_path)[0])
 
     first, second = looked(input_size=[12, 11]), looked(input="two")
-    assert [each.name for each in first.layers] == ["left"]
+    assert [layer.name for layer in first.layers] == ["left"]
     assert first.record.input.shape == [12, 11, 1]
-    assert [each.name for each in second.layers] == ["right"]
+    assert [layer.name for layer in second.layers] == ["right"]
     assert second.record.input.shape == [9, 8, 1]
     assert first.key != second.key
     with pytest.raises(ModelError, match="input"):
@@ -162,16 +162,16 @@ def test_a_damaged_line_of_the_log_is_named_and_left_out(tmp_path):
     task = Task("grow", None, "runs/0000", "key", "digest", 0, "first", (1,))
     for attempt in (1, 2):
         log_attempt(log, task, Outcome("done", 0.5, "host:1"), attempt)
-    assert not any(each.problem for each in verify_batch(tmp_path))
+    assert not any(checked.problem for checked in verify_batch(tmp_path))
     lines = log.read_bytes().splitlines(keepends=True)
     content = bytearray(log.read_bytes())
     for position in range(len(lines[0]) + 1, len(lines[0]) + len(lines[1])):
         changed = bytearray(content)
         changed[position] ^= 2
         log.write_bytes(changed)
-        assert any(each.problem for each in verify_batch(tmp_path)), position
+        assert any(checked.problem for checked in verify_batch(tmp_path)), position
     log.write_bytes(content.replace(b'"attempt": 1', b'"attempt": 3'))
-    (problem,) = [each for each in verify_batch(tmp_path) if each.problem]
+    (problem,) = [checked for checked in verify_batch(tmp_path) if checked.problem]
     assert problem.file == "log.jsonl" and "line 2" in problem.problem
     assert repair_batch(tmp_path) == ["log.jsonl"]
     assert log.read_bytes() == lines[0] + lines[2]

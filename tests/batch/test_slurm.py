@@ -76,7 +76,7 @@ def test_the_script_does_the_batch(job, commands, tmp_path):
     begun = []
     for k in range(2):
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(k)}
-        words = subprocess.check_output(["bash", "-c", script], env=environment, text=True)
-        begun.append(commands.begin(*words.splitlines()))
+        printed = subprocess.check_output(["bash", "-c", script], env=environment, text=True)
+        begun.append(commands.begin(*printed.splitlines()))
     assert [commands.end(process) for process in begun] == [0, 0]
     assert oip.batch.run({**job, "out": str(tmp_path / "batch")}).pieces == 0

@@ -99,7 +99,7 @@ def test_directions_of_a_run_are_grown_and_ranked(small_file, small_images, tmp_
     assert grown.ranking(layer.index) is not None
     kept = DirectionsFile.read(grown.folder(layer.index) / "directions.npz")
     assert np.array_equal(kept.weights, parts.weights.astype(np.float32))
-    assert not [each for each in verify_run(grown) if each.problem]
+    assert not [checked for checked in verify_run(grown) if checked.problem]
     other = {**model, "directions": str(tmp_path / "other")}
     oip.directions_into(tmp_path / "other", small_file, "second", data=images, count=2, samples=40)
     with pytest.raises(SettingsError, match="the same run"):

@@ -30,8 +30,8 @@ _CHILD = (
 def measured(name: str) -> list[dict[str, Any]]:
     """Return the figures of a benchmark, made in a process of its own."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""} | os.environ
-    words = [sys.executable, "-c", _CHILD, name]
-    child = subprocess.run(words, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", _CHILD, name]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True)
     lines = [line.removeprefix("figure ") for line in child.stdout.splitlines()]
     keys = ("figure", "value", "unit", "wanted", "note")
     rows = [
@@ -61,11 +61,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, metavar="NAME")
     parser.add_argument("--json", metavar="FILE", help="also write the figures here")
     options = parser.parse_args()
-    began = time.perf_counter()
+    started = time.perf_counter()
     rows = []
     for name in options.only:
         rows += measured(name)
-        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     about = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     about |= {"date": time.strftime("%Y-%m-%d"), "versions": versions()}
     print(table(rows))

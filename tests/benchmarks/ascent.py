@@ -51,7 +51,7 @@ class Measured:
     above: int = 0
 
 
-class Bench:
+class AscentBenchmark:
     """One model, layer and number of steps."""
 
     def __init__(self, path: str, layer: str, steps: int, source: str):
@@ -75,7 +75,7 @@ class Bench:
         run = build(self.network, self.layer, self.steps)
         run()
         warm, _ = timed(run)
-        return self.told(name, cold, warm, images)
+        return self.print_measured(name, cold, warm, images)
 
     def reconstruct(self, steps: int) -> tuple[float, np.ndarray]:
         """Seconds and images of `oip.reconstruct`, with nothing known of the loaded model."""
@@ -83,28 +83,30 @@ class Bench:
 
         return timed(lambda fresh: whole(fresh, self.layer.name, steps), lambda: Network(self.path))
 
-    def told(self, name: str, cold: float, warm: float, images: np.ndarray | None) -> Measured:
+    def print_measured(
+        self, name: str, cold: float, warm: float, images: np.ndarray | None
+    ) -> Measured:
         """Scores of the images, and a line."""
         if images is None:
-            found = Measured(name, cold, warm)
+            measured = Measured(name, cold, warm)
             print(f"{name:46s} {cold:7.2f} {warm:7.2f}")
-            return found
-        seen = self.evidence.visible
-        scores = self.scores(images, seen)
-        found = Measured(
+            return measured
+        visible = self.evidence.visible
+        scores = self.scores(images, visible)
+        measured = Measured(
             name,
             cold,
             warm,
             int(np.sum(~(scores > 0))),
             float(scores.mean()),
-            float(self.scores(images, np.ones_like(seen)).mean()),
+            float(self.scores(images, np.ones_like(visible)).mean()),
             int(np.sum((scores > self.evidence.data_scores)[self.excitable])),
         )
         print(
-            f"{name:46s} {cold:7.2f} {warm:7.2f} {found.silent:7d} {found.score:7.3f}"
-            f" {found.whole:7.3f} {found.above:5d} of {self.excitable.sum()}"
+            f"{name:46s} {cold:7.2f} {warm:7.2f} {measured.silent:7d} {measured.score:7.3f}"
+            f" {measured.whole:7.3f} {measured.above:5d} of {self.excitable.sum()}"
         )
-        return found
+        return measured
 
     def scores(self, images: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """(m,) score of each map's own image, all standardised alike."""
@@ -138,10 +140,10 @@ def timed(work: Callable[..., Any], before: Callable[[], Any] | None = None) -> 
     """
     seconds, results = [], []
     while not seconds or (len(seconds) < 3 and seconds[0] < QUICK):
-        asked = () if before is None else (before(),)
-        began = time.perf_counter()
-        results.append(work(*asked))
-        seconds.append(time.perf_counter() - began)
+        prepared = () if before is None else (before(),)
+        started = time.perf_counter()
+        results.append(work(*prepared))
+        seconds.append(time.perf_counter() - started)
     return float(np.median(seconds)), results[0]
 
 
@@ -153,7 +155,7 @@ def main() -> None:
     parser.add_argument("--layer", default="Conv2D_3")
     parser.add_argument("--steps", type=int, default=128)
     options = parser.parse_args()
-    bench = Bench(options.model, options.layer, options.steps, options.data)
+    bench = AscentBenchmark(options.model, options.layer, options.steps, options.data)
     layer = bench.layer
     print(
         f"{layer.name} of {bench.network.name}: {layer.maps} maps, {options.steps} steps, 1 start"
@@ -164,43 +166,47 @@ def main() -> None:
     run = climb(bench.network, layer, options.steps)
     run()
     warm, climbed = timed(run)
-    delivered = bench.told("oip.reconstruct (cold)", cold, float("nan"), images)
-    alone = bench.told("oip, the climb (warm)", float("nan"), warm, climbed)
+    delivered = bench.print_measured("oip.reconstruct (cold)", cold, float("nan"), images)
+    alone = bench.print_measured("oip, the climb (warm)", float("nan"), warm, climbed)
     kept = bench.peer("oip, no image retires", partial(climb, tolerance=0.0))
     passes = bench.peer("bare forward and backward of the cut model", bare)
-    found: list[tuple[Measured, float]] = []
+    results: list[tuple[Measured, float]] = []
     for contestant in peers():
         try:
             measured = bench.peer(contestant.name, contestant.build)
-            found.append((measured, contestant.faster))
+            results.append((measured, contestant.faster))
         except (PackageNotFoundError, ImportError) as error:
             print(f"{contestant.name:46s} left out: {error}")
-    wanted(bench, delivered, alone, kept.warm / passes.warm)
-    quicker(bench, delivered.cold, alone.warm, found)
+    print_requirements(bench, delivered, alone, kept.warm / passes.warm)
+    quicker(bench, delivered.cold, alone.warm, results)
 
 
-def wanted(bench: Bench, delivered: Measured, alone: Measured, times: float) -> None:
-    """What is wanted of the images and of a step, and whether it is so."""
+def print_requirements(
+    bench: AscentBenchmark, delivered: Measured, alone: Measured, times: float
+) -> None:
+    """Print what is required of the images and of a step, and whether it is so."""
     print("\nwanted")
     excitable = int(bench.excitable.sum())
-    for one in (delivered, alone):
-        print(f"{one.name}: silent {one.silent}, wanted 0: {met(one.silent == 0)}")
-        print(f"  mean score, whole {one.whole:.3f}, wanted {MEAN}: {met(one.whole >= MEAN)}")
-        text = f"  above the best image {one.above}, wanted {excitable}"
-        print(f"{text}: {met(one.above == excitable)}")
+    for result in (delivered, alone):
+        print(f"{result.name}: silent {result.silent}, wanted 0: {met(result.silent == 0)}")
+        print(f"  mean score, whole {result.whole:.3f}, wanted {MEAN}: {met(result.whole >= MEAN)}")
+        text = f"  above the best image {result.above}, wanted {excitable}"
+        print(f"{text}: {met(result.above == excitable)}")
     text = f"without retirement {times:.2f} times the bare pass, wanted at most {BARE}"
     print(f"{text}: {met(times <= BARE)}")
 
 
-def quicker(bench: Bench, cold: float, warm: float, found: list[tuple[Measured, float]]) -> None:
+def quicker(
+    bench: AscentBenchmark, cold: float, warm: float, results: list[tuple[Measured, float]]
+) -> None:
     """How much faster this is: at equal steps, and to a peer's final mean score.
 
     Args:
         cold, warm: seconds of this project.
-        found: peers, and how many times faster than each is wanted.
+        results: peers, and how many times faster than each is wanted.
     """
     best = bench.trace()
-    for peer, factor in found:
+    for peer, factor in results:
         print(f"\n{peer.name.strip()}")
         for name, ratio in (("cold", peer.cold / cold), ("warm", peer.warm / warm)):
             verdict = met(ratio >= factor)
@@ -214,12 +220,14 @@ def quicker(bench: Bench, cold: float, warm: float, found: list[tuple[Measured, 
         steps = int(reached[0])
         ours = bench.times_to(steps)
         print(f"  its score {peer.score:.3f} is reached after {steps} steps")
-        for name, mine, theirs in zip(("cold", "warm"), ours, (peer.cold, peer.warm), strict=True):
-            if np.isnan(mine):
+        for name, own_seconds, theirs in zip(
+            ("cold", "warm"), ours, (peer.cold, peer.warm), strict=True
+        ):
+            if np.isnan(own_seconds):
                 print(f"  to its score, {name}: the screened starts have it before any step")
                 continue
-            ratio = theirs / mine
-            text = f"  to its score, {name}: {mine:.3f} s, {ratio:.0f} times sooner"
+            ratio = theirs / own_seconds
+            text = f"  to its score, {name}: {own_seconds:.3f} s, {ratio:.0f} times sooner"
             print(f"{text}, wanted {SOONER:.0f}: {met(ratio >= SOONER)}")
 
 

@@ -140,15 +140,15 @@ def tutorial(network: Any, layer: Any, steps: int) -> Run:
         return image + length * gradient
 
     def run() -> np.ndarray:
-        found = []
+        pictures = []
         random = np.random.default_rng(0)
         for number in range(layer.maps):
             noise = random.uniform(-0.5, 0.5, (1, *spec.shape))
             image = tf.constant(spec.mean + spec.std * noise, tf.float32)
             for _ in range(steps):
                 image = step(image, tf.constant(number))
-            found.append(image.numpy()[0])
-        return np.stack(found)
+            pictures.append(image.numpy()[0])
+        return np.stack(pictures)
 
     return run
 
@@ -201,12 +201,12 @@ def unstandardised(model: Any) -> Any:
     """
     import keras
 
-    front, *rest = [one for one in model.layers if type(one).__name__ != "InputLayer"]
+    front, *rest = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     if type(front).__name__ not in ("Normalization", "Rescaling"):
         raise ImportError("the model does not standardise its input")
     inputs = outputs = keras.Input(model.input_shape[1:])
-    for one in rest:
-        outputs = one(outputs)
+    for layer in rest:
+        outputs = layer(outputs)
     return keras.Model(inputs, outputs)
 
 

@@ -41,8 +41,8 @@ def step_ratio(network: Any, name: str, rounds: int = 3) -> tuple[float, int]:
     for _ in range(rounds):
         seconds = []
         for work in works:
-            began = time.process_time()
+            started = time.process_time()
             work()
-            seconds.append(time.process_time() - began)
+            seconds.append(time.process_time() - started)
         ratios.append(seconds[1] / seconds[0])
     return statistics.median(ratios), room

@@ -66,10 +66,10 @@ def network_file(folder: Path, *maps: int, side: int = 28) -> Path:
 
     keras.utils.set_random_seed(0)
     parts = [layers.Input((side, side, 1))]
-    for place, count in enumerate(maps):
-        name = ("first", "second")[place] if place < 2 else f"conv-{place}"
+    for index, count in enumerate(maps):
+        name = ("first", "second")[index] if index < 2 else f"conv-{index}"
         parts.append(layers.Conv2D(count, 3, activation="relu", padding="same", name=name))
-        if place == 0:
+        if index == 0:
             parts.append(layers.MaxPooling2D())
     path = folder / "model.keras"
     keras.Sequential(parts).save(path)
@@ -98,16 +98,16 @@ def overhead(folder: Path, rounds: int) -> None:
         print(
             f"bare {wall:6.2f} s, {cpu:6.2f} of CPU   batch {batch_wall:6.2f} s, {batch_cpu:6.2f}"
         )
-    for place, name in enumerate(("wall time", "CPU time")):
-        ratios = [second[place] / first[place] for first, second in pairs]
+    for index, name in enumerate(("wall time", "CPU time")):
+        ratios = [second[index] / first[index] for first, second in pairs]
         print(f"overhead in {name}: median {100 * (statistics.median(ratios) - 1):+.1f} %")
 
 
 def both(work: Callable[[], Any]) -> tuple[float, float]:
     """Seconds of a call, and of the processor: the latter bears with a machine that is shared."""
-    began = time.process_time()
+    started = time.process_time()
     wall = timed(work)
-    return wall, time.process_time() - began
+    return wall, time.process_time() - started
 
 
 def plain(path: Path, k: int, n: int) -> None:
@@ -124,13 +124,13 @@ def plain(path: Path, k: int, n: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     print("ready", flush=True)
     sys.stdin.readline()
-    began = time.perf_counter()
+    started = time.perf_counter()
     network = oip.Network(path)
     layer = network.find(LAYER)
     ascent = Ascent(network, MapTargets(network, layer), ascent_settings(**SETTINGS))
     for _, maps in list(aligned_blocks(np.arange(layer.maps)))[k::n]:
         ascent.grow(maps)
-    print(time.perf_counter() - began, flush=True)
+    print(time.perf_counter() - started, flush=True)
 
 
 def with_dask(folder: Path, rounds: int) -> None:
@@ -148,14 +148,14 @@ def with_dask(folder: Path, rounds: int) -> None:
     class Clock(Watcher):
         """Seconds from when the work is handed over to when the last shard is there."""
 
-        began = seconds = 0.0
+        started = seconds = 0.0
 
         def planned(self, tasks: list[Any]) -> None:
-            self.began = self.began or time.perf_counter()
+            self.started = self.started or time.perf_counter()
 
         def ended(self, task: Any, outcome: Any) -> None:
             if task.step == "grow":
-                self.seconds = time.perf_counter() - self.began
+                self.seconds = time.perf_counter() - self.started
 
     path = network_file(folder, 16, 256)
     address, begun = cluster(folder)
@@ -174,9 +174,9 @@ def with_dask(folder: Path, rounds: int) -> None:
         fresh.write_bytes(path.read_bytes())
         job = {"models": [{"path": str(fresh), "layers": [LAYER]}]}
         settings = {**SETTINGS, "seed": number}
-        asked = {**job, "out": str(out), "settings": settings}
+        requested = {**job, "out": str(out), "settings": settings}
         clock = Clock()
-        oip.batch.run(asked, engine=engine, watcher=clock)
+        oip.batch.run(requested, engine=engine, watcher=clock)
         ratios.append(alone / clock.seconds)
         times = f"two processes {alone:6.2f} s   two workers {clock.seconds:6.2f} s"
         print(f"{times}   ratio {100 * ratios[-1]:.0f} %", flush=True)
@@ -189,10 +189,10 @@ def with_dask(folder: Path, rounds: int) -> None:
 def two_processes(path: Path) -> list[float]:
     """Seconds of each of two processes that do half of the shards each, at the same time."""
     steps = str(SETTINGS["steps"])
-    here = [sys.executable, __file__, "plain", "--model", str(path), "--steps", steps, "--part"]
+    command = [sys.executable, __file__, "plain", "--model", str(path), "--steps", steps, "--part"]
     begun = [
         subprocess.Popen(
-            [*here, f"{k}/2"],
+            [*command, f"{k}/2"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -211,9 +211,9 @@ def two_processes(path: Path) -> list[float]:
 
 def cluster(folder: Path) -> tuple[str, list[Any]]:
     """A scheduler and two workers of one thread each."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     address = f"tcp://127.0.0.1:{port}"
     dask = [sys.executable, "-m"]
     scheduler = [*dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
@@ -238,11 +238,11 @@ def memory(folder: Path, maps: int) -> None:
         def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
             done = super().submit(function, *arguments)
             task = arguments[0][0]
-            held.append(resident())
-            print(f"{task.name:14s} {task.file:18s} {held[-1]:7.0f} MiB", flush=True)
+            usage.append(resident())
+            print(f"{task.name:14s} {task.file:18s} {usage[-1]:7.0f} MiB", flush=True)
             return done
 
-    held: list[float] = []
+    usage: list[float] = []
     sizes = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     layers, left = [], maps
     for index, size in enumerate(sizes):
@@ -251,11 +251,11 @@ def memory(folder: Path, maps: int) -> None:
             left -= size
     source = {"application": "VGG16", "weights": "none", "size": [64, 64], "layers": layers}
     settings = {**SETTINGS, "starts": 1, "screened": 16}
-    asked = {"models": [source], "out": str(folder / "batch"), "settings": settings}
-    seconds = timed(lambda: oip.batch.run(asked, engine=Watched(in_process(EngineSettings()))))
+    requested = {"models": [source], "out": str(folder / "batch"), "settings": settings}
+    seconds = timed(lambda: oip.batch.run(requested, engine=Watched(in_process(EngineSettings()))))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{maps} maps in {seconds:.0f} s: peak {peak:.0f} MiB, after the first quarter "
-          f"{max(held[: len(held) // 4]):.0f} MiB, at the end {held[-1]:.0f} MiB")  # fmt: skip
+          f"{max(usage[: len(usage) // 4]):.0f} MiB, at the end {usage[-1]:.0f} MiB")  # fmt: skip
 
 
 def in_gallery(folder: Path) -> None:
@@ -265,12 +265,12 @@ def in_gallery(folder: Path) -> None:
 
     source = {"application": "MobileNetV2", "weights": "none", "size": [64, 64]}
     settings = {"starts": 1, "steps": 8, "screened": 16}
-    asked = {"models": [source], "out": str(folder / "batch"), "settings": settings}
-    seconds = timed(lambda: oip.batch.run(asked))
+    requested = {"models": [source], "out": str(folder / "batch"), "settings": settings}
+    seconds = timed(lambda: oip.batch.run(requested))
     run = folder / "batch/runs/0000"
     built = timed(lambda: gallery.build(run))
-    told = json.loads((run / "gallery/maps.json").read_text())
-    print(f"{len(told['maps'])} maps: batch {seconds:.0f} s, gallery {built:.0f} s")
+    record = json.loads((run / "gallery/maps.json").read_text())
+    print(f"{len(record['maps'])} maps: batch {seconds:.0f} s, gallery {built:.0f} s")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -279,19 +279,19 @@ def in_gallery(folder: Path) -> None:
     with sync_playwright() as tools:
         browser = tools.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page()
-        began = time.perf_counter()
+        started = time.perf_counter()
         page.goto((run / "gallery/index.html").resolve().as_uri())
         page.wait_for_selector("a.tile")
-        opened = time.perf_counter() - began
+        opened = time.perf_counter() - started
         print(f"opened in {opened:.2f} s: {page.text_content('#count')}")
         browser.close()
 
 
 def timed(work: Callable[[], Any]) -> float:
     """Seconds of a call."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def resident() -> float:

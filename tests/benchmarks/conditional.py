@@ -85,14 +85,14 @@ def main() -> None:
         todo += [(name, sides) for name in options.labels for sides in ("y", "xy")]
         for name, sides in todo:
             start = time.process_time()
-            nothing, something = (
+            unrelated, something = (
                 measure(name, case, sides, options, common) for common in (False, True)
             )
             of = {"": "numbers", "y": "y a label", "xy": "both labels"}[sides]
-            shares = [f"p <= {level}: {np.mean(nothing <= level):.3f}" for level in (0.05, 0.01)]
+            shares = [f"p <= {level}: {np.mean(unrelated <= level):.3f}" for level in (0.05, 0.01)]
             print(
                 f"{name}, {of}, {case}: {', '.join(shares)}; power "
-                f"{np.mean(something <= 0.05):.2f}; none {np.isnan(nothing).mean():.2f}; "
+                f"{np.mean(something <= 0.05):.2f}; none {np.isnan(unrelated).mean():.2f}; "
                 f"{time.process_time() - start:.0f} s",
                 flush=True,
             )

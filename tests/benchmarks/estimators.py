@@ -26,7 +26,7 @@ class Row:
     """One line of the table."""
 
     name: str
-    what: str
+    description: str
     limit: float | None
     """Seconds it may take on two cores; None where nothing was promised."""
     make: Callable[[int], Callable[[], object]]
@@ -55,24 +55,24 @@ def kde_loop(small: int) -> Callable[[], object]:
     responses, codes = layer(2000 // small, 8, 121)
 
     def information(kernel: np.ndarray, labels: np.ndarray) -> float:
-        everything = np.log(kernel.mean(axis=1)).mean()
+        entropy = np.log(kernel.mean(axis=1)).mean()
         within = 0.0
         for code in range(10):
             inside = labels == code
             own = kernel[np.ix_(inside, inside)].mean(axis=1)
             within += inside.mean() * np.log(own).mean()
-        return within - everything
+        return within - entropy
 
     def run() -> list[list[float]]:
         rng = np.random.default_rng(0)
-        found = []
-        for place in range(responses.shape[1]):
-            distances = pdist(responses[:, place].astype(np.float64), "sqeuclidean")
+        informations = []
+        for index in range(responses.shape[1]):
+            distances = pdist(responses[:, index].astype(np.float64), "sqeuclidean")
             kernel = np.exp(squareform(distances) / (-2 * 0.1 * np.median(distances)))
             values = [information(kernel, codes)]
             values += [information(kernel, rng.permutation(codes)) for _ in range(100)]
-            found.append(values)
-        return found
+            informations.append(values)
+        return informations
 
     return run
 
@@ -96,11 +96,14 @@ def ranker(name: str) -> Callable[[int], Callable[[], object]]:
     def make(small: int) -> Callable[[], object]:
         shapes = ((32, 676), (64, 121), (128, 9))
         layers = [layer(1000 // small, max(1, maps // small), d) for maps, d in shapes]
-        one = mi.estimator(name)
-        shuffles = 1000 if one.abilities.cheap_null else 40
+        estimator = mi.estimator(name)
+        shuffles = 1000 if estimator.abilities.cheap_null else 40
 
         def run() -> list[object]:
-            return [one.over_maps(x, codes, 0, shuffles, one.map_draws) for x, codes in layers]
+            return [
+                estimator.over_maps(x, codes, 0, shuffles, estimator.map_draws)
+                for x, codes in layers
+            ]
 
         return run
 
@@ -124,8 +127,8 @@ def ross_sklearn(small: int) -> Callable[[], object]:
 def ksg(small: int) -> Callable[[], object]:
     """100 pairs of single numbers, values alone."""
     x, y = np.random.default_rng(0).normal(size=(2, 100, 5000 // small, 1))
-    one = mi.estimator("ksg")
-    return lambda: [one.information(a, a + b, 0) for a, b in zip(x, y, strict=True)]
+    estimator = mi.estimator("ksg")
+    return lambda: [estimator.information(a, a + b, 0) for a, b in zip(x, y, strict=True)]
 
 
 def ksg_sklearn(small: int) -> Callable[[], object]:
@@ -172,13 +175,13 @@ def grams_loop(small: int) -> Callable[[], object]:
     responses, _ = layer(128, 128 // small, 49)
 
     def run() -> list[float]:
-        found = []
+        informations = []
         for x in responses.swapaxes(0, 1):
             distances = pdist(x.astype(np.float64), "sqeuclidean")
             matrix = np.exp(-squareform(distances) / np.median(distances)) / len(x)
             values = np.abs(np.linalg.eig(matrix)[0])
-            found.append(float(np.log((values**1.01).sum()) / -0.01))
-        return found
+            informations.append(float(np.log((values**1.01).sum()) / -0.01))
+        return informations
 
     return run
 
@@ -210,13 +213,13 @@ def pairs_loop(small: int) -> Callable[[], object]:
     label = same.astype(np.float64)
 
     def run() -> list[float]:
-        found = []
+        values = []
         for first in range(len(made)):
             for second in range(first + 1, len(made)):
                 joint = made[first] * made[second]
                 with_label = joint * label
-                found.append(float(np.log((with_label**2).sum() / (joint**2).sum())))
-        return found
+                values.append(float(np.log((with_label**2).sum() / (joint**2).sum())))
+        return values
 
     return run
 
@@ -294,23 +297,23 @@ ROWS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(r.name for r in ROWS))
-    asked = parser.parse_args().rows
-    unknown = set(asked) - {row.name for row in ROWS}
+    names = parser.parse_args().rows
+    unknown = set(names) - {row.name for row in ROWS}
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{cores} cores, load {os.getloadavg()[0]:.1f}, NumPy {np.__version__}")
     for row in ROWS:
-        if asked and row.name not in asked:
+        if names and row.name not in names:
             continue
         row.make(10)()  # a warm-up on little data
         work = row.make(1)
-        began, used = time.perf_counter(), time.process_time()
+        started, used = time.perf_counter(), time.process_time()
         work()
-        seconds, used = time.perf_counter() - began, time.process_time() - used
+        seconds, used = time.perf_counter() - started, time.process_time() - used
         promised = "" if row.limit is None else f"  of {row.limit:g} s"
-        told = f"{row.name:18s} {seconds:8.2f} s, {used:8.2f} s of cores{promised:12s}"
-        print(f"{told}  {row.what}", flush=True)
+        text = f"{row.name:18s} {seconds:8.2f} s, {used:8.2f} s of cores{promised:12s}"
+        print(f"{text}  {row.description}", flush=True)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def in_child(work: Callable[[], int], kill_after: float = 300) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def here(work: Callable[[], int]) -> tuple[int, str]:
+def in_process(work: Callable[[], int]) -> tuple[int, str]:
     """Return the exit status of work in this process, and what it says on stderr."""
     remarks = io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(remarks):
@@ -165,13 +165,15 @@ SECONDS: dict[str, float] = {}
 
 def mended(subject: str, folder: Path, out: Path, whole: dict[str, bytes]) -> list[str]:
     """Give the commands once more; return the ways in which the results are not whole then."""
-    status, remarks = here(lambda: commands(subject, folder, out))
+    status, remarks = in_process(lambda: commands(subject, folder, out))
     if status or "Traceback" in remarks:
         return [f"not mended: {remarks[-300:]}"]
     after = contents(out)
     names = [name for name in whole.keys() | after.keys() if after.get(name) != whole.get(name)]
     ways = [f"other files: {names}"] if names else []
-    return ways + (["not whole in the end"] if here(partial(verified, out, "--repair"))[0] else [])
+    return ways + (
+        ["not whole in the end"] if in_process(partial(verified, out, "--repair"))[0] else []
+    )
 
 
 def main() -> int:
@@ -195,7 +197,7 @@ def main() -> int:
 
     counts: Counter[str] = Counter()
     silent: list[str] = []
-    began = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_child(lambda: prepared(folder))
@@ -211,7 +213,7 @@ def main() -> int:
         # kills come first: a process that has used TensorFlow cannot be forked
         for number in sorted(numbers, key=lambda number: kinds[number][1] != "kill"):
             subject, fault = kinds[number]
-            if time.monotonic() - began > 60 * options.minutes:
+            if time.monotonic() - started > 60 * options.minutes:
                 break
             random = np.random.default_rng([options.seed, number])
             out = folder / str(number) / subject
@@ -226,7 +228,7 @@ def main() -> int:
             out = folder / str(number) / subject
             ways = []
             if fault != "kill":
-                status, remarks = here(partial(verified, out))
+                status, remarks = in_process(partial(verified, out))
                 ways += ["not noticed"] if not status else []
                 ways += ["traceback"] if "Traceback" in remarks else []
             ways += mended(subject, folder, out, whole[subject])
@@ -234,7 +236,7 @@ def main() -> int:
             counts[fault] += 1
             counts[f"{fault}, silent"] += bool(ways)
             silent += [f"{number} {subject}: {text}: {way}" for way in ways]
-    seconds = round(time.monotonic() - began)
+    seconds = round(time.monotonic() - started)
     print(json.dumps({"seconds": seconds, **counts, "silent": silent}, indent=1))
     return 1 if silent else 0
 

@@ -31,15 +31,15 @@ class Figure(NamedTuple):
     name: str
     value: float
     unit: str
-    wanted: str = ""
+    target: str = ""
     note: str = ""
 
 
 def cpu(work: Callable[[], object]) -> float:
     """Return the processor seconds of some work in this process."""
-    began = time.process_time()
+    started = time.process_time()
     work()
-    return time.process_time() - began
+    return time.process_time() - started
 
 
 def digits(maps: int = _MAPS) -> Any:
@@ -112,9 +112,9 @@ def ranking() -> Iterator[Figure]:
         for layer in network.layers:
             mi.rank(network, data.images[:1000], labels, layer=layer.name)
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     seconds = cpu(rank)
-    wall = time.perf_counter() - began
+    wall = time.perf_counter() - started
     yield Figure("224 maps, 1,000 images", wall, "s (wall)", "<= 8", f"processor {seconds:.1f} s")
 
 
@@ -125,9 +125,9 @@ def load() -> Iterator[Figure]:
     works = {"ranking": ranking(), "training": training()}
 
     def seconds(work: Callable[[], object]) -> float:
-        began = time.perf_counter()
+        started = time.perf_counter()
         work()
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
     alone = {name: min(seconds(work) for _ in range(2)) for name, work in works.items()}
     busy = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(4)]
@@ -223,11 +223,11 @@ print(json.dumps([status, *seconds, usage.ru_maxrss * 1024 / 1e6]))
 
 def _command(*arguments: object) -> tuple[float, float, float]:
     """Return processor seconds, wall seconds and MB of a command that succeeds."""
-    words = [sys.executable, "-m", "oip", *map(str, arguments)]
-    measured = subprocess.check_output([sys.executable, "-c", _MEASURED, *words], text=True)
+    command = [sys.executable, "-m", "oip", *map(str, arguments)]
+    measured = subprocess.check_output([sys.executable, "-c", _MEASURED, *command], text=True)
     status, seconds, wall, memory = json.loads(measured)
     if status:
-        raise RuntimeError(f"{' '.join(words)} failed")
+        raise RuntimeError(f"{' '.join(command)} failed")
     return seconds, wall, memory
 
 

@@ -65,19 +65,19 @@ def main() -> None:
     alone: dict[str, float] = {}
     print(f"{usable_cores()} cores")
     for count in options.busy:
-        others = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
+        processes = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
         try:
             cells = []
             for name, work in works.items():
-                began, used = time.perf_counter(), time.process_time()
+                started, used = time.perf_counter(), time.process_time()
                 work()
-                seconds, used = time.perf_counter() - began, time.process_time() - used
+                seconds, used = time.perf_counter() - started, time.process_time() - used
                 alone.setdefault(name, seconds)
                 times = seconds / alone[name]
                 cells.append(f"{name} {seconds:6.2f} s ({used:.2f} of cores), {times:.1f} times")
             print(f"{count:2d} busy: {'; '.join(cells)}", flush=True)
         finally:
-            for process in others:
+            for process in processes:
                 process.kill()
                 process.wait()
 

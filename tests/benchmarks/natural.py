@@ -109,11 +109,11 @@ def measured(
         drawn.append(np.asarray(oips.pixels[:, 0], np.float32))
     used = time.process_time() - used
     raw, numbers = np.concatenate(drawn), np.tile(classes, len(seeds))
-    seen = np.clip(np.round(raw), 0, 255)
+    rounded = np.clip(np.round(raw), 0, 255)
     options.keep.mkdir(parents=True, exist_ok=True)
-    sheet = Image.fromarray(plots.tiled(seen.astype(np.uint8), len(classes), gap=4, between=255))
+    sheet = Image.fromarray(plots.tiled(rounded.astype(np.uint8), len(classes), gap=4, between=255))
     sheet.save(options.keep / f"{preset.replace(':', '-')}.png")
-    probabilities = judged(judge, seen)
+    probabilities = judged(judge, rounded)
     own = probabilities[np.arange(len(numbers)), numbers]
     ranks = (probabilities > own[:, None]).sum(1)
     figures: dict[str, Any] = {"preset": preset, "pictures": len(numbers)}
@@ -123,8 +123,8 @@ def measured(
         figures |= {name: hits / len(ranks), f"{name}_interval": [interval.low, interval.high]}
     figures |= {
         "probability": float(own.mean()),
-        "power_above_quarter": above_quarter_cycle(seen),
-        "colorfulness": colorfulness(seen),
+        "power_above_quarter": above_quarter_cycle(rounded),
+        "colorfulness": colorfulness(rounded),
         "outside": float(np.mean((raw < -0.5) | (raw > 255.5))),
         "processor_seconds": used / len(numbers),
     }
@@ -155,9 +155,9 @@ def pictures_of_maps(
     missing = [number for number in maps if number not in pictures]
     for first in range(0, len(missing), _TOGETHER):
         part = missing[first : first + _TOGETHER]
-        began = time.process_time()
+        started = time.process_time()
         pictures |= dict(zip(part, _grown(model, method, layer, part, seed, data), strict=True))
-        seconds |= dict.fromkeys(part, (time.process_time() - began) / len(part))
+        seconds |= dict.fromkeys(part, (time.process_time() - started) / len(part))
         keep.mkdir(parents=True, exist_ok=True)
         columns = [list(pictures), np.stack(list(pictures.values())), list(seconds.values())]
         np.savez(path, **dict(zip(("maps", "pictures", "seconds"), columns, strict=True)))
@@ -247,17 +247,17 @@ def _print_maps(
     less: list[np.ndarray],
 ) -> None:
     share, reference, control = np.concatenate(numbers, 1)
-    there, below = np.isfinite(share), np.concatenate(less)
-    mean, low, high = interval_of_mean(share[there])
+    finite, below = np.isfinite(share), np.concatenate(less)
+    mean, low, high = interval_of_mean(share[finite])
     figures = {
         "method": method,
         "layer": layer,
-        "maps": int(there.sum()),
+        "maps": int(finite.sum()),
         "legibility": mean,
         "interval": [low, high],
         "below_first": interval_of_mean(below[np.isfinite(below)]),
-        "reference": float(reference[there].mean()),
-        "control": float(control[there].mean()),
+        "reference": float(reference[finite].mean()),
+        "control": float(control[finite].mean()),
         "processor_seconds": float(np.mean(seconds)),
     }
     if options.json:

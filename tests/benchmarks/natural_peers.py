@@ -43,14 +43,14 @@ def lucid_recipe(model: Any, layer: str, maps: list[int], steps: int, seed: int)
     def gradient(matrix: Any) -> Any:
         with tf.GradientTape() as tape:
             padded = tf.pad(images(), [[0, 0], [24, 24], [24, 24], [0, 0]], "REFLECT")
-            seen = tf.raw_ops.ImageProjectiveTransformV3(
+            view = tf.raw_ops.ImageProjectiveTransformV3(
                 images=255 * padded,
                 transforms=matrix,
                 output_shape=tf.constant([side, side]),
                 fill_value=0.0,
                 interpolation="BILINEAR",
             )
-            values = tf.reduce_mean(cut(seen, training=False), [1, 2])
+            values = tf.reduce_mean(cut(view, training=False), [1, 2])
             total = tf.reduce_sum(tf.gather(values, maps, axis=1, batch_dims=0) * tf.eye(len(maps)))
         return tape.gradient(total, coefficients)
 

@@ -77,8 +77,8 @@ def labels(n: int, classes: int, balanced: bool, random: np.random.Generator) ->
     if balanced:
         return random.permutation(np.arange(n) % classes)
     first = round(0.9 * n)
-    others = 1 + np.arange(n - first) % (classes - 1)
-    return random.permutation(np.concatenate([np.zeros(first, int), others]))
+    other_labels = 1 + np.arange(n - first) % (classes - 1)
+    return random.permutation(np.concatenate([np.zeros(first, int), other_labels]))
 
 
 def fitted(
@@ -131,15 +131,17 @@ def main() -> None:
         random = np.random.default_rng([kind.n, kind.d, kind.classes])
         differ = None
         if estimator.abilities.held_out:
-            nothing = fitted(estimator, kind, 0.0, options.maps, random)
+            unrelated = fitted(estimator, kind, 0.0, options.maps, random)
             something = fitted(estimator, kind, SHIFT, BLOCK, random)
         else:
-            nothing, differ = exchanged(estimator, kind, options.maps, options.shuffles, random)
+            unrelated, differ = exchanged(estimator, kind, options.maps, options.shuffles, random)
             codes, x = sample(kind, SHIFT, random)
             something = estimator.over_maps(
                 x, codes, 0, options.shuffles, 0, False, distinct=True
             ).p_value
-        shares = [f"p <= {level}: {np.mean(nothing <= level):.4f}" for level in (0.05, 0.01, 0.001)]
+        shares = [
+            f"p <= {level}: {np.mean(unrelated <= level):.4f}" for level in (0.05, 0.01, 0.001)
+        ]
         power = f"power {np.mean(something <= 0.05):.2f}"
         ending = "" if differ is None else f"; differ {differ:.1e}"
         print(f"{name}, {kind}: {', '.join(shares)}; {power}{ending}", flush=True)

@@ -34,7 +34,7 @@ def subset(data, count, seed):
     return chosen(data, np.sort(order), data.source)
 
 
-def measured(source, seed, options, there):
+def measured(source, seed, options, finished):
     """Rows of one network, but those that are there."""
     data = {part: models.load(source, part=part) for part in ("train", "test")}
     train = subset(data["train"], options.images, seed)
@@ -53,18 +53,18 @@ def measured(source, seed, options, there):
     for keep in options.keep:
         for method in options.methods:
             plan = PruningPlan(method, keep, seed=seed)
-            began = time.perf_counter()
-            for name, one in (
+            started = time.perf_counter()
+            for name, variant in (
                 ("corrected", replace(plan, correct=True)),
                 ("fine-tuned", replace(plan, epochs=1)),
             ):
-                if name not in options.stages or (source, seed, method, keep, name) in there:
+                if name not in options.stages or (source, seed, method, keep, name) in finished:
                     continue
-                for stage, quality in pruner.prune(one).stages.items():
+                for stage, quality in pruner.prune(variant).stages.items():
                     if stage != "pruned" or name == "corrected":
-                        told = {"method": method, "keep": keep, "stage": stage}
-                        yield {**shared, **told, **quality.to_dict()}
-            taken = time.perf_counter() - began
+                        row = {"method": method, "keep": keep, "stage": stage}
+                        yield {**shared, **row, **quality.to_dict()}
+            taken = time.perf_counter() - started
             print(f"{source} {seed} {method} {keep}: {taken:.1f} s", flush=True)
 
 
@@ -92,8 +92,8 @@ def print_tables(rows):
         print("|---" * (len(keeps) + 1) + "|")
         for method in dict.fromkeys(key[2] for key in groups if key[:2] == (data, stage)):
             cells = [groups.get((data, stage, method, keep), []) for keep in keeps]
-            told = " | ".join(f"{np.mean(cell):.2f}" if cell else "-" for cell in cells)
-            print(f"| {method} | {told} |")
+            text = " | ".join(f"{np.mean(cell):.2f}" if cell else "-" for cell in cells)
+            print(f"| {method} | {text} |")
 
 
 def main():
@@ -114,12 +114,12 @@ def main():
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     out = options.work / "pruning.jsonl"
-    there = {key_of(row) for row in rows_of(out)}
+    finished = {key_of(row) for row in rows_of(out)}
     if not options.only_tables:
         with out.open("a") as stream:
             for seed in range(options.seeds):
                 for source in options.data:
-                    for row in measured(source, seed, options, there):
+                    for row in measured(source, seed, options, finished):
                         stream.write(json.dumps(row) + "\n")
                         stream.flush()
     print_tables(rows_of(out))

@@ -74,7 +74,7 @@ def network_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int)
     train = np.flatnonzero(~test)
     stop = rng.random(len(train)) < 0.2
     fit, check = train[~stop], train[stop]
-    features = np.stack(thread_map(lambda one: _pieces(one, train), x.swapaxes(0, 1)))
+    features = np.stack(thread_map(lambda values: _pieces(values, train), x.swapaxes(0, 1)))
     maps, _, width = features.shape
     onehot = np.eye(classes, dtype=np.float32)[codes]
     weights = [
@@ -86,8 +86,8 @@ def network_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int)
     first = [np.zeros_like(part) for part in weights]
     second = [np.zeros_like(part) for part in weights]
     best = np.full(maps, -np.inf)
-    told = np.zeros((maps, int(test.sum()), classes), np.float32)
-    known = np.log(shares(codes[train], classes))
+    predicted = np.zeros((maps, int(test.sum()), classes), np.float32)
+    log_shares = np.log(shares(codes[train], classes))
 
     def forward(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         hidden = np.maximum(features[:, rows] @ weights[0] + weights[1], 0)
@@ -100,26 +100,28 @@ def network_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int)
         rows = rng.choice(fit, min(256, len(fit)), replace=False)
         inputs, hidden, odds = forward(rows)
         slope = (np.exp(odds) - onehot[rows]) / len(rows)
-        back = (slope @ weights[2].swapaxes(1, 2)) * (hidden > 0)
+        gradient = (slope @ weights[2].swapaxes(1, 2)) * (hidden > 0)
         slopes = [
-            inputs.swapaxes(1, 2) @ back + 1e-3 * weights[0],
-            back.sum(axis=1, keepdims=True),
+            inputs.swapaxes(1, 2) @ gradient + 1e-3 * weights[0],
+            gradient.sum(axis=1, keepdims=True),
             hidden.swapaxes(1, 2) @ slope + 1e-3 * weights[2],
             slope.sum(axis=1, keepdims=True),
         ]
-        for place, part in enumerate(slopes):
-            first[place] = 0.9 * first[place] + 0.1 * part
-            second[place] = 0.99 * second[place] + 0.01 * part**2
-            root = np.sqrt(second[place] / (1 - 0.99**step)) + 1e-8
-            weights[place] -= 0.01 * first[place] / (1 - 0.9**step) / root
+        for index, part in enumerate(slopes):
+            first[index] = 0.9 * first[index] + 0.1 * part
+            second[index] = 0.99 * second[index] + 0.01 * part**2
+            root = np.sqrt(second[index] / (1 - 0.99**step)) + 1e-8
+            weights[index] -= 0.01 * first[index] / (1 - 0.9**step) / root
         if step % 20 == 0:
             odds = forward(check)[2]
             reached = odds[:, np.arange(len(check)), codes[check]].mean(axis=1)
             better = reached > best
             best = np.maximum(best, reached)
             if better.any():
-                told[better] = forward(np.flatnonzero(test))[2][better]
-    gains = [_bits(one.T.astype(np.float64), known, codes, test, len(train)) for one in told]
+                predicted[better] = forward(np.flatnonzero(test))[2][better]
+    gains = [
+        _bits(odds.T.astype(np.float64), log_shares, codes, test, len(train)) for odds in predicted
+    ]
     return np.array(gains)
 
 
@@ -127,133 +129,139 @@ def forest_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int) 
     """(maps,): the same by random forests, of the plain responses."""
     from sklearn.ensemble import RandomForestClassifier
 
-    known = np.log(shares(codes[~test], codes.max() + 1))
+    log_shares = np.log(shares(codes[~test], codes.max() + 1))
 
-    def one(values: np.ndarray) -> float:
+    def of_map(values: np.ndarray) -> float:
         forest = RandomForestClassifier(TREES, min_samples_leaf=3, n_jobs=1, random_state=seed)
         forest.fit(values[~test], codes[~test])
         with np.errstate(divide="ignore"):
             odds = np.log(forest.predict_proba(values[test])).T
         # What no tree has seen counts as one tree of the class shares.
-        return _bits(odds, known, codes, test, TREES)
+        return _bits(odds, log_shares, codes, test, TREES)
 
-    return np.array(thread_map(one, x.swapaxes(0, 1)))
+    return np.array(thread_map(of_map, x.swapaxes(0, 1)))
 
 
 def _pieces(x: np.ndarray, train: np.ndarray) -> np.ndarray:
     """(n, pieces): principal components of the training images' responses, on one scale."""
     centred = x - x[train].mean(axis=0)
     axes = np.linalg.eigh(centred[train].T @ centred[train])[1][:, ::-1]
-    found = centred @ axes[:, :PIECES]
-    scale = found[train].std(axis=0).max()
-    return (found / (scale if scale > 0 else 1.0) * 2).astype(np.float32)
+    components = centred @ axes[:, :PIECES]
+    scale = components[train].std(axis=0).max()
+    return (components / (scale if scale > 0 else 1.0) * 2).astype(np.float32)
 
 
 def _bits(
-    odds: np.ndarray, known: np.ndarray, codes: np.ndarray, test: np.ndarray, samples: int
+    odds: np.ndarray, log_shares: np.ndarray, codes: np.ndarray, test: np.ndarray, samples: int
 ) -> float:
     with np.errstate(divide="ignore"):
-        told = own_class(guarded(odds, known, samples), codes[test])
-    return float((told - own_class(class_shares(codes[test]), codes[test])).mean() / np.log(2))
+        log_probabilities = own_class(guarded(odds, log_shares, samples), codes[test])
+    return float(
+        (log_probabilities - own_class(class_shares(codes[test]), codes[test])).mean() / np.log(2)
+    )
 
 
 def judged(x: np.ndarray, codes: np.ndarray, seed: int) -> dict[str, list[list[float]]]:
     """Judge -> two halves of (maps,) bits; each half is predicted from its own other half."""
     part = np.random.default_rng(seed).permutation(len(codes)) % 4
     judges = {"network": network_judge, "forest": forest_judge}
-    found: dict[str, list[list[float]]] = {name: [] for name in judges}
+    gains: dict[str, list[list[float]]] = {name: [] for name in judges}
     for half in (0, 1):
         inside = part // 2 == half
         test = part[inside] % 2 == 1
         for name, judge in judges.items():
             both = [judge(x[inside], codes[inside], side, seed) for side in (test, ~test)]
-            found[name].append(np.mean(both, axis=0).tolist())
-    return found
+            gains[name].append(np.mean(both, axis=0).tolist())
+    return gains
 
 
-def model_of(source: str, seed: int, asked: argparse.Namespace) -> Path:
+def model_of(source: str, seed: int, options: argparse.Namespace) -> Path:
     """A trained network, made where it is not there."""
-    path = asked.work / f"{source}-{asked.recipe}-{seed}.keras"
+    path = options.work / f"{source}-{options.recipe}-{seed}.keras"
     if path.exists():
         return path
     train, test = (models.load(source, part=part) for part in ("train", "test"))
-    if asked.images and len(train) > asked.images:
-        some = np.random.default_rng(seed).permutation(len(train))[: asked.images]
+    if options.images and len(train) > options.images:
+        rows = np.random.default_rng(seed).permutation(len(train))[: options.images]
         train = models.Dataset(
-            train.images[some],
-            train.labels[some],
+            train.images[rows],
+            train.labels[rows],
             train.classes,
             train.source,
             train.low,
             train.high,
         )
-    settings = models.recipe(asked.recipe).settings(
-        len(train), epochs=asked.epochs, batch=64, seed=seed
+    settings = models.recipe(options.recipe).settings(
+        len(train), epochs=options.epochs, batch=64, seed=seed
     )
-    result = models.train(asked.recipe, train, test, settings, path)
+    result = models.train(options.recipe, train, test, settings, path)
     print(f"{path.name}: accuracy {result.accuracy:.4f}, {result.seconds:.0f} s", flush=True)
     return path
 
 
-def measure(source: str, seed: int, asked: argparse.Namespace) -> None:
+def measure(source: str, seed: int, options: argparse.Namespace) -> None:
     """One network: candidates, judges and ablation of some maps of every layer."""
-    network = Network(model_of(source, seed, asked))
+    network = Network(model_of(source, seed, options))
     data = models.load(source, part="test")
     order = np.random.default_rng(100 + seed).permutation(len(data))
-    first, unseen, more = np.split(order, [_FIRST, _FIRST + asked.judge_samples])
-    seen = np.concatenate([first, more])[: asked.samples]
-    chosen = [network.find(name) for name in asked.layers or ()] or network.layers
+    first, unseen, more = np.split(order, [_FIRST, _FIRST + options.judge_samples])
+    train_rows = np.concatenate([first, more])[: options.samples]
+    chosen = [network.find(name) for name in options.layers or ()] or network.layers
     for layer in chosen:
-        path = asked.work / f"{source}-{asked.recipe}-{seed}-{layer.index}.json"
-        told = json.loads(path.read_text()) if path.exists() else {}
+        path = options.work / f"{source}-{options.recipe}-{seed}-{layer.index}.json"
+        record = json.loads(path.read_text()) if path.exists() else {}
         drawn = seeds.generator(seed, "benchmark maps", layer.index).permutation(layer.maps)
-        maps = np.sort(drawn[: asked.maps])
+        maps = np.sort(drawn[: options.maps])
         values = {}
-        for name, some in (("seen", seen), ("unseen", unseen)):
-            blocks = map_blocks(network, data.images[some], layer, maps, asked.at, 1 << 30)
+        for name, rows in (("seen", train_rows), ("unseen", unseen)):
+            blocks = map_blocks(network, data.images[rows], layer, maps, options.at, 1 << 30)
             values[name] = np.concatenate([block for _, block in blocks], axis=1)
         alive = values["unseen"].std(axis=0).max(axis=1) > 0
-        told.setdefault("maps", maps[alive].tolist())
-        for candidate, one in candidates().items():
-            name = candidate if asked.samples == _FIRST else f"{candidate} {asked.samples}"
-            if (asked.candidates and candidate not in asked.candidates) or name in told:
+        record.setdefault("maps", maps[alive].tolist())
+        for candidate, estimator in candidates().items():
+            name = candidate if options.samples == _FIRST else f"{candidate} {options.samples}"
+            if (options.candidates and candidate not in options.candidates) or name in record:
                 continue
-            count = min(asked.slow_samples, len(seen)) if candidate in SLOW else len(seen)
-            began, used = time.perf_counter(), time.process_time()
-            found = one.over_maps(values["seen"][:count, alive], data.labels[seen[:count]], seed)
-            told[name] = {
-                "bits": (found.raw / np.log(2)).tolist(),
-                "saturated": float(found.saturated.mean()),
+            count = (
+                min(options.slow_samples, len(train_rows)) if candidate in SLOW else len(train_rows)
+            )
+            started, used = time.perf_counter(), time.process_time()
+            estimates = estimator.over_maps(
+                values["seen"][:count, alive], data.labels[train_rows[:count]], seed
+            )
+            record[name] = {
+                "bits": (estimates.raw / np.log(2)).tolist(),
+                "saturated": float(estimates.saturated.mean()),
                 "samples": count,
-                "seconds": time.perf_counter() - began,
+                "seconds": time.perf_counter() - started,
                 "core_seconds": time.process_time() - used,
             }
-            path.write_text(json.dumps(told))
-        if "network" not in told:
-            told |= judged(values["unseen"][:, alive], data.labels[unseen], seed)
-            path.write_text(json.dumps(told))
-        if "ablation" not in told:
-            some = unseen[:_FIRST]
-            found = mi.ablate(
-                network, data.images[some], data.labels[some], layer, maps=maps[alive], to="mean"
+            path.write_text(json.dumps(record))
+        if "network" not in record:
+            record |= judged(values["unseen"][:, alive], data.labels[unseen], seed)
+            path.write_text(json.dumps(record))
+        if "ablation" not in record:
+            rows = unseen[:_FIRST]
+            estimates = mi.ablate(
+                network, data.images[rows], data.labels[rows], layer, maps=maps[alive], to="mean"
             )
-            told["ablation"] = found.loss_increase.tolist()
-            path.write_text(json.dumps(told))
+            record["ablation"] = estimates.loss_increase.tolist()
+            path.write_text(json.dumps(record))
         print(f"{path.name} done", flush=True)
 
 
-def table(asked: argparse.Namespace) -> None:
+def table(options: argparse.Namespace) -> None:
     """Spearman correlations, means over the networks that were measured."""
-    for source in asked.data:
+    for source in options.data:
         for judge in ("network", "forest", "both", "best", "ablation"):
             rows: dict[str, dict[int, list[float]]] = {}
-            for path in sorted(asked.work.glob(f"{source}-{asked.recipe}-*-*.json")):
-                told, layer = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
-                if "network" not in told or (judge == "ablation" and "ablation" not in told):
+            for path in sorted(options.work.glob(f"{source}-{options.recipe}-*-*.json")):
+                record, layer = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
+                if "network" not in record or (judge == "ablation" and "ablation" not in record):
                     continue
-                halves = [np.array(told[name]) for name in ("network", "forest")]
+                halves = [np.array(record[name]) for name in ("network", "forest")]
                 if judge == "ablation":
-                    reference = np.array(told["ablation"])
+                    reference = np.array(record["ablation"])
                 else:
                     two = {
                         "network": halves[0],
@@ -264,9 +272,9 @@ def table(asked: argparse.Namespace) -> None:
                     reference = two.mean(axis=0)
                     row = rows.setdefault("(its own halves)", {})
                     row.setdefault(layer, []).append(spearman(*two))
-                for name in told:
+                for name in record:
                     if name.partition(" ")[0] in candidates():
-                        value = spearman(np.array(told[name]["bits"]), reference)
+                        value = spearman(np.array(record[name]["bits"]), reference)
                         rows.setdefault(name, {}).setdefault(layer, []).append(value)
                 if judge == "ablation":
                     value = spearman(np.sum(halves, axis=(0, 1)), reference)
@@ -279,8 +287,8 @@ def table(asked: argparse.Namespace) -> None:
 
 def _cell(values: list[float]) -> str:
     """Mean and smallest; a candidate that puts all maps at its ceiling has no order to compare."""
-    known = [value for value in values if np.isfinite(value)]
-    return f"{np.mean(known):6.2f} ({min(known):5.2f})" if known else "     -  (  -  )"
+    finite = [value for value in values if np.isfinite(value)]
+    return f"{np.mean(finite):6.2f} ({min(finite):5.2f})" if finite else "     -  (  -  )"
 
 
 def main() -> None:
@@ -300,13 +308,13 @@ def main() -> None:
     parser.add_argument("--judge-samples", type=int, default=4000, help="Images of the judges.")
     parser.add_argument("--candidates", nargs="*", help="Only these.")
     parser.add_argument("--only-table", action="store_true")
-    asked = parser.parse_args()
-    asked.work.mkdir(parents=True, exist_ok=True)
-    if not asked.only_table:
-        for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-            for source in asked.data:
-                measure(source, seed, asked)
-    table(asked)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    if not options.only_table:
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            for source in options.data:
+                measure(source, seed, options)
+    table(options)
 
 
 if __name__ == "__main__":

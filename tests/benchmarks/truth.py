@@ -84,8 +84,8 @@ def clusters(centers: np.ndarray, deviation: float) -> tuple[Sampler, LogDensity
     """Return classes of several Gaussian clusters each, centers (classes, clusters, d)."""
 
     def draw(y: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        which = random.integers(0, centers.shape[1], len(y))
-        return centers[y, which] + deviation * random.normal(size=(len(y), centers.shape[2]))
+        component = random.integers(0, centers.shape[1], len(y))
+        return centers[y, component] + deviation * random.normal(size=(len(y), centers.shape[2]))
 
     def log_density(x: np.ndarray, label: int) -> np.ndarray:
         logs = [stats.norm.logpdf(x, center, deviation).sum(axis=1) for center in centers[label]]
@@ -146,7 +146,7 @@ def exponentials(code: tuple[Sampler, LogDensity], factor: float) -> tuple[Sampl
     )
 
 
-def even(classes: int) -> tuple[float, ...]:
+def equal_shares(classes: int) -> tuple[float, ...]:
     """Return equal shares."""
     return (1.0 / classes,) * classes
 
@@ -160,21 +160,23 @@ RING = np.stack([np.cos(np.arange(10) * math.pi / 5), np.sin(np.arange(10) * mat
 XOR = np.array([[[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) * 1.5
 
 LABEL_TASKS = {
-    "two Gaussians, 1 apart": Code(even(2), *gaussians(line(-0.5, 0.5))),
-    "two Gaussians, 2 apart": Code(even(2), *gaussians(line(-1, 1))),
-    "two Gaussians, 4 apart": Code(even(2), *gaussians(line(-2, 2))),
-    "three on a line": Code(even(3), *gaussians(line(0, 2, 4))),
-    "ten on a circle": Code(even(10), *gaussians(2.5 * RING)),
+    "two Gaussians, 1 apart": Code(equal_shares(2), *gaussians(line(-0.5, 0.5))),
+    "two Gaussians, 2 apart": Code(equal_shares(2), *gaussians(line(-1, 1))),
+    "two Gaussians, 4 apart": Code(equal_shares(2), *gaussians(line(-2, 2))),
+    "three on a line": Code(equal_shares(3), *gaussians(line(0, 2, 4))),
+    "ten on a circle": Code(equal_shares(10), *gaussians(2.5 * RING)),
     "nine to one": Code((0.9, 0.1), *gaussians(line(0, 2))),
-    "two spreads": Code(even(2), *gaussians(line(0, 0), np.array([1.0, 3.0]))),
-    "exclusive or": Code(even(2), *clusters(XOR, 0.8)),
-    "two rings": Code(even(2), *rings(np.array([1.0, 2.0]), 0.25)),
-    "five of ten coordinates": Code(even(2), *gaussians(np.array([[0.0] * 5, [0.6] * 5])), noise=5),
-    "one of nine coordinates": Code(even(2), *gaussians(line(-1, 1)), noise=8),
-    "heavy tails": Code(even(2), *heavy(np.array([0.0, 2.0]), 2)),
-    "after a ReLU, five nodes": Code(even(2), *sparse(np.array([[-1.0] * 5, [-0.2] * 5]))),
-    "exp of two Gaussians": Code(even(2), *exponentials(gaussians(line(-1, 1)), 3)),
-    "nothing, five coordinates": Code(even(2), *gaussians(np.zeros((2, 5)))),
+    "two spreads": Code(equal_shares(2), *gaussians(line(0, 0), np.array([1.0, 3.0]))),
+    "exclusive or": Code(equal_shares(2), *clusters(XOR, 0.8)),
+    "two rings": Code(equal_shares(2), *rings(np.array([1.0, 2.0]), 0.25)),
+    "five of ten coordinates": Code(
+        equal_shares(2), *gaussians(np.array([[0.0] * 5, [0.6] * 5])), noise=5
+    ),
+    "one of nine coordinates": Code(equal_shares(2), *gaussians(line(-1, 1)), noise=8),
+    "heavy tails": Code(equal_shares(2), *heavy(np.array([0.0, 2.0]), 2)),
+    "after a ReLU, five nodes": Code(equal_shares(2), *sparse(np.array([[-1.0] * 5, [-0.2] * 5]))),
+    "exp of two Gaussians": Code(equal_shares(2), *exponentials(gaussians(line(-1, 1)), 3)),
+    "nothing, five coordinates": Code(equal_shares(2), *gaussians(np.zeros((2, 5)))),
 }
 
 
@@ -264,8 +266,8 @@ def by_name(name: str, x: np.ndarray, y: np.ndarray) -> float:
     kind, _, option = name.partition(" ")
     settings = {"ranks": {"marginals": "ranks"}, "directions": {"reduction": "directions"}}
     chosen = mi.estimator(kind, **settings.get(option, {}))
-    found = mi.mutual_information(x, y, chosen, null=0, draws=0)
-    return found.nats if found.raw is None else found.raw
+    estimate = mi.mutual_information(x, y, chosen, null=0, draws=0)
+    return estimate.nats if estimate.raw is None else estimate.raw
 
 
 def peers(x: np.ndarray, y: np.ndarray, label: bool) -> dict[str, float]:
@@ -359,7 +361,7 @@ class PlantedLayer:
 def planted_truths() -> dict[str, list[float]]:
     """Return the information of every kind at every strength, in nats."""
     return {
-        kind: [Code(even(CLASSES), *make(strength)).truth for strength in STRENGTHS]
+        kind: [Code(equal_shares(CLASSES), *make(strength)).truth for strength in STRENGTHS]
         for kind, make in KINDS.items()
     }
 
@@ -394,13 +396,13 @@ def layer_scores(name: str, layer: PlantedLayer) -> dict[str, float]:
     """
     estimator = label_estimator(name)
     shuffles = 0 if name in SLOW else 40
-    found = estimator.over_maps(layer.responses, layer.labels, 0, shuffles, 0, False)
-    order = -ranks(found, estimator.abilities.held_out).astype(float)
+    estimates = estimator.over_maps(layer.responses, layer.labels, 0, shuffles, 0, False)
+    order = -ranks(estimates, estimator.abilities.held_out).astype(float)
     bit = math.log(2)
-    apart = layer.truth[:, None] - layer.truth > 0.3 * bit
-    wrong = (order[:, None] < order)[apart].mean()
-    scores = {"all": spearman(order, layer.truth), "pairs": float(wrong)}
-    scores["above"] = float((found.mi > layer.truth + 0.1 * bit).mean())
+    distinct = layer.truth[:, None] - layer.truth > 0.3 * bit
+    share_reversed = (order[:, None] < order)[distinct].mean()
+    scores = {"all": spearman(order, layer.truth), "pairs": float(share_reversed)}
+    scores["above"] = float((estimates.mi > layer.truth + 0.1 * bit).mean())
     for kind in KINDS:
         own = layer.kinds == kind
         scores[kind] = spearman(order[own], layer.truth[own])
@@ -445,9 +447,9 @@ def print_coverage(names: tuple[str, ...], n: int, seeds: int) -> None:
         values = np.array([result.nats for result in results])
         low, high = np.array([(result.low, result.high) for result in results], float).T
         mean = values.mean()
-        held, deviation = (low <= mean) & (mean <= high), values.std()
+        covers, deviation = (low <= mean) & (mean <= high), values.std()
         print(
-            f"{name}, {task}, n {n}, {seeds} samples: {held.mean():.3f}, "
+            f"{name}, {task}, n {n}, {seeds} samples: {covers.mean():.3f}, "
             f"below {(high < mean).mean():.3f}, mean {mean:.3f}, deviation {deviation:.4f}, "
             f"width {(high - low).mean() / deviation:.2f}",
             flush=True,

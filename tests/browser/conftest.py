@@ -57,10 +57,12 @@ def _until(page, expression, arg=None):
 def browser():
     """Chromium: the system's, or the one that playwright brought."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((shutil.which(name) for name in ("chromium", "google-chrome", "chrome")), None)
+    executable = next(
+        (shutil.which(name) for name in ("chromium", "google-chrome", "chrome")), None
+    )
     with sync_api.sync_playwright() as playwright:
         try:
-            started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+            started = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         except sync_api.Error as error:
             pytest.skip(f"no Chromium could be started: {error}")
         yield started
@@ -71,14 +73,14 @@ class Pages:
     """Pages of a browser, which tests use one after the other: new ones take longer than a look."""
 
     def __init__(self, browser):
-        self.wrong = []
+        self.errors = []
         self._browser = browser
         self._free, self._used = [], []
 
     def open(self, url, options):
         options = {"viewport": {"width": 1280, "height": 800}, **options}
-        place = next((n for n, (_, given, _) in enumerate(self._free) if given == options), None)
-        page, _, uses = (self._new(options), 0, 0) if place is None else self._free.pop(place)
+        slot = next((n for n, (_, given, _) in enumerate(self._free) if given == options), None)
+        page, _, uses = (self._new(options), 0, 0) if slot is None else self._free.pop(slot)
         self._used.append((page, options, uses + 1))
         page.goto(url)
         return page
@@ -88,7 +90,7 @@ class Pages:
         for page, *_ in self._used:
             if not page.is_closed():
                 page.title()  # what was reported meanwhile is received
-        wrong = list(self.wrong)  # without pictures that are no longer waited for
+        errors = list(self.errors)  # without pictures that are no longer waited for
         for page, options, uses in self._used:
             if uses < 12 and not page.is_closed():
                 page.goto("about:blank")
@@ -99,22 +101,22 @@ class Pages:
         for page, *_ in self._free[:-6]:
             page.context.close()
         del self._free[:-6]
-        return wrong
+        return errors
 
     def _new(self, options):
-        page, wrong = self._browser.new_context(**options).new_page(), self.wrong
+        page, errors = self._browser.new_context(**options).new_page(), self.errors
         page.wait_for_function = partial(_until, page)
-        page.on("console", lambda message: wrong.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (wrong.append("dialog"), dialog.dismiss()))
-        page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+        page.on("console", lambda message: errors.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: errors.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (errors.append("dialog"), dialog.dismiss()))
+        page.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
 
         def requested(request):
             if not request.url.startswith(("file:", "data:", "about:")):
-                wrong.append(f"request: {request.url}")
+                errors.append(f"request: {request.url}")
 
         page.on("request", requested)
-        page.expose_function("reportViolation", lambda text: wrong.append(f"policy: {text}"))
+        page.expose_function("reportViolation", lambda text: errors.append(f"policy: {text}"))
         page.add_init_script(
             "addEventListener('securitypolicyviolation', event => "
             "reportViolation(event.violatedDirective + ' ' + event.blockedURI))"
@@ -131,10 +133,10 @@ def pages(browser):
 @pytest.fixture
 def look(pages):
     """Opens a page; at the end nothing may have gone wrong and nothing been asked for elsewhere."""
-    pages.wrong.clear()
+    pages.errors.clear()
     yield lambda url, **options: pages.open(url, options)
-    wrong = pages.leave()
-    assert wrong == []
+    errors = pages.leave()
+    assert errors == []
 
 
 @pytest.fixture(scope="session")
@@ -153,11 +155,11 @@ def clipped_site(tmp_path_factory):
     """index.html of a layer of which one map's estimate was under 0."""
     run = _runs().make_run(tmp_path_factory.mktemp("clipped") / "run", grown=())
     path = run.folder(0) / "ranking.json"
-    told = files.read_json(path)
-    first = told["estimators"][0]
+    record = files.read_json(path)
+    first = record["estimators"][0]
     first["notices"] = ["decoder: 1 estimate under 0 is shown as 0."]
-    next(one for one in first["maps"] if one["map"] == 7).update(mi=0.0, low=0.0)
-    files.write_json(path, told)
+    next(row for row in first["maps"] if row["map"] == 7).update(mi=0.0, low=0.0)
+    files.write_json(path, record)
     return gallery.build(run)
 
 

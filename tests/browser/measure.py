@@ -106,21 +106,29 @@ def make_alone(path: Path, count: int, side: int, stages: int) -> None:
 
 def begun(path: Path, count: int, side: int, stages: int) -> list:
     """Begins the run; what `write` is to be told for each of its shards."""
-    each = count // LAYERS
+    per_layer = count // LAYERS
     names = tuple(f"block{index + 1}_conv{1 + index % 3}" for index in range(LAYERS))
     _runs().make_run(
         path,
         names=names,
-        counts=(each,) * LAYERS,
+        counts=(per_layer,) * LAYERS,
         shape=(side, side, BANDS),
         classes=[f"class {number}" for number in range(10)],
         ranked=tuple(range(LAYERS)),
         grown=(),
     )
     return [
-        (path, names[index], index, number, np.arange(first, min(first + 64, each)), side, stages)
+        (
+            path,
+            names[index],
+            index,
+            number,
+            np.arange(first, min(first + 64, per_layer)),
+            side,
+            stages,
+        )
         for index in range(LAYERS)
-        for number, first in enumerate(range(0, each, 64))
+        for number, first in enumerate(range(0, per_layer, 64))
     ]
 
 
@@ -128,9 +136,11 @@ def look(page_path: Path) -> None:
     """Opens the page and prints how quick it is."""
     from playwright.sync_api import sync_playwright
 
-    found = next((shutil.which(name) for name in ("chromium", "google-chrome", "chrome")), None)
+    executable = next(
+        (shutil.which(name) for name in ("chromium", "google-chrome", "chrome")), None
+    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         for _ in range(5):
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.add_init_script(WATCH)
@@ -146,8 +156,8 @@ def look(page_path: Path) -> None:
             page.goto("about:blank")
             page.goto(page_path.as_uri())
             page.wait_for_selector("a.tile")
-            told = [round(one, 1) for one in page.evaluate(SCROLL, by)]
-            print(f"frames at {by} px a frame, p50 and p95 (ms):", told)
+            milliseconds = [round(value, 1) for value in page.evaluate(SCROLL, by)]
+            print(f"frames at {by} px a frame, p50 and p95 (ms):", milliseconds)
         browser.close()
 
 
@@ -157,16 +167,16 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--maps", type=int, default=10_000)
     parser.add_argument("--stages", type=int, default=0)
-    told = parser.parse_args()
+    options = parser.parse_args()
     from oip import gallery
 
-    if not told.folder.exists():
-        make(told.folder, told.maps, told.side, told.stages)
-    shutil.rmtree(told.folder / "gallery", ignore_errors=True)
+    if not options.folder.exists():
+        make(options.folder, options.maps, options.side, options.stages)
+    shutil.rmtree(options.folder / "gallery", ignore_errors=True)
     for name in ("built", "built again"):
-        began, busy = time.monotonic(), time.process_time()
-        page = gallery.build(told.folder)
-        seconds = time.monotonic() - began
+        started, busy = time.monotonic(), time.process_time()
+        page = gallery.build(options.folder)
+        seconds = time.monotonic() - started
         print(f"{name}: {seconds:.1f} s, processor {time.process_time() - busy:.1f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory: {peak:.2f} GiB")

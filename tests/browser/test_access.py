@@ -14,16 +14,16 @@ def findings():
         "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
     )
 
-    def found(page):
+    def violations(page):
         # Without preload: it would ask for the style sheet again, which the policy forbids.
-        told = axe.Axe().run(page, options={"preload": False}).response["violations"]
+        results = axe.Axe().run(page, options={"preload": False}).response["violations"]
         return [
-            (one["id"], [node["html"][:160] for node in one["nodes"][:3]])
-            for one in told
-            if one["impact"] in ("serious", "critical")
+            (result["id"], [node["html"][:160] for node in result["nodes"][:3]])
+            for result in results
+            if result["impact"] in ("serious", "critical")
         ]
 
-    return found
+    return violations
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])

@@ -39,11 +39,11 @@ def test_keys_lead_from_point_to_point_open_a_map_and_return(look, site):
     first = link.get_attribute("href")
     for key in ("ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp"):
         page.keyboard.press(key)
-    seen = {first}
+    visited = {first}
     for key in ["ArrowRight"] * 30 + ["ArrowDown"] * 30 + ["ArrowLeft"] * 30:
         page.keyboard.press(key)
-        seen.add(link.get_attribute("href"))
-    assert len(seen) > 8
+        visited.add(link.get_attribute("href"))
+    assert len(visited) > 8
     assert link.get_attribute("aria-label").startswith("Reconstructed input of map ")
     assert page.locator(".atlas-label").is_visible()
     page.keyboard.press("Enter")

@@ -126,7 +126,7 @@ def test_parts_of_all_columns_stand_at_one_height(look, site, width):
         "#compare article",
         "all => all.map(one => [...one.children].map(part => part.getBoundingClientRect().top))",
     )
-    assert len(tops) == 4 and {len(one) for one in tops} == {7}
+    assert len(tops) == 4 and {len(column) for column in tops} == {7}
     wide = "all => all.map(one => one.scrollWidth - one.clientWidth)"
     assert max(page.eval_on_selector_all("#compare article", wide)) <= 1
     for part in zip(*tops, strict=True):

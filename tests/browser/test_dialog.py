@@ -53,9 +53,9 @@ def test_brackets_lead_along_the_order_and_back_still_closes(look, site):
     order = page.eval_on_selector_all("a.tile", "all => all.map(one => one.dataset.key)")
     page.locator("a.tile").first.click()
     page.wait_for_selector("dialog[open]")
-    for key, wanted in (("]", 1), ("]", 2), ("[", 1), ("[", 0), ("[", 0)):
+    for key, expected in (("]", 1), ("]", 2), ("[", 1), ("[", 0), ("[", 0)):
         page.keyboard.press(key)
-        assert f"m={order[wanted]}" in page.url
+        assert f"m={order[expected]}" in page.url
     page.keyboard.press("]")
     page.go_back()
     page.wait_for_function("!document.querySelector('dialog[open]')")
@@ -91,7 +91,7 @@ def test_everything_known_is_shown(look, site):
     page = look(f"{site.as_uri()}#m=1.37")
     page.wait_for_selector("dialog .chart")
     headings = page.eval_on_selector_all("dialog h3", "all => all.map(h => h.textContent)")
-    for wanted in (
+    for heading in (
         "Information",
         "Information about each class",
         "About each class",
@@ -107,7 +107,7 @@ def test_everything_known_is_shown(look, site):
         "Information during training",
         "Reproduce",
     ):
-        assert wanted in headings
+        assert heading in headings
     assert page.locator("dialog .measure").count() == 2
     assert page.locator("dialog .class-panel").count() == 2
     assert page.locator("dialog .class-panel .class-bar").count() == 8
@@ -122,7 +122,9 @@ def test_a_score_is_one_number_in_text_bars_chart_and_files(look, site):
     for number in (37, 38, 40):
         page = look(f"{site.as_uri()}#m=1.{number}")
         page.wait_for_selector("dialog .chart")
-        score = next(one["score"] for one in maps if (one["index"], one["map"]) == (1, number))
+        score = next(
+            entry["score"] for entry in maps if (entry["index"], entry["map"]) == (1, number)
+        )
         assert f"Score {shown_figure(score)};" in page.text_content("dialog .verdict")
         bars = page.locator("section:has(h3:text-is('Response, compared')) .class-bar")
         assert bars.first.text_content() == f"OIP{shown_figure(score)}"
@@ -134,8 +136,10 @@ def test_a_score_is_one_number_in_text_bars_chart_and_files(look, site):
 def test_kernels_stand_in_order_where_they_were_ranked(look, site):
     page = look(f"{site.as_uri()}#m=1.0")
     page.wait_for_selector("dialog .kernels")
-    told = page.eval_on_selector_all("dialog .kernels li", "all => all.map(li => li.textContent)")
-    assert [text[:9] for text in told] == ["#1input 2", "#2input 0", "#3input 5"]
+    kernels = page.eval_on_selector_all(
+        "dialog .kernels li", "all => all.map(li => li.textContent)"
+    )
+    assert [text[:9] for text in kernels] == ["#1input 2", "#2input 0", "#3input 5"]
     assert page.locator("dialog .kernel rect").count() == 27
     page.keyboard.press("Escape")
     page = look(f"{site.as_uri()}#m=1.37")

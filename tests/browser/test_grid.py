@@ -36,9 +36,9 @@ def test_default_order_is_that_of_the_table(look, site, rows):
     page = look(site.as_uri())
     page.wait_for_selector("a.tile")
     assert page.text_content("#count") == "312 maps"
-    found = keys(page)
-    assert len(found) > 20
-    assert found == [_key(row) for row in rows[: len(found)]]
+    shown_keys = keys(page)
+    assert len(shown_keys) > 20
+    assert shown_keys == [_key(row) for row in rows[: len(shown_keys)]]
 
 
 def test_only_tiles_near_the_window_are_in_the_page(look, site):
@@ -78,10 +78,10 @@ def test_sort_by_the_bits_about_a_class(look, site):
     page.wait_for_function("document.querySelector('#scale').textContent.includes('coat')")
     shown = page.eval_on_selector_all("a.tile .bits", "all => all.map(b => Number(b.textContent))")
     assert len(shown) > 10
-    place = {"0": [], "1": []}
+    positions = {"0": [], "1": []}
     for key, bits in zip(keys(page), shown, strict=True):
-        place[key[0]].append(bits)
-    assert all(bits == sorted(bits, reverse=True) for bits in place.values())
+        positions[key[0]].append(bits)
+    assert all(bits == sorted(bits, reverse=True) for bits in positions.values())
 
 
 def test_layers_are_mixed_only_by_a_held_out_bound(look, site, rows):
@@ -92,10 +92,10 @@ def test_layers_are_mixed_only_by_a_held_out_bound(look, site, rows):
     page.select_option("#group", "all")
     assert "usable information (a lower bound)" in page.text_content("#scale")
     order = sorted(rows, key=lambda row: -float(row["decoder mi (bits)"]))
-    found = keys(page)
+    shown_keys = keys(page)
     by_key = {_key(row): float(row["decoder mi (bits)"]) for row in rows}
-    assert [round(by_key[key], 3) for key in found] == [
-        round(by_key[_key(row)], 3) for row in order[: len(found)]
+    assert [round(by_key[key], 3) for key in shown_keys] == [
+        round(by_key[_key(row)], 3) for row in order[: len(shown_keys)]
     ]
     page.select_option("#by", "kde")
     assert page.get_attribute(option, "disabled") is not None
@@ -111,13 +111,13 @@ def test_filters(look, site, rows):
     assert set(keys(page)) == {"0.3", "1.3"}
     page.click("#reset")
     page.select_option("#class", "1")
-    wanted = [_key(row) for row in rows if row["decoder best class"] == "bag"]
-    assert page.text_content("#count") == f"{len(wanted)} of 312 maps"
-    assert keys(page) == wanted[: len(keys(page))]
+    expected = [_key(row) for row in rows if row["decoder best class"] == "bag"]
+    assert page.text_content("#count") == f"{len(expected)} of 312 maps"
+    assert keys(page) == expected[: len(keys(page))]
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("SECOND 37", ["1.37"]),
         ("first:11", ["0.11"]),
@@ -126,12 +126,12 @@ def test_filters(look, site, rows):
         ("map 299", ["1.299"]),
     ],
 )
-def test_search(look, site, text, wanted):
+def test_search(look, site, text, expected):
     page = look(site.as_uri())
     page.keyboard.press("/")
     page.keyboard.type(text)
     page.wait_for_function("document.querySelector('#count').textContent === '1 of 312 maps'")
-    assert keys(page) == wanted
+    assert keys(page) == expected
 
 
 def test_least_first(look, site, rows):
@@ -195,14 +195,16 @@ def test_range_of_bits(look, site, rows):
     page.click("#all")
     page.fill("#lo", "0.5")
     page.fill("#hi", "1.25")
-    wanted = {_key(row) for row in rows if 0.5 <= round(float(row["decoder mi (bits)"]), 3) <= 1.25}
-    assert page.text_content("#count") == f"{len(wanted)} of 312 maps"
-    assert set(keys(page)) <= wanted
-    again = look(page.url)
-    assert (again.input_value("#lo"), again.input_value("#hi")) == ("0.5", "1.25")
-    assert again.text_content("#count") == f"{len(wanted)} of 312 maps"
-    again.click("#reset")
-    assert again.input_value("#lo") == "" and again.text_content("#count") == "312 maps"
+    expected = {
+        _key(row) for row in rows if 0.5 <= round(float(row["decoder mi (bits)"]), 3) <= 1.25
+    }
+    assert page.text_content("#count") == f"{len(expected)} of 312 maps"
+    assert set(keys(page)) <= expected
+    second_page = look(page.url)
+    assert (second_page.input_value("#lo"), second_page.input_value("#hi")) == ("0.5", "1.25")
+    assert second_page.text_content("#count") == f"{len(expected)} of 312 maps"
+    second_page.click("#reset")
+    assert second_page.input_value("#lo") == "" and second_page.text_content("#count") == "312 maps"
 
 
 @pytest.mark.parametrize(
@@ -213,12 +215,12 @@ def test_every_number_that_the_field_takes_filters(look, site, rows, low, kept):
     page.click("#all")
     page.focus("#lo")
     page.keyboard.type(low)
-    wanted = sum(round(float(row["decoder mi (bits)"]), 3) >= kept for row in rows)
-    words = "312 maps" if wanted == 312 else f"{wanted} of 312 maps"
-    page.wait_for_function(f"document.querySelector('#count').textContent === '{words}'")
+    expected = sum(round(float(row["decoder mi (bits)"]), 3) >= kept for row in rows)
+    text = "312 maps" if expected == 312 else f"{expected} of 312 maps"
+    page.wait_for_function(f"document.querySelector('#count').textContent === '{text}'")
     assert page.evaluate("document.querySelector('#lo').matches(':invalid')") == (low == "1e")
-    again = look(page.url)
-    assert again.text_content("#count") == words
+    second_page = look(page.url)
+    assert second_page.text_content("#count") == text
 
 
 def test_the_table_holds_the_maps_that_are_shown(look, site, rows):
@@ -227,15 +229,15 @@ def test_the_table_holds_the_maps_that_are_shown(look, site, rows):
     with page.expect_download() as waiting:
         page.click("#export")
     text = Path(waiting.value.path()).read_text("utf-8")
-    told = list(csv.DictReader(io.StringIO(text)))
-    assert [_key(row) for row in told] == keys(page)
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [_key(row) for row in table] == keys(page)
     by_key = {_key(row): row for row in rows}
-    for row in told:
-        known = by_key[_key(row)]
-        assert row["verdict"] == known["verdict"]
+    for row in table:
+        entry = by_key[_key(row)]
+        assert row["verdict"] == entry["verdict"]
         for name in ("decoder rank", "kde rank", "decoder best class"):
-            assert row[name] == known[name]
-        assert float(row["kde mi (bits)"]) == round(float(known["kde mi (bits)"]), 3)
+            assert row[name] == entry[name]
+        assert float(row["kde mi (bits)"]) == round(float(entry["kde mi (bits)"]), 3)
 
 
 def test_names_in_the_table_are_no_formulas(look, hostile_site):
@@ -297,12 +299,12 @@ def test_the_address_brings_everything_back(look, site):
     page.click("#turn")
     page.fill("#search", "second")
     page.wait_for_function("location.hash.includes('q=second')")
-    again = look(page.url)
-    again.wait_for_selector("a.tile")
+    second_page = look(page.url)
+    second_page.wait_for_selector("a.tile")
     for name in ("by", "sort", "group", "class", "size", "search"):  # and the direction, below
-        assert again.input_value(f"#{name}") == page.input_value(f"#{name}")
-    assert keys(again) == keys(page)
-    assert again.get_attribute("#turn", "aria-pressed") == "true"
+        assert second_page.input_value(f"#{name}") == page.input_value(f"#{name}")
+    assert keys(second_page) == keys(page)
+    assert second_page.get_attribute("#turn", "aria-pressed") == "true"
 
 
 def test_filtering_leaves_no_trace_in_the_history(look, site):
@@ -332,11 +334,11 @@ def test_keys_go_from_map_to_map(look, site):
     page = look(site.as_uri())
     page.wait_for_selector("a.tile")
     columns = int(page.get_attribute("#grid", "aria-colcount"))
-    place = "Number(document.activeElement.dataset.position)"
+    position = "Number(document.activeElement.dataset.position)"
     page.focus("#skip")
     page.keyboard.press("Enter")
-    assert page.evaluate(place) == 0
-    for key, wanted in (
+    assert page.evaluate(position) == 0
+    for key, expected in (
         ("ArrowRight", 1),
         ("ArrowDown", 1 + columns),
         ("ArrowLeft", columns),
@@ -345,12 +347,12 @@ def test_keys_go_from_map_to_map(look, site):
         ("Home", 0),
     ):
         page.keyboard.press(key)
-        assert page.evaluate(place) == wanted, key
+        assert page.evaluate(position) == expected, key
     page.keyboard.press("PageDown")
-    down = page.evaluate(place)
+    down = page.evaluate(position)
     assert down >= columns and down % columns == 0
     page.keyboard.press("PageUp")
-    assert page.evaluate(place) == 0
+    assert page.evaluate(position) == 0
     assert page.locator('a.tile[tabindex="0"]').count() == 1
 
 
@@ -359,14 +361,14 @@ def test_the_focused_map_is_in_the_window(look, site):
     page.locator("a.tile").first.focus()
     for key in ("End", "Home", "PageDown", "PageDown"):
         page.keyboard.press(key)
-        seen = page.evaluate(
+        window = page.evaluate(
             """() => {
               const box = document.activeElement.getBoundingClientRect();
               const head = document.querySelector(".top").getBoundingClientRect();
               return box.top >= head.bottom - 1 && box.bottom <= innerHeight + 1;
             }"""
         )
-        assert seen, key
+        assert window, key
 
 
 @pytest.mark.parametrize("width", [390, 760, 1280, 2560])

@@ -22,9 +22,9 @@ def test_lines_are_drawings_on_tiles_and_pages(look, lines_site):
     field = page.locator("dialog .field").first
     assert float(field.get_attribute("height")) == 280
     assert float(field.get_attribute("width")) == pytest.approx(3 * 420 / 64, abs=0.01)
-    words = page.text_content("dialog .map-body")
-    assert "px" not in words and "Windows of the data that excite it most" in words
-    assert "contrast" not in words
+    text = page.text_content("dialog .map-body")
+    assert "px" not in text and "Windows of the data that excite it most" in text
+    assert "contrast" not in text
     decoded = """image => {
         const copy = new Image();
         copy.src = image.href.baseVal;

@@ -10,9 +10,9 @@ pytestmark = pytest.mark.browser
 def test_hostile_names_are_text(look, hostile_site):
     page = look(hostile_site.as_uri())
     page.wait_for_selector("a.tile")
-    found = set(page.eval_on_selector_all(".layer-row h2", "all => all.map(h => h.textContent)"))
+    headings = set(page.eval_on_selector_all(".layer-row h2", "all => all.map(h => h.textContent)"))
     names = page.eval_on_selector_all("#layer option", "all => all.map(o => o.textContent)")[1:]
-    assert found <= set(names) and len(names) == 6
+    assert headings <= set(names) and len(names) == 6
     assert "../../x" in names
     assert "<script>alert(1)</script>" in names and '"><img src=x onerror=alert(1)>' in names
     assert page.text_content("h1") == "<b>bold</b>.keras"

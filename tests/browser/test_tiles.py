@@ -26,10 +26,10 @@ def test_tiles_say_what_they_are_ordered_by(look, site, rows, sort):
         if sort == "class-2":
             assert f"{amount} bits about coat" in label
             continue
-        told = float(amount.removeprefix(sort).replace("–", "nan"))
+        value = float(amount.removeprefix(sort).replace("–", "nan"))
         assert f"{sort} {amount.removeprefix(sort)}" in label
         if row[sort]:
-            assert told == pytest.approx(float(row[sort]), rel=0.01)
+            assert value == pytest.approx(float(row[sort]), rel=0.01)
     assert (page.text_content("#scale") == "") == (sort != "class-2")
 
 
@@ -44,7 +44,7 @@ def test_a_silent_map_says_so(look, site):
 def test_badges_of_a_tile_are_whole(look, site, size):
     page = look(f"{site.as_uri()}#size={size}&rev=1&group=shallow")
     page.wait_for_selector("a.tile")
-    told = page.eval_on_selector_all(
+    badges = page.eval_on_selector_all(
         "a.tile .under",
         """all => all.map(under => {
           const row = under.closest(".row").getBoundingClientRect();
@@ -53,8 +53,8 @@ def test_badges_of_a_tile_are_whole(look, site, size):
           return [badges.length, cut || under.getBoundingClientRect().bottom > row.bottom];
         })""",
     )
-    assert max(count for count, _ in told) == 2
-    assert not any(cut for _, cut in told)
+    assert max(count for count, _ in badges) == 2
+    assert not any(cut for _, cut in badges)
 
 
 def test_small_tiles_are_lean(look, site):

@@ -67,8 +67,8 @@ def test_orders(call, small_file, bars, tmp_path):
     assert picture("--scale", "own", "--colour", "viridis") != picture("--scale", "own")
     file = next((tmp_path / "run").glob("layers/*/ranking.json"))
     whole = file.read_bytes()
-    for wrong in ({}, {"estimators": [{"maps": [{"map": 6}]}]}, [1]):
-        file.write_text(json.dumps(wrong))
+    for content in ({}, {"estimators": [{"maps": [{"map": 6}]}]}, [1]):
+        file.write_text(json.dumps(content))
         arguments = ("activations", small_file, "first", "--data", bars, "--images", "0")
         status, _, err = call(
             *arguments, "--out", tmp_path / "none", "--order", tmp_path / "run", "--quiet"

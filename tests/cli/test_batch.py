@@ -80,11 +80,11 @@ def test_a_batch_and_what_its_runs_say(call, job, tmp_path):
 
 
 def test_what_failed_is_a_table_and_exit_1(call, job, tmp_path, monkeypatch):
-    def wrong(task):
+    def fail(task):
         raise ValueError("bad luck")
 
     with monkeypatch.context() as patched:
-        patched.setitem(worker.STEPS, "grow", wrong)
+        patched.setitem(worker.STEPS, "grow", fail)
         status, out, _ = call("batch", job, "--quiet", "--set", "retries=0")
         assert status == 1
         assert "1 pieces of work failed" in out

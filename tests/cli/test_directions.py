@@ -31,10 +31,10 @@ def test_directions_are_units_of_the_run(call, small_file, bars, tmp_path):
         "activations", small_file, "second+nmf", "--images", "0,1", *pictures, "--json"
     )
     assert status == 0 and json.loads(text)["layers"][0]["layer"] == "second+nmf"
-    wanted = ("second+nmf", "--class", "upper", "--shuffles", "99")
-    status, text, _ = call("patterns", small_file, *wanted, *pictures)
+    separation = ("second+nmf", "--class", "upper", "--shuffles", "99")
+    status, text, _ = call("patterns", small_file, *separation, *pictures)
     assert status == 0 and "direction" in text
-    status, _, err = call("patterns", small_file, *wanted, "--silence", *pictures)
+    status, _, err = call("patterns", small_file, *separation, "--silence", *pictures)
     assert status == 2 and "directions" in err
     status, _, err = call("reconstruct", small_file, "second+pca", "--out", out)
     assert status == 2 and "'oip directions'" in err

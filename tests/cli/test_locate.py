@@ -59,7 +59,7 @@ def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
     record = DecompositionFile.read(run / "layers/001/decomposition.npz")
     assert record.maps.tolist() == [0, 2, 3]
     assert record.sums.shape == (3, 16, 16, 1)
-    assert not [each for each in verify_run(Run.open(run)) if each.problem]
+    assert not [checked for checked in verify_run(Run.open(run)) if checked.problem]
     for arguments, word in (
         (("second:0", "--run", run), "--translation"),
         (("second:0", "--copies", "grown"), "--translation"),

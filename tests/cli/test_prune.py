@@ -88,7 +88,7 @@ def test_a_smaller_model_is_written_with_its_sidecar(call, model, bars, tmp_path
 def test_all_methods_are_compared_in_one_table_and_nothing_is_written(call, model, bars, tmp_path):
     from oip.mi.selection import METHODS
 
-    there = sorted(model.parent.iterdir())
+    before = sorted(model.parent.iterdir())
     status, printed, _ = call(
         *("prune", model, "second", "--data", bars, "--method", "compare", "--keep", "0.4"),
         *("--no-correct", "--quiet"),
@@ -98,7 +98,7 @@ def test_all_methods_are_compared_in_one_table_and_nothing_is_written(call, mode
     assert [row[0] for row in rows] == list(METHODS)
     assert len({row[2] for row in rows}) == 1
     assert "before" in printed
-    assert sorted(model.parent.iterdir()) == there
+    assert sorted(model.parent.iterdir()) == before
 
 
 def test_only_named_layers_are_pruned_and_fine_tuning_is_a_stage(call, model, bars, tmp_path):

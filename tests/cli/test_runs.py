@@ -101,9 +101,9 @@ def test_verify_prints_the_command_that_makes_files_again(call, small_file, runs
     assert [shlex.split(command)[3] for command in commands] == ["first:0-5", "second:0-9"]
     for command in commands:
         assert command in text
-        _, *words = shlex.split(command)
-        words[1] = str(small_file)
-        assert call(*words, "--quiet")[0] == 0
+        _, *arguments = shlex.split(command)
+        arguments[1] = str(small_file)
+        assert call(*arguments, "--quiet")[0] == 0
     call("verify", out, "--repair", "--quiet")
     made = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     for files in (made, whole):

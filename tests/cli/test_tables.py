@@ -58,9 +58,9 @@ def test_a_terminal_gets_whole_words_and_names_without_their_middle(terminal, co
     stream = terminal(columns)
     tables.print_table(NAMES, [(NAME, 12, "3 of 12")], left=("layer",))
     text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
-    words = text.split()
-    assert {"layer", "maps", "above", "best", "image", "12", "3", "of"} <= set(words)
-    (name,) = (word for word in words if word.startswith("effi"))
+    parts = text.split()
+    assert {"layer", "maps", "above", "best", "image", "12", "3", "of"} <= set(parts)
+    (name,) = (word for word in parts if word.startswith("effi"))
     assert name == NAME if columns == 120 else ("..." in name and name[-3:] == NAME[-3:])
     if columns == 50:
         assert max(map(len, text.splitlines())) <= columns
@@ -122,9 +122,9 @@ def test_next_steps_are_words_that_a_shell_reads(capfd, tmp_path):
     assert capfd.readouterr().err == ""
 
 
-def completed(instruction, words, last):
+def completed(instruction, typed, last):
     """What `oip` prints for the completion of a shell."""
-    environment = {"_OIP_COMPLETE": instruction, "COMP_WORDS": words, "COMP_CWORD": last}
+    environment = {"_OIP_COMPLETE": instruction, "COMP_WORDS": typed, "COMP_CWORD": last}
     result = subprocess.run(
         [sys.executable, "-c", "from oip.cli.main import main; main()"],
         env=os.environ | environment,
@@ -136,19 +136,19 @@ def completed(instruction, words, last):
 
 
 @pytest.mark.parametrize(
-    ("words", "value"),
+    ("typed", "value"),
     [
         ("oip reco", "reconstruct"),
         ("oip reconstruct --prep", "--preprocess"),
         ("oip rank --at bl", "block"),
     ],
 )
-def test_every_shell_completes_commands_options_and_values(words, value):
-    *_, last = words.split()
-    position = str(len(words.split()) - 1)
-    assert completed("bash_complete", words, position) == f"plain,{value}\n"
-    assert completed("zsh_complete", words, position).splitlines()[:2] == ["plain", value]
-    assert completed("fish_complete", words, last).startswith(f"plain,{value}")
+def test_every_shell_completes_commands_options_and_values(typed, value):
+    *_, last = typed.split()
+    position = str(len(typed.split()) - 1)
+    assert completed("bash_complete", typed, position) == f"plain,{value}\n"
+    assert completed("zsh_complete", typed, position).splitlines()[:2] == ["plain", value]
+    assert completed("fish_complete", typed, last).startswith(f"plain,{value}")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -35,14 +35,14 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
     assert status == 0 and picture.read_bytes()[:4] == b"\x89PNG"
     record = json.loads(out)
     kept = CausesFile.read(grown / "layers/001/causes.json")
-    assert [each.unit for each in kept.units] == [2]
+    assert [unit.unit for unit in kept.units] == [2]
     assert kept.units[0].units[0] == record["units"][0]["map"]
     assert kept.units[0].classes[0] == record["outputs"][0]["class"]
     earlier = ("--run", grown)  # as --out was called
     assert call(*arguments[:2], "second:0", *arguments[3:], *earlier)[0] == 0
     kept = CausesFile.read(grown / "layers/001/causes.json")
-    assert [each.unit for each in kept.units] == [0, 2]
-    assert not [each for each in verify_run(Run.open(grown)) if each.problem]
+    assert [unit.unit for unit in kept.units] == [0, 2]
+    assert not [checked for checked in verify_run(Run.open(grown)) if checked.problem]
     (lost,) = commands_again(Run.open(grown), ["layers/001/causes.json"])
     assert lost == f"oip trace small.keras second:UNIT --data SOURCE --out {grown}"
     assert (record["source"], record["unit"], len(record["units"])) == ("first", 2, 6)

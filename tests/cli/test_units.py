@@ -61,8 +61,8 @@ def test_orders_without_labels(call, small_file, small_images, dense, tmp_path):
     target = ("--target", tmp_path / "numbers.npy", "--estimator", "kde", "--json")
     status, out, err = call(*call_rank, *target, "--out", tmp_path / "numbers")
     assert status == 0 and json.loads(out)["layers"][0]["about"] == "direction", err
-    again = call(*call_rank, *target, "--out", tmp_path / "numbers")
-    assert json.loads(again[1]) == json.loads(out)
+    result = call(*call_rank, *target, "--out", tmp_path / "numbers")
+    assert json.loads(result[1]) == json.loads(out)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_quota_of_version_1_is_kept(cgroup):
 def test_oip_threads_comes_first(monkeypatch):
     monkeypatch.setenv("OIP_THREADS", "12")
     assert usable_cores() == 12
-    for wrong in ("0", "-1", "two", "1.5"):
-        monkeypatch.setenv("OIP_THREADS", wrong)
+    for threads in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("OIP_THREADS", threads)
         with pytest.raises(SettingsError, match="OIP_THREADS: expected a whole number from 1"):
             usable_cores()

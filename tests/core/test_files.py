@@ -31,9 +31,9 @@ def test_arrays_come_back_and_the_same_arrays_give_the_same_bytes(tmp_path):
     for name in ("one.npz", "two.npz"):
         files.write_arrays(tmp_path / name, arrays)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-    back = files.read_arrays(tmp_path / "one.npz")
-    assert np.array_equal(back["a"], arrays["a"])
-    assert str(back["b"]) == "text"
+    read = files.read_arrays(tmp_path / "one.npz")
+    assert np.array_equal(read["a"], arrays["a"])
+    assert str(read["b"]) == "text"
 
 
 @pytest.mark.parametrize("seed", range(12))

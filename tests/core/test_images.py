@@ -49,11 +49,11 @@ CAFFE = np.array([103.939, 116.779, 123.68])
     ],
 )
 def test_mean_and_deviation_say_what_black_and_white_are(mean, std, bgr, ends):
-    found = picture_ends(np.array(mean), np.array(std), bgr)
+    computed = picture_ends(np.array(mean), np.array(std), bgr)
     if ends is None:
-        assert found is None
+        assert computed is None
     else:
-        np.testing.assert_allclose(found, [np.broadcast_to(end, 3) for end in ends])
+        np.testing.assert_allclose(computed, [np.broadcast_to(end, 3) for end in ends])
 
 
 def test_known_ranges_are_taken_as_they_are():
@@ -77,9 +77,9 @@ def test_a_stretch_of_what_is_seen_gives_the_enhanced_picture(factor):
     image = (pixels - mean) / std * factor
     true = true_colors(image, mean, std)
     assert (true is None) == (factor > 1)
-    seen = (plain(image) if true is None else true) / 255
+    shown = (plain(image) if true is None else true) / 255
     slopes, intercepts = stretches(image, mean, std)
-    stretched = np.clip(seen * slopes + intercepts, 0, 1) * 255
+    stretched = np.clip(shown * slopes + intercepts, 0, 1) * 255
     assert np.abs(stretched - enhanced(image)).max() < 2
     flat = stretches(np.zeros((4, 4, 3)), mean, std)
     assert flat.tolist() == [[0.0] * 3, [0.5] * 3]

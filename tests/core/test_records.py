@@ -111,9 +111,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_arrays_come_back(tmp_path):
     path = tmp_path / "grid.npz"
     _grid(labels=("a", "b")).write(path)
-    back = Grid.read(path)
-    assert (back.name, back.labels, back.extra) == ("g", ("a", "b"), None)
-    assert np.array_equal(back.values, np.ones((3, 2, 5, 4)))
+    read = Grid.read(path)
+    assert (read.name, read.labels, read.extra) == ("g", ("a", "b"), None)
+    assert np.array_equal(read.values, np.ones((3, 2, 5, 4)))
     assert Grid.read(path, leave_out=("values",)).values.size == 0
     _grid(extra=np.zeros(3)).write(path)
     assert np.array_equal(Grid.read(path).extra, np.zeros(3))

@@ -26,7 +26,7 @@ def smooth(random: np.random.Generator, *shape: int) -> np.ndarray:
     for axis, side in ((-3, height), (-2, width)):
         decay = np.exp(-0.5 * (np.fft.fftfreq(side) * side / 2.5) ** 2)
         decay = decay.reshape(
-            [-1 if place == axis % len(shape) else 1 for place in range(len(shape))]
+            [-1 if index == axis % len(shape) else 1 for index in range(len(shape))]
         )
         values = np.fft.ifft(np.fft.fft(values, axis=axis) * decay, axis=axis).real
     axes = (-3, -2, -1)
@@ -257,7 +257,7 @@ def add_evidence(run: Run, index: int, count: int, classes: int) -> None:
     )
     kernels = [
         {
-            "map": int(one),
+            "map": int(number),
             "of": 30,
             "kernels": [
                 {
@@ -270,26 +270,26 @@ def add_evidence(run: Run, index: int, count: int, classes: int) -> None:
                 for channel, mi in zip((2, 0, 5), (0.5, 0.3, 0.1), strict=True)
             ],
         }
-        for one in maps[:4]
+        for number in maps[:4]
     ]
-    told = {"schema": 1, "estimator": "kde", "samples": 500, "ceiling": 2.0, "maps": kernels}
-    files.write_json(folder / "kernels.json", told)
+    content = {"schema": 1, "estimator": "kde", "samples": 500, "ceiling": 2.0, "maps": kernels}
+    files.write_json(folder / "kernels.json", content)
     silenced = [
         {
-            "map": int(one),
-            "loss_increase": -0.01 if one == 1 else 0.02 + 0.01 * int(one),
-            "accuracy_drop": 0.001 * int(one),
+            "map": int(number),
+            "loss_increase": -0.01 if number == 1 else 0.02 + 0.01 * int(number),
+            "accuracy_drop": 0.001 * int(number),
         }
-        for one in maps
+        for number in maps
     ]
     files.write_json(
         folder / "ablation.json",
         {"schema": 1, "samples": 900, "loss": 0.1, "accuracy": 0.98, "maps": silenced},
     )
-    shares = [None if one == 2 else round(float(random.uniform(0.4, 1)), 3) for one in maps]
+    shares = [None if number == 2 else round(float(random.uniform(0.4, 1)), 3) for number in maps]
     judged = [
         {
-            "map": int(one),
+            "map": int(number),
             "share": share,
             "low": share and share - 0.1,
             "high": share and min(1.0, share + 0.1),
@@ -298,7 +298,7 @@ def add_evidence(run: Run, index: int, count: int, classes: int) -> None:
             "pairs": 5000 if share else 0,
             "reason": "" if share else "silent",
         }
-        for one, share in zip(maps, shares, strict=True)
+        for number, share in zip(maps, shares, strict=True)
     ]
     table = {"schema": 1, "layer": run.layer(index).name, "index": index, "judge": "other.keras"}
     files.write_json(
@@ -330,8 +330,8 @@ def add_record(run: Run) -> None:
                 {
                     "index": layer.index,
                     "layer": layer.name,
-                    "input": [8.0 - layer.index - one for one in growth],
-                    "label": [one * (1 - 0.2 * layer.index) for one in growth],
+                    "input": [8.0 - layer.index - bits for bits in growth],
+                    "label": [bits * (1 - 0.2 * layer.index) for bits in growth],
                 }
                 for layer in run.layers
             ],

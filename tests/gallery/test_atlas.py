@@ -34,17 +34,17 @@ def test_positions_are_the_same_each_time_and_in_range(count):
 def test_alike_maps_lie_close_together(count):
     points, own = _groups(count, 3)
     plane = positions(points).astype(float)
-    apart = np.linalg.norm(plane[:, None] - plane[None], axis=2)
-    np.fill_diagonal(apart, np.inf)
-    assert (own[apart.argmin(axis=1)] == own).mean() > 0.95
+    distances = np.linalg.norm(plane[:, None] - plane[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    assert (own[distances.argmin(axis=1)] == own).mean() > 0.95
 
 
 def test_layers_without_responses_have_no_atlas(maker, tmp_path):
     run = maker(tmp_path / "run", counts=(12, 500))
     layer = read_layer(run, 0)
-    places = layer_atlas(layer, PictureKeys(None, "x"))
-    assert places["maps"] == list(range(1, 12)), "the first one always responds the same"
-    assert len(places["x"]) == len(places["y"]) == 11
+    atlas = layer_atlas(layer, PictureKeys(None, "x"))
+    assert atlas["maps"] == list(range(1, 12)), "the first one always responds the same"
+    assert len(atlas["x"]) == len(atlas["y"]) == 11
     assert layer_atlas(read_layer(run, 1), PictureKeys(None, "x")) is None
     assert alike_maps(read_layer(run, 1)) == {}
     alike = alike_maps(layer)
@@ -58,8 +58,8 @@ def test_positions_are_kept_from_the_old_gallery(maker, tmp_path, monkeypatch):
     run = maker(tmp_path / "run")
     page = gallery.build(run)
     text = (page.parent / "data/atlas.js").read_text("utf-8")
-    places = json.loads(text.split(",", 1)[1].rstrip().removesuffix(");"))
-    assert set(places) == {"0", "1"} and len(places["1"]["maps"]) == 39
+    record = json.loads(text.split(",", 1)[1].rstrip().removesuffix(");"))
+    assert set(record) == {"0", "1"} and len(record["1"]["maps"]) == 39
 
     def fail(points):
         raise AssertionError("embedded again")

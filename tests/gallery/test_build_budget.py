@@ -34,12 +34,12 @@ def _measure():
 def test_maps_are_built_in_time_and_memory(tmp_path):
     measure = _measure()
     measure.make_alone(tmp_path / "run", MAPS, 96, 0)
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", CODE, str(tmp_path / "run")],
         capture_output=True,
         text=True,
         check=True,
     )
-    seconds, gibibytes = json.loads(told.stdout)
+    seconds, gibibytes = json.loads(printed.stdout)
     assert seconds / MAPS < 0.036, "processor; the budget is 9 ms on two cores"
     assert gibibytes < 0.4, "the budget is 2 for 10,000 maps"

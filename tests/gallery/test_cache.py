@@ -63,10 +63,10 @@ def test_keys_are_remembered_and_depend_on_what_is_common(tmp_path):
     first = PictureKeys(None, [28, 28])
     assert first.note("sheet-000", first.key("a")) is False
     first.write(store)
-    again = PictureKeys(tmp_path / "old", [28, 28])
-    assert again.note("sheet-000", again.key("a")) is True
-    assert again.note("sheet-000", again.key("b")) is False
-    assert again.note("sheet-001", again.key("a")) is False
+    keys = PictureKeys(tmp_path / "old", [28, 28])
+    assert keys.note("sheet-000", keys.key("a")) is True
+    assert keys.note("sheet-000", keys.key("b")) is False
+    assert keys.note("sheet-001", keys.key("a")) is False
     larger = PictureKeys(tmp_path / "old", [56, 56])
     assert larger.note("sheet-000", larger.key("a")) is False
 

@@ -14,9 +14,9 @@ COUNT = 12
 
 def _json(run, name, change):
     path = run.path / name
-    told = files.read_json(path)
-    change(told)
-    files.write_json(path, told)
+    record = files.read_json(path)
+    change(record)
+    files.write_json(path, record)
 
 
 def _arrays(run, name, change):
@@ -27,7 +27,7 @@ def _arrays(run, name, change):
 
 
 def _stability(run, **changes):
-    told = {
+    content = {
         "schema": 1,
         "maps": list(range(COUNT)),
         "within": [0.5] * COUNT,
@@ -36,51 +36,51 @@ def _stability(run, **changes):
         "clusters": [[0, 0, 0]] * COUNT,
         "medoids": [[True, False, False]] * COUNT,
     }
-    files.write_json(run.folder(0) / "stability.json", {**told, **changes})
+    files.write_json(run.folder(0) / "stability.json", {**content, **changes})
 
 
 def _dropped(name):
-    return lambda told: told.pop(name)
+    return lambda record: record.pop(name)
 
 
 def _weights(value):
-    return lambda told: told["maps"][0]["kernels"][0].update(weights=value)
+    return lambda record: record["maps"][0]["kernels"][0].update(weights=value)
 
 
 def _kernels(value):
-    return lambda told: told["maps"][0].update(kernels=value)
+    return lambda record: record["maps"][0].update(kernels=value)
 
 
 LAYER = "layers/000/"
 JSON = [
     ("run.json", _dropped("input")),
-    ("run.json", lambda told: told["input"].pop("shape")),
-    ("run.json", lambda told: told["input"].update(shape=[0, 3, 1])),
-    ("run.json", lambda told: told["input"].update(shape=["a", "b", "c"])),
-    ("run.json", lambda told: told.update(classes=5)),
-    ("run.json", lambda told: told.update(settings=[1])),
-    ("run.json", lambda told: told.update(data="x")),
-    ("run.json", lambda told: told["layers"][0].update(objectives=["a"])),
-    ("layers/000/ranking.json", lambda told: told.update(notices=3)),
+    ("run.json", lambda record: record["input"].pop("shape")),
+    ("run.json", lambda record: record["input"].update(shape=[0, 3, 1])),
+    ("run.json", lambda record: record["input"].update(shape=["a", "b", "c"])),
+    ("run.json", lambda record: record.update(classes=5)),
+    ("run.json", lambda record: record.update(settings=[1])),
+    ("run.json", lambda record: record.update(data="x")),
+    ("run.json", lambda record: record["layers"][0].update(objectives=["a"])),
+    ("layers/000/ranking.json", lambda record: record.update(notices=3)),
     ("layers/000/kernels.json", _kernels({"a": 1})),
     ("layers/000/kernels.json", _kernels([3])),
     ("layers/000/kernels.json", _weights("<b>")),
     ("layers/000/kernels.json", _weights([["x"]])),
-    ("record/record.json", lambda told: told.update(steps=["a", "b", "c", "d"])),
-    ("record/record.json", lambda told: told.update(steps=3)),
+    ("record/record.json", lambda record: record.update(steps=["a", "b", "c", "d"])),
+    ("record/record.json", lambda record: record.update(steps=3)),
 ]
 ARRAYS = [
     ("responses.npz", _dropped("maps")),
     ("responses.npz", _dropped("best_scores")),
     ("responses.npz", _dropped("histogram")),
-    ("responses.npz", lambda told: told.update(histogram=told["histogram"][:1])),
-    ("responses.npz", lambda told: told.update(edges=told["edges"][0])),
-    ("responses.npz", lambda told: told.update(best_scores=told["best_scores"][:, :2])),
-    ("responses.npz", lambda told: told.update(maps=told["maps"][:, None])),
-    ("softmax.npz", lambda told: told.update(maps=np.zeros((COUNT, 2), int))),
-    ("softmax.npz", lambda told: told.update(maps=told["maps"].astype(str))),
-    ("redundancy.npz", lambda told: told.update(maps=told["maps"][:, None])),
-    ("redundancy.npz", lambda told: told.update(names=np.array("renyi"))),
+    ("responses.npz", lambda arrays: arrays.update(histogram=arrays["histogram"][:1])),
+    ("responses.npz", lambda arrays: arrays.update(edges=arrays["edges"][0])),
+    ("responses.npz", lambda arrays: arrays.update(best_scores=arrays["best_scores"][:, :2])),
+    ("responses.npz", lambda arrays: arrays.update(maps=arrays["maps"][:, None])),
+    ("softmax.npz", lambda arrays: arrays.update(maps=np.zeros((COUNT, 2), int))),
+    ("softmax.npz", lambda arrays: arrays.update(maps=arrays["maps"].astype(str))),
+    ("redundancy.npz", lambda arrays: arrays.update(maps=arrays["maps"][:, None])),
+    ("redundancy.npz", lambda arrays: arrays.update(names=np.array("renyi"))),
 ]
 STABILITY = [
     {"within": 3},

@@ -68,17 +68,17 @@ def test_plain_name_has_no_control_characters_and_can_be_written():
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [(1.23456, 1.235), (None, None), (math.nan, None), (math.inf, None), ("3", None), (True, None)],
 )
-def test_number(value, wanted):
-    assert rounded(value) == wanted
+def test_number(value, expected):
+    assert rounded(value) == expected
 
 
-@pytest.mark.parametrize(("value", "wanted"), [(3, 3), (3.0, 3), (3.5, None), (None, None)])
-def test_whole(value, wanted):
-    assert whole_number(value) == wanted
-    assert wanted is None or isinstance(whole_number(value), int)
+@pytest.mark.parametrize(("value", "expected"), [(3, 3), (3.0, 3), (3.5, None), (None, None)])
+def test_whole(value, expected):
+    assert whole_number(value) == expected
+    assert expected is None or isinstance(whole_number(value), int)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from oip.gallery.images import Sheets, cell_of, exact, factor, resized, strip, w
 
 
 @pytest.mark.parametrize(
-    ("size", "limit", "wanted"),
+    ("size", "limit", "expected"),
     [
         ((28, 28), 96, 3),
         ((32, 16), 96, 3),
@@ -22,8 +22,8 @@ from oip.gallery.images import Sheets, cell_of, exact, factor, resized, strip, w
         ((192, 4), 96, 0.5),
     ],
 )
-def test_factor(size, limit, wanted):
-    assert factor(size, limit) == wanted
+def test_factor(size, limit, expected):
+    assert factor(size, limit) == expected
 
 
 def test_small_images_grow_without_new_values():
@@ -40,9 +40,9 @@ def test_large_images_shrink_to_the_limit():
 
 def test_strip_and_lossless_webp_keep_pixels():
     images = np.random.default_rng(1).integers(0, 256, (4, 6, 5, 3)).astype(np.uint8)
-    found = np.asarray(Image.open(io.BytesIO(webp(strip([images[:2], images[2:]]), True))))
-    assert np.array_equal(found[6:, :5], images[2])
-    assert np.array_equal(found[:6, 5:], images[1])
+    pixels = np.asarray(Image.open(io.BytesIO(webp(strip([images[:2], images[2:]]), True))))
+    assert np.array_equal(pixels[6:, :5], images[2])
+    assert np.array_equal(pixels[:6, 5:], images[1])
 
 
 def test_exact():
@@ -66,34 +66,34 @@ def _sheets(folder, tiles, cell=(12, 10, True), old=None, keys=None):
     store = Store(folder, old)
     drawn = PictureKeys(old, "test")
     sheets = Sheets(store, drawn, cell, [[key] for key in keys or range(len(tiles))])
-    for place, tile in enumerate(tiles):
+    for index, tile in enumerate(tiles):
         if tile is not None:
-            sheets.put(place, tile)
-        sheets.write_finished(place)
+            sheets.put(index, tile)
+        sheets.write_finished(index)
     drawn.write(store)
     return store, sheets
 
 
 def test_sheet_holds_every_tile_in_its_place(tmp_path, tiles):
-    given = [None if place == 257 else tile for place, tile in enumerate(tiles)]
+    given = [None if index == 257 else tile for index, tile in enumerate(tiles)]
     _sheets(tmp_path, given)
-    found = sorted(path.name for path in (tmp_path / "img").iterdir())
-    assert found == ["sheet-000.webp", "sheet-001.webp"]
-    pixels = [np.asarray(Image.open(tmp_path / "img" / name).convert("L")) for name in found]
+    names = sorted(path.name for path in (tmp_path / "img").iterdir())
+    assert names == ["sheet-000.webp", "sheet-001.webp"]
+    pixels = [np.asarray(Image.open(tmp_path / "img" / name).convert("L")) for name in names]
     assert pixels[0].shape == (16 * 12, 16 * 10)
     assert pixels[1].shape == (3 * 12, 16 * 10)
-    for place, tile in enumerate(tiles):
-        sheet, spot = divmod(place, 256)
+    for index, tile in enumerate(tiles):
+        sheet, spot = divmod(index, 256)
         top, left = spot // 16 * 12, spot % 16 * 10
         cell = pixels[sheet][top : top + 12, left : left + 10]
-        assert np.all(cell == (128 if place == 257 else tile[0, 0, 0]))
+        assert np.all(cell == (128 if index == 257 else tile[0, 0, 0]))
 
 
 def test_large_tiles_shrink_to_their_cell(tmp_path):
     _sheets(tmp_path, [np.full((120, 240, 3), 200, np.uint8)], (48, 96, False))
-    with Image.open(tmp_path / "img/sheet-000.webp") as found:
-        assert found.size == (16 * 96, 48)
-        assert abs(np.asarray(found)[:48, :96].mean() - 200) < 4
+    with Image.open(tmp_path / "img/sheet-000.webp") as sheet:
+        assert sheet.size == (16 * 96, 48)
+        assert abs(np.asarray(sheet)[:48, :96].mean() - 200) < 4
 
 
 def test_only_sheets_of_changed_tiles_are_drawn(tmp_path, tiles):
@@ -103,7 +103,7 @@ def test_only_sheets_of_changed_tiles_are_drawn(tmp_path, tiles):
     sheets = Sheets(
         store, PictureKeys(tmp_path / "old", "test"), (12, 10, True), [[key] for key in keys]
     )
-    assert [sheets.wants(place) for place in (0, 255, 256, 299)] == [False, False, True, True]
+    assert [sheets.wants(position) for position in (0, 255, 256, 299)] == [False, False, True, True]
     assert (tmp_path / "new/img/sheet-000.webp").samefile(tmp_path / "old/img/sheet-000.webp")
 
 

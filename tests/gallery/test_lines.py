@@ -54,8 +54,8 @@ def _model(path, bands, length):
     model.save(path)
 
 
-def _done(*words):
-    result = CliRunner().invoke(root, [str(word) for word in words], catch_exceptions=False)
+def _done(*arguments):
+    result = CliRunner().invoke(root, [str(word) for word in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
 
 
@@ -83,8 +83,8 @@ def test_from_the_shell_to_the_gallery(tmp_path, bands, length):
     detail = (folder / "data/detail-000-0000.js").read_text("utf-8")
     wide = round(5 * LINE_SIZE[1] / LENGTH, 2)
     assert f",{wide},{float(LINE_SIZE[0])}]" in detail, "the field is 5 samples wide"
-    told = json.loads(detail.split(",", 1)[1].rstrip().removesuffix(");"))
-    about = told["maps"]["0"]["per_class"][0]
+    record = json.loads(detail.split(",", 1)[1].rstrip().removesuffix(");"))
+    about = record["maps"]["0"]["per_class"][0]
     for name in ("mi", "low", "high", "p"):
         assert len(about[name]) == 3 and None not in about[name], "as oip rank writes them"
     assert all(

@@ -20,13 +20,13 @@ from oip.gallery.site import build
 from oip.run.check import verify_run
 
 
-def _told(run, index=1, data=None):
+def _details(run, index=1, data=None):
     """What the scripts of a layer say, the maps of all of them together."""
-    found = {"maps": {}}
-    for name, told in layer_details(read_layer(run, index), run.record, "run", data):
-        assert all(int(number) // 64 == int(name[-4:]) for number in told["maps"])
-        found = {**told, "maps": {**found["maps"], **told["maps"]}}
-    return found
+    details = {"maps": {}}
+    for name, content in layer_details(read_layer(run, index), run.record, "run", data):
+        assert all(int(number) // 64 == int(name[-4:]) for number in content["maps"])
+        details = {**content, "maps": {**details["maps"], **content["maps"]}}
+    return details
 
 
 def _data(folder, run, images, labels, classes):
@@ -41,14 +41,14 @@ def images():
 
 
 def test_every_map_has_its_traces_and_command(run):
-    told = _told(run)
+    details = _details(run)
     layer = read_layer(run, 1)
-    assert set(told["maps"]) == {str(number) for number in range(40)}
+    assert set(details["maps"]) == {str(number) for number in range(40)}
     for entry in layer.maps:
-        one = told["maps"][str(entry.map)]
-        assert f"second:{entry.map} " in one["command"]
-        trace = one["traces"][0]
-        assert len(trace) == len(told["steps"])
+        map_details = details["maps"][str(entry.map)]
+        assert f"second:{entry.map} " in map_details["command"]
+        trace = map_details["traces"][0]
+        assert len(trace) == len(details["steps"])
         if entry.verdict == "failed":
             assert set(trace) == {None}
         else:
@@ -77,48 +77,48 @@ def test_the_best_score_is_on_the_line_of_a_long_trace():
 
 
 def test_histograms_are_those_of_the_run(run):
-    told = _told(run)["maps"]["7"]
-    wanted = run.responses(1).histogram[7]
-    assert [place for place, _ in told["histogram"]] == [0, 1, 2, 3]
-    assert np.array_equal([counts for _, counts in told["histogram"]], wanted)
+    details = _details(run)["maps"]["7"]
+    expected = run.responses(1).histogram[7]
+    assert [code for code, _ in details["histogram"]] == [0, 1, 2, 3]
+    assert np.array_equal([counts for _, counts in details["histogram"]], expected)
 
 
 def test_many_classes_are_cut_to_those_that_tell_most(maker, tmp_path):
     run = maker(tmp_path / "run", classes=[f"c{i}" for i in range(50)])
-    told = _told(run)["maps"]["7"]
-    entry = next(one for one in read_layer(run, 1).maps if one.map == 7)
-    wanted = np.argsort(-entry.information[0].per_class)[:12]
-    assert told["classes"] == wanted.tolist()
-    assert len(told["per_class"][1]["mi"]) == 12
-    assert [place for place, _ in told["histogram"]] == wanted.tolist()
+    details = _details(run)["maps"]["7"]
+    entry = next(entry for entry in read_layer(run, 1).maps if entry.map == 7)
+    expected = np.argsort(-entry.information[0].per_class)[:12]
+    assert details["classes"] == expected.tolist()
+    assert len(details["per_class"][1]["mi"]) == 12
+    assert [code for code, _ in details["histogram"]] == expected.tolist()
 
 
 def test_without_data_no_data(run):
-    assert all("best" not in one for one in _told(run)["maps"].values())
+    assert all("best" not in value for value in _details(run)["maps"].values())
 
 
 def test_best_images_are_written_once_with_label_and_field(run, images, tmp_path):
     labels = np.arange(30) % 4
     data = _data(tmp_path / "new", run, images, labels, run.record.classes)
-    told = _told(run, data=data)["maps"]
+    details = _details(run, data=data)["maps"]
     responses = run.responses(1)
-    wanted = responses.best_images[7].tolist()
-    assert [one["image"] for one in told["7"]["best"]] == wanted
-    assert [one["caption"] for one in told["7"]["best"]] == [
-        run.record.classes[index % 4] for index in wanted
+    expected = responses.best_images[7].tolist()
+    assert [image["image"] for image in details["7"]["best"]] == expected
+    assert [image["caption"] for image in details["7"]["best"]] == [
+        run.record.classes[index % 4] for index in expected
     ]
     row, column = responses.best_positions[7, 0]
     # the field is 7 wide, its centre at 1.5 + 2 * node
-    assert told["7"]["best"][0]["field"] == [1.5 + 2 * column - 3, 1.5 + 2 * row - 3, 7, 7]
-    assert len(told["0"]["best"]) == 4  # the others are -1
+    assert details["7"]["best"][0]["field"] == [1.5 + 2 * column - 3, 1.5 + 2 * row - 3, 7, 7]
+    assert len(details["0"]["best"]) == 4  # the others are -1
     written = {int(path.stem) for path in (tmp_path / "new/img/data").iterdir()}
     assert written == set(responses.best_images.ravel().tolist()) - {-1}
 
 
 def test_images_that_are_not_there_are_left_out(run, images, tmp_path):
     data = _data(tmp_path / "new", run, images[:10], None, [])
-    told = _told(run, data=data)["maps"]["7"]["best"]
-    assert all(one["image"] < 10 and one["caption"] == "" for one in told)
+    details = _details(run, data=data)["maps"]["7"]["best"]
+    assert all(image["image"] < 10 and image["caption"] == "" for image in details)
 
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -180,7 +180,7 @@ def related(maker, tmp_path):
 
 
 def test_relations_of_a_unit_are_told(related, images, tmp_path):
-    details = _told(related)["maps"]["7"]
+    details = _details(related)["maps"]["7"]
     cells = details["causes"]["cells"]
     assert cells[0] == [0, 3, "+50 %", "share of the response +50 % (+40 % to +60 %)"]
     assert cells[1][2] == "−25 %"
@@ -195,17 +195,21 @@ def test_relations_of_a_unit_are_told(related, images, tmp_path):
     text = details["kinds"]["text"]
     assert text.startswith("Polysemantic. ") and details["kinds"]["examples"] == []
     assert "2 clusters, which explain 70 % of their spread" in text
-    rest = _told(related)["maps"]["8"]
+    rest = _details(related)["maps"]["8"]
     assert "No unit of third" in rest["partners"][0]["text"]
     assert not {"causes", "sum", "kinds", "parts"} & set(rest)
-    made_of = _told(related, index=0)["maps"]["0"]["parts"]
+    made_of = _details(related, index=0)["maps"]["0"]["parts"]
     assert [cell[:3] for cell in made_of[0]["cells"]] == [[1, 7, "0.80"], [1, 3, "−0.60"]]
     data = DataImages(
         *(Store(tmp_path / "new", None), PictureKeys(None, []), related.record.input, images),
         *(np.arange(30) % 4, related.record.classes, "d"),
     )
-    examples = _told(related, data=data)["maps"]["7"]["kinds"]["examples"]
-    assert [(each["image"], each["size"]) for each in examples] == [(3, 40), (4, 40), (6, 24)]
+    examples = _details(related, data=data)["maps"]["7"]["kinds"]["examples"]
+    assert [(example["image"], example["size"]) for example in examples] == [
+        (3, 40),
+        (4, 40),
+        (6, 24),
+    ]
 
 
 def test_relations_have_their_pictures(related):
@@ -216,7 +220,9 @@ def test_relations_have_their_pictures(related):
     script = (page.parent / "data/detail-001-0000.js").read_text()
     assert HOSTILE not in script
     assert not [
-        each for each in verify_run(related) if "stability" not in each.file and each.problem
+        checked
+        for checked in verify_run(related)
+        if "stability" not in checked.file and checked.problem
     ]
 
 
@@ -225,16 +231,16 @@ def test_relations_of_another_form_are_no_pictures(related):
     sums = DecompositionFile.read(path)
     smaller = {name: getattr(sums, name)[:, :6] for name in ("images", "node_images", "sums")}
     msgspec.structs.replace(sums, **smaller).write(path)
-    assert "sum" not in _told(related)["maps"]["7"]
+    assert "sum" not in _details(related)["maps"]["7"]
     write_arrays(path, {**sums.arrays(), "sums": smaller["sums"]})
     with pytest.raises(RunError, match="images of one shape"):
-        _told(related)
+        _details(related)
     sums.write(path)
     path = path.with_name("partners.npz")
     partners = PartnersFile.read(path)
     write_arrays(path, {**partners.arrays(), "pictures": np.zeros((1, 8, 8, 7), np.uint8)})
     with pytest.raises(RunError, match="expected pictures"):
-        _told(related)
+        _details(related)
 
 
 @pytest.mark.parametrize(("count", "axes"), [(29, 4), (30, 2)])
@@ -258,15 +264,15 @@ def test_starts_carry_their_cluster_noise_and_end(run):
             "medoids": [[False, True, True]] * 40,
         },
     )
-    one = _told(run)["maps"]["7"]
+    details = _details(run)["maps"]["7"]
     oips = read_layer(run, 1).oips
-    assert [start["cluster"] for start in one["starts"]] == [0, 1, 0]
-    assert [start["medoid"] for start in one["starts"]] == [False, True, True]
-    assert [start["noise"] for start in one["starts"]] == [0, 1, 2]
-    assert one["starts"][0]["score"] == pytest.approx(oips.scores[7, 0], rel=1e-3)
-    assert one["starts"][0]["octaves"] == [1.0] * 4
-    assert {start["reason"] for start in one["starts"]} == {"budget"}
-    assert "median similarity of 0.50, above 90 % of 39" in " ".join(one["sentences"])
+    assert [start["cluster"] for start in details["starts"]] == [0, 1, 0]
+    assert [start["medoid"] for start in details["starts"]] == [False, True, True]
+    assert [start["noise"] for start in details["starts"]] == [0, 1, 2]
+    assert details["starts"][0]["score"] == pytest.approx(oips.scores[7, 0], rel=1e-3)
+    assert details["starts"][0]["octaves"] == [1.0] * 4
+    assert {start["reason"] for start in details["starts"]} == {"budget"}
+    assert "median similarity of 0.50, above 90 % of 39" in " ".join(details["sentences"])
 
 
 def test_stability_of_other_maps_is_left_out(run):
@@ -274,54 +280,56 @@ def test_stability_of_other_maps_is_left_out(run):
     two = {name: 2 * values for name, values in lists.items()}
     content = {"schema": 1, "maps": [0, 1], **two, "medoids": [[True, False, False]] * 2}
     write_json(run.folder(1) / "stability.json", content)
-    assert _told(run)["maps"]["7"]["starts"][0]["cluster"] == -1
+    assert _details(run)["maps"]["7"]["starts"][0]["cluster"] == -1
 
 
 def test_classes_have_intervals_and_p_values_where_the_ranking_knows_them(run):
     path = run.folder(1) / "ranking.json"
-    told = read_json(path)
-    entry = next(one for one in told["estimators"][0]["maps"] if one["map"] == 7)
+    record = read_json(path)
+    entry = next(row for row in record["estimators"][0]["maps"] if row["map"] == 7)
     entry |= {
         "raw": -0.02,
         "per_class_low": [0.0, 0.1, 0.2, 0.3],
         "per_class_high": [1.0, 1.1, 1.2, 1.3],
         "per_class_p": [0.5, 0.01],
     }
-    write_json(path, told)
-    one = _told(run)["maps"]["7"]
-    assert one["measures"][0]["raw"] == -0.02 and one["measures"][1]["raw"] is None
-    first, second = one["per_class"]
+    write_json(path, record)
+    details = _details(run)["maps"]["7"]
+    assert details["measures"][0]["raw"] == -0.02 and details["measures"][1]["raw"] is None
+    first, second = details["per_class"]
     assert first["low"] == [0.0, 0.1, 0.2, 0.3] and first["high"] == [1.0, 1.1, 1.2, 1.3]
     assert first["p"] is None, "of another number of classes"
     assert second["low"] is None and len(second["mi"]) == 4
 
 
 def test_nothing_is_said_of_files_that_are_not_there(run):
-    told = _told(run)
-    assert not {"kernels", "redundancy", "ablation", "record"} & told.keys()
-    assert not {"kernels", "neighbours", "softmax", "ablation", "record"} & told["maps"]["1"].keys()
+    details = _details(run)
+    assert not {"kernels", "redundancy", "ablation", "record"} & details.keys()
+    assert (
+        not {"kernels", "neighbours", "softmax", "ablation", "record"} & details["maps"]["1"].keys()
+    )
 
 
 def test_neighbours_share_most_first(full_run):
     pairs = read_layer(full_run, 1).evidence.redundancy.pairs
-    told = _told(full_run)
-    assert told["redundancy"] == {"names": ["renyi", "correlation"], "units": ["bits", ""]}
-    one = told["maps"]["9"]["neighbours"]
-    others = np.delete(np.arange(40), 9)
-    wanted = others[np.argsort(-pairs[0, 9, others], kind="stable")][:8]
-    assert [each["map"] for each in one] == wanted.tolist()
-    assert one[0]["values"] == pytest.approx(pairs[:, 9, wanted[0]], rel=5e-3)
-    assert told["maps"]["0"]["neighbours"][0]["map"] == 1
+    details = _details(full_run)
+    assert details["redundancy"] == {"names": ["renyi", "correlation"], "units": ["bits", ""]}
+    neighbours = details["maps"]["9"]["neighbours"]
+    other_maps = np.delete(np.arange(40), 9)
+    expected = other_maps[np.argsort(-pairs[0, 9, other_maps], kind="stable")][:8]
+    assert [neighbour["map"] for neighbour in neighbours] == expected.tolist()
+    assert neighbours[0]["values"] == pytest.approx(pairs[:, 9, expected[0]], rel=5e-3)
+    assert details["maps"]["0"]["neighbours"][0]["map"] == 1
 
 
 def test_kernels_stand_as_they_were_ranked(full_run):
-    told = _told(full_run)
-    kernels = told["maps"]["0"]["kernels"]
+    details = _details(full_run)
+    kernels = details["maps"]["0"]["kernels"]
     assert kernels["of"] == 30
-    assert [one["input"] for one in kernels["shown"]] == [2, 0, 5]
+    assert [kernel["input"] for kernel in kernels["shown"]] == [2, 0, 5]
     weights = np.array(kernels["shown"][0]["weights"])
     assert weights.shape == (3, 3) and np.abs(weights).max() == 1.0
-    assert "kernels" not in told["maps"]["8"]
+    assert "kernels" not in details["maps"]["8"]
 
 
 @pytest.mark.parametrize("rows", [[[1, 2], [3]], [[float("inf")]], [], [[]], None])
@@ -330,13 +338,13 @@ def test_odd_weights_are_not_drawn(rows):
 
 
 def test_softmax_ablation_and_training_of_a_map(full_run):
-    told = _told(full_run)
-    one = told["maps"]["7"]
+    details = _details(full_run)
+    map_details = details["maps"]["7"]
     evidence = read_layer(full_run, 1).evidence
-    shown = [share for _, share in one["softmax"]]
+    shown = [share for _, share in map_details["softmax"]]
     assert shown == sorted(shown, reverse=True) and sum(shown) == pytest.approx(1, abs=1e-3)
-    assert one["softmax"][0][0] == int(evidence.softmax[7].argmax())
-    assert one["ablation"]["loss_increase"] == 0.09
-    assert told["ablation"]["accuracy"] == 0.98
-    assert told["record"] == {"steps": [0, 10, 20, 40]}
-    assert one["record"] == pytest.approx(evidence.record.label[:, 7], abs=6e-4)
+    assert map_details["softmax"][0][0] == int(evidence.softmax[7].argmax())
+    assert map_details["ablation"]["loss_increase"] == 0.09
+    assert details["ablation"]["accuracy"] == 0.98
+    assert details["record"] == {"steps": [0, 10, 20, 40]}
+    assert map_details["record"] == pytest.approx(evidence.record.label[:, 7], abs=6e-4)

@@ -62,10 +62,10 @@ def _layer(random, index, count, keys):
                 score=float(random.gamma(2.0)),
                 stability=float(random.beta(4, 3)),
             ),
-            information=tuple(_information(random, int(rank[place])) for rank in ranks),
+            information=tuple(_information(random, int(rank[position])) for rank in ranks),
             redundancy=float(f"{random.beta(2, 3):.3g}"),
         )
-        for place, number in enumerate(random.permutation(count))
+        for position, number in enumerate(random.permutation(count))
     )
     info = LayerRecord(
         index=index,
@@ -105,7 +105,7 @@ def test_maps_script_is_small_whatever_is_known(keys):
     assert table.count == 2_000
     assert sizes["maps"] <= 36 * 1024, "the budget is 200 KiB for 10,000"
     assert {file for file in sizes if file.startswith("by-")} == {
-        f"by-{place:02d}" for place in range(1, len(keys))
+        f"by-{index:02d}" for index in range(1, len(keys))
     }
 
 
@@ -118,21 +118,21 @@ def test_bits_are_whole_thousandths_and_ends_distances(run):
     folder = gallery.build(run).parent
     maps = _content(folder / "data/maps.js", "maps")
     assert set(maps["information"]) == {"decoder"}
-    for key, told in (
+    for key, columns in (
         ("decoder", maps["information"]["decoder"]),
         ("kde", _content(folder / "data/by-01.js", "by-1")),
     ):
-        known = next(e for e in run.ranking(1).estimators if e.estimator == key)
-        by_map = {entry.map: entry for entry in known.maps}
-        for place, number in enumerate(maps["columns"]["map"][:40]):
-            one = by_map[number]
-            mi, below, above = (told[name][place] for name in ("mi", "below", "above"))
+        by_estimator = next(e for e in run.ranking(1).estimators if e.estimator == key)
+        by_map = {entry.map: entry for entry in by_estimator.maps}
+        for index, number in enumerate(maps["columns"]["map"][:40]):
+            row = by_map[number]
+            mi, below, above = (columns[name][index] for name in ("mi", "below", "above"))
             assert all(isinstance(value, int) for value in (mi, below, above))
-            assert mi == pytest.approx(1000 * one.mi, abs=0.51)
+            assert mi == pytest.approx(1000 * row.mi, abs=0.51)
             assert (mi - below, mi + above) == pytest.approx(
-                (1000 * one.low, 1000 * one.high), abs=0.6
+                (1000 * row.low, 1000 * row.high), abs=0.6
             )
-            assert told["rank"][place] == one.rank
+            assert columns["rank"][index] == row.rank
 
 
 def test_what_is_not_known_stays_so(run):
@@ -143,8 +143,8 @@ def test_what_is_not_known_stays_so(run):
     object.__setattr__(layer.maps[2], "information", (None,))
     table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)
     table.add(layer)
-    told = dict((file, content) for file, _, content in table.scripts({}))["maps"]
-    columns = told["information"]["decoder"]
+    maps_content = dict((file, content) for file, _, content in table.scripts({}))["maps"]
+    columns = maps_content["information"]["decoder"]
     for name in ("mi", "below", "above", "rank", "p_adjusted", "best"):
         assert columns[name][0] is not None and columns[name][1:] == [None, None]
 

@@ -20,36 +20,40 @@ from oip.gallery.read_run import Redundancy, read_layer, training_record
 def test_verdicts_and_information_are_counted(full_run):
     layer = read_layer(full_run, 1)
     pictures = {}
-    told = layer_overview(layer, pictures.__setitem__)
-    assert sum(one["count"] for one in told["verdicts"]) == 40
-    assert next(one for one in told["verdicts"] if one["word"] == "dead")["count"] == 1
-    first = told["measures"][0]
-    known = [entry.information[0] for entry in layer.maps]
-    assert first["above"] == sum(one.p_adjusted <= 0.05 for one in known)
+    overview = layer_overview(layer, pictures.__setitem__)
+    assert sum(entry["count"] for entry in overview["verdicts"]) == 40
+    assert next(entry for entry in overview["verdicts"] if entry["word"] == "dead")["count"] == 1
+    first = overview["measures"][0]
+    information = [entry.information[0] for entry in layer.maps]
+    assert first["above"] == sum(estimate.p_adjusted <= 0.05 for estimate in information)
     bars = first["chart"]["bars"]
     assert sum(int(bar["title"].rpartition(" ")[2]) for bar in bars) == 40
-    assert told["best"] == [entry.map for entry in layer.maps][:12]
+    assert overview["best"] == [entry.map for entry in layer.maps][:12]
     assert list(pictures) == ["img/redundancy/001"]
-    assert told["redundancy"]["pairs"][0]["maps"] == [0, 1]
+    assert overview["redundancy"]["pairs"][0]["maps"] == [0, 1]
 
 
 def test_depth_goes_from_input_to_output(full_run):
     layers = [read_layer(full_run, index) for index in (1, 0)]
-    told = model_overview(layers, training_record(full_run))
-    assert [panel["held_out"] for panel in told["panels"]] == [True, False]
-    panel = told["panels"][0]
+    overview = model_overview(layers, training_record(full_run))
+    assert [panel["held_out"] for panel in overview["panels"]] == [True, False]
+    panel = overview["panels"][0]
     assert [row["layer"] for row in panel["rows"]] == ["first", "second"]
     bits = [entry.first.mi for entry in layers[1].maps]
     assert panel["rows"][0]["bits"][2] == f"{np.median(bits):.2f}"
-    assert [path["name"] for path in told["plane"]["chart"]["paths"]] == ["first", "second"]
+    assert [path["name"] for path in overview["plane"]["chart"]["paths"]] == ["first", "second"]
 
 
 def test_without_ranking_or_record_there_is_nothing_to_draw(maker, tmp_path):
     run = maker(tmp_path / "run", ranked=())
     layers = [read_layer(run, index) for index in (1, 0)]
     assert model_overview(layers, None) == {"panels": [], "plane": None}
-    told = layer_overview(layers[0], dict.__setitem__)
-    assert told["measures"] == [] and not told["can_suggest"] and told["redundancy"] is None
+    overview = layer_overview(layers[0], dict.__setitem__)
+    assert (
+        overview["measures"] == []
+        and not overview["can_suggest"]
+        and overview["redundancy"] is None
+    )
 
 
 def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
@@ -60,7 +64,7 @@ def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
     assert reasons[0].maps == (3,), "the dead map"
     weak = {e.map for e in layer.maps if e.first.p_adjusted > 0.05}
     assert set(reasons[1].maps) == weak - {3}
-    rank = {entry.map: place for place, entry in enumerate(layer.maps)}
+    rank = {entry.map: index for index, entry in enumerate(layer.maps)}
     less, more = sorted((0, 1), key=rank.__getitem__, reverse=True)
     if not {0, 1} & weak:
         assert next(r for r in reasons if r.substitutes).substitutes == {less: more}
@@ -79,8 +83,8 @@ def test_pairs_of_equal_maps_leave_one(full_run):
     layer = read_layer(full_run, 0)
     reasons = prune_advice(layer)
     substitutes = next(reason.substitutes for reason in reasons if reason.substitutes)
-    gone = {number for reason in reasons for number in reason.maps}
-    stays = [entry.map for entry in layer.maps if entry.map not in gone]
+    removed = {number for reason in reasons for number in reason.maps}
+    stays = [entry.map for entry in layer.maps if entry.map not in removed]
     assert len(stays) == 1 and set(substitutes.values()) == set(stays)
 
 
@@ -96,22 +100,22 @@ def test_alike_maps_stand_side_by_side():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_or_unknown_pairs_have_a_picture(count):
     pairs = np.full((1, count, count), np.nan, np.float32)
-    known = Redundancy(np.arange(count), ("renyi",), ("bits",), pairs)
-    picture, order, ends = redundancy_picture(known)
+    redundancy = Redundancy(np.arange(count), ("renyi",), ("bits",), pairs)
+    picture, order, ends = redundancy_picture(redundancy)
     assert picture.shape[2] == 3 and picture.dtype == np.uint8
     assert sorted(order) == list(range(count)) and ends == (0, 0)
 
 
 def test_darker_means_more():
     pairs = np.array([[[2.0, 0.2, 1.0], [0.2, 2.0, 0.6], [1.0, 0.6, 2.0]]], np.float32)
-    known = Redundancy(np.array([4, 7, 9]), ("renyi",), ("bits",), pairs)
-    picture, order, (low, high) = redundancy_picture(known)
+    redundancy = Redundancy(np.array([4, 7, 9]), ("renyi",), ("bits",), pairs)
+    picture, order, (low, high) = redundancy_picture(redundancy)
     assert (low, high) == pytest.approx((0.2, 1.0))
     scale = len(picture) // 3
-    place = {number: row * scale for row, number in enumerate(order)}
+    position = {number: row * scale for row, number in enumerate(order)}
 
     def tone(first, second):
-        return int(picture[place[first], place[second]].sum())
+        return int(picture[position[first], position[second]].sum())
 
     assert tone(4, 7) > tone(7, 9) > tone(4, 9)
 
@@ -135,8 +139,8 @@ def test_charts_of_nothing_are_none():
 
 
 def test_boxes_are_quartiles():
-    found = box_chart([("a", [0.0, 1.0, 2.0, 3.0, 4.0]), ("b", [])])
-    first, second = found["boxes"]
+    chart = box_chart([("a", [0.0, 1.0, 2.0, 3.0, 4.0]), ("b", [])])
+    first, second = chart["boxes"]
     heights = [first["values"][name] for name in ("low", "first", "median", "third", "high")]
     assert heights == sorted(heights, reverse=True)
     assert np.ptp(np.diff(heights)) < 0.3, "equal steps"
@@ -150,8 +154,8 @@ def test_pages_are_written_and_lead_to_files(full_run):
         for link in re.findall(r'(?:href|src)="([^"#:]+)["#]', text):
             assert (folder / name).parent.joinpath(link).is_file(), (name, link)
     text = (folder / "layers/001.html").read_text("utf-8")
-    for words in ("Pruning candidates", "What the maps share", "Over training", "Verdicts"):
-        assert words in text
+    for heading in ("Pruning candidates", "What the maps share", "Over training", "Verdicts"):
+        assert heading in text
     assert "Information plane" in (folder / "model.html").read_text("utf-8")
 
 

@@ -28,9 +28,9 @@ from oip.gallery.read_run import (
 
 def _changed(run, index, change):
     path = run.folder(index) / "ranking.json"
-    told = read_json(path)
-    change(told)
-    write_json(path, told)
+    record = read_json(path)
+    change(record)
+    write_json(path, record)
 
 
 def test_deepest_layer_first(run):
@@ -46,8 +46,8 @@ def test_maps_stand_by_rank_of_the_first_estimator(run):
 
 
 def test_maps_without_a_number_come_last(run):
-    def change(told):
-        told["estimators"][0]["maps"][0]["mi"] = None
+    def change(record):
+        record["estimators"][0]["maps"][0]["mi"] = None
 
     best = read_layer(run, 1).maps[0].map
     _changed(run, 1, change)
@@ -56,10 +56,10 @@ def test_maps_without_a_number_come_last(run):
 
 
 def test_maps_of_either_kind_are_shown(run):
-    def change(told):
-        for one in told["estimators"]:
-            one["maps"] = [entry for entry in one["maps"] if entry["map"] >= 2] + [
-                {**one["maps"][0], "map": 44, "rank": 45}
+    def change(record):
+        for estimator in record["estimators"]:
+            estimator["maps"] = [entry for entry in estimator["maps"] if entry["map"] >= 2] + [
+                {**estimator["maps"][0], "map": 44, "rank": 45}
             ]
 
     _changed(run, 1, change)
@@ -85,8 +85,8 @@ def test_best_class_is_the_largest_of_per_class(run):
 
 
 def test_a_map_that_tells_nothing_has_no_best_class(run):
-    def change(told):
-        told["estimators"][0]["maps"][0]["per_class"] = [0.0, -0.1, 0.0, 0.0]
+    def change(record):
+        record["estimators"][0]["maps"][0]["per_class"] = [0.0, -0.1, 0.0, 0.0]
 
     _changed(run, 0, change)
     assert read_layer(run, 0).maps[0].information[0].best is None
@@ -94,8 +94,16 @@ def test_a_map_that_tells_nothing_has_no_best_class(run):
 
 def test_estimators_asked_twice_have_two_keys(maker, tmp_path):
     run = maker(tmp_path / "run", estimators=("kde", "kde", "decoder"))
-    assert [one.key for one in read_layer(run, 0).estimators] == ["kde", "kde-2", "decoder"]
-    assert [one.held_out for one in read_layer(run, 0).estimators] == [False, False, True]
+    assert [estimator.key for estimator in read_layer(run, 0).estimators] == [
+        "kde",
+        "kde-2",
+        "decoder",
+    ]
+    assert [estimator.held_out for estimator in read_layer(run, 0).estimators] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_class_names_come_from_the_ranking_where_the_run_knows_none(run):
@@ -122,9 +130,9 @@ def test_nothing_to_show_is_refused(maker, tmp_path):
         shown_layers(run)
 
 
-@pytest.mark.parametrize("told", [{"layer": "first"}, {"estimators": [{}]}, {"estimators": 3}])
-def test_damaged_ranking_is_named(run, told):
-    (run.folder(0) / "ranking.json").write_text(json.dumps({"schema": 1, **told}))
+@pytest.mark.parametrize("content", [{"layer": "first"}, {"estimators": [{}]}, {"estimators": 3}])
+def test_damaged_ranking_is_named(run, content):
+    (run.folder(0) / "ranking.json").write_text(json.dumps({"schema": 1, **content}))
     with pytest.raises(RunError, match=r"ranking\.json"):
         read_layer(run, 0)
 
@@ -169,27 +177,27 @@ def test_classes_of_few_images_are_told_as_few_and_have_no_bits(run):
 
 
 def test_nothing_where_there_is_no_file(run):
-    found = layer_evidence(run, 1)
-    assert found.kernels is None and found.ablation is None and found.redundancy is None
-    assert found.record is None and found.softmax == {} and training_record(run) is None
+    evidence = layer_evidence(run, 1)
+    assert evidence.kernels is None and evidence.ablation is None and evidence.redundancy is None
+    assert evidence.record is None and evidence.softmax == {} and training_record(run) is None
 
 
 def test_everything_is_read(full_run):
-    found = layer_evidence(full_run, 1)
-    assert found.kernels_of(0).kernels[0].input == 2
-    assert found.ablation_of(1).loss_increase < 0
-    assert found.redundancy.names == ("renyi", "correlation")
-    assert found.softmax[3].sum() == pytest.approx(1)
-    assert found.record.label.shape == (4, 40)
+    evidence = layer_evidence(full_run, 1)
+    assert evidence.kernels_of(0).kernels[0].input == 2
+    assert evidence.ablation_of(1).loss_increase < 0
+    assert evidence.redundancy.names == ("renyi", "correlation")
+    assert evidence.softmax[3].sum() == pytest.approx(1)
+    assert evidence.record.label.shape == (4, 40)
     assert [layer.index for layer in training_record(full_run).layers] == [0, 1]
 
 
 def test_most_redundant_against_brute_force(full_run):
-    known = layer_evidence(full_run, 1).redundancy
-    for one in range(40):
-        wanted = max(known.pairs[0, one, other] for other in range(40) if other != one)
-        assert known.most[one] == pytest.approx(float(wanted))
-    share = known.share()
+    redundancy = layer_evidence(full_run, 1).redundancy
+    for index in range(40):
+        expected = max(redundancy.pairs[0, index, other] for other in range(40) if other != index)
+        assert redundancy.most[index] == pytest.approx(float(expected))
+    share = redundancy.share()
     assert share[0, 1] == pytest.approx(0.97, rel=1e-3) and np.isnan(share[2, 2])
 
 
@@ -199,17 +207,17 @@ def test_unknown_pairs_and_empty_own_values_are_unknown(full_run):
     arrays["pairs"][0, 5, :] = arrays["pairs"][0, :, 5] = np.nan
     arrays["pairs"][0, 6, 6] = 0.0
     files.write_arrays(path, arrays)
-    known = layer_evidence(full_run, 1).redundancy
-    assert 5 not in known.most and np.isnan(known.share()[5]).all()
-    assert np.isnan(known.share()[6]).all()
+    redundancy = layer_evidence(full_run, 1).redundancy
+    assert 5 not in redundancy.most and np.isnan(redundancy.share()[5]).all()
+    assert np.isnan(redundancy.share()[6]).all()
 
 
 def _spoiled(run, name, change):
     path = run.folder(1) / name
     if name.endswith(".json"):
-        told = files.read_json(path)
-        change(told)
-        files.write_json(path, told)
+        record = files.read_json(path)
+        change(record)
+        files.write_json(path, record)
     else:
         arrays = files.read_arrays(path)
         change(arrays)
@@ -219,13 +227,13 @@ def _spoiled(run, name, change):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("kernels.json", lambda told: told.update(schema=2)),
-        ("kernels.json", lambda told: told.update(maps=3)),
-        ("ablation.json", lambda told: told.update(maps=[3])),
-        ("redundancy.npz", lambda told: told.pop("schema")),
-        ("redundancy.npz", lambda told: told.pop("units")),
-        ("redundancy.npz", lambda told: told.update(pairs=told["pairs"][:, :3])),
-        ("softmax.npz", lambda told: told.update(probabilities=told["probabilities"][0])),
+        ("kernels.json", lambda record: record.update(schema=2)),
+        ("kernels.json", lambda record: record.update(maps=3)),
+        ("ablation.json", lambda record: record.update(maps=[3])),
+        ("redundancy.npz", lambda arrays: arrays.pop("schema")),
+        ("redundancy.npz", lambda arrays: arrays.pop("units")),
+        ("redundancy.npz", lambda arrays: arrays.update(pairs=arrays["pairs"][:, :3])),
+        ("softmax.npz", lambda arrays: arrays.update(probabilities=arrays["probabilities"][0])),
     ],
 )
 def test_files_of_another_form_are_named(full_run, name, change):
@@ -236,9 +244,9 @@ def test_files_of_another_form_are_named(full_run, name, change):
 
 def test_damaged_records_are_named(full_run):
     path = full_run.path / "record/record.json"
-    told = files.read_json(path)
-    told["layers"][0]["label"] = [1.0]
-    files.write_json(path, told)
+    record = files.read_json(path)
+    record["layers"][0]["label"] = [1.0]
+    files.write_json(path, record)
     with pytest.raises(RunError, match=r"record\.json"):
         training_record(full_run)
     (full_run.path / "record/layer-001.npz").write_bytes(b"no archive")

@@ -37,9 +37,9 @@ SPEC = {
 
 def _read(text):
     """The options that the command line itself makes of a command."""
-    words = shlex.split(text)
-    assert words[:2] == ["oip", "reconstruct"]
-    return reconstruct.make_context("reconstruct", words[2:]).params
+    arguments = shlex.split(text)
+    assert arguments[:2] == ["oip", "reconstruct"]
+    return reconstruct.make_context("reconstruct", arguments[2:]).params
 
 
 def _run(name="m.keras", **more):
@@ -58,13 +58,14 @@ def _run(name="m.keras", **more):
 )
 def test_command_resolves_to_the_settings_of_the_run(preset, changes):
     settings = ascent_settings(preset, **changes)
-    told = {"reconstruct": msgspec.to_builtins(settings)}
-    found = _read(rerun_command(_run(settings=told), "run", LAYER, 3))
-    own = {name: found[name] for name in ("starts", "steps", "screened", "noise", "seed")}
+    stored = {"reconstruct": msgspec.to_builtins(settings)}
+    command = _read(rerun_command(_run(settings=stored), "run", LAYER, 3))
+    own = {name: command[name] for name in ("starts", "steps", "screened", "noise", "seed")}
     assert (
-        ascent_settings(found["preset"], **(own | parse_assignments(found["changes"]))) == settings
+        ascent_settings(command["preset"], **(own | parse_assignments(command["changes"])))
+        == settings
     )
-    assert changes or not found["changes"], "a preset alone needs no --set"
+    assert changes or not command["changes"], "a preset alone needs no --set"
 
 
 class _Network:
@@ -75,7 +76,7 @@ class _Network:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "statistics",
     [
         {"preprocess": "caffe"},
         {"preprocess": "torch"},
@@ -85,14 +86,14 @@ class _Network:
         {"preprocess": "caffe", "mean": (1.0,)},
     ],
 )
-def test_command_tells_what_the_input_was_told(told):
+def test_command_tells_what_the_input_was_told(statistics):
     bands = np.zeros(3, np.float32)
     bare = InputSpec((8, 8, 3), bands, bands + 1, float("nan"), float("nan"), "assumed")
-    spec = bare.with_statistics(**told)
-    found = _read(rerun_command(_run(input=spec.to_dict()), "run", LAYER, 0))
+    spec = bare.with_statistics(**statistics)
+    command = _read(rerun_command(_run(input=spec.to_dict()), "run", LAYER, 0))
     network = _Network(bare)
     names = ("input_mean", "input_std", "input_range", "preprocess")
-    options = ModelOptions(found["model"], **{name: found[name] for name in names})
+    options = ModelOptions(command["model"], **{name: command[name] for name in names})
     options.input.set_statistics(network, None)
     assert network.inputs.to_dict() == spec.to_dict()
 
@@ -100,20 +101,22 @@ def test_command_tells_what_the_input_was_told(told):
 @pytest.mark.parametrize("source", ["sidecar", "data mnist:test", "the model's Rescaling layer"])
 def test_what_model_or_data_say_is_not_told_again(source):
     spec = {**SPEC, "source": source}
-    found = _read(rerun_command(_run(input=spec), "run", LAYER, 0))
-    assert not any(found[name] for name in ("input_mean", "input_std", "input_range", "preprocess"))
+    command = _read(rerun_command(_run(input=spec), "run", LAYER, 0))
+    assert not any(
+        command[name] for name in ("input_mean", "input_std", "input_range", "preprocess")
+    )
 
 
 def test_command_tells_how_the_model_was_loaded():
     loading = {"imports": ["my.layers", "others"], "input_size": [96, 128]}
-    found = _read(rerun_command(_run(loading=loading), "run", LAYER, 0))
-    assert found["imports"] == ("my.layers", "others")
-    assert ModelOptions(found["model"], input_size=found["input_size"]).input.size == (96, 128)
+    command = _read(rerun_command(_run(loading=loading), "run", LAYER, 0))
+    assert command["imports"] == ("my.layers", "others")
+    assert ModelOptions(command["model"], input_size=command["input_size"]).input.size == (96, 128)
 
 
 def test_command_names_the_input_of_several():
-    found = _read(rerun_command(_run(input={**SPEC, "name": "left"}), "run", LAYER, 0))
-    assert found["input_name"] == "left"
+    command = _read(rerun_command(_run(input={**SPEC, "name": "left"}), "run", LAYER, 0))
+    assert command["input_name"] == "left"
 
 
 def test_command_leaves_the_finished_run_alone():
@@ -123,20 +126,20 @@ def test_command_leaves_the_finished_run_alone():
 def test_command_names_the_objective_of_an_image():
     layer = _layer("objectives", 3, objectives=["class:4", "class:4 - class:9"])
     run = _run(settings={"reconstruct": {"seed": 1}})
-    words = shlex.split(rerun_command(run, "run", layer, 1))
-    assert words[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
+    arguments = shlex.split(rerun_command(run, "run", layer, 1))
+    assert arguments[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
 
 
 @pytest.mark.parametrize("name", ["Conv2D_3", "block 1/c", "$(rm -rf ~)", "a'b\"c", "-x", "a\nb"])
 def test_command_is_one_word_a_part(name):
     settings = {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}}
     run = _run("my model;ls.keras", settings=settings, data={"source": "my data.npz"})
-    words = shlex.split(rerun_command(run, "my run", _layer(name, 4), 17))
-    wanted = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
-    assert words[:4] == ["oip", "reconstruct", "my model;ls.keras", wanted]
-    assert words[4:6] == ["--data", "my data.npz"]
-    assert words[6:12] == ["--preset", "default", "--starts", "3", "--noise", "tilt:0.5"]
-    assert words[12:] == ["--out", "my run-again", "--seed", "9"]
+    arguments = shlex.split(rerun_command(run, "my run", _layer(name, 4), 17))
+    expected = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
+    assert arguments[:4] == ["oip", "reconstruct", "my model;ls.keras", expected]
+    assert arguments[4:6] == ["--data", "my data.npz"]
+    assert arguments[6:12] == ["--preset", "default", "--starts", "3", "--noise", "tilt:0.5"]
+    assert arguments[12:] == ["--out", "my run-again", "--seed", "9"]
 
 
 def test_command_names_the_preset():

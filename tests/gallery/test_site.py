@@ -44,8 +44,8 @@ def _content(path, name):
 
 
 def test_build_writes_every_file(run):
-    seen = []
-    page = gallery.build(run.path, progress=lambda *told: seen.append(told))
+    calls = []
+    page = gallery.build(run.path, progress=lambda *call: calls.append(call))
     folder = run.path / "gallery"
     assert page == folder / "index.html"
     for name in (
@@ -75,20 +75,20 @@ def test_build_writes_every_file(run):
         assert (folder / name).is_file(), name
     assert not (folder / "img/data").exists()
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
-    assert [told[1:] for told in seen] == [(0, 40), (40, 40), (0, 12), (12, 12)]
+    assert [call[1:] for call in calls] == [(0, 40), (40, 40), (0, 12), (12, 12)]
 
 
 def test_sheet_follows_the_default_order(run):
     folder = gallery.build(run).parent
     maps = read_json(folder / "maps.json")["maps"]
     sheet = np.asarray(Image.open(folder / "img/sheet-000.webp").convert("L"))
-    for place, one in enumerate(maps):
-        oips: Oips = layer_oips(run, one["index"])
-        row = int(np.flatnonzero(oips.maps == one["map"])[0])
-        wanted = enhanced(oips.images[row, 0].astype(np.float32))[..., 0]
-        top, left = place // 16 * 12, place % 16 * 12
-        assert np.array_equal(sheet[top : top + 12, left : left + 12], wanted), one
-    assert [one["index"] for one in maps] == [1] * 40 + [0] * 12
+    for index, entry in enumerate(maps):
+        oips: Oips = layer_oips(run, entry["index"])
+        row = int(np.flatnonzero(oips.maps == entry["map"])[0])
+        expected = enhanced(oips.images[row, 0].astype(np.float32))[..., 0]
+        top, left = index // 16 * 12, index % 16 * 12
+        assert np.array_equal(sheet[top : top + 12, left : left + 12], expected), entry
+    assert [entry["index"] for entry in maps] == [1] * 40 + [0] * 12
 
 
 def test_bits_about_a_class_are_those_of_the_ranking(run):
@@ -104,10 +104,10 @@ def test_maps_json_and_csv_agree(run):
     maps = read_json(folder / "maps.json")["maps"]
     rows = list(csv.DictReader(io.StringIO((folder / "maps.csv").read_text("utf-8"))))
     assert len(rows) == len(maps) == 52
-    for row, one in zip(rows, maps, strict=True):
-        assert (row["layer"], int(row["map"])) == (one["layer"], one["map"])
-        assert row["verdict"] == one["verdict"]
-        assert float(row["decoder mi (bits)"]) == one["information"][0]["mi"]
+    for row, entry in zip(rows, maps, strict=True):
+        assert (row["layer"], int(row["map"])) == (entry["layer"], entry["map"])
+        assert row["verdict"] == entry["verdict"]
+        assert float(row["decoder mi (bits)"]) == entry["information"][0]["mi"]
     failed = next(row for row in rows if row["verdict"] == "failed")
     assert failed["score"] == ""
 
@@ -115,15 +115,15 @@ def test_maps_json_and_csv_agree(run):
 def test_pages_without_script_hold_every_map(maker, tmp_path):
     run = maker(tmp_path / "run", counts=(3, 300), shape=(4, 4, 3), grown=(1,))
     folder = gallery.build(run).parent
-    found = []
+    numbers_shown = []
     for page in (1, 2):
         text = (folder / f"layers/001-p{page}.html").read_text("utf-8")
         numbers = [int(number) for number in re.findall(r'<li id="m(\d+)">', text)]
         assert len(numbers) <= 256
-        found += numbers
+        numbers_shown += numbers
         for source in re.findall(r'<img [^>]*src="([^"]+)"', text):
             assert (folder / "layers" / source).is_file()
-    assert sorted(found) == list(range(300))
+    assert sorted(numbers_shown) == list(range(300))
     index = (folder / "index.html").read_text("utf-8")
     for name in ("layers/000-p1.html", "layers/001-p1.html", "layers/001-p2.html"):
         assert f'href="{name}"' in index
@@ -206,7 +206,7 @@ def test_only_the_shard_that_changed_is_drawn_again(maker, tmp_path):
     gallery.build(run)
     drawn = {name for name in _changed(folder, before) if name.startswith("img/tile/")}
     assert drawn == {"img/tile/001/0131.webp"}
-    order = [(one["index"], one["map"]) for one in read_json(folder / "maps.json")["maps"]]
+    order = [(row["index"], row["map"]) for row in read_json(folder / "maps.json")["maps"]]
     sheets = {f"img/sheet-{order.index((1, 131)) // 256:03d}.webp"}
     assert {n for n in _changed(folder, before) if n.startswith("img/sheet")} == sheets
 
@@ -215,10 +215,10 @@ def test_a_new_order_draws_sheets_but_no_map(run):
     folder = gallery.build(run).parent
     before = _inodes(folder)
     path = run.folder(1) / "ranking.json"
-    told = read_json(path)
-    first = told["estimators"][0]["maps"]
+    record = read_json(path)
+    first = record["estimators"][0]["maps"]
     first[0]["rank"], first[-1]["rank"] = first[-1]["rank"], first[0]["rank"]
-    write_json(path, told)
+    write_json(path, record)
     gallery.build(run)
     changed = _changed(folder, before)
     assert "img/sheet-000.webp" in changed and "data/maps.js" in changed
@@ -273,13 +273,15 @@ def test_a_damaged_gallery_is_named_and_made_again(run):
         content[len(content) // 2] ^= 4
         (folder / name).write_bytes(content)
         checked = verify_run(run)
-        problems = {each.file for each in checked if each.problem and "gallery" in each.file}
+        problems = {
+            result.file for result in checked if result.problem and "gallery" in result.file
+        }
         assert problems == {f"gallery/{name}"}
         gallery.build(run)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
     for name in names:
         (folder / name).unlink()
-        assert f"gallery/{name}" in {each.file for each in verify_run(run) if each.problem}
+        assert f"gallery/{name}" in {checked.file for checked in verify_run(run) if checked.problem}
         gallery.build(run)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
 
@@ -537,9 +539,18 @@ def test_a_damaged_file_is_named_and_made_again(run):
     head = whole.index(b"checksum")
     sizes = (0, 9, 70, head - 20, head, 3000, len(whole) // 2, len(whole) - 90, len(whole) - 1)
     harms = [whole[:size] for size in sizes]
-    for place in (0, 70, head, head + 30, 3000, len(whole) // 2, len(whole) - 50, len(whole) - 2):
+    for position in (
+        0,
+        70,
+        head,
+        head + 30,
+        3000,
+        len(whole) // 2,
+        len(whole) - 50,
+        len(whole) - 2,
+    ):
         changed = bytearray(whole)
-        changed[place] ^= 4
+        changed[position] ^= 4
         harms.append(bytes(changed))
     for harm in harms:
         path.write_bytes(harm)
@@ -557,4 +568,4 @@ def test_a_file_of_an_earlier_version_has_no_checksum_and_no_problem(run):
 
 
 def _problem(run):
-    return {each.file: each.problem for each in verify_run(run)}["gallery.html"]
+    return {checked.file: checked.problem for checked in verify_run(run)}["gallery.html"]

@@ -25,8 +25,8 @@ def layer_like():
     codes = np.arange(150) % 3
     centres = rng.normal(size=(3, 8))
     responses = rng.normal(size=(150, 6, 8))
-    for place, strength in enumerate((1.5, 1.5, 0.8, 0.4)):
-        responses[:, place] += strength * centres[codes]
+    for index, strength in enumerate((1.5, 1.5, 0.8, 0.4)):
+        responses[:, index] += strength * centres[codes]
     responses[:, 1] = responses[:, 0]
     responses[:, 5] = 0.7
     return responses.astype(np.float32), codes

@@ -46,20 +46,22 @@ def planted(units=2, last="softmax"):
 def test_only_the_map_that_is_used_is_missed(light, to, units, last):
     model = planted(units, last)
     before = [weight.copy() for weight in model.get_weights()]
-    found = mi.ablate(model, *light, "seen", to=to, split="x:y")
+    ablation = mi.ablate(model, *light, "seen", to=to, split="x:y")
     odds = 4 * light[0].mean(axis=(1, 2, 3)) * (2 * light[1] - 1)
-    assert found.loss == pytest.approx(np.log2(1 + np.exp(-odds)).mean(), rel=1e-5)
-    assert found.accuracy == 1.0
+    assert ablation.loss == pytest.approx(np.log2(1 + np.exp(-odds)).mean(), rel=1e-5)
+    assert ablation.accuracy == 1.0
     # Without the map both classes are equally likely, up to what the mean of the noise adds.
-    assert found.loss + found.loss_increase[0] == pytest.approx(
+    assert ablation.loss + ablation.loss_increase[0] == pytest.approx(
         1.0, abs=1e-6 if to == "zero" else 1e-3
     )
-    assert found.accuracy_drop[0] == pytest.approx(0.5)
-    assert np.abs(found.loss_increase[1:]).max() < 1e-6
-    assert (found.accuracy_drop[1:] == 0).all()
-    assert found.order[0] == 0
-    assert found.low[0] < found.loss_increase[0] < found.high[0]
-    assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
+    assert ablation.accuracy_drop[0] == pytest.approx(0.5)
+    assert np.abs(ablation.loss_increase[1:]).max() < 1e-6
+    assert (ablation.accuracy_drop[1:] == 0).all()
+    assert ablation.order[0] == 0
+    assert ablation.low[0] < ablation.loss_increase[0] < ablation.high[0]
+    assert all(
+        (weights == other).all() for weights, other in zip(before, model.get_weights(), strict=True)
+    )
 
 
 def branching():
@@ -79,8 +81,8 @@ def branching():
 
 
 def loss_of(model, images, labels):
-    told = model.predict(images, verbose=0)[np.arange(len(labels)), labels]
-    return -np.log2(told).mean()
+    probabilities = model.predict(images, verbose=0)[np.arange(len(labels)), labels]
+    return -np.log2(probabilities).mean()
 
 
 @pytest.mark.parametrize("layer", ["first", "second"])
@@ -88,17 +90,17 @@ def test_it_is_the_loss_of_a_network_whose_weights_say_nothing(layer, small_imag
     images, labels = small_images
     images = images / 255.0
     model = branching()
-    found = mi.ablate(model, images, labels, layer, maps=[0, 3])
-    assert found.loss == pytest.approx(loss_of(model, images, labels), abs=1e-5)
+    ablation = mi.ablate(model, images, labels, layer, maps=[0, 3])
+    assert ablation.loss == pytest.approx(loss_of(model, images, labels), abs=1e-5)
     changed = model.get_layer("first" if layer == "first" else "normal")
     kept = changed.get_weights()
-    for place, number in enumerate(found.maps):
+    for index, number in enumerate(ablation.maps):
         weights = [weight.copy() for weight in kept]
         for weight in weights[:2]:
             weight[..., number] = 0
         changed.set_weights(weights)
-        wanted = loss_of(model, images, labels) - found.loss
-        assert found.loss_increase[place] == pytest.approx(wanted, abs=1e-5)
+        expected = loss_of(model, images, labels) - ablation.loss
+        assert ablation.loss_increase[index] == pytest.approx(expected, abs=1e-5)
     changed.set_weights(kept)
 
 
@@ -112,25 +114,25 @@ def test_blocks_and_batches_change_nothing(small_model, small_images):
 def test_the_file_is_plain_and_leaves_out_what_is_not_finite(small_model, small_images):
     from dataclasses import replace
 
-    told = []
-    found = mi.ablate(
+    calls = []
+    ablation = mi.ablate(
         small_model,
         *small_images,
         "@0",
         samples=24,
         split="bars",
-        progress=lambda label, done, total: told.append((done, total)),
+        progress=lambda label, done, total: calls.append((done, total)),
     )
-    assert told[0] == (0, 6)
-    assert told[-1] == (6, 6)
-    assert found.samples == 24
-    values = found.loss_increase.copy()
+    assert calls[0] == (0, 6)
+    assert calls[-1] == (6, 6)
+    assert ablation.samples == 24
+    values = ablation.loss_increase.copy()
     values[2] = np.nan
-    kept = replace(found, loss_increase=values).to_dict()
+    kept = replace(ablation, loss_increase=values).to_dict()
     json.dumps(kept, allow_nan=False)
-    assert [one["map"] for one in kept["maps"]] == [0, 1, 3, 4, 5]
+    assert [row["map"] for row in kept["maps"]] == [0, 1, 3, 4, 5]
     assert (kept["schema"], kept["split"], kept["silenced_to"]) == (1, "bars", "zero")
-    assert replace(found, loss_increase=values).order[-1] == 2
+    assert replace(ablation, loss_increase=values).order[-1] == 2
 
 
 @pytest.mark.parametrize(
@@ -147,9 +149,9 @@ def test_the_file_is_plain_and_leaves_out_what_is_not_finite(small_model, small_
     ],
 )
 def test_bad_input(light, changed, error, word):
-    asked = {"images": light[0], "labels": light[1], "layer": "seen", **changed}
+    arguments = {"images": light[0], "labels": light[1], "layer": "seen", **changed}
     with pytest.raises(error, match=word):
-        mi.ablate(planted(), **asked)
+        mi.ablate(planted(), **arguments)
 
 
 def test_models_without_classes_are_refused(light):

@@ -130,9 +130,9 @@ def test_signs_of_a_gpu_are_commands_of_its_driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(backend.Path, "exists", lambda path: False)
     results = []
-    for there in ("", "nvidia-smi", "rocm-smi"):
+    for program in ("", "nvidia-smi", "rocm-smi"):
         backend.signs_of_gpu.cache_clear()
-        monkeypatch.setattr(backend.shutil, "which", {there: there}.get)
+        monkeypatch.setattr(backend.shutil, "which", {program: program}.get)
         results.append(backend.signs_of_gpu())
     assert results == [False, True, True]
     backend.signs_of_gpu.cache_clear()

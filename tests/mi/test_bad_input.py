@@ -132,12 +132,12 @@ def test_classes_that_are_too_small_within_the_given_ones():
 
 def test_neighbours_that_are_not_there():
     for call in (
-        lambda one: mi.entropy(GOOD, one),
-        lambda one: mi.total_correlation(GOOD, one),
-        lambda one: mi.mutual_information(GOOD, GOOD, one),
-        lambda one: mi.mutual_information(GOOD, LABEL, one),
-        lambda one: mi.kl_divergence(GOOD, GOOD, one),
-        lambda one: mi.conditional_mutual_information(GOOD, GOOD, GOOD, one),
+        lambda estimator: mi.entropy(GOOD, estimator),
+        lambda estimator: mi.total_correlation(GOOD, estimator),
+        lambda estimator: mi.mutual_information(GOOD, GOOD, estimator),
+        lambda estimator: mi.mutual_information(GOOD, LABEL, estimator),
+        lambda estimator: mi.kl_divergence(GOOD, GOOD, estimator),
+        lambda estimator: mi.conditional_mutual_information(GOOD, GOOD, GOOD, estimator),
     ):
         with pytest.raises(SettingsError, match=r"ksg: k: expected under .* 40; received 40"):
             call(mi.estimator("ksg", k=40))
@@ -177,7 +177,10 @@ def test_quantities_that_an_estimator_does_not_have_name_those_that_do():
         ("binning", {"low": 1.0, "high": 1.0}, "above 1"),
         ("binning", {"corrected": None}, "True or False"),
         ("gaussian", {"components": 0}, "components"),
-        *(("renyi", {"alpha": one}, "alpha: .*above 0; received") for one in (0, -1, np.nan, "1")),
+        *(
+            ("renyi", {"alpha": alpha}, "alpha: .*above 0; received")
+            for alpha in (0, -1, np.nan, "1")
+        ),
         ("rbig", {"components": 2.5}, "whole number"),
         ("rbig", {"stopping": "soon"}, "fixed or paper"),
         ("dse", {"time": 0}, "time"),
@@ -215,15 +218,15 @@ def test_seeds_that_make_no_sense(seed):
 @pytest.mark.parametrize("count", [-1, 1.5, "a", 10**12])
 def test_numbers_of_shuffles_and_draws_that_make_no_sense(count):
     over_maps = mi.estimator("kde").over_maps
-    wanted = "expected (at most .* for|a whole number, 0 or more; received)"
+    expected = "expected (at most .* for|a whole number, 0 or more; received)"
     for name in ("null", "draws"):
-        with pytest.raises(SettingsError, match=f"^{name}: {wanted}"):
+        with pytest.raises(SettingsError, match=f"^{name}: {expected}"):
             mi.mutual_information(GOOD, LABEL, **{name: count})
-        with pytest.raises(SettingsError, match=f"^{name}: {wanted}"):
+        with pytest.raises(SettingsError, match=f"^{name}: {expected}"):
             mi.kl_divergence(GOOD, GOOD + 1, **{name: count})
     for name in ("shuffles", "draws"):
         for label in (LABEL, np.zeros(40, int)):
-            with pytest.raises(SettingsError, match=f"^{name}: {wanted}"):
+            with pytest.raises(SettingsError, match=f"^{name}: {expected}"):
                 over_maps(GOOD[:, None], label, **{name: count})
 
 
@@ -252,9 +255,9 @@ def test_estimators_that_are_none(name):
 )
 def test_extreme_settings_give_numbers(name, settings):
     for x in (GOOD, GOOD * 1e90, GOOD * 1e-90):
-        one = mi.entropy(x, name, draws=3, **settings)
-        assert np.isfinite([one.nats, one.low, one.high]).all()
-        assert one.saturated in (True, False)
+        estimate = mi.entropy(x, name, draws=3, **settings)
+        assert np.isfinite([estimate.nats, estimate.low, estimate.high]).all()
+        assert estimate.saturated in (True, False)
 
 
 @pytest.mark.parametrize(

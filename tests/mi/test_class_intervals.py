@@ -33,20 +33,20 @@ FAMILIES = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_planted_class_is_found_with_its_value(name):
-    known = 2 if name == "rbig" else 6
-    one = mi.estimator(name, **FAMILIES[name])
-    x, codes = planted(120, known, 0)
-    noise = np.random.default_rng(2).normal(size=(120, known, 1))
-    found = one.over_maps(np.concatenate([x, noise], axis=1), codes, 0, 20, 20)
-    more = one.over_maps(*planted(1200, 1, 1)).per_class_raw[0, 0]
-    low, high = found.per_class_ends[:known, 0].T
+    count = 2 if name == "rbig" else 6
+    estimator = mi.estimator(name, **FAMILIES[name])
+    x, codes = planted(120, count, 0)
+    noise = np.random.default_rng(2).normal(size=(120, count, 1))
+    estimates = estimator.over_maps(np.concatenate([x, noise], axis=1), codes, 0, 20, 20)
+    more = estimator.over_maps(*planted(1200, 1, 1)).per_class_raw[0, 0]
+    low, high = estimates.per_class_ends[:count, 0].T
     assert ((low <= more) & (more <= high)).mean() >= 0.8
-    assert (found.per_class_p[:known, 0] < 0.05).all()
-    assert np.median(found.per_class_p[known:]) > 0.2
-    assert (found.per_class_p[known:] < 0.05).mean() <= 0.25
-    bare = one.over_maps(x, codes)
+    assert (estimates.per_class_p[:count, 0] < 0.05).all()
+    assert np.median(estimates.per_class_p[count:]) > 0.2
+    assert (estimates.per_class_p[count:] < 0.05).mean() <= 0.25
+    bare = estimator.over_maps(x, codes)
     assert np.isnan(bare.per_class_ends).all() and np.isnan(bare.per_class_p).all()
-    assert one.over_maps(x, codes, one_vs_rest=False).per_class_low is None
+    assert estimator.over_maps(x, codes, one_vs_rest=False).per_class_low is None
 
 
 @pytest.mark.parametrize("budget", [64 << 20, 8 * 600])
@@ -54,21 +54,21 @@ def test_kernel_sums_give_what_changed_samples_give(budget):
     rng = np.random.default_rng(0)
     codes = rng.permutation(np.repeat([0, 1, 2], [40, 31, 20]))
     x = rng.normal(size=(91, 1, 3)) + codes[:, None, None]
-    one = Kde(noise=0.5)
+    estimator = Kde(noise=0.5)
     plan = KernelPlan.of(LabelledResponses(x, codes, 3, 5, 6), budget)
-    sums = one.kernel_sums(x[:, 0], plan)
+    sums = estimator.kernel_sums(x[:, 0], plan)
     for row, mixed in enumerate(shuffled(codes, 3, 5)):
-        alone = [one.over_maps(x, mixed == code).raw[0] for code in range(3)]
+        alone = [estimator.over_maps(x, mixed == code).raw[0] for code in range(3)]
         assert np.allclose(sums.class_null[row], alone, atol=1e-5)
     parts = class_halves(codes, 3, 6)
-    drawn = np.array([one.over_maps(x[part], codes[part]).per_class_raw[0] for part in parts])
+    drawn = np.array([estimator.over_maps(x[part], codes[part]).per_class_raw[0] for part in parts])
     assert np.allclose(sums.class_draws, paired_draws(sums.per_class, drawn), atol=1e-5)
 
 
 def test_a_map_by_itself_has_more_shuffles():
     x, codes = planted(80, 1, 0)
-    found = mi.estimator("gaussian").over_maps(x, codes, 0, 100, 50)
-    assert found.per_class_p[0, 0] == pytest.approx(1 / 40)
+    estimates = mi.estimator("gaussian").over_maps(x, codes, 0, 100, 50)
+    assert estimates.per_class_p[0, 0] == pytest.approx(1 / 40)
 
 
 def test_small_classes_have_intervals_as_wide_as_new_samples_ask_for():
@@ -77,9 +77,9 @@ def test_small_classes_have_intervals_as_wide_as_new_samples_ask_for():
         rng = np.random.default_rng(seed)
         codes = rng.choice(2, size=200, p=[0.9, 0.1])
         x = rng.normal(size=(200, 1, 1)) + 0.8 * codes[:, None, None]
-        found = mi.estimator("decoder").over_maps(x, codes, 0, 0, 200)
-        low, high = found.per_class_ends[0, 1]
-        values.append(found.per_class_raw[0, 1])
+        estimates = mi.estimator("decoder").over_maps(x, codes, 0, 0, 200)
+        low, high = estimates.per_class_ends[0, 1]
+        values.append(estimates.per_class_raw[0, 1])
         widths.append(high - low)
     # 3.0 where draws vary with the number of samples of the class, but its entropy does not.
     assert 0.7 < np.mean(widths) / (3.92 * np.std(values)) < 1.4

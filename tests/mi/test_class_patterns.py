@@ -83,71 +83,71 @@ def _mixed_up(images):
 
 
 def test_the_planted_points_are_found(planted, images):
-    found = mi.common_patterns(planted, *images, "maps", 0)
-    assert found.share.shape == (3, 7, 7)
-    assert [tuple(point) for point in np.argwhere(found.common[0])] == [A, BOTH]
-    assert [tuple(point) for point in np.argwhere(found.own[0])] == [A]
-    assert not found.common[1].any()
-    assert [tuple(point) for point in np.argwhere(found.own[2])] == [(A[0] - 1, A[1])]
-    assert found.share[0][A] == 1.0
-    assert found.other_share[0][A] < 0.2
-    assert found.share[0][RARE] == pytest.approx(0.5, abs=0.1)
-    assert found.p_value[0][A] == pytest.approx(1 / 1001)
-    assert found.p_value[0][BOTH] == 1.0
-    assert found.p_value[0][B] > 0.5
-    assert (found.images, found.other_images) == (100, 200)
-    assert found.order[2] == 1
-    assert 0 < found.threshold[0] < 1 and found.threshold[1] == 0
+    patterns = mi.common_patterns(planted, *images, "maps", 0)
+    assert patterns.share.shape == (3, 7, 7)
+    assert [tuple(point) for point in np.argwhere(patterns.common[0])] == [A, BOTH]
+    assert [tuple(point) for point in np.argwhere(patterns.own[0])] == [A]
+    assert not patterns.common[1].any()
+    assert [tuple(point) for point in np.argwhere(patterns.own[2])] == [(A[0] - 1, A[1])]
+    assert patterns.share[0][A] == 1.0
+    assert patterns.other_share[0][A] < 0.2
+    assert patterns.share[0][RARE] == pytest.approx(0.5, abs=0.1)
+    assert patterns.p_value[0][A] == pytest.approx(1 / 1001)
+    assert patterns.p_value[0][BOTH] == 1.0
+    assert patterns.p_value[0][B] > 0.5
+    assert (patterns.images, patterns.other_images) == (100, 200)
+    assert patterns.order[2] == 1
+    assert 0 < patterns.threshold[0] < 1 and patterns.threshold[1] == 0
 
 
 def test_a_lower_share_takes_in_the_rare_point(planted, images):
-    found = mi.common_patterns(planted, *images, "maps", 0, most=0.45)
-    assert found.own[0][RARE]
+    patterns = mi.common_patterns(planted, *images, "maps", 0, most=0.45)
+    assert patterns.own[0][RARE]
     assert (
         mi.common_patterns(planted, *images, "maps", 0, most=0.45, level=0.0).share[0][RARE]
-        > (found.share[0][RARE])
+        > (patterns.share[0][RARE])
     )
 
 
 def test_the_separating_nodes_are_found(planted, images):
-    apart = mi.separating(planted, *images, "maps", 0, 1)
-    assert apart.maps.tolist() == [0, 2, 1]
-    assert [tuple(place) for place in apart.nodes[:2]] in (
+    separation = mi.separating(planted, *images, "maps", 0, 1)
+    assert separation.maps.tolist() == [0, 2, 1]
+    assert [tuple(node) for node in separation.nodes[:2]] in (
         [A, (A[0] - 1, A[1])],
         [B, (B[0] - 1, B[1])],
     )
-    assert apart.node_effect[0][A] == pytest.approx(1.0)
-    assert apart.node_effect[0][B] == pytest.approx(-1.0)
-    assert apart.node_effect[0][BOTH] == 0.0
-    assert apart.node_effect[0][RARE] > 0.3
-    assert set(map(tuple, np.argwhere(apart.strong[0]))) == {A, B} | (
-        {RARE} if abs(apart.node_effect[0][RARE]) >= 0.474 else set()
+    assert separation.node_effect[0][A] == pytest.approx(1.0)
+    assert separation.node_effect[0][B] == pytest.approx(-1.0)
+    assert separation.node_effect[0][BOTH] == 0.0
+    assert separation.node_effect[0][RARE] > 0.3
+    assert set(map(tuple, np.argwhere(separation.strong[0]))) == {A, B} | (
+        {RARE} if abs(separation.node_effect[0][RARE]) >= 0.474 else set()
     )
-    assert np.abs(apart.effect[:2]).tolist() == pytest.approx([1.0, 1.0])
-    assert (apart.effect[2], apart.p_value[2]) == (0.0, 1.0)
-    assert apart.p_value[0] == pytest.approx(1 / 1001)
-    assert np.all(apart.p_adjusted >= apart.p_value)
-    assert apart.images == (100, 100)
-    assert apart.first_mean[0][A] == pytest.approx(9.0)
-    assert np.array_equal(apart.order, apart.maps)
+    assert np.abs(separation.effect[:2]).tolist() == pytest.approx([1.0, 1.0])
+    assert (separation.effect[2], separation.p_value[2]) == (0.0, 1.0)
+    assert separation.p_value[0] == pytest.approx(1 / 1001)
+    assert np.all(separation.p_adjusted >= separation.p_value)
+    assert separation.images == (100, 100)
+    assert separation.first_mean[0][A] == pytest.approx(9.0)
+    assert np.array_equal(separation.order, separation.maps)
 
 
 def test_the_other_way_round_is_the_same_with_another_sign(planted, images):
-    one = mi.separating(planted, *images, "maps", 0, 1)
+    separation = mi.separating(planted, *images, "maps", 0, 1)
     other = mi.separating(planted, *images, "maps", 1, 0)
-    assert np.allclose(one.node_effect, -other.node_effect)
-    assert np.allclose(one.mean_effect, -other.mean_effect)
-    assert np.array_equal(one.first_mean, other.second_mean)
+    assert np.allclose(separation.node_effect, -other.node_effect)
+    assert np.allclose(separation.mean_effect, -other.mean_effect)
+    assert np.array_equal(separation.first_mean, other.second_mean)
 
 
 def test_classes_without_a_difference(planted, images):
     pixels, labels = images
     rest = pixels[labels == 2]
     drawn = np.random.default_rng(1).integers(0, 2, len(rest))
-    apart = mi.separating(planted, rest, drawn, "maps", 0, 1)
-    assert not apart.separating.any()
-    assert (apart.p_adjusted > 0.05).all()
-    assert np.isnan(apart.nearer_second).all()
+    separation = mi.separating(planted, rest, drawn, "maps", 0, 1)
+    assert not separation.separating.any()
+    assert (separation.p_adjusted > 0.05).all()
+    assert np.isnan(separation.nearer_second).all()
     assert not mi.common_patterns(planted, rest, drawn, "maps", 0).own.any()
 
 
@@ -158,8 +158,8 @@ def test_the_order_of_images_and_the_blocks_of_maps_do_not_matter(planted, image
     parts = mi.separating(planted, *images, "maps", 0, 1, byte_budget=1)
     assert np.array_equal(whole.node_p_value, parts.node_p_value)
     assert np.array_equal(whole.cases.values, parts.cases.values)
-    some = mi.separating(planted, *images, "maps", 0, 1, maps=[1, 2])
-    assert some.maps.tolist() == [2, 1]
+    separation = mi.separating(planted, *images, "maps", 0, 1, maps=[1, 2])
+    assert separation.maps.tolist() == [2, 1]
 
 
 def test_names_numbers_and_one_hot_rows_are_the_same_classes(planted, images):
@@ -177,8 +177,8 @@ def test_names_numbers_and_one_hot_rows_are_the_same_classes(planted, images):
 
 def test_hard_cases_are_the_images_that_the_network_confuses(judging, images):
     pixels, labels = _mixed_up(images)
-    apart = mi.separating(judging, pixels, labels, "maps", 0, 1, classes=["a", "b", "c"])
-    cases = apart.cases
+    separation = mi.separating(judging, pixels, labels, "maps", 0, 1, classes=["a", "b", "c"])
+    cases = separation.cases
     hard = cases.hard
     assert cases.indices[hard].tolist() == [3, 9, 12]
     assert cases.labels[hard].tolist() == ["a", "a", "a"]
@@ -186,17 +186,17 @@ def test_hard_cases_are_the_images_that_the_network_confuses(judging, images):
     assert (cases.own[hard][:2] < 0.01).all() and 0.5 < cases.own[hard][2] < 0.9
     assert not np.isin([3, 9, 12], cases.indices[~hard]).any()
     assert cases.predicted[~hard].tolist() == ["a"] * 3 + ["b"] * 3
-    assert (apart.nearer_second[hard][:2] > 0.5).all()
-    assert ((apart.nearer_second[~hard] > 0.5) == [0, 0, 0, 1, 1, 1]).all()
-    found = mi.common_patterns(judging, pixels, labels, "maps", "a", classes=["a", "b", "c"])
-    assert found.cases.indices[found.cases.hard].tolist() == [3, 9, 12]
-    assert not found.notices
+    assert (separation.nearer_second[hard][:2] > 0.5).all()
+    assert ((separation.nearer_second[~hard] > 0.5) == [0, 0, 0, 1, 1, 1]).all()
+    patterns = mi.common_patterns(judging, pixels, labels, "maps", "a", classes=["a", "b", "c"])
+    assert patterns.cases.indices[patterns.cases.hard].tolist() == [3, 9, 12]
+    assert not patterns.notices
 
 
 def test_values_of_the_cases_are_their_responses(judging, images):
-    apart = mi.separating(judging, *images, "maps", 0, 1)
-    assert np.allclose(apart.cases.values[:, 0], apart.cases.images[..., 0], atol=1e-6)
-    assert np.array_equal(apart.cases.images, images[0][apart.cases.indices])
+    separation = mi.separating(judging, *images, "maps", 0, 1)
+    assert np.allclose(separation.cases.values[:, 0], separation.cases.images[..., 0], atol=1e-6)
+    assert np.array_equal(separation.cases.images, images[0][separation.cases.indices])
 
 
 @pytest.mark.parametrize("case", ["two classes of three", "names nobody knows"])
@@ -205,12 +205,12 @@ def test_without_the_networks_classes_there_are_no_hard_cases(judging, images, c
     classes = ["a", "b"] if case == "two classes of three" else None
     kept = labels < 2
     shown = labels[kept] if classes else np.array(["x", "y"])[labels[kept]]
-    wanted = ("a", "b") if classes else ("x", "y")
-    apart = mi.separating(judging, pixels[kept], shown, "maps", *wanted, classes=classes)
-    assert not apart.cases.hard.any()
-    assert np.isnan(apart.cases.own).all()
-    assert "No hard cases" in apart.notices[0]
-    apart.plot()
+    expected = ("a", "b") if classes else ("x", "y")
+    separation = mi.separating(judging, pixels[kept], shown, "maps", *expected, classes=classes)
+    assert not separation.cases.hard.any()
+    assert np.isnan(separation.cases.own).all()
+    assert "No hard cases" in separation.notices[0]
+    separation.plot()
 
 
 def test_a_single_sigmoid_and_plain_logits_judge_too(images):
@@ -259,8 +259,8 @@ def test_sure_logits_are_probabilities_without_a_warning(images):
 
 
 def test_block_output_has_its_own_nodes(planted, images):
-    apart = mi.separating(planted, *images, "maps", 0, 1, at="block")
-    assert apart.node_effect.shape == (3, 1, 1)
+    separation = mi.separating(planted, *images, "maps", 0, 1, at="block")
+    assert separation.node_effect.shape == (3, 1, 1)
     with pytest.raises(SettingsError, match="pooling"):
         mi.separating(planted, *images, "plain", 0, 1, at="block")
 
@@ -273,36 +273,36 @@ def test_maps_that_are_not_finite_come_last_and_all_of_them_are_an_error(planted
     bias = bias.copy()
     bias[0] = np.nan
     model.get_layer("maps").set_weights([kernel, bias])
-    apart = mi.separating(model, *images, "maps", 0, 1)
-    assert apart.maps.tolist() == [2, 1, 0]
-    assert np.isnan(apart.effect[2]) and np.isnan(apart.node_p_value[2]).all()
-    assert apart.unusable.tolist() == [0]
-    assert "not finite" in apart.notices[-1]
-    assert apart.to_dict()["maps"][2]["p_adjusted"] is None
-    found = mi.common_patterns(model, *images, "maps", 0)
-    assert (found.order[-1], found.unusable.tolist()) == (0, [0])
-    apart.plot(), found.plot()
+    separation = mi.separating(model, *images, "maps", 0, 1)
+    assert separation.maps.tolist() == [2, 1, 0]
+    assert np.isnan(separation.effect[2]) and np.isnan(separation.node_p_value[2]).all()
+    assert separation.unusable.tolist() == [0]
+    assert "not finite" in separation.notices[-1]
+    assert separation.to_dict()["maps"][2]["p_adjusted"] is None
+    patterns = mi.common_patterns(model, *images, "maps", 0)
+    assert (patterns.order[-1], patterns.unusable.tolist()) == (0, [0])
+    separation.plot(), patterns.plot()
     # The model's own output is NaN: it takes no image for anything.
-    assert {case["predicted"] for case in apart.to_dict()["cases"]} == {None}
-    assert {case["p_own"] for case in apart.to_dict()["cases"]} == {None}
+    assert {case["predicted"] for case in separation.to_dict()["cases"]} == {None}
+    assert {case["p_own"] for case in separation.to_dict()["cases"]} == {None}
     model.get_layer("maps").set_weights([kernel, bias * np.nan])
     with pytest.raises(DataError, match="finite numbers"):
         mi.separating(model, *images, "maps", 0, 1)
 
 
 def test_what_is_saved_comes_back(judging, images, tmp_path):
-    for found in (
+    for result in (
         mi.separating(judging, *_mixed_up(images), "maps", 0, 1),
         mi.common_patterns(judging, *_mixed_up(images), "maps", 0),
     ):
-        path = found.save(tmp_path / "new" / "found.npz")
-        again = type(found).load(path)
-        assert again.to_dict() == found.to_dict()
-        assert np.array_equal(again.cases.values, found.cases.values)
-        assert again.images == found.images
-        wrong = mi.Separation if isinstance(found, mi.CommonPatterns) else mi.CommonPatterns
+        path = result.save(tmp_path / "new" / "found.npz")
+        loaded = type(result).load(path)
+        assert loaded.to_dict() == result.to_dict()
+        assert np.array_equal(loaded.cases.values, result.cases.values)
+        assert loaded.images == result.images
+        other_kind = mi.Separation if isinstance(result, mi.CommonPatterns) else mi.CommonPatterns
         with pytest.raises(RunError, match="another file"):
-            wrong.load(path)
+            other_kind.load(path)
     np.savez(tmp_path / "other.npz", x=np.ones(3))
     np.savez(tmp_path / "number.npz", told=np.array("5"))
     for name in ("other.npz", "number.npz", "none.npz"):
@@ -335,11 +335,11 @@ def test_short_forms_and_tables(judging, images):
 def test_responses_are_shown_in_the_order_of_a_separation(planted, images):
     import oip
 
-    apart = mi.separating(planted, *images, "maps", 0, 1)
-    found = oip.responses(planted, images[0][:1], "maps")
-    assert found.maps[found.ordered(apart)].tolist() == apart.maps.tolist()
+    separation = mi.separating(planted, *images, "maps", 0, 1)
+    responses = oip.responses(planted, images[0][:1], "maps")
+    assert responses.maps[responses.ordered(separation)].tolist() == separation.maps.tolist()
     common = mi.common_patterns(planted, *images, "maps", 0)
-    assert found.maps[found.ordered(common)].tolist() == common.order.tolist()
+    assert responses.maps[responses.ordered(common)].tolist() == common.order.tolist()
 
 
 def test_pictures_frame_the_points(judging, images):
@@ -359,23 +359,23 @@ def test_pictures_frame_the_points(judging, images):
     both = shown(mi.separating(judging, *images, "maps", 0, 1).plot())
     assert min(both.values()) > 300  # the legend alone has about 200
     pixels, labels = images
-    found = mi.common_patterns(judging, *images, "maps", 0)
-    assert min(shown(found.plot()).values()) > 300
+    patterns = mi.common_patterns(judging, *images, "maps", 0)
+    assert min(shown(patterns.plot()).values()) > 300
     none = mi.common_patterns(judging, pixels * 0 + 1e-3, labels, "maps", 0, level=0.9)
     assert max(shown(none.plot()).values()) < min(both.values())
     with pytest.raises(SettingsError, match="maps that are drawn"):
-        found.plot(0)
+        patterns.plot(0)
     with pytest.raises(SettingsError, match="jet"):
-        found.plot(color="hot")
+        patterns.plot(color="hot")
 
 
 def test_notebooks_show_names_as_text(planted, images):
     names = ["<script>a", "b", "c"]
-    for found in (
+    for result in (
         mi.separating(planted, *images, "maps", 0, 1, classes=names),
         mi.common_patterns(planted, *images, "maps", 0, classes=names),
     ):
-        shown = found._repr_html_()
+        shown = result._repr_html_()
         assert "<script>" not in shown and "&lt;script&gt;a" in shown
         assert shown.count("<tr>") > 2
 
@@ -397,10 +397,10 @@ def test_notebooks_show_names_as_text(planted, images):
     ],
 )
 def test_bad_input(planted, images, change, kind, word):
-    asked = {"images": images[0], "labels": images[1], "layer": "maps", "first": 0, "second": 1}
-    asked |= change
+    arguments = {"images": images[0], "labels": images[1], "layer": "maps", "first": 0, "second": 1}
+    arguments |= change
     with pytest.raises(kind, match=word):
-        mi.separating(planted, **asked)
+        mi.separating(planted, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -420,8 +420,8 @@ def test_bad_settings_of_common_patterns(planted, images, change, word):
 
 
 def test_a_sample_holds_half_of_the_class_at_the_most(planted, images):
-    found = mi.common_patterns(planted, *images, "maps", 0, samples=100)
-    assert (found.images, found.other_images) == (50, 50)
-    assert found.own[0][A]
-    found = mi.common_patterns(planted, *images, "maps", 0, samples=280)
-    assert (found.images, found.other_images) == (100, 180)
+    patterns = mi.common_patterns(planted, *images, "maps", 0, samples=100)
+    assert (patterns.images, patterns.other_images) == (50, 50)
+    assert patterns.own[0][A]
+    patterns = mi.common_patterns(planted, *images, "maps", 0, samples=280)
+    assert (patterns.images, patterns.other_images) == (100, 180)

@@ -21,10 +21,10 @@ def side(values, label=None):
 def test_given_a_label_x_is_exchanged_within_its_classes():
     given, x = np.arange(60) % 3, np.arange(60.0)
     shuffles = ConditionalShuffles(side(x), side(given), 0)
-    first, again, second = (shuffles(number)[:, 0] for number in (0, 0, 1))
+    first, repeated, second = (shuffles(number)[:, 0] for number in (0, 0, 1))
     for label in range(3):
         assert set(first[given == label]) == set(x[given == label])
-    assert (first == again).all()
+    assert (first == repeated).all()
     assert (first != second).any()
     assert (first != x).any()
 
@@ -77,8 +77,8 @@ def test_mean_and_rest_together_are_as_noisy_as_x():
         truth = z[:, :1] * z[:, 1:2]
         x = truth + 0.5 * random.normal(size=(150, 1))
         fit = ConditionalMean.fit(x, z)
-        again = fit.mean + random.permutation(fit.rest)
-        together.append((again - truth).var())
+        rebuilt = fit.mean + random.permutation(fit.rest)
+        together.append((rebuilt - truth).var())
     assert np.mean(together) == pytest.approx(0.25, rel=0.12)
 
 

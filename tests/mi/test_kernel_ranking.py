@@ -42,17 +42,17 @@ def images():
 
 @pytest.mark.parametrize("estimator", ["decoder", "kde"])
 def test_kernels_of_bands_that_know_the_label_come_first(images, estimator):
-    found = mi.rank_kernels(bands_model(), *images, "bands", 1, estimator=estimator, split="x:y")
-    assert found.order.tolist() == [1, 0, 2]
-    assert found.ranking.mi[1] > 0.9
-    assert found.ranking.mi[2] < 0.4 * found.ranking.mi[1]
+    kernels = mi.rank_kernels(bands_model(), *images, "bands", 1, estimator=estimator, split="x:y")
+    assert kernels.order.tolist() == [1, 0, 2]
+    assert kernels.ranking.mi[1] > 0.9
+    assert kernels.ranking.mi[2] < 0.4 * kernels.ranking.mi[1]
     # The loud band makes the map's response.
-    assert found.with_map.argmax() == 2
-    told = found.to_dict()
-    json.dumps(told, allow_nan=False)
-    assert (told["map"], told["of"]) == (1, 3)
-    assert [one["input"] for one in told["kernels"]] == [1, 0, 2]
-    np.testing.assert_allclose(told["kernels"][0]["weights"], np.full((3, 2), 0.2), rtol=1e-6)
+    assert kernels.with_map.argmax() == 2
+    record = kernels.to_dict()
+    json.dumps(record, allow_nan=False)
+    assert (record["map"], record["of"]) == (1, 3)
+    assert [kernel["input"] for kernel in record["kernels"]] == [1, 0, 2]
+    np.testing.assert_allclose(record["kernels"][0]["weights"], np.full((3, 2), 0.2), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_a_map_of_one_kernel_shares_all_with_it():
     draw = np.random.default_rng(1)
     model = keras.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(2, 3, name="only")])
     pixels = draw.normal(size=(60, 6, 6, 1)).astype(np.float32)
-    found = mi.rank_kernels(model, pixels, np.arange(60) % 2, "only", 0)
+    kernels = mi.rank_kernels(model, pixels, np.arange(60) % 2, "only", 0)
     response = model(pixels).numpy()[..., 0].reshape(60, -1).astype(float)
     own = mi.estimator("renyi", alpha=2).information(response, response, 0).nats / np.log(2)
-    assert found.with_map == pytest.approx([own], abs=1e-4)
+    assert kernels.with_map == pytest.approx([own], abs=1e-4)
 
 
 def test_convolutions_of_one_axis_have_kernels_of_one_row():
@@ -93,21 +93,21 @@ def test_convolutions_of_one_axis_have_kernels_of_one_row():
     draw = np.random.default_rng(1)
     model = keras.Sequential([layers.Input((20, 2)), layers.Conv1D(3, 5, name="line")])
     pixels = draw.normal(size=(60, 20, 2)).astype(np.float32)
-    found = mi.rank_kernels(model, pixels, np.arange(60) % 2, "line", 2)
-    assert found.weights.shape == (2, 1, 5)
+    kernels = mi.rank_kernels(model, pixels, np.arange(60) % 2, "line", 2)
+    assert kernels.weights.shape == (2, 1, 5)
     kernel = model.get_layer("line").get_weights()[0]
-    np.testing.assert_array_equal(found.weights[1, 0], kernel[:, 1, 2])
+    np.testing.assert_array_equal(kernels.weights[1, 0], kernel[:, 1, 2])
 
 
 def test_they_are_drawn_in_their_order(images):
-    found = mi.rank_kernels(bands_model(), *images, "bands", 1)
-    figure = found.plot()
+    kernels = mi.rank_kernels(bands_model(), *images, "bands", 1)
+    figure = kernels.plot()
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert [title.split(":")[0] for title in titles] == [str(row) for row in found.order]
+    assert [title.split(":")[0] for title in titles] == [str(row) for row in kernels.order]
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
-    assert sum(bool(axes.get_title()) for axes in found.plot(most=2).axes) == 2
-    assert "bands" in found._repr_html_()
+    assert sum(bool(axes.get_title()) for axes in kernels.plot(most=2).axes) == 2
+    assert "bands" in kernels._repr_html_()
 
 
 def test_bad_input(images):

@@ -84,10 +84,10 @@ def test_an_autoencoder_finds_more_parts_than_there_are_maps():
     model = fitted_autoencoder(samples, 48, Settings(active=3, steps=1500))
     likeness = (model.decoder @ hidden.T).max(axis=0)
     assert np.mean(likeness > 0.95) > 0.9
-    found = model.codes(samples)
-    left = np.square(samples - model.rebuilt(found)).sum()
+    computed = model.codes(samples)
+    left = np.square(samples - model.rebuilt(computed)).sum()
     assert left < 0.15 * np.square(samples - samples.mean(axis=0)).sum()
-    assert (found > 0).sum(axis=1).max() <= 3
+    assert (computed > 0).sum(axis=1).max() <= 3
     np.testing.assert_allclose(np.linalg.norm(model.decoder, axis=1), 1.0, atol=1e-4)
 
 

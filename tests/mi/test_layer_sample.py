@@ -27,8 +27,8 @@ def test_a_sample_is_stratified_and_points_into_the_images(small_model, small_im
     assert np.array_equal(sample.images, images[sample.indices])
     assert sample.classes == ("0", "1", "2", "3")
     assert (sample.maps == np.arange(6)).all()
-    again = LayerSample.of(small_model, images, "@0", seed=3).draw(labels, 24)
-    assert np.array_equal(again.indices, sample.indices)
+    repeated = LayerSample.of(small_model, images, "@0", seed=3).draw(labels, 24)
+    assert np.array_equal(repeated.indices, sample.indices)
 
 
 def test_copies_of_images_are_left_out_but_not_with_another_label(small_model, small_images):
@@ -158,11 +158,11 @@ def test_histograms_count_every_image_once_in_its_class():
     means = values.astype(np.float32).mean(axis=2)
     for row in range(4):
         for code in range(3):
-            mine = means[code == CODES, row]
-            wanted, _ = np.histogram(
-                mine, np.linspace(means[:, row].min(), means[:, row].max(), 25)
+            class_means = means[code == CODES, row]
+            expected, _ = np.histogram(
+                class_means, np.linspace(means[:, row].min(), means[:, row].max(), 25)
             )
-            assert np.abs(result["histogram"][row, code] - wanted).sum() <= 2
+            assert np.abs(result["histogram"][row, code] - expected).sum() <= 2
     assert (np.diff(result["edges"]) > 0).all()
     assert result["edges"].shape == (4, BINS + 1)
 

@@ -74,8 +74,8 @@ def test_other_pictures_than_the_units_own_say_nothing_of_it(model, judge, plant
     shuffled = (planted[0], random.permuted(planted[1], axis=0), planted[2])
     result = judged(model, shuffled, judge)
     assert (result.low < 0.5).all() and (result.high > 0.5).all()
-    wrong = judged(model, planted, judge, order=[1, 2, 3, 0])
-    assert wrong.share.mean() < 0.65
+    exchanged = judged(model, planted, judge, order=[1, 2, 3, 0])
+    assert exchanged.share.mean() < 0.65
 
 
 def test_pictures_in_input_units_and_several_of_a_unit(model, judge, planted):

@@ -22,35 +22,35 @@ from oip.mi.estimators.batch_classifiers import Arrangement
 )
 def test_they_have_the_width_of_new_samples(name, n, maps, settings):
     rng = np.random.default_rng(0)
-    one = mi.estimator(name, **settings)
-    found = []
+    estimator = mi.estimator(name, **settings)
+    estimates = []
     for _ in range(maps):  # the shares of the classes vary, too
         codes = rng.integers(0, 3, n)
         x = rng.normal(size=(n, 1, 1 if name == "rbig" else 2))
         x[:, 0, 0] += codes
-        found.append(one.over_maps(x, codes, 0, 0, 40, one_vs_rest=False))
-    values = np.array([estimate.raw[0] for estimate in found])
+        estimates.append(estimator.over_maps(x, codes, 0, 0, 40, one_vs_rest=False))
+    values = np.array([estimate.raw[0] for estimate in estimates])
     # The deviation of 30 to 60 estimates is known to 9 to 13 %, that of 40 draws better.
-    assert 0.8 < np.mean([estimate.draws.std() for estimate in found]) / values.std() < 1.4
+    assert 0.8 < np.mean([estimate.draws.std() for estimate in estimates]) / values.std() < 1.4
     middle = values.mean()
-    inside = [estimate.low[0] <= middle <= estimate.high[0] for estimate in found]
+    inside = [estimate.low[0] <= middle <= estimate.high[0] for estimate in estimates]
     assert np.mean(inside) > 0.85
 
 
 def test_intervals_say_what_they_cover():
     x, y = np.random.default_rng(0).normal(size=(2, 60))
-    for name, arrays, told in (
+    for name, arrays, notice in (
         ("ksg", (np.stack([x, y, x * y], axis=1), x > 0), "bias of ksg in 3 dimensions"),
         ("ksg", (x, y), None),
         ("kde", (x, y > 0), "bias of kde"),
         ("gaussian", (x, np.arange(60) % 12), "a class of 5 samples"),
         ("decoder", (x, np.arange(60) % 12), None),
     ):
-        one = mi.mutual_information(*arrays, name, null=0)
-        text = "".join(one.notices)
-        assert (told or "nothing") in (text if told else "nothing")
-        assert told is not None or "interval" not in text
-        assert "not its bias" in one.to_dict()["interval_covers"]
+        estimate = mi.mutual_information(*arrays, name, null=0)
+        text = "".join(estimate.notices)
+        assert (notice or "nothing") in (text if notice else "nothing")
+        assert notice is not None or "interval" not in text
+        assert "not its bias" in estimate.to_dict()["interval_covers"]
         assert mi.mutual_information(*arrays, name, null=0, draws=0).interval is None
 
 
@@ -76,9 +76,9 @@ def test_few_draws_make_wide_intervals():
     ends = np.array([interval_ends(np.zeros(1), own)[0] for own in draws])
     # Of 10 Gaussian pairs: Student's t; the 2.5 % quantiles of 20 draws would reach 1.65.
     assert abs((ends[:, 1] ** 2).mean() ** 0.5 - t.ppf(0.975, 10)) < 0.05
-    many = np.random.default_rng(1).normal(size=(400, 1))
-    assert interval_ends(np.zeros(1), many)[0] == pytest.approx(
-        np.quantile(many[:, 0], [0.025, 0.975])
+    samples = np.random.default_rng(1).normal(size=(400, 1))
+    assert interval_ends(np.zeros(1), samples)[0] == pytest.approx(
+        np.quantile(samples[:, 0], [0.025, 0.975])
     )
 
 
@@ -101,7 +101,7 @@ def test_training_is_a_part_of_the_width_of_predictive():
     codes = np.arange(200) % 2
     x = rng.normal(size=(200, 12, 3))
     x[:, :, 0] += codes[:, None]
-    found = mi.estimator("predictive").over_maps(x, codes, 0, 0, 400, one_vs_rest=False)
+    estimates = mi.estimator("predictive").over_maps(x, codes, 0, 0, 400, one_vs_rest=False)
     gains = [
         mi.estimator("predictive")
         .predict(x[:, m], codes, Arrangement.of(x[:, m], codes, 0).folds, 0)
@@ -109,19 +109,19 @@ def test_training_is_a_part_of_the_width_of_predictive():
         for m in range(12)
     ]
     alone = np.std(gains, axis=1) / np.sqrt(200)
-    assert (found.draws.std(axis=0) > 0.95 * alone).all()
-    assert found.draws.std(axis=0).mean() > 1.05 * alone.mean()
+    assert (estimates.draws.std(axis=0) > 0.95 * alone).all()
+    assert estimates.draws.std(axis=0).mean() > 1.05 * alone.mean()
 
 
 @pytest.mark.parametrize("name", ["gaussian", "ksg", "kde", "renyi"])
 @pytest.mark.parametrize("n", [4, 5, 6])
 def test_halves_that_are_too_small_leave_the_estimate(name, n):
     x = np.array([0.0, 5.0, 0.1, 5.2, 0.3, 5.1])[:n]
-    one = mi.mutual_information(x, np.arange(n) % 2, name, null=3)
-    assert one.nats == mi.mutual_information(x, np.arange(n) % 2, name, null=3, draws=0).nats
-    assert one.interval is None
-    assert "No interval" in one.notices[-1]
-    assert one.p_value is not None
+    estimate = mi.mutual_information(x, np.arange(n) % 2, name, null=3)
+    assert estimate.nats == mi.mutual_information(x, np.arange(n) % 2, name, null=3, draws=0).nats
+    assert estimate.interval is None
+    assert "No interval" in estimate.notices[-1]
+    assert estimate.p_value is not None
     numbers = mi.entropy(np.arange(n) ** 2.0, "gaussian")
     assert numbers.interval is None
     assert "No interval" in numbers.notices[-1]

@@ -109,8 +109,8 @@ def test_distinctness_of_the_null_leaves_the_set_itself_out():
     whole = ((sets - sets.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
     logs = np.log(within / whole)[:, 1:]
     for column in range(11):
-        others = np.delete(logs, column, axis=1)
-        gap = (others.mean(axis=1) - logs[:, column]) / others.std(axis=1)
+        other_logs = np.delete(logs, column, axis=1)
+        gap = (other_logs.mean(axis=1) - logs[:, column]) / other_logs.std(axis=1)
         assert part.null[column] == pytest.approx(gap.max())
 
 

@@ -57,27 +57,27 @@ def ranking(halves):
 
 
 def test_what_a_map_sees_is_what_it_knows(ranking):
-    told = ranking.to_dict()
-    assert [one["estimator"] for one in told["estimators"]] == ["predictive", "kde"]
-    assert told["estimators"][0]["name_shown"] == "usable information (a lower bound)"
-    for one in told["estimators"]:
-        maps = one["maps"]
+    record = ranking.to_dict()
+    assert [estimator["estimator"] for estimator in record["estimators"]] == ["predictive", "kde"]
+    assert record["estimators"][0]["name_shown"] == "usable information (a lower bound)"
+    for estimator in record["estimators"]:
+        maps = estimator["maps"]
         assert [entry["rank"] for entry in maps] == [1, 1, 1, 4]
         assert maps[-1]["map"] == 2
         assert maps[-1]["mi"] == pytest.approx(0.0, abs=1e-12)
         assert maps[-1]["p_adjusted"] == 1.0
-        assert maps[0]["mi"] > 0.9 * one["ceiling"]
+        assert maps[0]["mi"] > 0.9 * estimator["ceiling"]
         # 0, 1 and 3 respond alike, so none of them is surely first.
         assert all((entry["rank_low"], entry["rank_high"]) == (1, 3) for entry in maps[:3])
         assert all(entry["p_adjusted"] < 0.01 for entry in maps[:3])
 
 
 def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
-    told = ranking.to_dict()
-    json.dumps(told, allow_nan=False)
-    assert {"layer", "index", "classes", "estimators"} <= set(told)
-    assert told["classes"] == ["dark", "left", "right"]
-    for one in told["estimators"]:
+    record = ranking.to_dict()
+    json.dumps(record, allow_nan=False)
+    assert {"layer", "index", "classes", "estimators"} <= set(record)
+    assert record["classes"] == ["dark", "left", "right"]
+    for estimator in record["estimators"]:
         assert {
             "estimator",
             "name_shown",
@@ -88,10 +88,10 @@ def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
             "ceiling",
             "saturated_share",
             "maps",
-        } <= set(one)
-        assert (one["unit"], one["samples"], one["split"]) == ("bits", 200, "x:y")
-        assert one["ceiling"] == pytest.approx(np.log2(3), abs=1e-3)
-        for entry in one["maps"]:
+        } <= set(estimator)
+        assert (estimator["unit"], estimator["samples"], estimator["split"]) == ("bits", 200, "x:y")
+        assert estimator["ceiling"] == pytest.approx(np.log2(3), abs=1e-3)
+        for entry in estimator["maps"]:
             assert set(entry) == {
                 "map",
                 "rank",
@@ -112,13 +112,13 @@ def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
                 "per_class_p",
                 "input",
             }
-            assert entry["low"] <= entry["mi"] <= entry["high"] <= one["ceiling"] + 1e-9
+            assert entry["low"] <= entry["mi"] <= entry["high"] <= estimator["ceiling"] + 1e-9
             assert len(entry["per_class"]) == 3
             ends = [entry[name] for name in ("per_class_low", "per_class_high", "per_class_p")]
             low, high, p = map(np.array, ends)
             assert (low <= entry["per_class"]).all() and (high >= entry["per_class"]).all()
             assert ((p > 0) & (p <= 1)).all()
-            shares = np.array(entry["per_class"]) / one["class_ceilings"]
+            shares = np.array(entry["per_class"]) / estimator["class_ceilings"]
             assert entry["per_class_share"] == pytest.approx(shares.tolist())
             assert entry["input"] is None
 
@@ -165,26 +165,26 @@ def test_names_are_shown_as_text(ranking):
 
 def test_same_seed_same_result_whatever_the_blocks(halves, ranking):
     names = ["dark", "left", "right"]
-    again = mi.rank(block_model(), *halves, "@0", classes=names, split="x:y", byte_budget=1)
-    assert again.order.tolist() == ranking.order.tolist()
-    for one, other in zip(again.estimators, ranking.estimators, strict=True):
+    repeated = mi.rank(block_model(), *halves, "@0", classes=names, split="x:y", byte_budget=1)
+    assert repeated.order.tolist() == ranking.order.tolist()
+    for estimator, other in zip(repeated.estimators, ranking.estimators, strict=True):
         for name in ("raw", "low", "high", "p_value", "p_adjusted", "per_class"):
-            assert np.allclose(getattr(one, name), getattr(other, name), atol=1e-12), name
+            assert np.allclose(getattr(estimator, name), getattr(other, name), atol=1e-12), name
         for name in ("rank", "rank_low", "rank_high", "saturated"):
-            assert (getattr(one, name) == getattr(other, name)).all()
+            assert (getattr(estimator, name) == getattr(other, name)).all()
     for name, values in ranking.responses.items():
-        assert np.array_equal(values, again.responses[name], equal_nan=True)
+        assert np.array_equal(values, repeated.responses[name], equal_nan=True)
 
 
 def test_some_maps_some_samples_and_the_block_output(halves):
     images, labels = halves
-    some = mi.rank(block_model(), images, labels, "halves", maps=[0, 2], samples=60, at="block")
-    assert some.maps.tolist() == [0, 2]
-    assert some.samples == 60
-    assert (some.responses["best_positions"][0] == 0).all()
-    assert some.responses["best_images"].max() < 200
+    ranking = mi.rank(block_model(), images, labels, "halves", maps=[0, 2], samples=60, at="block")
+    assert ranking.maps.tolist() == [0, 2]
+    assert ranking.samples == 60
+    assert (ranking.responses["best_positions"][0] == 0).all()
+    assert ranking.responses["best_images"].max() < 200
     # Which side was bright is lost by the pooling.
-    assert some.by("predictive").mi[0] < 0.8 * some.by("predictive").ceiling
+    assert ranking.by("predictive").mi[0] < 0.8 * ranking.by("predictive").ceiling
 
 
 def test_saturated_layers_are_not_given_as_an_order(halves):
@@ -207,10 +207,10 @@ def test_maps_that_are_not_finite_are_last_and_the_others_go_on(halves, ranking)
     # Some processors' fused convolution turns NaN into 0 in a ReLU; infinity stays.
     bias = np.array([0, np.inf, 0, 0], np.float32)
     result = mi.rank(block_model(bias), *halves, "halves")
-    for one in result.to_dict()["estimators"]:
-        last = one["maps"][-1]
+    for estimator in result.to_dict()["estimators"]:
+        last = estimator["maps"][-1]
         assert (last["map"], last["rank"], last["mi"], last["per_class"]) == (1, 4, None, None)
-        json.dumps(one, allow_nan=False)
+        json.dumps(estimator, allow_nan=False)
     assert "not finite" in result.notices[0]
     kept = [0, 2, 3]
     assert (result.by("predictive").mi[kept] == ranking.by("predictive").mi[kept]).all()
@@ -251,9 +251,9 @@ def test_a_label_seen_once_is_left_out(halves):
 )
 def test_bad_input(halves, changed, error, word):
     images, labels = halves
-    asked = {"images": images, "labels": labels, "layer": "halves", **changed}
+    arguments = {"images": images, "labels": labels, "layer": "halves", **changed}
     with pytest.raises(error, match=word):
-        mi.rank(block_model(), **asked)
+        mi.rank(block_model(), **arguments)
 
 
 def test_digits_are_known_better_than_by_chance():
@@ -272,22 +272,22 @@ def test_digits_are_known_better_than_by_chance():
         ]
     )
     result = mi.rank(model, data.images, data.labels, "random", samples=300, classes=data.classes)
-    for one in result.estimators:
-        known = one.mi > 0
-        assert known.any()
-        assert (one.p_adjusted[known] < 0.01).all()
-        assert (one.mi < one.ceiling).all()
+    for estimator in result.estimators:
+        informative = estimator.mi > 0
+        assert informative.any()
+        assert (estimator.p_adjusted[informative] < 0.01).all()
+        assert (estimator.mi < estimator.ceiling).all()
     assert result.by("predictive").mi.max() > 1.0
 
 
 def test_every_family_for_labels_ranks(halves):
     names = ["predictive", "ksg", "gaussian", "vme", "binning"]
     result = mi.rank(block_model(), *halves, "halves", estimators=names, samples=100)
-    for one in result.estimators:
-        assert set(one.rank) == {1, 4}
-        assert one.mi[2] == pytest.approx(0.0, abs=1e-9)
-        assert one.rank[2] == 4
-        assert (one.p_adjusted[[0, 1, 3]] < 0.05).all()
+    for estimator in result.estimators:
+        assert set(estimator.rank) == {1, 4}
+        assert estimator.mi[2] == pytest.approx(0.0, abs=1e-9)
+        assert estimator.rank[2] == 4
+        assert (estimator.p_adjusted[[0, 1, 3]] < 0.05).all()
     json.dumps(result.to_dict(), allow_nan=False)
 
 
@@ -332,10 +332,10 @@ def test_orders_agree_as_kendall_counts_it(halves):
 
     result = mi.rank(block_model(), *halves, "halves", estimators=["predictive", "decoder"])
     first, second = result.estimators
-    wanted = kendalltau(first.mi, second.mi)[0]
-    assert result.agreement == [("predictive", "decoder", pytest.approx(wanted))]
+    expected = kendalltau(first.mi, second.mi)[0]
+    assert result.agreement == [("predictive", "decoder", pytest.approx(expected))]
     assert result.to_dict()["agreement"] == [
-        {"estimators": ["predictive", "decoder"], "kendall": pytest.approx(wanted)}
+        {"estimators": ["predictive", "decoder"], "kendall": pytest.approx(expected)}
     ]
 
 
@@ -345,17 +345,17 @@ def test_what_maps_tell_of_the_input_where_asked(halves):
 
     images, labels = halves
     bias = np.array([0, np.inf, 0, 0], np.float32)
-    asked = {"estimators": ["kde", "decoder"], "with_input": True}
-    result = mi.rank(block_model(bias), images, labels, "halves", **asked)
+    options = {"estimators": ["kde", "decoder"], "with_input": True}
+    result = mi.rank(block_model(bias), images, labels, "halves", **options)
     network = Network(block_model())
     (_, values), *_ = map_blocks(network, images, network.find("halves"))
-    told = result.to_dict()["estimators"]
-    assert told[0]["input_ceiling"] == pytest.approx(np.log2(200))
-    assert told[1]["input_ceiling"] is None
-    known = {entry["map"]: entry["input"] for entry in told[0]["maps"]}
-    assert known[1] is None
-    assert known[2] == pytest.approx(0.0, abs=1e-9)
-    assert known[3] == pytest.approx(mi.input_information(values[:, 3], "kde").bits, rel=1e-5)
+    records = result.to_dict()["estimators"]
+    assert records[0]["input_ceiling"] == pytest.approx(np.log2(200))
+    assert records[1]["input_ceiling"] is None
+    information = {entry["map"]: entry["input"] for entry in records[0]["maps"]}
+    assert information[1] is None
+    assert information[2] == pytest.approx(0.0, abs=1e-9)
+    assert information[3] == pytest.approx(mi.input_information(values[:, 3], "kde").bits, rel=1e-5)
 
 
 def estimates(raw, spread=0.01, draws=200, ceiling=1.0):
@@ -477,9 +477,9 @@ def test_kendall_counts_pairs_in_the_same_order(order):
 @given(st.permutations(range(6)))
 def test_spearman_is_the_correlation_of_ranks_and_sees_order_alone(order):
     values = np.array(order, float)
-    wanted = np.corrcoef(np.arange(6), values)[0, 1]
-    assert spearman(np.arange(6), values) == pytest.approx(wanted)
-    assert spearman(np.arange(6), np.exp(values)) == pytest.approx(wanted)
+    expected = np.corrcoef(np.arange(6), values)[0, 1]
+    assert spearman(np.arange(6), values) == pytest.approx(expected)
+    assert spearman(np.arange(6), np.exp(values)) == pytest.approx(expected)
 
 
 def test_ties_and_maps_without_a_number():

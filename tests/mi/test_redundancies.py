@@ -21,8 +21,8 @@ def quarters(maps=6):
         ]
     )
     kernel = np.zeros((4, 4, 1, maps), np.float32)
-    for place, (row, column) in enumerate(((0, 0), (0, 0), (0, 2), (2, 0), (2, 2))):
-        kernel[row : row + 2, column : column + 2, 0, place] = 0.25
+    for index, (row, column) in enumerate(((0, 0), (0, 0), (0, 2), (2, 0), (2, 2))):
+        kernel[row : row + 2, column : column + 2, 0, index] = 0.25
     model.get_layer("quarters").set_weights([kernel, np.zeros(maps, np.float32)])
     return model
 
@@ -38,26 +38,26 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def found(images):
+def redundancy(images):
     return mi.redundancy(quarters(), *images, "quarters", split="x:y")
 
 
-def test_a_copy_is_redundant_and_independent_maps_are_not(found):
-    shared = found.shared
+def test_a_copy_is_redundant_and_independent_maps_are_not(redundancy):
+    shared = redundancy.shared
     own = np.diagonal(shared)
     assert shared[0, 1] == pytest.approx(own[0], rel=1e-4)
     assert np.abs(shared[0, 2:5]).max() < 0.05 * own[0]
     np.testing.assert_allclose(shared[5], 0, atol=1e-6)
-    nearest = found.nearest(2)
+    nearest = redundancy.nearest(2)
     assert (nearest[0, 0], nearest[1, 0]) == (1, 0)
     assert (nearest[5] == -1).all()
-    groups = found.clusters()
+    groups = redundancy.clusters()
     assert groups[0].tolist() == [0, 1]
     assert sorted(len(group) for group in groups) == [1, 1, 1, 1, 2]
 
 
-def test_complementary_maps_are_synergistic_about_the_label(found):
-    label = found.label
+def test_complementary_maps_are_synergistic_about_the_label(redundancy):
+    label = redundancy.label
     assert label.single.max() < 0.05
     assert label.joint[2, 3] == pytest.approx(np.log(2), abs=0.05)
     assert label.redundancy[2, 3] < -0.5
@@ -68,31 +68,31 @@ def test_complementary_maps_are_synergistic_about_the_label(found):
 @pytest.mark.parametrize("alpha", [2.0, 1.01])
 def test_pairs_are_those_of_the_estimator(images, alpha):
     pixels, labels = images
-    found = mi.redundancy(quarters(), pixels, labels, "quarters", alpha=alpha, samples=60)
+    redundancy = mi.redundancy(quarters(), pixels, labels, "quarters", alpha=alpha, samples=60)
     network_input = pixels[:, :, :, 0]
-    again = mi.redundancy(quarters(), pixels, labels, "quarters", alpha=alpha, samples=60)
-    np.testing.assert_array_equal(found.input.joint, again.input.joint)
+    repeated = mi.redundancy(quarters(), pixels, labels, "quarters", alpha=alpha, samples=60)
+    np.testing.assert_array_equal(redundancy.input.joint, repeated.input.joint)
     codes = validation.check_labels(labels, len(labels)).codes
     picked = validation.stratified(codes, 60, 0)
     model = quarters()
     responses = model(pixels[picked]).numpy().reshape(60, 1, 6).transpose(0, 2, 1)
-    one = Renyi(alpha=alpha)
-    wanted = one.pairs(responses, labels[picked])
-    np.testing.assert_allclose(found.label.single, wanted.single, atol=2e-4)
-    np.testing.assert_allclose(found.label.joint, wanted.joint, atol=2e-4)
+    estimator = Renyi(alpha=alpha)
+    expected = estimator.pairs(responses, labels[picked])
+    np.testing.assert_allclose(redundancy.label.single, expected.single, atol=2e-4)
+    np.testing.assert_allclose(redundancy.label.joint, expected.joint, atol=2e-4)
     flat = network_input[picked].reshape(60, -1).astype(np.float64)
-    for place in (0, 3):
-        known = one.information(flat, responses[:, place].astype(np.float64), 0).nats
-        assert found.input.single[place] == pytest.approx(known, abs=2e-4)
+    for index in (0, 3):
+        value = estimator.information(flat, responses[:, index].astype(np.float64), 0).nats
+        assert redundancy.input.single[index] == pytest.approx(value, abs=2e-4)
 
 
 def test_a_sample_of_pairs_leaves_the_others_unknown(images):
-    found = mi.redundancy(quarters(), *images, "quarters", alpha=1.5, samples=40, pairs=4)
-    known = np.isfinite(found.input.joint[np.triu_indices(6, 1)])
-    assert known.sum() == 4
-    assert np.isfinite(np.diagonal(found.input.joint)).all()
-    assert sum(len(group) for group in found.clusters()) == 6
-    json.dumps(found.to_dict(), allow_nan=False)
+    redundancy = mi.redundancy(quarters(), *images, "quarters", alpha=1.5, samples=40, pairs=4)
+    finite = np.isfinite(redundancy.input.joint[np.triu_indices(6, 1)])
+    assert finite.sum() == 4
+    assert np.isfinite(np.diagonal(redundancy.input.joint)).all()
+    assert sum(len(group) for group in redundancy.clusters()) == 6
+    json.dumps(redundancy.to_dict(), allow_nan=False)
 
 
 def test_groups_saturate_and_say_so(images):
@@ -105,36 +105,36 @@ def test_groups_saturate_and_say_so(images):
         [draw.normal(size=(2, 2, 1, 64)).astype(np.float32), np.zeros(64, np.float32)]
     )
     pixels = draw.normal(size=(100, 4, 4, 1)).astype(np.float32)
-    known = mi.redundancy(model, pixels, np.arange(100) % 2, "many").together
-    assert known.sizes.tolist() == [1, 2, 4, 8, 16, 32, 64]
-    assert (np.diff(known.share) > -1e-9).all()
-    assert not known.saturated[0]
-    assert known.saturated[-1]
-    assert known.label[-1] == pytest.approx(1.0, abs=0.02)
+    redundancy = mi.redundancy(model, pixels, np.arange(100) % 2, "many").together
+    assert redundancy.sizes.tolist() == [1, 2, 4, 8, 16, 32, 64]
+    assert (np.diff(redundancy.share) > -1e-9).all()
+    assert not redundancy.saturated[0]
+    assert redundancy.saturated[-1]
+    assert redundancy.label[-1] == pytest.approx(1.0, abs=0.02)
 
 
 def test_without_labels_only_the_input_is_told(images):
-    found = mi.redundancy(quarters(), images[0], None, "quarters", maps="0-2")
-    assert found.label is None
-    assert found.together.label is None
-    assert next(name for name, _, _ in found.measures()).endswith("about the input")
-    assert len(found.measures()) == 5
-    json.dumps(found.to_dict(), allow_nan=False)
+    redundancy = mi.redundancy(quarters(), images[0], None, "quarters", maps="0-2")
+    assert redundancy.label is None
+    assert redundancy.together.label is None
+    assert next(name for name, _, _ in redundancy.measures()).endswith("about the input")
+    assert len(redundancy.measures()) == 5
+    json.dumps(redundancy.to_dict(), allow_nan=False)
 
 
-def test_measures_are_symmetric_with_own_values_on_the_diagonal(found):
-    measures = found.measures()
+def test_measures_are_symmetric_with_own_values_on_the_diagonal(redundancy):
+    measures = redundancy.measures()
     assert len({name for name, _, _ in measures}) == len(measures) == 10
     for _, unit, values in measures:
         assert unit in ("bits", "")
         assert values.shape == (6, 6)
         np.testing.assert_allclose(values, values.T, atol=1e-12)
     np.testing.assert_allclose(
-        np.diagonal(measures[1][2]) * np.log(2), found.input.single, atol=1e-12
+        np.diagonal(measures[1][2]) * np.log(2), redundancy.input.single, atol=1e-12
     )
-    told = found.to_dict()
-    json.dumps(told, allow_nan=False)
-    assert (told["unit"], told["samples"], told["split"]) == ("bits", 240, "x:y")
+    record = redundancy.to_dict()
+    json.dumps(record, allow_nan=False)
+    assert (record["unit"], record["samples"], record["split"]) == ("bits", 240, "x:y")
 
 
 def test_bad_input(images):
@@ -152,19 +152,21 @@ def test_bad_input(images):
     kernel, bias = model.get_layer("quarters").get_weights()
     bias[1] = np.nan
     model.get_layer("quarters").set_weights([kernel, bias])
-    found = mi.redundancy(model, *images, "quarters")
-    assert found.maps.tolist() == [0, 2, 3, 4, 5]
-    assert "not finite" in found.notices[0]
+    redundancy = mi.redundancy(model, *images, "quarters")
+    assert redundancy.maps.tolist() == [0, 2, 3, 4, 5]
+    assert "not finite" in redundancy.notices[0]
     bias[:] = np.nan
     model.get_layer("quarters").set_weights([kernel, bias])
     with pytest.raises(DataError, match="finite"):
         mi.redundancy(model, *images, "quarters")
 
 
-def test_short_form_and_table(found):
-    assert repr(found).startswith("Redundancies(quarters: 6 maps, 240 images; most about the input")
-    table = found.to_pandas()
+def test_short_form_and_table(redundancy):
+    assert repr(redundancy).startswith(
+        "Redundancies(quarters: 6 maps, 240 images; most about the input"
+    )
+    table = redundancy.to_pandas()
     assert table["map"].tolist() == list(range(6))
     assert table["nearest"][0] == 1
-    assert "shared information of 6 maps" in found._repr_html_()
-    assert found.to_arrays().pairs.shape == (10, 6, 6)
+    assert "shared information of 6 maps" in redundancy._repr_html_()
+    assert redundancy.to_arrays().pairs.shape == (10, 6, 6)

@@ -78,25 +78,25 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
         made.append(x)
         x = x[:, 0]
 
-        def information(labels, places):
-            assert len(labels) == (18 if places is None else len(places))
-            return float((labels * (x if places is None else x[places])).mean())
+        def information(labels, rows):
+            assert len(labels) == (18 if rows is None else len(rows))
+            return float((labels * (x if rows is None else x[rows])).mean())
 
         return Prepared(information, (f"mean {x.mean():.3f}",))
 
     result = over_prepared(prepare, LabelledResponses(responses, codes, 0, shuffles, draws, True))
     assert len(made) == 2  # a constant map is not prepared
     assert (result.null.shape, result.draws.shape) == ((shuffles, 3), (draws, 3))
-    for place in (0, 2):
-        x = responses[:, place, 0]
-        assert result.raw[place] == pytest.approx((codes * x).mean())
+    for index in (0, 2):
+        x = responses[:, index, 0]
+        assert result.raw[index] == pytest.approx((codes * x).mean())
         for code in range(3):
-            assert result.per_class_raw[place, code] == pytest.approx(((codes == code) * x).mean())
+            assert result.per_class_raw[index, code] == pytest.approx(((codes == code) * x).mean())
         for row, mixed in enumerate(shuffled(codes, 0, shuffles)):
-            assert result.null[row, place] == pytest.approx((mixed * x).mean())
+            assert result.null[row, index] == pytest.approx((mixed * x).mean())
         parts = class_halves(codes, 0, draws)
         drawn = np.array([(codes[part] * x[part]).mean() for part in parts])
-        assert np.allclose(result.draws[:, place], paired_draws(result.raw[place], drawn))
+        assert np.allclose(result.draws[:, index], paired_draws(result.raw[index], drawn))
     assert result.raw[1] == 0
     assert not result.null[:, 1].any()
     assert result.notices[1] == ()

@@ -84,9 +84,9 @@ def test_ranks_do_not_see_monotone_maps(name):
     settings = {"estimator": name, "marginals": "ranks"}
     if name == "rbig":
         settings["permutations"] = 1
-    one = plain(x, y, **settings)
-    assert plain(np.exp(5 * x), y**3, **settings).nats == pytest.approx(one.nats, abs=1e-9)
-    assert one.parameters["marginals"] == "ranks"
+    estimate = plain(x, y, **settings)
+    assert plain(np.exp(5 * x), y**3, **settings).nats == pytest.approx(estimate.nats, abs=1e-9)
+    assert estimate.parameters["marginals"] == "ranks"
     about = plain(x, y > 0, **settings).nats
     assert plain(np.exp(5 * x), y > 0, **settings).nats == pytest.approx(about, abs=1e-9)
 
@@ -96,9 +96,9 @@ def test_heavy_tails_are_told_and_ranks_do_not_have_them(name):
     # exp(3 a) and exp(3 b), a and b of correlation .6: -1/2 ln(1 - .36) nats.
     a, b = np.random.default_rng(1).normal(size=(2, 1000))
     x, y = np.exp(3 * a), np.exp(3 * (0.6 * a + 0.8 * b))
-    wrong = plain(x, y, estimator=name)
-    assert abs(wrong.nats - 0.22314) > 0.04
-    assert any("heavy tails" in notice for notice in wrong.notices)
+    estimate = plain(x, y, estimator=name)
+    assert abs(estimate.nats - 0.22314) > 0.04
+    assert any("heavy tails" in notice for notice in estimate.notices)
     about_label = plain(x, y > np.median(y), estimator="vme")
     assert any("heavy tails" in notice for notice in about_label.notices)
     right = plain(x, y, estimator=name, marginals="ranks")
@@ -111,8 +111,8 @@ def test_ranks_have_no_entropy_and_equal_values_one_rank():
         mi.entropy(np.arange(9.0), "ksg", marginals="ranks")
     with pytest.raises(SettingsError, match="marginals"):
         mi.estimator("kde", marginals="copula")
-    found = normal_marginals(np.array([[0.0], [0.0], [5.0], [9.0]]))[:, 0]
-    assert found[0] == found[1] < 0 < found[2] < found[3]
+    normals = normal_marginals(np.array([[0.0], [0.0], [5.0], [9.0]]))[:, 0]
+    assert normals[0] == normals[1] < 0 < normals[2] < normals[3]
 
 
 def test_gaussianization_about_a_label_does_not_see_monotone_maps():
@@ -130,13 +130,13 @@ def test_gaussianization_about_a_label_does_not_see_monotone_maps():
 
 def test_few_samples_for_a_gaussianization_are_told():
     x, y = np.random.default_rng(0).normal(size=(2, 3))
-    for one in (
+    for estimate in (
         plain(x, y, estimator="rbig"),
         mi.entropy(x, "rbig", draws=0),
         mi.kl_divergence(x, y, "rbig", null=0, draws=0),
         mi.total_correlation(np.stack([x, y], axis=1), "rbig", null=0, draws=0),
     ):
-        assert "3 samples" in one.notices[0]
+        assert "3 samples" in estimate.notices[0]
 
 
 def test_bins_of_several_columns_are_few():
@@ -145,9 +145,9 @@ def test_bins_of_several_columns_are_few():
     assert plain(x, y, estimator="binning").nats < 0.04
     codes = np.arange(300) % 2
     wide = rng.normal(size=(300, 5))
-    one = mi.mutual_information(wide, codes, "binning", null=200, draws=0)
-    assert abs(one.raw or one.nats) < 0.05
-    assert one.p_value is not None and one.p_value < 1
+    estimate = mi.mutual_information(wide, codes, "binning", null=200, draws=0)
+    assert abs(estimate.raw or estimate.nats) < 0.05
+    assert estimate.p_value is not None and estimate.p_value < 1
     wide[:, 0] += codes
     informed = mi.mutual_information(wide, codes, "binning", null=200, draws=0)
     assert informed.p_value is not None and informed.p_value < 0.01

@@ -26,8 +26,8 @@ def planted():
         ]
     )
     kernel = np.zeros((4, 4, 1, 6), np.float32)
-    for place, row in enumerate((0, 0, 1, 2, 3)):
-        kernel[row, :, 0, place] = 0.25
+    for index, row in enumerate((0, 0, 1, 2, 3)):
+        kernel[row, :, 0, index] = 0.25
     kernel[2, :, 0, 3], kernel[3, :, 0, 4] = 1.0, 2.0
     model.get_layer("planted").set_weights([kernel, np.array([0, 0, 0, 0, 0, -1.0])])
     weights = np.array(
@@ -57,13 +57,13 @@ def chosen(data):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_orders_every_map_once(chosen, method):
-    found = chosen[method]
-    assert sorted(found.order.tolist()) == list(range(6))
-    assert found.maps.tolist() == list(range(6))
-    assert found.scores.shape == (6,)
-    assert found.keep(0.5).tolist() == sorted(found.order[:3])
-    assert len(found.keep(0.01)) == 1
-    json.dumps(found.to_dict(), allow_nan=False)
+    selection = chosen[method]
+    assert sorted(selection.order.tolist()) == list(range(6))
+    assert selection.maps.tolist() == list(range(6))
+    assert selection.scores.shape == (6,)
+    assert selection.keep(0.5).tolist() == sorted(selection.order[:3])
+    assert len(selection.keep(0.01)) == 1
+    json.dumps(selection.to_dict(), allow_nan=False)
 
 
 def test_what_copies_the_label_first_then_what_completes_it_then_the_rest(chosen):
@@ -77,22 +77,22 @@ def test_what_copies_the_label_first_then_what_completes_it_then_the_rest(chosen
 
 
 def test_conditional_width_stops_where_nothing_is_added(chosen):
-    found = chosen["cmi"]
+    selection = chosen["cmi"]
     # The copy narrows the kernel and may count; noise and the silent map never do.
-    assert found.width in (2, 3)
-    assert set(found.order[: found.width].tolist()) <= {0, 1, 2}
-    assert found.notices == ()
-    assert found.scores[found.order[0]] == pytest.approx(np.log(2), abs=0.15)
+    assert selection.width in (2, 3)
+    assert set(selection.order[: selection.width].tolist()) <= {0, 1, 2}
+    assert selection.notices == ()
+    assert selection.scores[selection.order[0]] == pytest.approx(np.log(2), abs=0.15)
     assert chosen["mi"].width is None
 
 
 def test_bottleneck_objective_is_what_it_says(data, chosen):
     pairs = mi.redundancy(planted(), *data, "planted", samples=500)
     for beta in (2.0, 0.0):
-        found = mi.select(planted(), *data, "planted", method="ib", beta=beta)
-        wanted = beta * pairs.label.single - pairs.input.single
-        np.testing.assert_allclose(found.scores, wanted, atol=1e-6)
-    np.testing.assert_array_equal(found.order, np.argsort(pairs.input.single, kind="stable"))
+        selection = mi.select(planted(), *data, "planted", method="ib", beta=beta)
+        expected = beta * pairs.label.single - pairs.input.single
+        np.testing.assert_allclose(selection.scores, expected, atol=1e-6)
+    np.testing.assert_array_equal(selection.order, np.argsort(pairs.input.single, kind="stable"))
 
 
 def test_baselines_are_what_they_say(data, chosen):
@@ -108,12 +108,12 @@ def test_baselines_are_what_they_say(data, chosen):
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
     gradient = (odds - np.eye(4)[labels]) @ weights.T
-    wanted = np.abs(gradient * responses).mean(axis=0)
-    np.testing.assert_allclose(chosen["taylor"].scores, wanted, rtol=1e-4, atol=1e-6)
-    again = mi.select(model, images, None, "planted", method="random")
-    np.testing.assert_array_equal(again.order, chosen["random"].order)
+    expected = np.abs(gradient * responses).mean(axis=0)
+    np.testing.assert_allclose(chosen["taylor"].scores, expected, rtol=1e-4, atol=1e-6)
+    selection = mi.select(model, images, None, "planted", method="random")
+    np.testing.assert_array_equal(selection.order, chosen["random"].order)
     other = mi.select(model, images, None, "planted", method="random", seed=1)
-    assert other.order.tolist() != again.order.tolist()
+    assert other.order.tolist() != selection.order.tolist()
 
 
 def test_width_is_refused_where_samples_are_strangers():
@@ -121,10 +121,10 @@ def test_width_is_refused_where_samples_are_strangers():
     codes = np.arange(60) % 2
     narrow = Bandwidth(sigma=1e-3)
     grams = np.stack([gram(draw.normal(size=(60, 3)), narrow) for _ in range(4)])
-    found = conditional_width(grams, codes, 2.0, 0)
-    assert found.width is None
-    assert "Saturated after 0 maps" in found.notices[0]
-    assert sorted(found.order.tolist()) == [0, 1, 2, 3]
+    width = conditional_width(grams, codes, 2.0, 0)
+    assert width.width is None
+    assert "Saturated after 0 maps" in width.notices[0]
+    assert sorted(width.order.tolist()) == [0, 1, 2, 3]
 
 
 def test_noise_alone_is_enough_with_no_map():
@@ -132,9 +132,9 @@ def test_noise_alone_is_enough_with_no_map():
     codes = draw.integers(0, 2, 200)
     grams = np.stack([gram(draw.normal(size=(200, 1)), Bandwidth()) for _ in range(3)])
     for alpha in (2.0, 1.01):
-        found = conditional_width(grams, codes, alpha, 1, level=0.01, shuffles=120)
-        assert found.width == 0
-        assert len(found.p_values) == 1
+        width = conditional_width(grams, codes, alpha, 1, level=0.01, shuffles=120)
+        assert width.width == 0
+        assert len(width.p_values) == 1
 
 
 def test_conditional_width_is_that_of_algorithm_1():
@@ -186,9 +186,9 @@ def test_maps_without_finite_responses_come_last(data):
     bias[2] = np.nan
     model.layers[0].set_weights([kernel, bias])
     for method in ("mrmr", "mi", "mean", "cmi"):
-        found = mi.select(model, *data, "planted", method=method)
-        assert found.order[-1] == 2
-        assert found.to_dict()["scores"][2]["score"] is None
+        selection = mi.select(model, *data, "planted", method=method)
+        assert selection.order[-1] == 2
+        assert selection.to_dict()["scores"][2]["score"] is None
 
 
 def test_bad_input(data):
@@ -207,10 +207,10 @@ def test_bad_input(data):
         mi.select(model, images, labels.astype(str), "planted", method="taylor")
     with pytest.raises(ModelError, match="planted"):
         mi.select(model, images, labels, "plantd")
-    found = mi.select(model, images, None, "planted", method="l1")
+    selection = mi.select(model, images, None, "planted", method="l1")
     for share in (0, 1.5, True, "half"):
         with pytest.raises(SettingsError, match="keep"):
-            found.keep(share)
+            selection.keep(share)
     assert [kept_count(5, share) for share in (0.01, 0.5, 1.0)] == [1, 2, 5]
 
 
@@ -254,7 +254,7 @@ def test_the_order_is_that_of_refitting_by_brute_force(bias):
     kernel[..., 3] = kernel[..., 0] + 0.1 * kernel[..., 3]
     model = model_of(kernel, draw.normal(size=(6, 3)).astype(np.float32), bias)
     images = normal_images()
-    found = mi.select(model, images, None, "first", method="elimination")
+    selection = mi.select(model, images, None, "first", method="elimination")
     x = model.layers[0](images).numpy().reshape(-1, 6).astype(float)
     if bias:
         x -= x.mean(axis=0)
@@ -263,11 +263,11 @@ def test_the_order_is_that_of_refitting_by_brute_force(bias):
     while left:
         errors = []
         for row in left:
-            others = [one for one in left if one != row]
-            fit = x[:, others] @ np.linalg.lstsq(x[:, others], target, rcond=None)[0]
+            candidates = [candidate for candidate in left if candidate != row]
+            fit = x[:, candidates] @ np.linalg.lstsq(x[:, candidates], target, rcond=None)[0]
             errors.append(((fit - target) ** 2).sum())
         order.append(left.pop(int(np.argmin(errors))))
-    assert found.order.tolist() == order[::-1]
+    assert selection.order.tolist() == order[::-1]
 
 
 def test_a_copy_and_a_map_that_nothing_reads_go_first():
@@ -276,12 +276,12 @@ def test_a_copy_and_a_map_that_nothing_reads_go_first():
     kernel[..., 4] = kernel[..., 1]
     read = draw.normal(size=(5, 4)).astype(np.float32)
     read[2] = 0
-    found = mi.select(model_of(kernel, read), normal_images(), None, "first")
-    assert found.method == "elimination"
-    assert found.order[-1] == 2
-    assert found.order[-2] in (1, 4)
-    assert found.scores[2] == pytest.approx(0, abs=1e-9)
-    assert found.keep(0.6).tolist() == sorted(found.order[:3])
+    selection = mi.select(model_of(kernel, read), normal_images(), None, "first")
+    assert selection.method == "elimination"
+    assert selection.order[-1] == 2
+    assert selection.order[-2] in (1, 4)
+    assert selection.scores[2] == pytest.approx(0, abs=1e-9)
+    assert selection.keep(0.6).tolist() == sorted(selection.order[:3])
 
 
 def test_layers_that_nothing_plain_follows_are_refused():

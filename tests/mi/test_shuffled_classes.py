@@ -20,12 +20,12 @@ def test_scores_are_those_of_mann_and_whitney_with_ties():
     members = _members(30, 11)
     test = ShuffleTest(members, 19, 0, two_sided=True)
     scores = test.add([centered_ranks(values)])
-    for place in np.ndindex(3, 2):
-        one = values[(slice(None), *place)]
-        wanted = stats.mannwhitneyu(
-            one[members], one[~members], use_continuity=False, method="asymptotic"
+    for node in np.ndindex(3, 2):
+        column = values[(slice(None), *node)]
+        expected = stats.mannwhitneyu(
+            column[members], column[~members], use_continuity=False, method="asymptotic"
         ).pvalue
-        assert 2 * stats.norm.sf(abs(scores[place])) == pytest.approx(wanted, rel=1e-4)
+        assert 2 * stats.norm.sf(abs(scores[node])) == pytest.approx(expected, rel=1e-4)
 
 
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 10**6))
@@ -46,9 +46,9 @@ def test_the_threshold_is_a_quantile_of_what_is_above_zero(seed, step):
     assert quantile(values, np.full(20, 0.05), level) == pytest.approx(plain)
     # An image of double weight is as good as the image twice.
     weights = draw.integers(1, 4, 20)
-    again = np.repeat(values, weights, axis=0)
+    repeated = np.repeat(values, weights, axis=0)
     assert quantile(values, weights.astype(float), level) == pytest.approx(
-        np.quantile(again[again > 0], level, method="inverted_cdf")
+        np.quantile(repeated[repeated > 0], level, method="inverted_cdf")
     )
 
 
@@ -79,10 +79,10 @@ def test_one_block_or_many_are_the_same():
     numbers = np.random.default_rng(0).normal(size=(24, 6, 4))
     whole, parts = (ShuffleTest(_members(24, 9), 99, 3, two_sided=False) for _ in range(2))
     scores = whole.add([numbers])
-    again = np.concatenate(
+    joined = np.concatenate(
         [parts.add(np.split(part, 2, axis=2)) for part in np.split(numbers, 3, axis=1)]
     )
-    assert np.allclose(scores, again, atol=1e-5)
+    assert np.allclose(scores, joined, atol=1e-5)
     assert np.array_equal(whole.node_p_values(), parts.node_p_values())
     assert np.array_equal(whole.map_p_values(), parts.map_p_values())
 
@@ -121,13 +121,13 @@ def test_nodes_that_never_differ_have_score_zero_and_p_one():
 def test_one_sided_takes_no_notice_of_less():
     numbers = np.zeros((40, 1, 1))
     numbers[:20] = -1.0
-    for two_sided, wanted in ((True, 0.01), (False, 1.0)):
+    for two_sided, expected in ((True, 0.01), (False, 1.0)):
         test = ShuffleTest(_members(40, 20), 99, 0, two_sided=two_sided)
         test.add([numbers])
-        assert test.node_p_values()[0, 0] == wanted
+        assert test.node_p_values()[0, 0] == expected
 
 
-@pytest.mark.parametrize("wrong", [18, 0, True, 99.0])
-def test_too_few_shuffles(wrong):
+@pytest.mark.parametrize("shuffles", [18, 0, True, 99.0])
+def test_too_few_shuffles(shuffles):
     with pytest.raises(SettingsError, match="whole number from 19"):
-        ShuffleTest(_members(10, 5), wrong, 0, two_sided=True)
+        ShuffleTest(_members(10, 5), shuffles, 0, two_sided=True)

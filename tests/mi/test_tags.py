@@ -60,7 +60,7 @@ def test_the_spread_of_a_sum_is_that_of_related_tags():
     estimator = label_estimator("gaussian")
     twice = over_tags(estimator, responses, tags[:, [0, 0]], 0, 0, 40)
     once = over_tags(estimator, responses, tags[:, [0]], 0, 0, 40)
-    width = lambda each: each.high - each.low  # noqa: E731
+    width = lambda estimate: estimate.high - estimate.low  # noqa: E731
     assert twice.raw == pytest.approx(2 * once.raw)
     assert width(twice)[1] == pytest.approx(2 * width(once)[1], rel=0.05)
 
@@ -102,7 +102,7 @@ def test_a_layer_is_ranked_by_tags(tmp_path):
     record = ranking.to_file()
     assert record.tags and "several labels" in record.notices[0]
     assert "mi:sky" in ranking.to_pandas()
-    again = mi.rank(model, images, tags.tolist(), "own", estimators=["gaussian"])
-    assert again.classes == ("0", "1") and (again.estimators[0].mi == by.mi).all()
+    repeated = mi.rank(model, images, tags.tolist(), "own", estimators=["gaussian"])
+    assert repeated.classes == ("0", "1") and (repeated.estimators[0].mi == by.mi).all()
     with pytest.raises(DataError, match="one row an image"):
         mi.rank(model, images, tags[:50], "own")

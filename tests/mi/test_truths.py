@@ -54,10 +54,10 @@ def test_neighbours_on_student_t(algorithm, nu, total, pair):
     # two thirds of I in 3 + 3, always to the small side.
     settings = {"estimator": "ksg", "algorithm": algorithm}
     x = student(nu, 6, 3000, seed=0)
-    found = np.mean([plain(mi.total_correlation, x[:, i : i + 3], **settings) for i in (0, 3)])
-    assert abs(found - total) < 0.05
-    found = plain(mi.mutual_information, x[:, :3], x[:, 3:], **settings)
-    assert -0.02 < pair - found < 0.14
+    mean = np.mean([plain(mi.total_correlation, x[:, i : i + 3], **settings) for i in (0, 3)])
+    assert abs(mean - total) < 0.05
+    mean = plain(mi.mutual_information, x[:, :3], x[:, 3:], **settings)
+    assert -0.02 < pair - mean < 0.14
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_two_gaussians(two_gaussians, name, mu, truth):
 def test_two_gaussians_by_their_covariance_are_too_much(two_gaussians):
     # H(X) is taken as of a Gaussian of variance 1 + mu^2.
     for mu in (0.5, 1.0):
-        found = mi.mutual_information(*two_gaussians(mu, 2000), "gaussian", null=0, draws=0)
-        assert abs((found.raw or found.nats) - 0.5 * math.log(1 + mu**2)) < 0.04
+        estimate = mi.mutual_information(*two_gaussians(mu, 2000), "gaussian", null=0, draws=0)
+        assert abs((estimate.raw or estimate.nats) - 0.5 * math.log(1 + mu**2)) < 0.04
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_entropies(name, tolerance):
 
 def test_entropy_of_gaussians_by_their_covariance():
     rng = np.random.default_rng(0)
-    found = [mi.entropy(rng.normal(size=(12, 5)), "gaussian", draws=0).nats for _ in range(400)]
+    values = [mi.entropy(rng.normal(size=(12, 5)), "gaussian", draws=0).nats for _ in range(400)]
     # Unbiased even where samples are few: the mean of 400 is known to .05.
-    assert abs(np.mean(found) - 5 * 1.41894) < 0.15
+    assert abs(np.mean(values) - 5 * 1.41894) < 0.15
 
 
 @pytest.mark.parametrize("name", ["gaussian", "ksg", "vme"])
@@ -132,9 +132,9 @@ def test_a_linear_map_with_noise(name):
     truth = 0.5 * math.log(np.linalg.det(np.eye(2) + weights @ weights.T / 0.25))
     x = rng.normal(size=(3000, 2))
     y = x @ weights.T + 0.5 * rng.normal(size=(3000, 2))
-    found = plain(mi.mutual_information, x, y, estimator=name)
+    estimate = plain(mi.mutual_information, x, y, estimator=name)
     # Four dimensions: vme's kernel blurs a fifth of it away.
-    assert abs(found - truth) < {"gaussian": 0.05, "ksg": 0.12, "vme": 0.4}[name]
+    assert abs(estimate - truth) < {"gaussian": 0.05, "ksg": 0.12, "vme": 0.4}[name]
 
 
 def test_a_linear_map_with_noise_lies_between_the_kernel_bounds():

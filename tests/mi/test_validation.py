@@ -29,27 +29,27 @@ def test_numbers_booleans_strings_columns_and_one_hot_are_the_same_labels():
         np.eye(4)[CODES],
         np.eye(4, dtype=bool)[CODES],
     ):
-        known = check_labels(given, 40)
-        assert (known.codes == CODES).all()
-        assert (known.indices == np.arange(40)).all()
-        assert known.notices == ()
+        checked = check_labels(given, 40)
+        assert (checked.codes == CODES).all()
+        assert (checked.indices == np.arange(40)).all()
+        assert checked.notices == ()
     assert check_labels(CODES > 1, 40).classes == ("False", "True")
     assert check_labels(CODES * 10 - 7, 40).classes == ("-7", "3", "13", "23")
 
 
 def test_names_are_those_given_also_where_a_class_is_missing():
-    known = check_labels(np.where(CODES == 1, 3, CODES), 40, classes=["w", "x", "y", "z"])
-    assert known.classes == ("w", "y", "z")
-    assert (np.bincount(known.codes) == [10, 10, 20]).all()
+    checked = check_labels(np.where(CODES == 1, 3, CODES), 40, classes=["w", "x", "y", "z"])
+    assert checked.classes == ("w", "y", "z")
+    assert (np.bincount(checked.codes) == [10, 10, 20]).all()
 
 
 def test_labels_seen_once_are_left_out_with_a_notice():
     given = CODES.copy()
     given[5] = 77
-    known = check_labels(given, 40)
-    assert 5 not in known.indices
-    assert len(known.codes) == 39
-    assert "77" in known.notices[0]
+    checked = check_labels(given, 40)
+    assert 5 not in checked.indices
+    assert len(checked.codes) == 39
+    assert "77" in checked.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_floats_are_labels_where_it_is_said():
 
 def test_subsamples_keep_the_shares_and_the_rare():
     codes = np.repeat([0, 1, 2], [700, 297, 3])
-    places = stratified(codes, 100, seed=0)
-    assert len(places) == len(set(places)) == 100
-    assert (np.diff(places) > 0).all()
-    counts = np.bincount(codes[places])
+    rows = stratified(codes, 100, seed=0)
+    assert len(rows) == len(set(rows)) == 100
+    assert (np.diff(rows) > 0).all()
+    counts = np.bincount(codes[rows])
     assert counts[2] == 2
     assert abs(counts[0] - 70) <= 1
-    assert (places == stratified(codes, 100, seed=0)).all()
-    assert (places != stratified(codes, 100, seed=1)).any()
+    assert (rows == stratified(codes, 100, seed=0)).all()
+    assert (rows != stratified(codes, 100, seed=1)).any()
     assert (stratified(codes, 5000, seed=0) == np.arange(1000)).all()
     with pytest.raises(SettingsError, match="at least 20"):
         stratified(codes, 10, seed=0)
@@ -102,9 +102,9 @@ def test_subsamples_keep_the_shares_and_the_rare():
 
 def test_entropies():
     codes = np.repeat([0, 1], [75, 25])
-    wanted = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    assert np.isclose(label_entropy(codes), wanted)
-    assert np.allclose(class_entropies(codes), wanted)
+    expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    assert np.isclose(label_entropy(codes), expected)
+    assert np.allclose(class_entropies(codes), expected)
     assert np.isclose(label_entropy(CODES), np.log(4))
     assert np.allclose(class_entropies(np.arange(100) % 10) / np.log(2), 0.468996)
 

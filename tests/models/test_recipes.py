@@ -9,16 +9,16 @@ from oip.models.recipes import Recipe
 from oip.models.training_settings import LEARNING_RATES
 
 
-@pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("bands", [1, 3])
-def test_every_recipe_gives_probabilities_down_to_its_least_size(each, bands: int) -> None:
-    side = each.least_side
-    model = each.build((side, side + 3, bands), 4)
+def test_every_recipe_gives_probabilities_down_to_its_least_size(recipe, bands: int) -> None:
+    side = recipe.least_side
+    model = recipe.build((side, side + 3, bands), 4)
     answer = model.predict(np.ones((2, side, side + 3, bands), np.uint8), verbose=0)
     assert answer.shape == (2, 4)
     np.testing.assert_allclose(answer.sum(axis=1), 1.0, rtol=1e-5)
     with pytest.raises(DataError, match=f"{side} x {side}"):
-        each.build((side - 1, side, bands), 4)
+        recipe.build((side - 1, side, bands), 4)
 
 
 def test_the_conv_stack_has_its_layers() -> None:
@@ -117,11 +117,11 @@ def test_options_that_cannot_be_are_told(name: str, record: dict, message: str) 
         recipe(name).configured(**record)
 
 
-@pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)
-def test_every_recipe_has_settings_for_many_and_for_few(each: Recipe) -> None:
-    many, few = each.settings(60_000), each.settings(50)
-    assert few.batch <= many.batch
-    assert each.settings(60_000, epochs=2).epochs == 2
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_recipe_has_settings_for_many_and_for_few(recipe: Recipe) -> None:
+    for_many, few = recipe.settings(60_000), recipe.settings(50)
+    assert few.batch <= for_many.batch
+    assert recipe.settings(60_000, epochs=2).epochs == 2
 
 
 def test_pixels_are_standardised_inside() -> None:
@@ -153,12 +153,12 @@ def test_one_class_is_too_few() -> None:
 
 def test_settings_follow_the_data_and_what_is_told() -> None:
     conv = recipe("conv-stack")
-    few, many = conv.settings(500), conv.settings(60_000)
-    assert few.epochs > many.epochs
-    assert few.batch < many.batch
+    few, for_many = conv.settings(500), conv.settings(60_000)
+    assert few.epochs > for_many.epochs
+    assert few.batch < for_many.batch
     sgd = conv.settings(60_000, optimizer="sgd", epochs=None, seed=3)
     assert (sgd.learning_rate, sgd.momentum, sgd.seed) == (LEARNING_RATES["sgd"], 0.9, 3)
-    assert sgd.epochs == many.epochs
+    assert sgd.epochs == for_many.epochs
     assert conv.settings(60_000, optimizer="sgd", momentum=0.0).momentum == 0.0
     with pytest.raises(SettingsError, match="optimizer"):
         conv.settings(60_000, optimizer="adagrad")

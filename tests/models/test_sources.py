@@ -234,11 +234,13 @@ def symmetries() -> list[np.ndarray]:
     result: list[tuple[int, ...]] = [()]
     for _ in range(12):
         result = [
-            (*some, corner)
-            for some in result
+            (*element, corner)
+            for element in result
             for corner in range(12)
-            if corner not in some
-            and all(distances[corner, s] == distances[len(some), i] for i, s in enumerate(some))
+            if corner not in element
+            and all(
+                distances[corner, s] == distances[len(element), i] for i, s in enumerate(element)
+            )
         ]
     return [np.array(row) for row in result]
 
@@ -260,8 +262,8 @@ def test_every_vector_is_there_once_and_the_rule_is_symmetric() -> None:
     labels = dict(zip(map(tuple, on), data.labels, strict=True))
     turned = symmetries()
     assert len(turned) == 120
-    some = np.random.default_rng(0).choice(4096, 40, replace=False)
-    for row, turn in itertools.product(on[some], turned):
+    rows = np.random.default_rng(0).choice(4096, 40, replace=False)
+    for row, turn in itertools.product(on[rows], turned):
         assert labels[tuple(row[turn])] == labels[tuple(row)]
     assert all(labels[tuple(1 - row)] == labels[tuple(row)] for row in on)
 

@@ -94,11 +94,11 @@ def state(arrays=ARRAYS):
 
 def test_archives_are_read(tmp_path, torch_names):
     content = state()
-    found = read_checkpoint(archive(tmp_path / "a.pth", content, content.values(), torch_names))
-    assert found.keys() == ARRAYS.keys()
+    arrays = read_checkpoint(archive(tmp_path / "a.pth", content, content.values(), torch_names))
+    assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(found[name], array)
-        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
 
 
 def test_files_of_old_versions_are_read(tmp_path, torch_names):
@@ -109,9 +109,9 @@ def test_files_of_old_versions_are_read(tmp_path, torch_names):
         parts += [struct.pack("<q", tensor.array.size), tensor.array.tobytes()]
     path = tmp_path / "a.pth"
     path.write_bytes(b"".join(parts))
-    found = read_checkpoint(path)
+    arrays = read_checkpoint(path)
     for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(arrays[name], array)
 
 
 class Evil:

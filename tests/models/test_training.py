@@ -196,8 +196,8 @@ def test_a_restored_training_goes_on_with_the_same_batches(tmp_path: Path) -> No
     load_state(tmp_path / "state.npz", second)
     train_batches(second, TRAIN, 7, 16, 3)
     assert int(second.optimizer.iterations) == 7
-    for weights, others in zip(second.get_weights(), whole.get_weights(), strict=True):
-        np.testing.assert_allclose(weights, others, rtol=1e-6, atol=1e-7)
+    for weights, expected in zip(second.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
     save_state(tmp_path / "weights.npz", whole, with_optimizer=False)
     bare = compiled()
     load_state(tmp_path / "weights.npz", bare)
@@ -206,9 +206,9 @@ def test_a_restored_training_goes_on_with_the_same_batches(tmp_path: Path) -> No
     with pytest.raises(RunError, match="no such file"):
         load_state(tmp_path / "none.npz", bare)
     content = bytearray((tmp_path / "weights.npz").read_bytes())
-    for place in (4, len(content) // 2, len(content) - 9):  # in the arrays and around them
+    for position in (4, len(content) // 2, len(content) - 9):  # in the arrays and around them
         changed = bytearray(content)
-        changed[place] ^= 4
+        changed[position] ^= 4
         (tmp_path / "flipped.npz").write_bytes(changed)
         with pytest.raises(RunError, match="flipped"):
             load_state(tmp_path / "flipped.npz", bare)

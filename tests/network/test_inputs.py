@@ -54,7 +54,7 @@ def test_a_sidecar_comes_first_and_a_broken_one_is_an_error(small_file, tmp_path
 def test_told_statistics_fit_the_bands(small_model):
     spec = Network(small_model).inputs
     assert spec.with_statistics(mean=(3.0,)).mean[0] == 3.0
-    for wrong in (
+    for statistics in (
         {"std": (0.0,)},
         {"mean": (1.0, 2.0)},
         {"value_range": (3.0, 1.0)},
@@ -63,7 +63,7 @@ def test_told_statistics_fit_the_bands(small_model):
         {"preprocess": "caffe"},
     ):
         with pytest.raises(SettingsError, match="expected"):
-            spec.with_statistics(**wrong)
+            spec.with_statistics(**statistics)
 
 
 def test_measured_statistics_are_those_of_the_images(small_model, small_images):
@@ -136,9 +136,9 @@ def test_bands_of_a_subclassed_model_are_those_it_was_built_on():
     called(np.zeros((1, 12, 12, 2), "float32"))
     assert Network(called, input_shape=(20, 15)).layers[0].size == (18, 13)
     assert Network(called, input_shape=(20, 15, 2)).inputs.shape == (20, 15, 2)
-    for wrong in ((20,), (0, 9), (1, 20, 15, 2)):
+    for shape in ((20,), (0, 9), (1, 20, 15, 2)):
         with pytest.raises(ModelError, match="shape"):
-            Network(called, input_shape=wrong)
+            Network(called, input_shape=shape)
     with pytest.raises(ModelError, match=r"\(h, w, bands\)"):
         Network(own(), input_shape=(12, 12))
 
@@ -160,9 +160,9 @@ def test_any_input_can_take_the_images(two_inputs, as_dictionary):
         np.testing.assert_allclose(after, model.get_layer("right")(images), atol=1e-5)
     assert Network(model, input="@1").input_name == "b"
     assert "name" not in Network(own_built()).inputs.to_dict()
-    for wrong in ("n", "c", "@9"):
+    for name in ("n", "c", "@9"):
         with pytest.raises(ModelError, match=r"a \(@0\), b \(@1\)"):
-            Network(model, input=wrong)
+            Network(model, input=name)
 
 
 def own_built():

@@ -26,9 +26,9 @@ def test_selections_are_parsed_as_documented(small_model):
     ):
         with pytest.raises((SettingsError, ModelError), match=word):
             parse_selections(network, [text])
-    for wrong in ([-1], [], ["a"], 99):
+    for numbers in ([-1], [], ["a"], 99):
         with pytest.raises(SettingsError):
-            map_numbers(network.find("first"), wrong)
+            map_numbers(network.find("first"), numbers)
 
 
 def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):

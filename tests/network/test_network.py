@@ -156,14 +156,17 @@ def test_given_images_settle_what_is_not_known_and_change_no_network(small_model
 
     plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
     images = small_images[0]
-    mine = Network(plain)
-    for network in (Network.of(plain, images=images), Network.of(mine, images=images[..., 0])):
+    own_network = Network(plain)
+    for network in (
+        Network.of(plain, images=images),
+        Network.of(own_network, images=images[..., 0]),
+    ):
         spec = network.inputs
         np.testing.assert_allclose(spec.mean, images.mean(), rtol=1e-5)
         assert (spec.low, spec.high, spec.source) == (0.0, 255.0, "data given")
         assert not spec.bounded
-    assert not mine.inputs.is_known
-    assert Network.of(mine) is mine
+    assert not own_network.inputs.is_known
+    assert Network.of(own_network) is own_network
     changed = Network(plain)
     changed.inputs = changed.inputs.with_statistics(value_range=(0.0, 300.0))
     assert Network.of(changed, images=images).inputs.high == 300.0

@@ -20,8 +20,8 @@ def test_scales():
     assert high.ravel().tolist() == [4.0, 1.0, 0.0]
     assert scaled(planes, "own")[1, 1].tolist() == [[0.0, 0.5], [1.0, 0.75]]
     assert (scaled(planes, "own")[:, 2] == 0.5).all(), "nothing excites it: gray, not white"
-    never = np.minimum(planes, 0.0)
-    assert scaled(never, "own")[1, 1].max() == 0.5
+    negative = np.minimum(planes, 0.0)
+    assert scaled(negative, "own")[1, 1].max() == 0.5
     above = np.abs(planes)
     assert scale_limits(above, "own")[0].ravel().tolist() == [0.0, 0.0, 0.0]
     assert (scaled(above, "own")[:, 2] == 0.0).all()

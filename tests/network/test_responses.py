@@ -53,8 +53,8 @@ def test_shapes_and_names(result, small_model, small_images):
     assert units.planes.shape == (1, 4, 1, 1)
     assert units.nouns == "units"
     assert np.allclose(units.values.sum(), 1.0, atol=1e-5)
-    some = oip.responses(small_model, small_images[0][:3], "second", maps=[3, 60])
-    assert np.allclose(some.values, result.values[:, [3, 60]])
+    responses = oip.responses(small_model, small_images[0][:3], "second", maps=[3, 60])
+    assert np.allclose(responses.values, result.values[:, [3, 60]])
     pooled = oip.responses(small_model, small_images[0][:3], "first", at="block")
     assert pooled.layer == "pool"
     table = result.to_pandas()
@@ -80,7 +80,7 @@ def test_orders(result):
     assert result.ordered().tolist() == list(range(70))
     assert result.ordered([60, 3]).tolist() == [60, 3]
     assert result.ordered(_Order([5, 0, 4], 1)).tolist() == [5, 0, 4]
-    for wrong, word in (
+    for order, word in (
         (_Order([5, 0, 4], 0), "layer 'other'"),
         ([0, 70], "70"),
         ([], "received"),
@@ -89,7 +89,7 @@ def test_orders(result):
         ([[1], [2]], "maps of 0 to 69"),
     ):
         with pytest.raises(SettingsError, match=word):
-            result.ordered(wrong)
+            result.ordered(order)
 
 
 def test_the_picture_holds_every_node_in_its_place(result):
@@ -130,9 +130,9 @@ def test_all_layers_on_one_page(small_model, small_images):
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[1:3] == ["first: 2 maps of 14 x 14", "pool: 6 maps of 7 x 7"]
     assert len(np.unique(_pixels(figure) @ (1 << 16, 1 << 8, 1))) > 100  # colors
-    for wrong in ([], parts * MOST):
+    for results in ([], parts * MOST):
         with pytest.raises(SettingsError, match="1 to 16"):
-            overview(wrong, [None] * len(wrong))
+            overview(results, [None] * len(results))
 
 
 def test_notebooks_show_names_as_text(result):

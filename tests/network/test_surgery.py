@@ -150,10 +150,10 @@ def test_what_is_added_goes_together_and_so_does_its_gate(images):
     assert sizes == {"stem": 6, "one": 8, "two": 6, "branch": 5, "net/inner": 6}
     assert smaller.get_layer("gate").units == 6
     # The whole model with those maps silenced in both layers.
-    gone = removed_channels(network, {"two": [1, 6]}, channels)
+    removed = removed_channels(network, {"two": [1, 6]}, channels)
     np.testing.assert_allclose(
         smaller(images, training=False).numpy(),
-        masked(network, channels, gone)(images).numpy(),
+        masked(network, channels, removed)(images).numpy(),
         rtol=1e-4,
     )
 
@@ -321,9 +321,9 @@ def stack(bias=True, last="relu"):
 def pruned(model, removed, data, correct):
     network = Network(model)
     channels = Channels.of(network)
-    gone = removed_channels(network, removed, channels)
+    dependent = removed_channels(network, removed, channels)
     smaller = without(network, removed, channels)
-    left = corrected(network, smaller, channels, gone, data) if correct else []
+    left = corrected(network, smaller, channels, dependent, data) if correct else []
     return smaller, left
 
 
@@ -352,8 +352,8 @@ def test_the_fit_is_that_of_least_squares():
     design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     best = np.linalg.lstsq(design, y, rcond=None)[0]
     residual = ((design @ best - y) ** 2).mean()
-    mine = np.concatenate([kernel_matrix(new).reshape(-1, 4), new.get_weights()[1][None]])
-    assert ((design @ mine - y) ** 2).mean() == pytest.approx(residual, rel=1e-3)
+    solution = np.concatenate([kernel_matrix(new).reshape(-1, 4), new.get_weights()[1][None]])
+    assert ((design @ solution - y) ** 2).mean() == pytest.approx(residual, rel=1e-3)
 
 
 def test_later_layers_see_what_corrected_layers_before_them_give():

@@ -115,7 +115,9 @@ def classes() -> Image.Image:
     names = [f"class:{part.strip()}" for part in CLASSES.split(",")]
     oips = oip.reconstruct(model, objective=names)
     pictures = [oips.displayed(oip.image) for oip in oips]
-    tiles = np.stack([np.asarray(Image.fromarray(one).resize((200, 200), 1)) for one in pictures])
+    tiles = np.stack(
+        [np.asarray(Image.fromarray(picture).resize((200, 200), 1)) for picture in pictures]
+    )
     return Image.fromarray(plots.tiled(tiles, len(tiles), gap=4, between=255))
 
 

@@ -17,16 +17,16 @@ from oip.run.shards import layer_oips, read_shard, write_shard
 
 
 def problems(run):
-    return {each.file: each.problem for each in verify_run(run) if each.problem}
+    return {checked.file: checked.problem for checked in verify_run(run) if checked.problem}
 
 
 def test_a_whole_run_has_no_problems(grown):
     results = verify_run(grown)
     assert not problems(grown)
-    assert {each.file for each in results} == {
+    assert {result.file for result in results} == {
         path.relative_to(grown.path).as_posix() for path in grown.path.rglob("*") if path.is_file()
     }
-    assert all(each.read for each in results)
+    assert all(result.read for result in results)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -84,7 +84,7 @@ def test_other_files_are_held_against_the_run_too(copied):
     assert set(problems(copied)) == {
         f"layers/001/{name}" for name in ("ranking.json", "responses.npz", "kernels.json")
     }
-    unread = {each.file for each in verify_run(copied) if not each.read}
+    unread = {checked.file for checked in verify_run(copied) if not checked.read}
     assert unread == {"letter.txt", "layers/001/.writing-abc.npz"}
 
 

@@ -32,7 +32,7 @@ def test_a_run_is_like_itself(grown):
     assert layer.median_similarity == pytest.approx(1.0, abs=1e-3)
     assert layer.score_correlation == pytest.approx(1.0)
     assert layer.mi_correlation is None
-    percentiles = {each.map: each.percentile for each in layer.maps}
+    percentiles = {entry.map: entry.percentile for entry in layer.maps}
     assert min(percentiles[number] for number in range(64)) > 90
     assert percentiles[66] is None  # five peers are too few
     json.dumps(comparison.to_dict(), allow_nan=False)
@@ -44,15 +44,15 @@ def test_a_run_is_like_itself(grown):
 def test_other_seeds_grow_other_images_of_the_same_maps(grown, make_run, tmp_path):
     other = make_run(tmp_path / "seed", "second:0-30", seed=4)
     (layer,) = compare_runs(grown, other).layers
-    assert [each.map for each in layer.maps] == list(range(31))
+    assert [entry.map for entry in layer.maps] == list(range(31))
     parts = [layer_oips(run, 1) for run in (grown, other)]
-    for each in layer.maps:
-        first, second = (part[each.map] for part in parts)
-        assert each.scores == pytest.approx([first.score, second.score])
-        assert each.verdicts == (first.verdict, second.verdict)
+    for entry in layer.maps:
+        first, second = (part[entry.map] for part in parts)
+        assert entry.scores == pytest.approx([first.score, second.score])
+        assert entry.verdicts == (first.verdict, second.verdict)
         centre = float((first.image * second.image).sum())
         plain = centre / np.sqrt((first.image**2).sum() * (second.image**2).sum())
-        assert plain - 1e-3 <= each.similarity <= 1.0
+        assert plain - 1e-3 <= entry.similarity <= 1.0
     assert layer.median_similarity < 0.999
 
 
@@ -61,7 +61,7 @@ def test_rankings_are_compared_where_the_estimator_is_one(copied, make_run, tmp_
     ranked(copied, [(0, 0.9), (2, 0.5), (1, 0.1)])
     ranked(other, [(0, 0.8), (1, 0.4), (2, None)])
     layer = compare_runs(copied, other).layers[0]
-    by_map = {each.map: each for each in layer.maps}
+    by_map = {entry.map: entry for entry in layer.maps}
     assert (by_map[1].mi, by_map[1].ranks) == ((0.1, 0.4), (2, 1))
     assert layer.mi_correlation is None  # two pairs are no order
     ranked(other, [(0, 0.8), (1, 0.4), (2, 0.2)])

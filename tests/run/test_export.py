@@ -60,8 +60,8 @@ def test_files_of_others_are_not_replaced_unless_asked(grown, tmp_path):
     export_arrays(oips, path, force=True)
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "bmp"}, {"size": 4}, {"size": 30.5}])
-def test_other_kinds_and_sizes_are_refused_before_anything_is_written(grown, tmp_path, wrong):
+@pytest.mark.parametrize("options", [{"kind": "bmp"}, {"size": 4}, {"size": 30.5}])
+def test_other_kinds_and_sizes_are_refused_before_anything_is_written(grown, tmp_path, options):
     with pytest.raises(SettingsError):
-        oip.export_pictures(layer_oips(grown, 1), tmp_path / "pictures", **wrong)
+        oip.export_pictures(layer_oips(grown, 1), tmp_path / "pictures", **options)
     assert not (tmp_path / "pictures").exists()

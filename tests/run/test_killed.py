@@ -25,9 +25,9 @@ def contents(folder):
 
 def test_kill_9_at_random_moments(commands, small_file, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    began = time.monotonic()
+    started = time.monotonic()
     assert commands.end(commands.begin(*command(small_file, whole))) == 0
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     random = np.random.default_rng(0)
     for share in (0.97, *random.uniform(0.5, 1.0, 4)):
         process = commands.begin(*command(small_file, killed))

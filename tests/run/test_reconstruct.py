@@ -158,7 +158,7 @@ def test_each_file_that_is_missing_or_damaged_is_made_again(network, tmp_path):
             (run.path / path).unlink()
             if harmed is not None:
                 (run.path / path).write_bytes(harmed)
-            assert any(each.problem for each in verify_run(run))
+            assert any(checked.problem for checked in verify_run(run))
             grow(run.path, network, ("second:0-2",), settings)
             assert contents(run.path) == whole, path
 

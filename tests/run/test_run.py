@@ -36,7 +36,7 @@ def test_two_that_add_to_a_file_at_once_lose_nothing(grown, tmp_path):
             units = [] if existing is None else existing.units
             own = {key: [] for key in ("units", "share", "low", "high", "outputs", "classes")}
             own |= {key: [] for key in ("logit_effect", "logit_low", "logit_high")}
-            each = UnitCauses(
+            causes = UnitCauses(
                 unit=unit,
                 response=1.0,
                 source="a",
@@ -45,11 +45,11 @@ def test_two_that_add_to_a_file_at_once_lose_nothing(grown, tmp_path):
                 silenced_to="zero",
                 **own,
             )
-            return CausesFile(layer="first", index=0, units=[*units, each])
+            return CausesFile(layer="first", index=0, units=[*units, causes])
 
         run.change(0, "causes.json", added)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))
     kept = CausesFile.read(run.folder(0) / "causes.json")
-    assert sorted(each.unit for each in kept.units) == [0, 1, 2, 3]
+    assert sorted(unit.unit for unit in kept.units) == [0, 1, 2, 3]

@@ -61,8 +61,8 @@ def test_clusters_are_counted():
     # A kernel that 5 % of the pairs are within sees some of what is inside a cluster at t = 1.
     assert 2.0 < arrays["relative entropy"] < np.log2(160)
     assert arrays["relative label"] == pytest.approx(2.0, abs=0.1)
-    still = representation_information(np.ones((160, 3)), ImageBatch(z, codes, z), 0)
-    assert all(abs(value) < 1e-9 for value in still.values())
+    constant = representation_information(np.ones((160, 3)), ImageBatch(z, codes, z), 0)
+    assert all(abs(value) < 1e-9 for value in constant.values())
 
 
 def test_matrices_and_manifolds():

@@ -133,10 +133,10 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     parts = sorted(folder.file("models").iterdir())
     assert len(parts) == 3  # what was left out is looked at again another time
 
-    def never(*arguments):
+    def fail(*arguments):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(diffusion_training, "measure_network", never)
+    monkeypatch.setattr(diffusion_training, "measure_network", fail)
     (tmp_path / "net-3.keras").unlink()
     repeated = Folder(tmp_path / "out", diffusion.NAME, settings)
     diffusion.run(repeated, TINY)

@@ -241,11 +241,13 @@ def test_alike_is_the_mean_of_all_rank_correlations() -> None:
 
 def test_the_spread_over_kernels_is_that_of_the_mean() -> None:
     values = np.random.default_rng(1).normal(size=400)
-    first, second = (over_kernels(lambda some: values[some].mean(axis=-1), 400) for _ in range(2))
+    first, second = (
+        over_kernels(lambda indices: values[indices].mean(axis=-1), 400) for _ in range(2)
+    )
     assert first.value == pytest.approx(values.mean())
     assert first.spread == pytest.approx(values.std() / 20, rel=0.15)
     assert first == second
-    assert np.isnan(over_kernels(lambda some: np.full(some.shape[:-1], np.nan), 5).spread)
+    assert np.isnan(over_kernels(lambda indices: np.full(indices.shape[:-1], np.nan), 5).spread)
 
 
 def test_rates_are_by_iteration() -> None:

@@ -123,9 +123,9 @@ def test_two_pretrained_networks_are_matched(pair, tmp_path):
     assert set(row.values) == set(oip_arms.PRETRAINED_LAYERS)
     assert "stem: with a partner" in row.ours and "linear CKA" in row.ours
     assert not folder.lacking
-    again = Folder(tmp_path / "out", "oip", StudySettings(data=(str(source),)))
-    oip.add_pretrained(again, 30)
-    assert [own.ours for own in again.findings] == [row.ours]
+    second = Folder(tmp_path / "out", "oip", StudySettings(data=(str(source),)))
+    oip.add_pretrained(second, 30)
+    assert [own.ours for own in second.findings] == [row.ours]
 
 
 def test_photographs_beside_the_data_sets_are_found(pair, tmp_path, monkeypatch):
@@ -201,14 +201,14 @@ def test_classifiers_and_the_pair_that_is_confused():
 
     labels = np.arange(300) % 3
     test = dataset(np.zeros((300, 4, 4, 1), np.uint8), labels, ("4", "7", "9"), "digits")
-    wrong = labels.copy()
-    wrong[:90:3] = 2  # thirty of hundred 4s are taken for 9s
-    arrays = {"CNN": labels[None], "MLP": wrong[None], "clusters and MLP": wrong[None]}
+    predicted = labels.copy()
+    predicted[:90:3] = 2  # thirty of hundred 4s are taken for 9s
+    arrays = {"CNN": labels[None], "MLP": predicted[None], "clusters and MLP": predicted[None]}
     rows = oip.classifier_findings(Images("digits", test, test), arrays)
     assert [row.verdict for row in rows] == ["yes", "yes"]
     assert "MLP, of the 4s and 9s 15.00" in rows[1].ours
     assert "among 3 of the MLP 1" in rows[1].ours
-    fewer = {"MLP": labels[None], "clusters and MLP": wrong[None]}
+    fewer = {"MLP": labels[None], "clusters and MLP": predicted[None]}
     assert oip.classifier_findings(Images("digits", test, test), fewer)[0].verdict == "not tested"
 
 
@@ -253,10 +253,10 @@ def test_a_whole_study_has_its_figures_and_findings(whole):
 
 
 def test_a_finished_study_is_read_from_its_parts(whole, unsaved_figures, monkeypatch):
-    def never(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("measured a second time")
 
-    monkeypatch.setattr(oip_arms, "measure_layer", never)
+    monkeypatch.setattr(oip_arms, "measure_layer", fail)
     settings = StudySettings(quick=True, data=("mnist-sample",))
     folder = Folder(whole, "oip", settings)
     oip.run_sized(folder, TINY, pictures=False)
@@ -307,8 +307,8 @@ def test_one_pattern_is_one_above_the_cut():
     assert oip.steady([Value("", 0.6, 0.55, 0.65)], gap) == "yes"
     assert oip.steady([Value("", 0.41, 0.4, 0.43)], gap) == "partly"
     assert oip.steady([Value("", 0.1, 0.0, 0.2)], [Value("", -0.1, -0.2, -0.05)]) == "no"
-    nothing = [Value("", np.nan)]
-    assert oip.steady(nothing, nothing) == "not tested"
+    unknown = [Value("", np.nan)]
+    assert oip.steady(unknown, unknown) == "not tested"
 
 
 def test_parts_are_of_their_models_and_images(

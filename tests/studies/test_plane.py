@@ -100,8 +100,8 @@ def test_a_small_drop_or_one_of_a_single_record_is_not_significant(planted) -> N
     spike = np.array([1, 1, 1, 1.3, 1, 1, 1, 1, 1, 1.0])
     small = np.array([1, 1.04, 1.04, 1.04, 1.04, 1.04, 1, 1, 1, 1.0])
     large = np.array([1, 1.4, 1.4, 1.4, 1.4, 1.4, 1, 1, 1, 1.0])
-    still = np.array([0, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5])
-    cases = ((spike - 0.1 * (spike > 1), "no"), (small, "no"), (large, "yes"), (still, "no"))
+    steady = np.array([0, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5])
+    cases = ((spike - 0.1 * (spike > 1), "no"), (small, "no"), (large, "yes"), (steady, "no"))
     for values, expected in cases:
         trainings = {"net": planted(RELU_MLP, 0, 0, values)}
         row = finding_by_width("plane", plane.label_drops, trainings, by_line="")
@@ -246,17 +246,17 @@ def test_the_gradients_of_information_move_it() -> None:
 
     labels = np.arange(60) % 3
     start = np.random.default_rng(0).normal(size=(60, 4)) + 0.5 * labels[:, None]
-    for which, sign in ((0, 1.0), (1, -1.0)):
+    for side, sign in ((0, 1.0), (1, -1.0)):
         t = tf.Variable(start.astype(np.float32))
-        first = trained.kernel_information(t, labels)[which]
+        first = trained.kernel_information(t, labels)[side]
         for _ in range(20):
             with tf.GradientTape() as tape:
-                value = trained.kernel_information(t, labels)[which]
+                value = trained.kernel_information(t, labels)[side]
             t.assign_add(4 * sign * tape.gradient(value, t))
-        last = trained.kernel_information(t, labels)[which]
+        last = trained.kernel_information(t, labels)[side]
         assert sign * float(last - first) > 0.05
         # Which no scale does.
-        scaled = trained.kernel_information(7.0 * t, labels)[which]
+        scaled = trained.kernel_information(7.0 * t, labels)[side]
         assert float(scaled) == pytest.approx(float(last), abs=1e-3)
 
 

@@ -95,9 +95,9 @@ def reading(*responses):
 def test_planted_layers(batch):
     """A layer that is the label, one that is constant, one of two copies of a map."""
     one_hot = 100.0 * np.eye(4)[batch.codes][:, None]
-    still = np.ones((40, 1, 6))
+    constant = np.ones((40, 1, 6))
     twins = np.repeat(one_hot, 2, axis=1)
-    arrays = batch_information(batch, reading(one_hot, still, twins), KERNELS[0], 10, 0)
+    arrays = batch_information(batch, reading(one_hot, constant, twins), KERNELS[0], 10, 0)
     assert arrays["label"][0] == pytest.approx(2.0, abs=1e-6)  # log2 of four equal classes
     assert arrays["entropy"][0] == pytest.approx(2.0, abs=1e-6)
     assert arrays["label"][1] == pytest.approx(0.0, abs=1e-6) == arrays["input"][1]
@@ -130,8 +130,8 @@ def test_pairs_beside_the_estimator(batch):
     assert arrays["plane label"] == pytest.approx(
         bits(expected_pairs.non_redundant[upper].mean()), abs=1e-9
     )
-    some = renyi_measures.drawn_pairs(9, 5, np.random.default_rng(0))
-    assert len(some) == 5 == len(np.unique(some, axis=0)) and (some[:, 0] < some[:, 1]).all()
+    drawn = renyi_measures.drawn_pairs(9, 5, np.random.default_rng(0))
+    assert len(drawn) == 5 == len(np.unique(drawn, axis=0)) and (drawn[:, 0] < drawn[:, 1]).all()
 
 
 def test_violations_are_counted_beyond_the_spread():
@@ -148,15 +148,15 @@ def test_violations_are_counted_beyond_the_spread():
 def test_curves_rise_and_fall_beyond_their_spread():
     rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
     assert curve_shape(rise) == CurveShape(True, False, 0.0)
-    back = rise.copy()
-    back[-1] = 0.5
-    assert curve_shape(back) == CurveShape(True, True, pytest.approx(0.375))
-    noisy = back + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
+    falling = rise.copy()
+    falling[-1] = 0.5
+    assert curve_shape(falling) == CurveShape(True, True, pytest.approx(0.375))
+    noisy = falling + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
     arrays = curve_shape(noisy)
     assert not arrays.falls and not arrays.rises
     assert curve_shape(rise[::-1]) == CurveShape(False, True, 1.0)
-    still = 1 + 0.01 * rise
-    assert curve_shape(still) == CurveShape(False, False, 0.0)
+    flat = 1 + 0.01 * rise
+    assert curve_shape(flat) == CurveShape(False, False, 0.0)
 
 
 PLANES = NetworkPlan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
@@ -179,8 +179,8 @@ def planted(about_x, about_y, pair_x=(1.0, 1.0), pair_y=(1.0, 1.0)):
         arrays[f"{kernel.name} input"] = np.concatenate([at_top, rows(*about_x)], axis=2)
         arrays[f"{kernel.name} label"] = np.concatenate([at_top / 2, rows(*about_y)], axis=2)
         for name, ends in (("plane input", pair_x), ("plane label", pair_y)):
-            gone = np.full((5, 3, 1), np.nan)
-            arrays[f"{kernel.name} {name}"] = np.concatenate([rows(*ends), gone], axis=2)
+            empty = np.full((5, 3, 1), np.nan)
+            arrays[f"{kernel.name} {name}"] = np.concatenate([rows(*ends), empty], axis=2)
     return arrays
 
 
@@ -502,10 +502,10 @@ def papers_folders(tmp_path):
 def test_the_papers_other_data_in_their_layouts(
     drawn_figures, tmp_path, monkeypatch, papers_folders
 ):
-    seen = {}
+    trained = {}
 
     def training(plan, data, *arguments):
-        seen[data.name] = plan.recipe, data.train.images.shape[1:], len(data.train.classes)
+        trained[data.name] = plan.recipe, data.train.images.shape[1:], len(data.train.classes)
         return made_up_training(plan, data, *arguments)
 
     monkeypatch.setattr(renyi, "train_and_measure", training)
@@ -513,7 +513,7 @@ def test_the_papers_other_data_in_their_layouts(
     settings = StudySettings(quick=True, data=papers_folders)
     folder = Folder(tmp_path / "out", renyi.NAME, settings)
     renyi.run(folder, TINY)
-    assert seen == {
+    assert trained == {
         "hasy-data-labels.csv": ("alexnet-small", (32, 32, 3), 2),
         "fruits-360": ("alexnet-small", (100, 100, 3), 2),
     }

@@ -88,17 +88,17 @@ def test_the_same_call_goes_on(best):
 def test_the_command(best, tmp_path, capsys, monkeypatch):
     folder, _ = best
     monkeypatch.chdir(folder)
-    words = ["reconstruct", "model.keras", "--objective", "class:1", "--data", "images.npz:all"]
-    words += ["--preset", "best:default,fourier", "--starts", "1", "--steps", "2", "-q"]
-    words += ["--set", "screened=4", "--out", str(tmp_path / "run"), "--json"]
-    assert command([*words, "--judge", "judge.keras"]) == 0
+    arguments = ["reconstruct", "model.keras", "--objective", "class:1", "--data", "images.npz:all"]
+    arguments += ["--preset", "best:default,fourier", "--starts", "1", "--steps", "2", "-q"]
+    arguments += ["--set", "screened=4", "--out", str(tmp_path / "run"), "--json"]
+    assert command([*arguments, "--judge", "judge.keras"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["objective"] for row in result["layers"][0]["maps"]] == ["class:1"]
-    assert command([*words[:-1], "--judge", "judge.keras"]) == 0
+    assert command([*arguments[:-1], "--judge", "judge.keras"]) == 0
     assert "judge judge.keras, 200 images of images.npz:all, 1, 3, 5 ..." in capsys.readouterr().out
-    assert command(words) == 2
+    assert command(arguments) == 2
     assert "--judge and --data beside it" in capsys.readouterr().err
-    assert command([*words, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
+    assert command([*arguments, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
     assert "other weights" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
 

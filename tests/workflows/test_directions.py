@@ -23,16 +23,16 @@ def run(small_file, bars, tmp_path_factory):
     """A run with three directions of `second`, grown and ranked beside some of its maps."""
     out = tmp_path_factory.mktemp("directions") / "run"
     images, labels = bars
-    found = oip.directions_into(out, small_file, "second", data=images, count=3)
+    directions = oip.directions_into(out, small_file, "second", data=images, count=3)
     oip.reconstruct_into(out, small_file, ["second+nmf", "second:0-3"], data=images, **QUICK)
     ranked = oip.rank_into(
         out, small_file, "second+nmf", data=images, labels=labels, estimators=["ksg"]
     )
-    return out, found, list(ranked)
+    return out, directions, list(ranked)
 
 
 def test_directions_are_grown_and_ranked_as_maps_are(run, small_file, bars):
-    out, found, ranked = run
+    out, directions, ranked = run
     network = with_run_directions(oip.Network(small_file), out)
     layer = network.find("second+nmf")
     assert (layer.maps, layer.noun, layer.size) == (3, "direction", network.find("second").size)
@@ -41,7 +41,7 @@ def test_directions_are_grown_and_ranked_as_maps_are(run, small_file, bars):
     assert oips.layer == "second+nmf" and len(oips) == 3
     grown = oips.images[0, 0] * oips.std + oips.mean
     response = oip.responses(network, grown[None], "second").values.reshape(70, -1)
-    along = found.weights[0] @ response
+    along = directions.weights[0] @ response
     assert along.mean() == pytest.approx(oips.scores[0, 0], rel=0.02)
     (layer_ranking,) = ranked
     assert sorted(layer_ranking.maps) == [0, 1, 2]
@@ -49,12 +49,12 @@ def test_directions_are_grown_and_ranked_as_maps_are(run, small_file, bars):
 
 
 def test_the_response_is_that_along_the_direction(run, small_file, bars):
-    out, found, _ = run
+    out, directions, _ = run
     network = with_run_directions(oip.Network(small_file), out)
     images = bars[0][:20]
     along = oip.responses(network, images, "second+nmf").values
     maps = oip.responses(network, images, "second").values
-    expected = np.einsum("km,nm...->nk...", found.weights, maps)
+    expected = np.einsum("km,nm...->nk...", directions.weights, maps)
     np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-3)
     ranking = mi.rank(network, images, np.arange(20) % 2, "second+nmf", estimators="ksg")
     assert len(ranking.order) == 3
@@ -72,10 +72,10 @@ def test_a_direction_that_can_be_negative_is_never_silent(small_file):
 
 
 def test_the_same_call_finds_the_same_and_another_is_refused(run, small_file, bars):
-    out, found, _ = run
-    again = oip.directions_into(out, small_file, "second", data=bars[0], count=3)
-    np.testing.assert_array_equal(again.weights, found.weights)
-    assert again.explained == pytest.approx(found.explained)
+    out, directions, _ = run
+    repeated = oip.directions_into(out, small_file, "second", data=bars[0], count=3)
+    np.testing.assert_array_equal(repeated.weights, directions.weights)
+    assert repeated.explained == pytest.approx(directions.explained)
     with pytest.raises(RunError, match="the same images and settings"):
         oip.directions_into(out, small_file, "second", data=bars[0], count=2)
     other = oip.directions_into(out, small_file, "second", data=bars[0], count=2, method="pca")

@@ -47,9 +47,9 @@ def test_sums_of_copies_are_kept_in_the_run(small_file, small_data, run, tmp_pat
 
 
 def test_settings_that_do_not_go_together_are_refused(small_file, small_data, run, tmp_path):
-    for wrong in ({"run": run}, {"copies": "moved"}):
+    for settings in ({"run": run}, {"copies": "moved"}):
         with pytest.raises(SettingsError):
-            oip.locate_into(tmp_path / "out", small_file, "second:0", data=small_data, **wrong)
+            oip.locate_into(tmp_path / "out", small_file, "second:0", data=small_data, **settings)
     assert not (tmp_path / "out").exists()
 
 

@@ -62,8 +62,8 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
     gap = np.flatnonzero((opacity == 0).all(axis=0))
     assert len(gap) == 4 and gap[0] + 4 + gap[0] == opacity.shape[1]
     both = [folder / "own", folder / "turned"]
-    again = oip.match_into(*both, data=data, out=both)
-    assert again == record
+    repeated = oip.match_into(*both, data=data, out=both)
+    assert repeated == record
     for name, side in (("own", 0), ("turned", 1)):
         kept = PartnersFile.read(folder / name / "layers/000/partners.npz")
         pairs = [(unit.map, unit.partner) for unit in first.maps if unit.has_partner]
@@ -73,9 +73,11 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
         kept = PartnersFile.read(folder / name / "layers/001/partners.npz")
         field = ("percentile", "partner_percentile")[side]
         own = {(unit.map, unit.partner)[side]: getattr(unit, field) for unit in second.maps}
-        expected = [np.nan if own[each] is None else own[each] for each in kept.maps.tolist()]
+        expected = [np.nan if own[number] is None else own[number] for number in kept.maps.tolist()]
         np.testing.assert_allclose(kept.percentile, expected, rtol=1e-6)
-        assert not [each for each in verify_run(oip.Run.open(folder / name)) if each.problem]
+        assert not [
+            checked for checked in verify_run(oip.Run.open(folder / name)) if checked.problem
+        ]
 
 
 def test_models_keep_no_partners(folder):
@@ -114,8 +116,10 @@ def test_a_match_is_kept_for_each_other_network(folder, tmp_path, monkeypatch):
     more["models"] = (folder / "own.keras", folder / "own.keras")
     oip.match_into(own, runs[3], out=own, **more)
     assert [PartnersFile.read(file).other for file in files[:2]] == ["a", "c"]
-    checked = [each for each in verify_run(oip.Run.open(own)) if "000/partners" in each.file]
-    assert len(checked) == 2 and not [each for each in checked if each.problem]
+    checked = [
+        checked for checked in verify_run(oip.Run.open(own)) if "000/partners" in checked.file
+    ]
+    assert len(checked) == 2 and not [result for result in checked if result.problem]
 
 
 def test_a_partner_leads_to_its_page(folder, tmp_path):
@@ -132,17 +136,19 @@ def test_a_partner_leads_to_its_page(folder, tmp_path):
         (script,) = own.glob("gallery/data/detail-000-*.js")
         text = script.read_text()
         maps = json.loads(text[text.index("{") : text.rindex("}") + 1])["maps"]
-        found = {
-            int(number): [each for each in details["partners"] if "my turned" in str(each)]
+        by_number = {
+            int(number): [partner for partner in details["partners"] if "my turned" in str(partner)]
             for number, details in maps.items()
         }
-        return {number: each[0] for number, each in found.items() if number in pairs}
+        return {
+            number: partners_of[0] for number, partners_of in by_number.items() if number in pairs
+        }
 
-    assert {each["address"] for each in partners().values()} == {None}
+    assert {value["address"] for value in partners().values()} == {None}
     gallery.build(other)
-    for number, each in partners().items():
-        assert each["name"].startswith(f"first:{pairs[number]} of my turned")
-        address, _, fragment = each["address"].partition("#m=0.")
+    for number, partner in partners().items():
+        assert partner["name"].startswith(f"first:{pairs[number]} of my turned")
+        address, _, fragment = partner["address"].partition("#m=0.")
         assert fragment == str(pairs[number])
         assert (own / "gallery" / unquote(address)).resolve() == other / "gallery/index.html"
         assert (own / f"gallery/img/partner-0/000/{number:04d}.webp").is_file()

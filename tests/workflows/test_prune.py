@@ -160,7 +160,9 @@ def test_models_of_any_inputs_and_outputs_are_fine_tuned(kind, bars):
     for weight, same in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, same)
     if kind in ("list", "dict"):
-        whole, small = (keras.tree.flatten(each(bars[0]))[0] for each in (model, result.model))
+        whole, small = (
+            keras.tree.flatten(network(bars[0]))[0] for network in (model, result.model)
+        )
         untrained = pruned(model, bars, correct=False).model
         bare = keras.tree.flatten(untrained(bars[0]))[0]
         assert np.mean((small - whole) ** 2) < 0.5 * np.mean((bare - whole) ** 2)

@@ -143,7 +143,7 @@ def test_a_part_is_merged_into_what_is_there(small_model, bars, tmp_path):
     for path in folder.glob("*.*"):
         if path.name != "ablation.json":
             assert (other / path.name).read_bytes() == path.read_bytes(), path.name
-    first, second = (AblationFile.read(each / "ablation.json") for each in (folder, other))
+    first, second = (AblationFile.read(path / "ablation.json") for path in (folder, other))
     assert first.key == second.key and first.numbers() == second.numbers()
     losses = [[row.loss_increase for row in record.maps] for record in (first, second)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)

@@ -25,18 +25,18 @@ NAT = 1 / math.log(2)
 
 
 def test_an_estimate_is_in_bits_where_it_is_shown():
-    one = Estimate(
+    estimate = Estimate(
         "I(X;Y)", "kde", {"noise": 0.1}, 0.5, 100, 3, ceiling=1.0, low=0.4, high=0.6, p_value=0.01
     )
-    assert math.isclose(one.bits, 0.5 * NAT)
-    assert np.allclose(one.interval, (0.4 * NAT, 0.6 * NAT))
-    told = one.to_dict()
-    wanted = "quantity estimator value unit low high p_value ceiling saturated n"
-    assert set(wanted.split()) <= set(told)
-    assert told["unit"] == "bits"
-    assert math.isclose(told["ceiling"], NAT)
-    json.dumps(told, allow_nan=False)
-    assert "0.7213 bits" in str(one)
+    assert math.isclose(estimate.bits, 0.5 * NAT)
+    assert np.allclose(estimate.interval, (0.4 * NAT, 0.6 * NAT))
+    record = estimate.to_dict()
+    names = "quantity estimator value unit low high p_value ceiling saturated n"
+    assert set(names.split()) <= set(record)
+    assert record["unit"] == "bits"
+    assert math.isclose(record["ceiling"], NAT)
+    json.dumps(record, allow_nan=False)
+    assert "0.7213 bits" in str(estimate)
 
 
 def test_saturation_begins_two_percent_under_the_ceiling():
@@ -50,20 +50,22 @@ def test_saturation_begins_two_percent_under_the_ceiling():
 
 
 def test_nothing_is_silent_and_names_are_text():
-    one = Estimate("I(X;Y)", "<b>", {}, 0.0, 10, 1, raw=-0.1)
-    assert "clipped from -0.1443 bits" in str(one)
-    assert "<b>" not in one._repr_html_()
-    assert one.interval is None
-    assert one.to_dict()["low"] is None
-    row = one.to_pandas().iloc[0]
+    estimate = Estimate("I(X;Y)", "<b>", {}, 0.0, 10, 1, raw=-0.1)
+    assert "clipped from -0.1443 bits" in str(estimate)
+    assert "<b>" not in estimate._repr_html_()
+    assert estimate.interval is None
+    assert estimate.to_dict()["low"] is None
+    row = estimate.to_pandas().iloc[0]
     assert (row["quantity"], row["value"], row["n"]) == ("I(X;Y)", 0.0, 10)
 
 
 def test_blocks_join_and_unusable_maps_are_nan(layer_like):
     responses, codes = layer_like
-    one = Kde()
-    whole = one.over_maps(responses, codes, 0, 10, 10)
-    parts = [one.over_maps(responses[:, part], codes, 0, 10, 10) for part in ([0, 1], [2, 3, 4, 5])]
+    estimator = Kde()
+    whole = estimator.over_maps(responses, codes, 0, 10, 10)
+    parts = [
+        estimator.over_maps(responses[:, part], codes, 0, 10, 10) for part in ([0, 1], [2, 3, 4, 5])
+    ]
     assert (join_blocks(parts).raw == whole.raw).all()
     assert (join_blocks(parts).null == whole.null).all()
     usable = np.array([True, False, True, True, True, True, True])
@@ -78,10 +80,12 @@ def test_blocks_join_and_unusable_maps_are_nan(layer_like):
 def test_notices_stay_with_their_maps(layer_like):
     responses, codes = layer_like
     silent = np.maximum(responses, 0)
-    one = estimator_class("ksg")()
-    parts = [one.over_maps(values, codes) for values in (responses[:, 2:3], silent[:, [3, 5]])]
+    estimator = estimator_class("ksg")()
+    parts = [
+        estimator.over_maps(values, codes) for values in (responses[:, 2:3], silent[:, [3, 5]])
+    ]
     notices = join_blocks(parts).spread(np.array([True, False, True, True])).notices
-    assert [len(told) for told in notices] == [0, 0, 1, 0]
+    assert [len(notice) for notice in notices] == [0, 0, 1, 0]
     assert "ties" in notices[2][0]
 
 
@@ -100,8 +104,8 @@ def test_single_classes_can_be_left_out(layer_like):
     responses, codes = (values[:90] for values in layer_like)
     for name in (name for name in able("label_information") if estimator_class(name).map_draws):
         whole, less = (
-            estimator(name).over_maps(responses[:, 1:3], codes, one_vs_rest=asked)
-            for asked in (True, False)
+            estimator(name).over_maps(responses[:, 1:3], codes, one_vs_rest=one_vs_rest)
+            for one_vs_rest in (True, False)
         )
         assert np.isfinite(whole.per_class).all()
         assert np.isnan(less.per_class).all()
@@ -179,24 +183,24 @@ def test_abilities_of_an_estimator_of_the_users_are_kept():
 def test_estimates_of_maps_say_what_they_are(layer_like):
     responses, codes = layer_like
     for labels in (codes, np.zeros(150, int)):
-        found = Kde(noise=0.5).over_maps(responses, labels, np.int64(7), np.int32(3), 4)
-        assert (found.estimator, found.n, found.d, found.seed) == ("kde", 150, 8, 7)
-        assert found.parameters == {"noise": 0.5, "bound": "upper"}
-        assert found.unit == "bits"
-        assert np.allclose(found.bits, found.mi * NAT)
-        assert join_blocks([found, found]).parameters == found.parameters
-        assert found.spread(np.array([True] * 6 + [False])).estimator == "kde"
+        estimates = Kde(noise=0.5).over_maps(responses, labels, np.int64(7), np.int32(3), 4)
+        assert (estimates.estimator, estimates.n, estimates.d, estimates.seed) == ("kde", 150, 8, 7)
+        assert estimates.parameters == {"noise": 0.5, "bound": "upper"}
+        assert estimates.unit == "bits"
+        assert np.allclose(estimates.bits, estimates.mi * NAT)
+        assert join_blocks([estimates, estimates]).parameters == estimates.parameters
+        assert estimates.spread(np.array([True] * 6 + [False])).estimator == "kde"
 
 
 def test_nats_are_told_beside_bits():
-    told = Estimate("I(X;Y)", "kde", {}, 0.5, 10, 1).to_dict()
-    assert (told["nats"], told["value"]) == (0.5, pytest.approx(0.5 * NAT))
+    record = Estimate("I(X;Y)", "kde", {}, 0.5, 10, 1).to_dict()
+    assert (record["nats"], record["value"]) == (0.5, pytest.approx(0.5 * NAT))
 
 
 def test_saturation_is_counted_from_what_there_is_without_information():
-    one = Estimate("H(X)", "kde", {}, -3.05, 10, 1, ceiling=-3.0, least=-5.0)
-    assert one.share == pytest.approx(0.975)
-    assert not one.saturated
+    estimate = Estimate("H(X)", "kde", {}, -3.05, 10, 1, ceiling=-3.0, least=-5.0)
+    assert estimate.share == pytest.approx(0.975)
+    assert not estimate.saturated
     assert Estimate("H(X)", "kde", {}, -3.01, 10, 1, ceiling=-3.0, least=-5.0).saturated
 
 
@@ -207,13 +211,13 @@ def test_numbers_of_numpy_are_numbers():
         ("ksg", {"clip": np.bool_(True)}, {"clip": True}),
     ):
         assert estimator(name, **settings) == estimator(name, **plain)
-        told = estimator(name, **settings).parameters
-        assert json.dumps(told) == json.dumps(estimator(name, **plain).parameters)
+        parameters = estimator(name, **settings).parameters
+        assert json.dumps(parameters) == json.dumps(estimator(name, **plain).parameters)
 
 
 def test_results_have_a_short_repr_and_a_table(layer_like):
-    one = Estimate("I(X;Y)", "kde", {"noise": 0.1}, 0.5, 100, 3, low=0.4, high=0.6)
-    assert repr(one) == "<Estimate: I(X;Y) = 0.7213 bits (0.5771 to 0.8656), kde, n = 100>"
+    estimate = Estimate("I(X;Y)", "kde", {"noise": 0.1}, 0.5, 100, 3, low=0.4, high=0.6)
+    assert repr(estimate) == "<Estimate: I(X;Y) = 0.7213 bits (0.5771 to 0.8656), kde, n = 100>"
     responses, codes = layer_like
     estimates = Kde().over_maps(responses, codes, 0, 10, 10)
     assert repr(estimates).startswith("<MapEstimates: 6 maps by kde, n = 150; 0 (")

@@ -27,12 +27,12 @@ def test_many_fits_at_once_are_those_of_scikit_learn(samples):
     weights = batch_classifiers.fit_logistic(
         features.astype(float), onehot, used, 1 / variances[:, None], tolerance=1e-12, steps=500
     )
-    mine = batch_classifiers.logistic_log_probabilities(features, weights)
+    log_probabilities = batch_classifiers.logistic_log_probabilities(features, weights)
     for index, (part, variance) in enumerate(zip(used, variances, strict=True)):
         model = LogisticRegression(C=variance, tol=1e-8, max_iter=2000)
         model.fit(features[part].astype(float), codes[part])
         expected = model.predict_log_proba(features.astype(float)).T
-        assert np.abs(mine[index, 0] - expected).max() < 5e-4
+        assert np.abs(log_probabilities[index, 0] - expected).max() < 5e-4
 
 
 def test_the_usual_tolerance_and_single_precision_cost_little(samples):
@@ -173,14 +173,14 @@ def test_neither_signs_nor_the_order_of_samples_matter_but_the_seed(products):
 
 def test_folds_are_even_in_every_class():
     codes = np.repeat([0, 1, 2], [53, 31, 2])
-    found = Arrangement.of(np.random.default_rng(0).normal(size=(86, 2)), codes, 0)
-    assert (np.sort(found.order) == np.arange(86)).all()
-    assert found.classes.tolist() == [2, 1, 0]
-    assert (found.classes[found.codes] == codes[found.order]).all()
+    arrangement = Arrangement.of(np.random.default_rng(0).normal(size=(86, 2)), codes, 0)
+    assert (np.sort(arrangement.order) == np.arange(86)).all()
+    assert arrangement.classes.tolist() == [2, 1, 0]
+    assert (arrangement.classes[arrangement.codes] == codes[arrangement.order]).all()
     for code in range(3):
-        counts = np.bincount(found.folds[codes == code], minlength=FOLDS)
+        counts = np.bincount(arrangement.folds[codes == code], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
-    sizes = np.bincount(found.folds)
+    sizes = np.bincount(arrangement.folds)
     assert sizes.max() - sizes.min() <= 1
 
 
@@ -217,9 +217,9 @@ def test_samples_that_are_not_far_stay_as_they_are():
         assert drawn_in(x) is x
     x = rng.normal(size=(300, 2))
     x[7] = 3e100, -4e100
-    found = drawn_in(x)
-    assert np.corrcoef(np.delete(found, 7, 0)[:, 0], np.delete(x, 7, 0)[:, 0])[0, 1] > 0.999
-    assert found[7] / np.linalg.norm(found[7]) == pytest.approx([0.6, -0.8])
+    drawn = drawn_in(x)
+    assert np.corrcoef(np.delete(drawn, 7, 0)[:, 0], np.delete(x, 7, 0)[:, 0])[0, 1] > 0.999
+    assert drawn[7] / np.linalg.norm(drawn[7]) == pytest.approx([0.6, -0.8])
 
 
 def test_discriminants_are_those_of_scikit_learn():

@@ -29,7 +29,7 @@ def few():
 @pytest.mark.parametrize("corrected", [False, True])
 def test_informations_are_those_of_counting(few, corrected):
     x, y, codes = few
-    one = Binning(by="width", width=0.7, corrected=corrected)
+    estimator = Binning(by="width", width=0.7, corrected=corrected)
     a = [tuple(math.floor(v / 0.7) for v in row) for row in x]
     b = [math.floor(v / 0.7) for v in y[:, 0]]
     c = codes.tolist()
@@ -45,18 +45,20 @@ def test_informations_are_those_of_counting(few, corrected):
             "abc": [a, b, c],
         }.items()
     }
-    assert math.isclose(one.entropy(x, 0).nats, h["a"])
-    assert math.isclose(one.information(x, y, 0).nats, h["a"] + h["b"] - h["ab"], abs_tol=1e-12)
-    label = one.over_maps(x[:, None], codes)
+    assert math.isclose(estimator.entropy(x, 0).nats, h["a"])
+    assert math.isclose(
+        estimator.information(x, y, 0).nats, h["a"] + h["b"] - h["ab"], abs_tol=1e-12
+    )
+    label = estimator.over_maps(x[:, None], codes)
     assert math.isclose(label.raw[0], h["a"] + h["c"] - h["ac"], abs_tol=1e-12)
     wide = codes[:, None] * 0.7 + 0.1
-    found = one.conditional_information(x, y, wide, 0).nats
-    assert math.isclose(found, h["ac"] + h["bc"] - h["abc"] - h["c"], abs_tol=1e-12)
+    conditional = estimator.conditional_information(x, y, wide, 0).nats
+    assert math.isclose(conditional, h["ac"] + h["bc"] - h["abc"] - h["c"], abs_tol=1e-12)
     for code in range(3):
         inside = [value == code for value in c]
         joint = entropy(list(zip(a, inside, strict=True)), corrected)
-        wanted = h["a"] + entropy(inside, corrected) - joint
-        assert math.isclose(label.per_class_raw[0, code], wanted, abs_tol=1e-12)
+        expected = h["a"] + entropy(inside, corrected) - joint
+        assert math.isclose(label.per_class_raw[0, code], expected, abs_tol=1e-12)
 
 
 def test_kinds_of_bins():
@@ -100,18 +102,20 @@ def test_rows_are_told_apart_by_every_column():
 )
 @settings(max_examples=60, deadline=None)
 def test_shannon_inequalities_hold_for_any_cells(x, y, z):
-    one = Binning(by="width", width=1.0, corrected=False)
-    xy, x_of_y, y_of_x = (one.discrete_information(a, b, 0) for a, b in ((x, y), (x, x), (y, x)))
+    estimator = Binning(by="width", width=1.0, corrected=False)
+    xy, x_of_y, y_of_x = (
+        estimator.discrete_information(a, b, 0) for a, b in ((x, y), (x, x), (y, x))
+    )
     assert -1e-9 <= xy.nats <= xy.ceiling + 1e-9
     assert math.isclose(xy.nats, y_of_x.nats, abs_tol=1e-9)
     assert math.isclose(x_of_y.nats, cell_entropy(x), abs_tol=1e-9)
     a, b, c = (side[:, None].astype(float) for side in (x, y, z))
-    given_z = one.conditional_information(a, b, c, 0)
+    given_z = estimator.conditional_information(a, b, c, 0)
     assert -1e-9 <= given_z.nats <= given_z.ceiling + 1e-9
     # The chain rule: I(X;Y,Z) = I(X;Z) + I(X;Y|Z).
-    both = one.information(a, np.concatenate([b, c], axis=1), 0).nats
-    assert math.isclose(both, one.information(a, c, 0).nats + given_z.nats, abs_tol=1e-9)
-    total = one.total_correlation(np.concatenate([a, b, c], axis=1), 0)
+    both = estimator.information(a, np.concatenate([b, c], axis=1), 0).nats
+    assert math.isclose(both, estimator.information(a, c, 0).nats + given_z.nats, abs_tol=1e-9)
+    total = estimator.total_correlation(np.concatenate([a, b, c], axis=1), 0)
     assert -1e-9 <= total.nats <= total.ceiling + 1e-9
 
 
@@ -142,9 +146,9 @@ def test_labels_of_labels():
     y = np.where(rng.uniform(size=4000) < 0.5, x, rng.integers(0, 4, 4000))
     # y = x with probability .625, each other with .125.
     truth = math.log(4) + 0.625 * math.log(0.625) + 0.375 * math.log(0.125)
-    one = mi.mutual_information(np.array(list("abcd"))[x], y)
-    assert (one.estimator, one.p_value) == ("binning", 1 / 1001)
-    assert abs(one.nats - truth) < 0.04
+    estimate = mi.mutual_information(np.array(list("abcd"))[x], y)
+    assert (estimate.estimator, estimate.p_value) == ("binning", 1 / 1001)
+    assert abs(estimate.nats - truth) < 0.04
     same = mi.mutual_information(x, x, discrete_x=True)
     assert same.saturated
     assert same.nats == pytest.approx(entropy(x.tolist()))
@@ -152,15 +156,15 @@ def test_labels_of_labels():
 
 def test_entropy_of_a_label_is_that_of_its_shares():
     names = np.array(list("aaabbc") * 20)
-    one = mi.entropy(names, corrected=False)
-    assert one.estimator == "binning"
-    assert one.nats == pytest.approx(entropy(names.tolist()))
+    estimate = mi.entropy(names, corrected=False)
+    assert estimate.estimator == "binning"
+    assert estimate.nats == pytest.approx(entropy(names.tolist()))
     assert mi.entropy(names).nats == pytest.approx(entropy(names.tolist()) + 2 / 240)
     numbers = np.unique(names, return_inverse=True)[1] * 7
     assert mi.entropy(numbers, discrete=True) == mi.entropy(names)
     assert mi.entropy(numbers).estimator == "kde"
     assert mi.entropy(np.arange(40) % 2, discrete=True).bits == 1.0
-    assert (one.ceiling, one.saturated, one.notices) == (None, False, ())
+    assert (estimate.ceiling, estimate.saturated, estimate.notices) == (None, False, ())
     two = mi.entropy(names, "renyi", alpha=2)
     assert two.nats == pytest.approx(-math.log((9 + 4 + 1) / 36))
     with pytest.raises(SettingsError, match="entropy of a label: expected binning, renyi"):
@@ -169,17 +173,19 @@ def test_entropy_of_a_label_is_that_of_its_shares():
 
 def test_classes_that_are_hardly_seen_are_said():
     rng = np.random.default_rng(0)
-    found = [mi.entropy(rng.integers(0, 20, 60), discrete=True, draws=0) for _ in range(50)]
-    assert abs(np.mean([one.nats for one in found]) - math.log(20)) < 0.05
-    assert all("classes in 60 samples" in one.notices[0] for one in found)
+    estimates = [mi.entropy(rng.integers(0, 20, 60), discrete=True, draws=0) for _ in range(50)]
+    assert abs(np.mean([estimate.nats for estimate in estimates]) - math.log(20)) < 0.05
+    assert all("classes in 60 samples" in estimate.notices[0] for estimate in estimates)
 
 
 def test_divergence_is_that_of_shared_cells():
     x, y = np.repeat([0.1, 1.1, 2.1], [6, 3, 1]), np.repeat([0.2, 1.2], [4, 8])
-    one = Binning(by="width", width=1.0, corrected=False).divergence(x[:, None], y[:, None], 0)
+    divergence = Binning(by="width", width=1.0, corrected=False).divergence(
+        x[:, None], y[:, None], 0
+    )
     p, q = np.array([6.5, 3.5, 1.5]) / 11.5, np.array([4.5, 8.5, 0.5]) / 13.5
-    assert one.nats == pytest.approx((p * np.log(p / q)).sum())
-    assert "10% of x lies in cells without y" in one.notices[0]
+    assert divergence.nats == pytest.approx((p * np.log(p / q)).sum())
+    assert "10% of x lies in cells without y" in divergence.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -189,8 +195,8 @@ def test_divergence_of_gaussians_is_found_from_below(mu, least, most):
     # mu^2 / 2, less what cells lose; one value has an error of .06 at the most, the mean .014.
     rng = np.random.default_rng(0)
     samples = [(rng.normal(mu, size=1000), rng.normal(size=500)) for _ in range(20)]
-    found = [mi.kl_divergence(x, y, "binning", draws=0, null=0).nats for x, y in samples]
-    assert least < np.mean(found) < most
+    values = [mi.kl_divergence(x, y, "binning", draws=0, null=0).nats for x, y in samples]
+    assert least < np.mean(values) < most
 
 
 def test_two_bins_keep_the_zeros_of_a_relu_apart():
@@ -198,9 +204,9 @@ def test_two_bins_keep_the_zeros_of_a_relu_apart():
     rng = np.random.default_rng(0)
     codes = np.arange(1000) % 2
     x = np.maximum(0.0, rng.normal(size=(1000, 5)) - 1.0 + 0.8 * codes[:, None])
-    one = mi.mutual_information(x, codes, "binning", null=0, draws=0)
+    estimate = mi.mutual_information(x, codes, "binning", null=0, draws=0)
     # By integration over the five nodes .203; two bins keep a part of it.
-    assert 0.1 < one.nats < 0.203
+    assert 0.1 < estimate.nats < 0.203
 
 
 @pytest.mark.parametrize("cells", [3, 40])
@@ -227,8 +233,8 @@ def test_many_columns_are_not_too_large(informed, noise, shift):
         x = rng.normal(size=(1000, informed + noise))
         x[:, :informed] += shift * codes[:, None]
         values.append(mi.mutual_information(x, codes, "binning", null=0, draws=0))
-    found = np.array([value.nats if value.raw is None else value.raw for value in values])
-    assert abs(found.mean() - truth) < 0.06
+    nats = np.array([value.nats if value.raw is None else value.raw for value in values])
+    assert abs(nats.mean() - truth) < 0.06
     assert "cell to themselves" in values[0].notices[0]
     alone = mi.mutual_information(
         np.random.default_rng(0).normal(size=(200, 60)), codes[:200], "binning", null=0
@@ -269,7 +275,7 @@ def test_two_bins_a_column_are_told():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(1000, 9)), rng.normal(size=1000)
     for label in (y, y > 0):
-        one = mi.mutual_information(x, label, "binning", null=0, draws=0)
-        assert any("2 bins each" in notice for notice in one.notices)
+        estimate = mi.mutual_information(x, label, "binning", null=0, draws=0)
+        assert any("2 bins each" in notice for notice in estimate.notices)
     given = mi.mutual_information(x, y, "binning", count=2, null=0, draws=0)
     assert not any("bins each" in notice for notice in given.notices)

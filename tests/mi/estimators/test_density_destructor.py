@@ -35,8 +35,8 @@ def test_entropies_are_those_of_the_distributions(draw, truth):
 
 def test_entropies_move_with_the_logarithm_of_the_scale():
     row = np.sort(np.random.default_rng(0).normal(size=500))
-    one, ten = sorted_entropies(np.stack([row, 10 * row]))
-    assert math.isclose(ten - one, math.log(10), rel_tol=1e-9)
+    unscaled, ten = sorted_entropies(np.stack([row, 10 * row]))
+    assert math.isclose(ten - unscaled, math.log(10), rel_tol=1e-9)
     assert sorted_entropies(np.zeros((1, 10)))[0] == -np.inf
 
 
@@ -52,13 +52,13 @@ def test_entropies_move_with_the_logarithm_of_the_scale():
     ],
 )
 def test_maps_rise_and_are_undone_everywhere(row):
-    one = Marginal.of(np.sort(row))
-    assert (np.diff(one.knots) > 0).all()
-    assert (np.diff(one.scores) > 0).all()
+    marginal = Marginal.of(np.sort(row))
+    assert (np.diff(marginal.knots) > 0).all()
+    assert (np.diff(marginal.scores) > 0).all()
     span = np.ptp(row)
     values = np.concatenate([row, np.linspace(row.min() - 5 * span, row.max() + 5 * span, 101)])
-    back = one.inverse(one.transform(values))
-    assert np.allclose(back, values, rtol=1e-9, atol=1e-9 * span)
+    undone = marginal.inverse(marginal.transform(values))
+    assert np.allclose(undone, values, rtol=1e-9, atol=1e-9 * span)
 
 
 def test_skewed_samples_become_gaussian_and_gaussian_ones_are_only_scaled():
@@ -74,11 +74,11 @@ def test_skewed_samples_become_gaussian_and_gaussian_ones_are_only_scaled():
 
 def test_slopes_are_those_of_differences():
     row = np.sort(np.random.default_rng(0).exponential(size=500))
-    one = Marginal.of(row)
-    at = (one.knots[1:] + one.knots[:-1]) / 2
-    step = 1e-6 * np.diff(one.knots)
-    slope = (one.transform(at + step) - one.transform(at - step)) / (2 * step)
-    assert np.allclose(np.log(slope), one.log_slope(at), atol=1e-6)
+    marginal = Marginal.of(row)
+    at = (marginal.knots[1:] + marginal.knots[:-1]) / 2
+    step = 1e-6 * np.diff(marginal.knots)
+    slope = (marginal.transform(at + step) - marginal.transform(at - step)) / (2 * step)
+    assert np.allclose(np.log(slope), marginal.log_slope(at), atol=1e-6)
 
 
 def run(x, layers=20, kind="pca", seed=0):
@@ -106,8 +106,8 @@ def test_independent_components_are_found():
     sources = np.random.default_rng(0).uniform(-1, 1, size=(2, 3000))
     angle = 0.5
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ sources
-    found = rotation("ica", turned, np.random.default_rng(0)) @ turned
-    assert (np.abs(np.corrcoef(found, sources)[:2, 2:]).max(axis=1) > 0.99).all()
+    components = rotation("ica", turned, np.random.default_rng(0)) @ turned
+    assert (np.abs(np.corrcoef(components, sources)[:2, 2:]).max(axis=1) > 0.99).all()
 
 
 def test_what_is_left_are_normal_scores_of_every_coordinate():
@@ -133,24 +133,24 @@ def test_expected_sums_are_those_of_permuted_columns():
     rng = np.random.default_rng(3)
     x = rng.exponential(size=(400, 3))
     x[:, 1] += x[:, 0]
-    known = expected_sums(400, 3, 15, "pca", 30, 0)
+    sums = expected_sums(400, 3, 15, "pca", 30, 0)
     permuted = [run(rng.permuted(x, axis=0), 15, seed=s)[0] for s in range(30)]
-    error = np.sqrt((known.var() + np.var(permuted)) / 30)
-    assert abs(known.mean() - np.mean(permuted)) < 4 * error
-    assert run(x, 15)[0] > known.max()
+    error = np.sqrt((sums.var() + np.var(permuted)) / 30)
+    assert abs(sums.mean() - np.mean(permuted)) < 4 * error
+    assert run(x, 15)[0] > sums.max()
 
 
 def test_equal_values_are_put_in_a_random_order():
     x = np.stack([np.zeros(2000), np.arange(2000.0)], axis=1)
     removed = run(x, 5)[0]
-    known = expected_sums(2000, 2, 5, "pca", 20, 0)
-    assert abs(removed - known.mean()) < 5 * known.std()
+    sums = expected_sums(2000, 2, 5, "pca", 20, 0)
+    assert abs(removed - sums.mean()) < 5 * sums.std()
 
 
 def test_more_runs_go_on_where_fewer_ended():
-    few, many = (expected_sums(200, 2, 5, "pca", runs, 0) for runs in (3, 6))
-    assert (many[:3] == few).all()
-    assert len(set(many.tolist())) == 6
+    few, many_runs = (expected_sums(200, 2, 5, "pca", runs, 0) for runs in (3, 6))
+    assert (many_runs[:3] == few).all()
+    assert len(set(many_runs.tolist())) == 6
 
 
 def test_one_layer_is_that_of_loops():
@@ -174,9 +174,9 @@ def test_one_layer_is_that_of_loops():
         plain = -sum(share * np.log(share) for share in shares)
         return plain + (len(shares) - 1) / 120 + np.log(wide)
 
-    wanted = sum(entropy(scores[:, c]) - entropy(turned[:, c]) for c in range(2))
+    expected = sum(entropy(scores[:, c]) - entropy(turned[:, c]) for c in range(2))
     # A value beside an edge may be rounded over it.
-    assert run(x, 1)[0] == pytest.approx(wanted, abs=0.01)
+    assert run(x, 1)[0] == pytest.approx(expected, abs=0.01)
 
 
 def circles(n, seed):
@@ -362,20 +362,20 @@ def test_divergence_of_rows_from_standard_gaussians():
 
 
 def test_bad_input():
-    one = mi.Destructor(3)
+    destructor = mi.Destructor(3)
     with pytest.raises(DataError, match=r"Call fit"):
-        one.transform(circles(10, 0))
+        destructor.transform(circles(10, 0))
     with pytest.raises(DataError, match=r"Call fit"):
-        one.sample(3)
+        destructor.sample(3)
     with pytest.raises(DataError, match=r"column 1 constant"):
-        one.fit(np.stack([np.arange(9.0), np.ones(9)], axis=1))
+        destructor.fit(np.stack([np.arange(9.0), np.ones(9)], axis=1))
     with pytest.raises(DataError, match=r"NaN"):
-        one.fit(np.full((9, 2), np.nan))
-    one.fit(circles(100, 0))
+        destructor.fit(np.full((9, 2), np.nan))
+    destructor.fit(circles(100, 0))
     with pytest.raises(DataError, match=r"2 columns, as it was fitted to; received 3"):
-        one.inverse(np.zeros((4, 3)))
+        destructor.inverse(np.zeros((4, 3)))
     with pytest.raises(SettingsError, match=r"count"):
-        one.sample(0)
+        destructor.sample(0)
     for settings in ({"layers": 0}, {"rotation": "none"}, {"stopping": "never"}, {"seed": -1}):
         with pytest.raises(SettingsError, match=rf"destructor: {next(iter(settings))}"):
             mi.Destructor(**settings)

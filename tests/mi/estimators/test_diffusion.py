@@ -53,8 +53,8 @@ def test_the_two_matrices_differ_and_the_first_has_the_spectrum_of_the_walk(few)
 @pytest.mark.parametrize("normalization", ["symmetric", "row"])
 @pytest.mark.parametrize("time", [20, 50])
 def test_three_clusters_have_the_entropy_of_three(clusters, normalization, time):
-    one = Dse(time=time, normalization=normalization)
-    assert one.entropy(clusters[0], 0).nats == pytest.approx(math.log(3), abs=1e-3)
+    estimator = Dse(time=time, normalization=normalization)
+    assert estimator.entropy(clusters[0], 0).nats == pytest.approx(math.log(3), abs=1e-3)
     label = Dsmi(time=time, normalization=normalization)
     assert label.over_maps(clusters[0][:, None], clusters[1]).raw[0] == pytest.approx(
         math.log(3), abs=0.01
@@ -98,17 +98,17 @@ def test_information_is_the_entropy_less_that_of_the_classes(few):
 
     inside = [np.flatnonzero(codes == code) for code in range(3)]
     truth = s(np.arange(36)) - sum(len(rows) / 36 * s(rows) for rows in inside)
-    found = Dsmi(sigma=1.2).over_maps(x[:, None], codes, 0, 40, 20)
-    assert found.raw[0] == pytest.approx(truth)
+    estimates = Dsmi(sigma=1.2).over_maps(x[:, None], codes, 0, 40, 20)
+    assert estimates.raw[0] == pytest.approx(truth)
     rest = codes != 1
     truth = s(np.arange(36)) - (~rest).mean() * s(inside[1])
     truth -= rest.mean() * s(np.flatnonzero(rest))
-    assert found.per_class_raw[0, 1] == pytest.approx(truth)
+    assert estimates.per_class_raw[0, 1] == pytest.approx(truth)
     rng = np.random.default_rng(1)
-    again = [
+    shuffled = [
         Dsmi(sigma=1.2).over_maps(x[:, None], rng.permutation(codes)).raw[0] for _ in range(40)
     ]
-    assert abs(found.null.mean() - np.mean(again)) < 4 * np.std(again) / math.sqrt(20)
+    assert abs(estimates.null.mean() - np.mean(shuffled)) < 4 * np.std(shuffled) / math.sqrt(20)
 
 
 def test_the_reference_takes_out_what_any_label_has():
@@ -122,9 +122,9 @@ def test_the_reference_takes_out_what_any_label_has():
     assert Dsmi(reference=True).parameters["sigma"] == 10.0
     assert Dsmi(reference=True, sigma=3.0).parameters["sigma"] == 3.0
     centres = 4 * rng.normal(size=(10, 1, 10))
-    known = Dsmi(reference=True, sigma=3.0).over_maps(x + centres[codes], codes, 0, 15)
-    assert known.raw[0] > 0.5
-    assert known.raw[0] > known.null.max()
+    estimates = Dsmi(reference=True, sigma=3.0).over_maps(x + centres[codes], codes, 0, 15)
+    assert estimates.raw[0] > 0.5
+    assert estimates.raw[0] > estimates.null.max()
 
 
 def test_p_values_of_nothing_are_even():
@@ -147,10 +147,10 @@ def test_intervals_have_the_width_of_new_samples_of_a_label_and_of_numbers(numbe
         rng = np.random.default_rng(seed)
         x, b = rng.normal(size=(2, 60))
         y = 0.75 * x + math.sqrt(1 - 0.75**2) * b
-        one = mi.mutual_information(x, y if numbers else y > 0, "dsmi", null=0)
-        values.append(one.nats)
-        inside.append((one.low, one.high))
-        widths.append(one.high - one.low)
+        estimate = mi.mutual_information(x, y if numbers else y > 0, "dsmi", null=0)
+        values.append(estimate.nats)
+        inside.append((estimate.low, estimate.high))
+        widths.append(estimate.high - estimate.low)
     # 2 x 2.23 deviations by Student's t; that of 80 values is known to 8 %. Were draws those of an
     # error that falls as 1 / sqrt(n), a sixth less.
     assert 0.8 < np.mean(widths) / (2 * 2.23 * np.std(values)) < 1.3
@@ -178,8 +178,8 @@ def test_numbers_are_cut_into_equal_bins():
 
 def test_vectors_are_clustered(clusters):
     x, codes = clusters
-    found = grouped(x, 3, 0)
-    assert len(set(zip(found, codes, strict=True))) == 3
+    groups = grouped(x, 3, 0)
+    assert len(set(zip(groups, codes, strict=True))) == 3
     value = Dsmi(groups=3).information(x, x, 0)
     assert value.nats == pytest.approx(Dsmi().over_maps(x[:, None], codes).raw[0])
     null = Dsmi(groups=3).information_null(x, x, 5, 0)
@@ -205,15 +205,15 @@ def test_clusters_of_the_reference_are_those_of_the_published_code():
 
 def test_as_people_ask_for_it(few):
     x, codes = few
-    one = mi.mutual_information(x, codes, "dsmi", null=9, draws=5)
-    assert 0 <= one.nats <= one.ceiling
-    assert one.low <= one.nats <= one.high
+    estimate = mi.mutual_information(x, codes, "dsmi", null=9, draws=5)
+    assert 0 <= estimate.nats <= estimate.ceiling
+    assert estimate.low <= estimate.nats <= estimate.high
     assert mi.mutual_information(x, x[:, :1] ** 2, "dsmi", null=9, draws=3).p_value <= 1
     assert mi.entropy(x, "dse", draws=3).ceiling == pytest.approx(math.log(36))
     assert mi.input_information(x, "dse").nats == mi.entropy(x, "dse", draws=0).nats
     wide = np.random.default_rng(0).normal(size=(60, 300))
-    told = mi.mutual_information(wide, np.arange(60) % 3, "dsmi", relative=0.1, null=0, draws=0)
-    assert "Saturated: S of X" in told.notices[0]
+    estimate = mi.mutual_information(wide, np.arange(60) % 3, "dsmi", relative=0.1, null=0, draws=0)
+    assert "Saturated: S of X" in estimate.notices[0]
 
 
 @pytest.mark.parametrize("kind", [Dse, Dsmi])

@@ -27,10 +27,10 @@ def test_docstrings_tell_what_one_has_to_know(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_run(name):
-    found = doctest.DocTestFinder(recurse=False).find(estimator_class(name), name, globs={})
-    assert found[0].examples
+    examples = doctest.DocTestFinder(recurse=False).find(estimator_class(name), name, globs={})
+    assert examples[0].examples
     runner = doctest.DocTestRunner(verbose=False)
-    runner.run(found[0])
+    runner.run(examples[0])
     assert not runner.failures
 
 

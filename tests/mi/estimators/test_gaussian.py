@@ -32,18 +32,18 @@ def test_informations_are_nearly_those_of_determinants():
     def h(*parts):
         return 0.5 * np.linalg.slogdet(np.atleast_2d(np.cov(np.concatenate(parts, axis=1).T)))[1]
 
-    one = Gaussian()
+    estimator = Gaussian()
     # The bias is d^2 / n at the most.
-    assert math.isclose(one.information(a, b, 0).nats, h(a) + h(b) - h(a, b), abs_tol=5e-3)
-    found = one.conditional_information(a, b, c, 0).nats
-    assert math.isclose(found, h(a, c) + h(b, c) - h(a, b, c) - h(c), abs_tol=5e-3)
+    assert math.isclose(estimator.information(a, b, 0).nats, h(a) + h(b) - h(a, b), abs_tol=5e-3)
+    value = estimator.conditional_information(a, b, c, 0).nats
+    assert math.isclose(value, h(a, c) + h(b, c) - h(a, b, c) - h(c), abs_tol=5e-3)
     single = sum(h(x[:, [k]]) for k in range(5))
-    assert math.isclose(one.total_correlation(x, 0).nats, single - h(x), abs_tol=5e-3)
+    assert math.isclose(estimator.total_correlation(x, 0).nats, single - h(x), abs_tol=5e-3)
 
 
 def test_few_samples_are_unbiased():
     rng = np.random.default_rng(0)
-    found = [
+    values = [
         (
             Gaussian().information(*(rng.normal(size=(15, 3)) for _ in range(2)), 0).nats,
             Gaussian().divergence(rng.normal(size=(15, 2)), rng.normal(size=(20, 2)), 0).nats,
@@ -51,7 +51,7 @@ def test_few_samples_are_unbiased():
         for _ in range(500)
     ]
     # Plain determinants would give .4 and .3; the means of 500 are known to .02.
-    assert np.abs(np.mean(found, axis=0)).max() < 0.06
+    assert np.abs(np.mean(values, axis=0)).max() < 0.06
 
 
 def test_labels_are_told_by_means_and_by_covariances(two_gaussians):
@@ -59,8 +59,8 @@ def test_labels_are_told_by_means_and_by_covariances(two_gaussians):
     y = np.arange(2000) % 2
     wide = rng.normal(size=2000) * np.where(y == 1, 3.0, 1.0)
     # 1/2 ln((1 + 9) / 2) - 1/2 (0 + ln 9) / 2
-    wanted = 0.5 * math.log(5) - 0.25 * math.log(9)
-    assert Gaussian().over_maps(wide[:, None, None], y).raw[0] == pytest.approx(wanted, abs=0.04)
+    expected = 0.5 * math.log(5) - 0.25 * math.log(9)
+    assert Gaussian().over_maps(wide[:, None, None], y).raw[0] == pytest.approx(expected, abs=0.04)
 
 
 def test_wide_responses_are_reduced_and_small_classes_tell_nothing():
@@ -78,9 +78,9 @@ def test_wide_responses_are_reduced_and_small_classes_tell_nothing():
 
 def test_what_others_determine_is_at_the_ceiling():
     x = np.random.default_rng(0).normal(size=(100, 2))
-    one = mi.mutual_information(x, x @ [[1.0, 2.0], [3.0, -1.0]], "gaussian")
-    assert one.saturated
-    assert one.ceiling == pytest.approx(2 * 0.5 * math.log(1e12))
+    estimate = mi.mutual_information(x, x @ [[1.0, 2.0], [3.0, -1.0]], "gaussian")
+    assert estimate.saturated
+    assert estimate.ceiling == pytest.approx(2 * 0.5 * math.log(1e12))
     assert mi.total_correlation(np.concatenate([x, x], axis=1), "gaussian").nats > 20
 
 
@@ -112,8 +112,8 @@ def test_classes_with_light_tails_are_those_of_determinants(n, d):
     codes = np.arange(n) % 2
     x = rng.uniform(-1, 1, size=(n, d)) * (1 + 0.3 * codes[:, None]) + 0.2 * codes[:, None]
     classes = [x[codes == code] for code in (0, 1)]
-    wanted = 0.5 * (unbiased(x) - sum(unbiased(own) for own in classes) / 2)
-    assert gaussian_label_information(x, codes) == pytest.approx(wanted, abs=1e-9)
+    expected = 0.5 * (unbiased(x) - sum(unbiased(own) for own in classes) / 2)
+    assert gaussian_label_information(x, codes) == pytest.approx(expected, abs=1e-9)
 
 
 def test_heavy_classes_are_drawn_as_in_loops():
@@ -151,20 +151,20 @@ def test_one_image_tells_next_to_nothing():
     x[17, 2] = 1.0
     codes = np.arange(100) % 4
     assert abs(gaussian_label_information(x, codes)) < 0.1
-    one = mi.mutual_information(x, codes, "gaussian")
-    assert not one.saturated
-    assert np.isfinite(one.interval).all()
-    assert one.p_value > 0.5
+    estimate = mi.mutual_information(x, codes, "gaussian")
+    assert not estimate.saturated
+    assert np.isfinite(estimate.interval).all()
+    assert estimate.p_value > 0.5
 
 
 def test_a_class_that_is_silent_tells_of_itself_alone():
     rng = np.random.default_rng(0)
     codes = np.arange(400) % 4
     x = np.where(codes == 0, 0.0, rng.uniform(size=400))[:, None] * rng.uniform(size=4)
-    known = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
-    found = gaussian_label_information(x, codes)
-    assert 0.6 * known < found < known
-    assert found < 0.5 * math.log(4)
+    expected = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
+    values = gaussian_label_information(x, codes)
+    assert 0.6 * expected < values < expected
+    assert values < 0.5 * math.log(4)
 
 
 def test_no_class_tells_more_than_its_share_lets_it():

@@ -230,9 +230,9 @@ def test_what_only_the_network_finds(far_or_near, monkeypatch):
 
 
 def test_the_network_is_told_of():
-    told = Predictive().parameters
-    assert told["network_units"] == batch_classifiers.UNITS
-    assert told["network_prior_variance"] == batch_classifiers.PRIOR
+    parameters = Predictive().parameters
+    assert parameters["network_units"] == batch_classifiers.UNITS
+    assert parameters["network_prior_variance"] == batch_classifiers.PRIOR
 
 
 def test_classes_that_take_turns_along_the_leading_component_are_found():
@@ -250,35 +250,35 @@ def test_neighbor_members_are_those_of_loops():
     rng = np.random.default_rng(0)
     codes, folds = np.arange(40) % 3, rng.permutation(np.arange(40) % FOLDS)
     x = principal_components(rng.normal(size=(40, 2)) + codes[:, None], 60, rng)
-    found = neighbor_members(x, codes, folds)
+    computed = neighbor_members(x, codes, folds)
     squares = ((x[:, None].astype(float) - x) ** 2).sum(axis=2)
     counted = [k for k in NEIGHBORS if k < 39]
     for fold in range(FOLDS):
         for i in range(40):
             order = [j for j in np.argsort(squares[i]) if j != i]
-            seen = [j for j in order if folds[j] not in (fold, folds[i])]
-            shares = np.array([sum(codes[j] == c for j in seen) + 0.5 for c in range(3)])
+            neighbors = [j for j in order if folds[j] not in (fold, folds[i])]
+            shares = np.array([sum(codes[j] == c for j in neighbors) + 0.5 for c in range(3)])
             shares /= shares.sum()
-            members = [[1.0 * (j in order[:k]) for j in seen] for k in counted]
-            for place, weights in enumerate(members):
+            members = [[1.0 * (j in order[:k]) for j in neighbors] for k in counted]
+            for index, weights in enumerate(members):
                 own = shares + [
-                    sum(w for w, j in zip(weights, seen, strict=True) if codes[j] == c)
+                    sum(w for w, j in zip(weights, neighbors, strict=True) if codes[j] == c)
                     for c in range(3)
                 ]
                 own /= own.sum()
                 if fold == folds[i]:
-                    assert np.allclose(found.every[place, :, i], own, atol=1e-4)
+                    assert np.allclose(computed.every[index, :, i], own, atol=1e-4)
                 else:
-                    assert found.own[fold, place, i] == pytest.approx(own[codes[i]], abs=1e-4)
+                    assert computed.own[fold, index, i] == pytest.approx(own[codes[i]], abs=1e-4)
 
 
 def test_the_order_matters_to_a_mixture_by_the_folds_alone(rings):
     x, codes = rings[0][:200].astype(np.float32), rings[1][:200]
     folds = folds_of(codes)
     order = np.random.default_rng(1).permutation(200)
-    one = Predictive()
-    before = one.predict(x, codes, folds, 0)
-    after = one.predict(x[order], codes[order], folds[order], 0)
+    estimator = Predictive()
+    before = estimator.predict(x, codes, folds, 0)
+    after = estimator.predict(x[order], codes[order], folds[order], 0)
     # Rounding grows along the steps of the network.
     assert np.allclose(before.odds[:, order], after.odds, atol=0.1)
     assert np.median(np.abs(before.odds[:, order] - after.odds)) < 0.02
@@ -293,8 +293,8 @@ def test_estimates_without_a_fold_are_those_of_the_other_samples(rings):
     assert whole.without is not None
     kept = folds != 2
     alone = Predictive().predict(x[kept], codes[kept], folds[kept], 0)
-    told = alone.odds[codes[kept], np.arange(kept.sum())].mean()
-    assert whole.without[2] == pytest.approx(told, abs=0.03)
+    mean_odds = alone.odds[codes[kept], np.arange(kept.sum())].mean()
+    assert whole.without[2] == pytest.approx(mean_odds, abs=0.03)
 
 
 def test_a_mixture_does_not_take_wide_noise_for_information():
@@ -341,17 +341,17 @@ def test_few_samples_and_rare_classes_do_not_break_it():
 
 def test_weights_of_a_mixture_are_those_of_a_search():
     rng = np.random.default_rng(0)
-    told = rng.uniform(0.05, 1, (2, 400))
-    told[1, :150] *= 0.2
+    predictions = rng.uniform(0.05, 1, (2, 400))
+    predictions[1, :150] *= 0.2
     shares = np.linspace(0, 1, 1001)
-    likely = [np.log(s * told[0] + (1 - s) * told[1]).sum() for s in shares]
+    likely = [np.log(s * predictions[0] + (1 - s) * predictions[1]).sum() for s in shares]
     # The prior is half a sample of 400.
     used = np.ones((2, 400), bool)
     used[1, 200:] = False  # the others do not count
-    told = np.stack([told, np.where(used[1], told, 0.5)])
-    first, second = mixtures(told, used)
+    predictions = np.stack([predictions, np.where(used[1], predictions, 0.5)])
+    first, second = mixtures(predictions, used)
     assert abs(first[0] - shares[np.argmax(likely)]) < 0.02
-    assert np.allclose(second, mixtures(told[1:, :, :200], used[1:, :200]))
+    assert np.allclose(second, mixtures(predictions[1:, :, :200], used[1:, :200]))
     assert first.sum() == pytest.approx(1.0)
 
 
@@ -376,15 +376,15 @@ def test_values_and_p_values_against_brute_force(predicted):
     odds, codes = predicted
     random = np.random.default_rng(1)
     mixed = np.array([random.permutation(codes) for _ in range(300)])
-    one = OneVsRest(odds, codes, np.zeros(60, int), np.ones((1, 60)))
+    scores = OneVsRest(odds, codes, np.zeros(60, int), np.ones((1, 60)))
     for part in np.array_split(mixed, 4):
-        one.add(label_sums(label_members(part, 3), [one.more])[..., 0])
+        scores.add(label_sums(label_members(part, 3), [scores.more])[..., 0])
     for chosen in range(3):
         value = _value(odds, codes, codes, chosen)
-        assert one.raw[chosen] == pytest.approx(value)
+        assert scores.raw[chosen] == pytest.approx(value)
         null = np.array([_value(odds, codes, labels, chosen) for labels in mixed])
-        assert one.p_value[chosen] == pytest.approx((1 + (null >= value).sum()) / 301)
-    assert one.p_value[0] < 0.05 < one.p_value[1:].max()
+        assert scores.p_value[chosen] == pytest.approx((1 + (null >= value).sum()) / 301)
+    assert scores.p_value[0] < 0.05 < scores.p_value[1:].max()
 
 
 def test_a_wider_null_is_wider_around_its_own_mean(predicted):
@@ -394,13 +394,13 @@ def test_a_wider_null_is_wider_around_its_own_mean(predicted):
     mixed = np.tile(codes, (2000, 1))
     for fold in range(FOLDS):
         mixed[:, folds == fold] = random.permuted(mixed[:, folds == fold], axis=1)
-    one = OneVsRest(odds, codes, folds, np.ones((1, 60)), null_width=1.3)
-    one.add(label_sums(label_members(mixed, 3), [one.more])[..., 0])
+    scores = OneVsRest(odds, codes, folds, np.ones((1, 60)), null_width=1.3)
+    scores.add(label_sums(label_members(mixed, 3), [scores.more])[..., 0])
     for chosen in range(3):
         null = np.array([_value(odds, codes, labels, chosen) for labels in mixed])
         wider = null.mean() + 1.3 * (null - null.mean())
         expected = (1 + (wider >= _value(odds, codes, codes, chosen)).sum()) / 2001
-        assert one.p_value[chosen] == pytest.approx(expected, abs=0.02)
+        assert scores.p_value[chosen] == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["decoder", "predictive"])
@@ -417,29 +417,29 @@ def test_p_values_of_noise_are_not_too_small(name):
 def test_ends_are_those_of_the_draws(predicted):
     odds, codes = predicted
     random = np.random.default_rng(2)
-    places = random.integers(0, 60, (200, 60))
-    weights = np.array([np.bincount(row, minlength=60) for row in places])
-    found = OneVsRest(odds, codes, np.zeros(60, int), weights).ends
+    rows = random.integers(0, 60, (200, 60))
+    weights = np.array([np.bincount(row, minlength=60) for row in rows])
+    ends = OneVsRest(odds, codes, np.zeros(60, int), weights).ends
     p = np.exp(odds[1])
     share = (codes == 1).mean()
     gains = np.log(np.where(codes == 1, p / share, (1 - p) / (1 - share)))
     assert gains.mean() == pytest.approx(OneVsRest(odds, codes, np.zeros(60, int), weights).raw[1])
-    wanted = np.quantile(gains[places].mean(axis=1), [0.025, 0.975])
-    assert found[1] == pytest.approx(wanted)
+    expected = np.quantile(gains[rows].mean(axis=1), [0.025, 0.975])
+    assert ends[1] == pytest.approx(expected)
 
 
 def test_without_shuffles_or_draws_nothing_is_said(predicted):
-    one = OneVsRest(*predicted, np.zeros(60, int), np.empty((0, 60)))
-    assert np.isnan(one.p_value).all() and np.isnan(one.ends).all()
+    scores = OneVsRest(*predicted, np.zeros(60, int), np.empty((0, 60)))
+    assert np.isnan(scores.p_value).all() and np.isnan(scores.ends).all()
 
 
 def test_a_constant_map_is_never_above_its_null():
     codes = np.arange(40) % 4
     odds = np.log(np.full((4, 40), 0.25))
-    one = OneVsRest(odds, codes, np.zeros(40, int), np.ones((1, 40)))
+    scores = OneVsRest(odds, codes, np.zeros(40, int), np.ones((1, 40)))
     mixed = np.array([np.random.default_rng(s).permutation(codes) for s in range(50)])
-    one.add(label_sums(label_members(mixed, 4), [one.more])[..., 0])
-    assert (one.p_value == 1).all() and one.raw == pytest.approx(np.zeros(4))
+    scores.add(label_sums(label_members(mixed, 4), [scores.more])[..., 0])
+    assert (scores.p_value == 1).all() and scores.raw == pytest.approx(np.zeros(4))
 
 
 @pytest.fixture(scope="module")

@@ -39,9 +39,9 @@ def test_entropies_and_informations_are_those_of_double_loops(few, bound):
     x, codes = few
     entropy = mixture_entropy(x, 0.3, bound)
     noise = 1.5 * (math.log(2 * math.pi * 0.3) + 1)
-    one = Kde(noise=0.3, bound=bound)
-    assert math.isclose(one.entropy(x, 0).nats, entropy, rel_tol=1e-10)
-    assert math.isclose(one.input_information(x, 0).nats, entropy - noise, rel_tol=1e-10)
+    estimator = Kde(noise=0.3, bound=bound)
+    assert math.isclose(estimator.entropy(x, 0).nats, entropy, rel_tol=1e-10)
+    assert math.isclose(estimator.input_information(x, 0).nats, entropy - noise, rel_tol=1e-10)
     result = over(x, codes, noise=0.3, bound=bound)
     parts = [mixture_entropy(x[codes == c], 0.3, bound) * (codes == c).mean() for c in range(3)]
     assert math.isclose(result.raw[0], entropy - sum(parts), rel_tol=1e-10)
@@ -57,9 +57,9 @@ def test_null_and_draws_are_the_estimate_itself_on_changed_samples(few):
     x, codes = few
     result = over(x, codes, noise=0.3, shuffles=200, draws=100)
     rng = np.random.default_rng(5)
-    again = [over(x, rng.permutation(codes), noise=0.3).raw[0] for _ in range(200)]
-    assert abs(result.null.mean() - np.mean(again)) < 4 * np.std(again) / math.sqrt(100)
-    assert 0.7 < result.null.std() / np.std(again) < 1.4
+    shuffled = [over(x, rng.permutation(codes), noise=0.3).raw[0] for _ in range(200)]
+    assert abs(result.null.mean() - np.mean(shuffled)) < 4 * np.std(shuffled) / math.sqrt(100)
+    assert 0.7 < result.null.std() / np.std(shuffled) < 1.4
     halves = []
     while len(halves) < 100:
         part = rng.permutation(len(codes))[: len(codes) // 2]
@@ -78,8 +78,8 @@ def test_intervals_have_the_width_of_new_samples(two_gaussians):
         for part in [np.random.default_rng(seed).permutation(600)[:300]]
     ]
     varies = np.std([result.raw[0] for result in results])
-    told = np.mean([result.draws.std() for result in results])
-    assert 0.75 < told / varies < 1.35
+    mean_width = np.mean([result.draws.std() for result in results])
+    assert 0.75 < mean_width / varies < 1.35
 
 
 def test_upper_is_not_under_lower(few):
@@ -87,21 +87,21 @@ def test_upper_is_not_under_lower(few):
     for noise in (0.01, 0.1, 1.0, 10.0):
         upper, lower = Kde(noise=noise), Kde(noise=noise, bound="lower")
         assert upper.entropy(x, 0).nats >= lower.entropy(x, 0).nats
-        known = [one.input_information(x, 0).nats for one in (upper, lower)]
-        assert math.log(len(x)) >= known[0] >= known[1] >= 0
+        informations = [estimator.input_information(x, 0).nats for estimator in (upper, lower)]
+        assert math.log(len(x)) >= informations[0] >= informations[1] >= 0
 
 
 def test_entropy_of_a_gaussian_lies_between_the_bounds():
     # For X ~ N(0, 1) the mean over pairs is a Gaussian integral in closed form.
     x = np.random.default_rng(0).normal(size=(1500, 1))
     truth = 0.5 * math.log(2 * math.pi * math.e * 1.05)
-    found = []
+    values = []
     for bound, width in (("lower", 0.2), ("upper", 0.05)):
         gap = 0.5 * math.log((1 + width) / width) + 0.5 / (1 + width)
-        wanted = 0.5 * math.log(2 * math.pi * 0.05) + 0.5 + gap
-        found.append(Kde(noise=0.05, bound=bound).entropy(x, 0).nats)
-        assert abs(found[-1] - wanted) < 0.03
-    assert found[0] < truth < found[1]
+        expected = 0.5 * math.log(2 * math.pi * 0.05) + 0.5 + gap
+        values.append(Kde(noise=0.05, bound=bound).entropy(x, 0).nats)
+        assert abs(values[-1] - expected) < 0.03
+    assert values[0] < truth < values[1]
 
 
 def test_samples_nodes_offsets_and_scale_do_not_matter(few):
@@ -181,7 +181,7 @@ def test_blocks_of_rows_do_not_matter(few):
     values = np.stack([x, np.zeros_like(x), x**3], axis=1)
     ways = ({"noise": 0.3}, {"relative": 0.1}, {"relative": 0.1, "bound": "lower"})
 
-    def everything(kde):
+    def all_values(kde):
         estimates = kde.over_maps(values, codes, 0, 20, 20)
         return [
             estimates.raw,
@@ -193,8 +193,8 @@ def test_blocks_of_rows_do_not_matter(few):
         ]
 
     for way in ways:
-        in_blocks = everything(Kde(**way, byte_budget=8 * 39 * 5))
-        for whole, blocks in zip(everything(Kde(**way)), in_blocks, strict=True):
+        in_blocks = all_values(Kde(**way, byte_budget=8 * 39 * 5))
+        for whole, blocks in zip(all_values(Kde(**way)), in_blocks, strict=True):
             assert np.allclose(blocks, whole, rtol=1e-5, atol=1e-6)
 
 
@@ -262,8 +262,8 @@ def test_many_variances_are_those_of_one_at_a_time(few):
 @settings(max_examples=60, deadline=None)
 def test_bounds_and_ceilings_hold_for_any_samples(x, noise):
     upper, lower = (Kde(noise=noise, bound=bound) for bound in ("upper", "lower"))
-    known = [one.input_information(x, 0).nats for one in (lower, upper)]
-    assert -1e-9 <= known[0] <= known[1] + 1e-9
-    assert known[1] <= math.log(12) + 1e-9
+    informations = [estimator.input_information(x, 0).nats for estimator in (lower, upper)]
+    assert -1e-9 <= informations[0] <= informations[1] + 1e-9
+    assert informations[1] <= math.log(12) + 1e-9
     codes = np.arange(12) % 3
     assert upper.over_maps(x[:, None], codes).raw[0] <= math.log(3) + 1e-9

@@ -38,8 +38,8 @@ def test_algorithm_1_is_that_of_a_double_loop(few):
     for i in range(45):
         r = radius(z, i, 3)
         total += digamma(nearer(x, i, r) + 1) + digamma(nearer(y, i, r) + 1)
-    wanted = digamma(3) + digamma(45) - total / 45
-    assert math.isclose(Ksg().information(x, y, 0).nats, wanted, abs_tol=1e-12)
+    expected = digamma(3) + digamma(45) - total / 45
+    assert math.isclose(Ksg().information(x, y, 0).nats, expected, abs_tol=1e-12)
 
 
 def test_algorithm_2_is_that_of_a_double_loop(few):
@@ -50,9 +50,9 @@ def test_algorithm_2_is_that_of_a_double_loop(few):
         for side in (x, y):
             reach = max(far(side, i, j) for j in near)
             total += digamma(sum(far(side, i, j) <= reach for j in range(45) if j != i))
-    wanted = digamma(4) - 1 / 4 + digamma(45) - total / 45
-    found = Ksg(k=4, algorithm=2).information(x, y, 0).nats
-    assert math.isclose(found, wanted, abs_tol=1e-12)
+    expected = digamma(4) - 1 / 4 + digamma(45) - total / 45
+    value = Ksg(k=4, algorithm=2).information(x, y, 0).nats
+    assert math.isclose(value, expected, abs_tol=1e-12)
 
 
 def test_conditional_information_is_that_of_a_double_loop(few):
@@ -64,8 +64,8 @@ def test_conditional_information_is_that_of_a_double_loop(few):
         r = radius(np.concatenate([x, y, z], axis=1), i, 3)
         total += digamma(nearer(z, i, r) + 1)
         total -= digamma(nearer(xz, i, r) + 1) + digamma(nearer(yz, i, r) + 1)
-    found = Ksg(standardize=False).conditional_information(x, y, z, 0).nats
-    assert math.isclose(found, digamma(3) + total / 45, abs_tol=1e-12)
+    value = Ksg(standardize=False).conditional_information(x, y, z, 0).nats
+    assert math.isclose(value, digamma(3) + total / 45, abs_tol=1e-12)
 
 
 def test_total_correlation_is_that_of_a_double_loop(few):
@@ -74,26 +74,26 @@ def test_total_correlation_is_that_of_a_double_loop(few):
     for i in range(45):
         r = radius(x, i, 3)
         total += sum(digamma(nearer(x[:, [c]], i, r) + 1) for c in range(x.shape[1]))
-    wanted = digamma(3) + (x.shape[1] - 1) * digamma(45) - total / 45
-    assert math.isclose(Ksg().total_correlation(x, 0).nats, wanted, abs_tol=1e-11)
+    expected = digamma(3) + (x.shape[1] - 1) * digamma(45) - total / 45
+    assert math.isclose(Ksg().total_correlation(x, 0).nats, expected, abs_tol=1e-11)
 
 
 def test_entropy_and_divergence_are_those_of_double_loops(few):
     x, _ = few
     n, d = x.shape
     logs = [math.log(2 * radius(x, i, 3)) for i in range(n)]
-    wanted = digamma(n) - digamma(3) + d * np.mean(logs)
-    assert math.isclose(Ksg().entropy(x, 0).nats, wanted, abs_tol=1e-11)
+    expected = digamma(n) - digamma(3) + d * np.mean(logs)
+    assert math.isclose(Ksg().entropy(x, 0).nats, expected, abs_tol=1e-11)
     assert math.isclose(
-        Ksg().entropy(x * 5, 0).nats, wanted + d * math.log(5), rel_tol=1e-9, abs_tol=1e-9
+        Ksg().entropy(x * 5, 0).nats, expected + d * math.log(5), rel_tol=1e-9, abs_tol=1e-9
     )
     y = np.random.default_rng(1).normal(size=(30, d))
     total = 0.0
     for i in range(n):
         other = sorted(np.abs(x[i] - y[j]).max() for j in range(30))[2]
         total += math.log(other / radius(x, i, 3))
-    wanted = d * total / n + math.log(30 / (n - 1))
-    assert math.isclose(Ksg(standardize=False).divergence(x, y, 0).nats, wanted, abs_tol=1e-11)
+    expected = d * total / n + math.log(30 / (n - 1))
+    assert math.isclose(Ksg(standardize=False).divergence(x, y, 0).nats, expected, abs_tol=1e-11)
 
 
 def ross_by_loops(x, y, k):
@@ -116,11 +116,11 @@ def test_ross_is_that_of_a_double_loop_for_any_label_of_any_samples(few, rarity)
     information = ross_information(x, 3, rarity)
     for _ in range(4):
         codes = rng.choice(5, 45, p=[0.5, 0.3, 0.1, 0.06, 0.04])
-        wanted = ross_by_loops(x, codes, 3)
-        assert math.isclose(information(codes, None), wanted, abs_tol=1e-12)
-        places = np.sort(rng.permutation(45)[:22])
-        wanted = ross_by_loops(x[places], codes[places], 3)
-        assert math.isclose(information(codes[places], places), wanted, abs_tol=1e-12)
+        expected = ross_by_loops(x, codes, 3)
+        assert math.isclose(information(codes, None), expected, abs_tol=1e-12)
+        rows = np.sort(rng.permutation(45)[:22])
+        expected = ross_by_loops(x[rows], codes[rows], 3)
+        assert math.isclose(information(codes[rows], rows), expected, abs_tol=1e-12)
 
 
 def test_ross_without_two_of_a_class_is_nothing():
@@ -133,13 +133,13 @@ def test_ross_and_algorithm_1_are_those_of_scikit_learn(k, two_gaussians):
     from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
     x, y = two_gaussians(1.0, 300)
-    found = Ksg(k=k).over_maps(x[:, None], y).raw[0]
-    wanted = mutual_info_classif(x, y, n_neighbors=k, random_state=0)[0]
-    assert math.isclose(max(found, 0.0), wanted, abs_tol=1e-6)
+    value = Ksg(k=k).over_maps(x[:, None], y).raw[0]
+    expected = mutual_info_classif(x, y, n_neighbors=k, random_state=0)[0]
+    assert math.isclose(max(value, 0.0), expected, abs_tol=1e-6)
     other = x[:, 0] + np.random.default_rng(1).normal(size=300)
-    found = Ksg(k=k).information(x, other[:, None], 0).nats
-    wanted = mutual_info_regression(x, other, n_neighbors=k, random_state=0)[0]
-    assert math.isclose(max(found, 0.0), wanted, abs_tol=1e-6)
+    value = Ksg(k=k).information(x, other[:, None], 0).nats
+    expected = mutual_info_regression(x, other, n_neighbors=k, random_state=0)[0]
+    assert math.isclose(max(value, 0.0), expected, abs_tol=1e-6)
 
 
 def test_counts_on_a_line_are_exact_at_the_edges():
@@ -172,9 +172,11 @@ def test_neighbors_and_counts_are_those_of_all_distances(d):
 def test_ties_are_broken_by_the_seed_and_said(two_gaussians):
     x, y = two_gaussians(1.0, 200)
     silent = np.maximum(x, 0)
-    one, again, other = (Ksg().over_maps(silent[:, None], y, seed).raw[0] for seed in (0, 0, 1))
-    assert one == again != other
-    assert abs(one - other) < 0.1
+    value, repeated, other = (
+        Ksg().over_maps(silent[:, None], y, seed).raw[0] for seed in (0, 0, 1)
+    )
+    assert value == repeated != other
+    assert abs(value - other) < 0.1
     assert "ties" in Ksg().over_maps(silent[:, None], y).notices[0][0]
     assert "ties" in Ksg().information(x, silent, 0).notices[0]
     assert Ksg().information(x, x + 1, 0).notices == ()
@@ -206,12 +208,12 @@ def test_both_sides_are_reduced_on_request():
     y[:, 3] += x[:, 0] + 0.5 * rng.normal(size=500)
     truth = 0.5 * math.log(1 + 1 / 0.25)
     assert Ksg().information(x, y, 0).nats < 0.4 * truth
-    found = Ksg(components=1).information(x, y, 0)
-    assert found.nats == pytest.approx(truth, abs=0.1)
-    assert [told for told in found.notices if "1 principal components" in told] == list(
-        found.notices
+    estimate = Ksg(components=1).information(x, y, 0)
+    assert estimate.nats == pytest.approx(truth, abs=0.1)
+    assert [notice for notice in estimate.notices if "1 principal components" in notice] == list(
+        estimate.notices
     )
-    assert len(found.notices) == 2
+    assert len(estimate.notices) == 2
     narrow = Ksg(components=5).information(x[:, :2], y[:, 3:5], 0)
     assert narrow.nats == Ksg().information(x[:, :2], y[:, 3:5], 0).nats
     assert narrow.notices == ()
@@ -220,12 +222,12 @@ def test_both_sides_are_reduced_on_request():
 def test_a_value_above_what_the_label_has_is_said():
     y = np.arange(60) % 2
     x = 100.0 * y + np.random.default_rng(0).normal(size=60)
-    one = mi.mutual_information(x, y, "ksg", null=0, draws=0)
-    assert one.nats > one.ceiling
-    assert "Above H(Y)" in one.notices[0]
+    estimate = mi.mutual_information(x, y, "ksg", null=0, draws=0)
+    assert estimate.nats > estimate.ceiling
+    assert "Above H(Y)" in estimate.notices[0]
     clipped = mi.mutual_information(x, y, "ksg", clip=True, null=0, draws=0)
     assert clipped.nats == clipped.ceiling
-    assert clipped.raw == one.nats
+    assert clipped.raw == estimate.nats
     assert clipped.notices == ()
     assert mi.mutual_information(x * 0 + np.arange(60), y, "ksg", null=0, draws=0).notices == ()
 
@@ -234,15 +236,15 @@ def test_signed_unless_clipped():
     from oip import mi
 
     rng = np.random.default_rng(0)
-    found = [mi.mutual_information(*rng.normal(size=(2, 50)), "ksg") for _ in range(8)]
-    below = [place for place, one in enumerate(found) if one.nats < 0]
+    estimates = [mi.mutual_information(*rng.normal(size=(2, 50)), "ksg") for _ in range(8)]
+    below = [index for index, estimate in enumerate(estimates) if estimate.nats < 0]
     assert below
-    assert all(one.raw is None for one in found)
+    assert all(estimate.raw is None for estimate in estimates)
     rng = np.random.default_rng(0)
     clipped = [mi.mutual_information(*rng.normal(size=(2, 50)), "ksg", clip=True) for _ in range(8)]
-    for place in below:
-        assert clipped[place].nats == 0.0
-        assert clipped[place].raw == found[place].nats
+    for index in below:
+        assert clipped[index].nats == 0.0
+        assert clipped[index].raw == estimates[index].nats
 
 
 def plain(x, y, **settings):
@@ -275,7 +277,7 @@ def test_directions_of_noise_tell_nothing(hidden):
     x, y = hidden
     shuffled = np.random.default_rng(0).permutation(y)
     for other in (shuffled, x[:, 8]):
-        one = mi.mutual_information(
+        estimate = mi.mutual_information(
             x[:, :8],
             other,
             "ksg",
@@ -284,15 +286,15 @@ def test_directions_of_noise_tell_nothing(hidden):
             discrete=other is shuffled,
             reduction="directions",
         )
-        assert abs(one.nats) < 0.06
-        assert one.p_value > 0.05
+        assert abs(estimate.nats) < 0.06
+        assert estimate.p_value > 0.05
 
 
 def test_the_order_of_samples_does_not_matter(hidden):
     x, y = hidden
     order = np.random.default_rng(0).permutation(1000)
-    one = plain(x, y, reduction="directions").nats
-    assert plain(x[order], y[order], reduction="directions").nats == pytest.approx(one, abs=1e-9)
+    value = plain(x, y, reduction="directions").nats
+    assert plain(x[order], y[order], reduction="directions").nats == pytest.approx(value, abs=1e-9)
 
 
 def test_directions_are_those_of_the_formulas(hidden):

@@ -16,17 +16,17 @@ def scores():
 
 def both(scores):
     own = [scores[i, i] for i in range(6)]
-    others = [scores[i, j] for i in range(6) for j in range(6) if i != j]
-    return np.array(own), np.array(others)
+    other_scores = [scores[i, j] for i in range(6) for j in range(6) if i != j]
+    return np.array(own), np.array(other_scores)
 
 
 def test_values_are_their_definitions(scores):
-    own, others = both(scores)
-    donsker_varadhan = own.mean() - math.log(np.exp(others).mean())
+    own, other_scores = both(scores)
+    donsker_varadhan = own.mean() - math.log(np.exp(other_scores).mean())
     assert neural.donsker_varadhan(scores) == pytest.approx(donsker_varadhan)
-    clipped = own.mean() - math.log(np.exp(np.clip(others, -0.5, 0.5)).mean())
+    clipped = own.mean() - math.log(np.exp(np.clip(other_scores, -0.5, 0.5)).mean())
     assert neural.donsker_varadhan(scores, 0.5) == pytest.approx(clipped)
-    assert neural.nwj(scores) == pytest.approx(own.mean() - np.exp(others - 1).mean())
+    assert neural.nwj(scores) == pytest.approx(own.mean() - np.exp(other_scores - 1).mean())
     rows = [own[i] - math.log(np.exp(scores[i]).mean()) for i in range(6)]
     assert neural.infonce(scores) == pytest.approx(np.mean(rows))
 
@@ -47,13 +47,13 @@ def test_infonce_is_at_most_the_logarithm_of_the_batch():
 def test_objectives_are_what_the_values_say(scores):
     import tensorflow as tf
 
-    own, others = both(scores)
+    own, other_scores = both(scores)
     tensor = tf.constant(scores)
     assert float(neural.nwj_objective(tensor)) == pytest.approx(neural.nwj(scores))
     shifted = float(neural.infonce_objective(tensor)) + math.log(6)
     assert shifted == pytest.approx(neural.infonce(scores))
-    apart = -np.log1p(np.exp(-own)).mean() - np.log1p(np.exp(others)).mean()
-    assert float(neural.jensen_shannon_objective(tensor)) == pytest.approx(apart)
+    objective = -np.log1p(np.exp(-own)).mean() - np.log1p(np.exp(other_scores)).mean()
+    assert float(neural.jensen_shannon_objective(tensor)) == pytest.approx(objective)
 
 
 def test_gradients_of_mine_use_the_moving_average(scores):
@@ -65,9 +65,9 @@ def test_gradients_of_mine_use_the_moving_average(scores):
         with tf.GradientTape() as tape:
             raised, moved = neural.mine_objective(tensor, tf.constant(before, tf.float64), 0.9)
         assert float(moved) == pytest.approx(after)
-        wanted = -np.exp(scores) / (30 * after)
-        np.fill_diagonal(wanted, 1 / 6)
-        assert np.allclose(tape.gradient(raised, tensor), wanted)
+        expected = -np.exp(scores) / (30 * after)
+        np.fill_diagonal(expected, 1 / 6)
+        assert np.allclose(tape.gradient(raised, tensor), expected)
 
 
 ALL = (Mine, Smile, InfoNce, Nwj)
@@ -87,8 +87,8 @@ def test_two_nats_of_a_gaussian_in_five_dimensions(correlated, kind, seed, setti
 
 def test_a_joint_critic_finds_it_too(correlated):
     x, y = correlated(0.5, 3000, 1)
-    one = Smile(critic="joint", units=32, batch=64, steps=300, rate=5e-3)
-    assert one.information(x, y, 0).nats == pytest.approx(0.5, rel=0.25)
+    estimator = Smile(critic="joint", units=32, batch=64, steps=300, rate=5e-3)
+    assert estimator.information(x, y, 0).nats == pytest.approx(0.5, rel=0.25)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -111,17 +111,17 @@ def test_the_global_seed_of_keras_is_left_alone():
 
     x = np.random.default_rng(0).normal(size=(60, 1))
     keras.utils.set_random_seed(5)
-    wanted = float(keras.random.uniform(()))
+    expected = float(keras.random.uniform(()))
     keras.utils.set_random_seed(5)
     Smile(**SHORT).information(x, x, 0)
-    assert float(keras.random.uniform(())) == wanted
+    assert float(keras.random.uniform(())) == expected
 
 
 def test_infonce_has_the_ceiling_of_its_batch():
     x = np.random.default_rng(0).normal(size=(1000, 1))
-    found = mi.mutual_information(x, x, "infonce", steps=1000, batch=8, rate=2e-3)
-    assert found.ceiling == pytest.approx(math.log(8))
-    assert 0.8 * math.log(8) < found.nats <= math.log(8)
+    estimate = mi.mutual_information(x, x, "infonce", steps=1000, batch=8, rate=2e-3)
+    assert estimate.ceiling == pytest.approx(math.log(8))
+    assert 0.8 * math.log(8) < estimate.nats <= math.log(8)
 
 
 def test_scale_and_offset_do_not_matter():
@@ -136,12 +136,12 @@ def test_labels_and_what_is_only_on_request(two_gaussians):
     assert 0.5 < plain.nats <= math.log(2)
     assert plain.ceiling == pytest.approx(math.log(2))
     assert (plain.p_value, plain.interval) == (None, None)
-    asked = mi.mutual_information(x, y, "smile", null=1, draws=2, **{**SHORT, "steps": 50})
-    assert asked.p_value == 0.5
-    assert asked.low <= asked.nats <= asked.high
-    found = Smile(**SHORT).over_maps(np.stack([x, np.ones_like(x)], axis=1), y)
-    assert found.raw[1] == 0.0
-    assert np.isnan(found.per_class_raw).all()
+    estimate = mi.mutual_information(x, y, "smile", null=1, draws=2, **{**SHORT, "steps": 50})
+    assert estimate.p_value == 0.5
+    assert estimate.low <= estimate.nats <= estimate.high
+    estimates = Smile(**SHORT).over_maps(np.stack([x, np.ones_like(x)], axis=1), y)
+    assert estimates.raw[1] == 0.0
+    assert np.isnan(estimates.per_class_raw).all()
 
 
 def test_scores_of_all_pairs():
@@ -181,5 +181,5 @@ def test_settings_of_their_own():
 
 def test_only_bounds_are_called_bounds():
     # SMILE may be too large, and InfoNCE has a ceiling of its own: at it, both are saturated.
-    told = {one.name: one.abilities.held_out for one in ALL}
-    assert told == {"mine": True, "nwj": True, "smile": False, "infonce": False}
+    held_out = {kind.name: kind.abilities.held_out for kind in ALL}
+    assert held_out == {"mine": True, "nwj": True, "smile": False, "infonce": False}

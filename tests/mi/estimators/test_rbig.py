@@ -13,26 +13,26 @@ from oip.mi.permutation_test import p_values
 @pytest.mark.parametrize(("nu", "d"), [(3, 10), (5, 10)])
 def test_total_correlation_of_t_in_ten_dimensions(student_t, nu, d):
     truth = student_t(nu, d, mixed=True)
-    found = Rbig().total_correlation(truth.samples(5_000, 1), 0).nats
+    value = Rbig().total_correlation(truth.samples(5_000, 1), 0).nats
     # What is symmetric under rotations is found slowly, so that it comes out under the truth.
-    assert 0.8 < found / truth.total_correlation < 1.05
+    assert 0.8 < value / truth.total_correlation < 1.05
 
 
 @pytest.mark.parametrize("nu", [3, 5])
 @pytest.mark.parametrize("mixed", [True, False])
 def test_three_dimensions_are_within_what_the_paper_has(student_t, nu, mixed):
     truth = student_t(nu, 3, mixed=mixed)
-    found = Rbig().total_correlation(truth.samples(10_000, 0), 0).nats
-    assert 0.2 < found / truth.total_correlation < 1.5
+    value = Rbig().total_correlation(truth.samples(10_000, 0), 0).nats
+    assert 0.2 < value / truth.total_correlation < 1.5
 
 
 @pytest.mark.parametrize(("nu", "tabled"), [(3, 0.11047), (5, 0.04649)])
 def test_total_correlation_of_t_in_three_dimensions(student_t, nu, tabled):
     truth = student_t(nu, 3)
     assert truth.total_correlation == pytest.approx(tabled, abs=1e-5)
-    found = [Rbig().total_correlation(truth.samples(10_000, seed), 0).nats for seed in range(3)]
+    values = [Rbig().total_correlation(truth.samples(10_000, seed), 0).nats for seed in range(3)]
     # Sampling error of one run is about .012, and a sixth is not found.
-    assert abs(np.mean(found) - tabled) < 0.03
+    assert abs(np.mean(values) - tabled) < 0.03
 
 
 def test_information_of_t_is_found_in_part(student_t):
@@ -40,8 +40,8 @@ def test_information_of_t_is_found_in_part(student_t):
     truth = student_t(3, 20)
     x = truth.samples(3000, 0)
     assert truth.information(10) == pytest.approx(0.51946, abs=1e-5)
-    found = Rbig().information(x[:, :10], x[:, 10:], 0).nats
-    assert -0.15 < found < 0.4
+    value = Rbig().information(x[:, :10], x[:, 10:], 0).nats
+    assert -0.15 < value < 0.4
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_the_order_of_samples_and_scales_do_not_matter():
     x, codes = rng.normal(size=(150, 3)), np.arange(150) % 3
     y = x[:, :2] + rng.normal(size=(150, 2))
     order, scale = rng.permutation(150), np.array([1e-3, 1, 1e3])
-    one = Rbig()
+    estimator = Rbig()
     for call in (
-        lambda rows, by: one.total_correlation(by * x[rows], 0).nats,
-        lambda rows, by: one.information(by * x[rows], y[rows], 0).nats,
-        lambda rows, by: one.over_maps(by.mean() * x[rows, None], codes[rows]).raw[0],
+        lambda rows, by: estimator.total_correlation(by * x[rows], 0).nats,
+        lambda rows, by: estimator.information(by * x[rows], y[rows], 0).nats,
+        lambda rows, by: estimator.over_maps(by.mean() * x[rows, None], codes[rows]).raw[0],
     ):
         value = call(np.arange(150), np.ones(3))
         assert call(order, np.ones(3)) == pytest.approx(value, rel=1e-6)
@@ -97,23 +97,23 @@ def test_independent_samples_are_inside_the_null():
     for seed in range(5):
         x = rng.normal(size=(300, 3))
         p.append(mi.total_correlation(x, "rbig", null=9, draws=0, seed=seed).p_value)
-        one = mi.mutual_information(x, rng.normal(size=(300, 2)), "rbig", null=9, draws=0)
-        p.append(one.p_value)
+        estimate = mi.mutual_information(x, rng.normal(size=(300, 2)), "rbig", null=9, draws=0)
+        p.append(estimate.p_value)
     assert 0.35 < np.mean(p) < 0.75
-    known = mi.mutual_information(x, x[:, :1] + x[:, 1:2], "rbig", null=19, draws=0)
-    assert known.p_value == pytest.approx(0.05)
+    estimate = mi.mutual_information(x, x[:, :1] + x[:, 1:2], "rbig", null=19, draws=0)
+    assert estimate.p_value == pytest.approx(0.05)
 
 
 def test_the_null_of_total_correlation_is_that_of_permuted_columns():
     x = np.random.default_rng(0).exponential(size=(400, 3))
-    one, rng = Rbig(), np.random.default_rng(1)
-    null = one.total_correlation_null(x, 19, 0)
+    estimator, rng = Rbig(), np.random.default_rng(1)
+    null = estimator.total_correlation_null(x, 19, 0)
     assert null.shape == (19,)
     assert abs(null[:6].mean()) < 1e-12  # of which the mean is subtracted
-    single = [one.total_correlation(rng.permuted(x, axis=0), 0).nats for _ in range(19)]
+    single = [estimator.total_correlation(rng.permuted(x, axis=0), 0).nats for _ in range(19)]
     assert 0.4 < null.std() / np.std(single) < 2.5
     flat = np.concatenate([x[:, :1], np.ones((400, 1))], axis=1)
-    assert not one.total_correlation_null(flat, 3, 0).any()
+    assert not estimator.total_correlation_null(flat, 3, 0).any()
 
 
 def test_p_values_are_there_by_default():
@@ -181,10 +181,10 @@ def test_divergences():
 )
 def test_two_gaussians(two_gaussians, mu, truth):
     x, y = two_gaussians(mu, 2000)
-    found = mi.mutual_information(x, y, "rbig", draws=0)
+    estimate = mi.mutual_information(x, y, "rbig", draws=0)
     # Sampling error is about .015; histograms blur the classes a little.
-    assert abs(found.nats - truth) < 0.035
-    assert found.nats <= math.log(2)
+    assert abs(estimate.nats - truth) < 0.035
+    assert estimate.nats <= math.log(2)
 
 
 def test_labels_in_several_dimensions():
@@ -193,31 +193,31 @@ def test_labels_in_several_dimensions():
     x = rng.normal(size=(900, 3, 12))
     x[:, 1] += 3 * rng.normal(size=(3, 12))[y]
     x[:, 2] = 1.0
-    found = Rbig(permutations=3).over_maps(x, y, 0, 9, 5)
-    assert found.mi[1] > 0.9 * math.log(3)
-    assert found.mi[0] < 0.25 * math.log(3)
-    assert found.raw[2] == 0.0
-    assert found.null.shape == (9, 3)
-    assert found.p_value[1] == pytest.approx(1 / 19)
+    estimates = Rbig(permutations=3).over_maps(x, y, 0, 9, 5)
+    assert estimates.mi[1] > 0.9 * math.log(3)
+    assert estimates.mi[0] < 0.25 * math.log(3)
+    assert estimates.raw[2] == 0.0
+    assert estimates.null.shape == (9, 3)
+    assert estimates.p_value[1] == pytest.approx(1 / 19)
     # Seven deviations of the null, and two: the smallest p-value of 18 shuffles is soon reached.
-    distance = (found.raw - found.null.mean(axis=0))[:2] / found.null.std(axis=0)[:2]
+    distance = (estimates.raw - estimates.null.mean(axis=0))[:2] / estimates.null.std(axis=0)[:2]
     assert distance[1] > 7
     assert abs(distance[0]) < 4
-    assert "8 principal components of 12" in found.notices[0][0]
-    assert found.notices[2] == ()
+    assert "8 principal components of 12" in estimates.notices[0][0]
+    assert estimates.notices[2] == ()
 
 
 def test_small_classes_are_said():
     rng = np.random.default_rng(0)
-    few, many = rng.normal(size=(80, 2)), rng.normal(size=(700, 2))
+    few, large_sample = rng.normal(size=(80, 2)), rng.normal(size=(700, 2))
     settings = {"null": 0, "draws": 0, "permutations": 1, "class_layers": 2}
 
-    def told(x):
+    def notices_of(x):
         return mi.mutual_information(x, np.arange(len(x)) % 2, "rbig", **settings).notices
 
-    assert "class of 40 samples" in told(few)[0]
-    assert told(many) == told(few[:, 0]) == ()
-    assert told(np.maximum(many, 0)) == ()
+    assert "class of 40 samples" in notices_of(few)[0]
+    assert notices_of(large_sample) == notices_of(few[:, 0]) == ()
+    assert notices_of(np.maximum(large_sample, 0)) == ()
 
 
 def test_zeros_of_a_relu_are_worth_what_they_tell():
@@ -231,15 +231,15 @@ def test_zeros_of_a_relu_are_worth_what_they_tell():
     ]
     own = np.where(np.arange(2000) % 2, logs[1], logs[0])
     truth = (own - np.logaddexp(*logs) + math.log(2)).mean()
-    found = Rbig().over_maps(x[:, None], np.arange(2000) % 2, one_vs_rest=False)
-    assert found.raw[0] == pytest.approx(
+    estimates = Rbig().over_maps(x[:, None], np.arange(2000) % 2, one_vs_rest=False)
+    assert estimates.raw[0] == pytest.approx(
         truth, abs=0.05
     )  # .19; equal values that stay equal are far over it
     order = rng.permutation(2000)
     positive = (x > 0).any(axis=1)
-    again = Rbig().over_maps(x[order][:, None], order % 2, one_vs_rest=False)
+    reordered = Rbig().over_maps(x[order][:, None], order % 2, one_vs_rest=False)
     assert positive.mean() < 0.9  # many rows are alike: their order is chance
-    assert again.raw[0] == pytest.approx(found.raw[0], abs=0.02)
+    assert reordered.raw[0] == pytest.approx(estimates.raw[0], abs=0.02)
 
 
 def test_constant_columns_and_sides_know_nothing():
@@ -256,13 +256,13 @@ def test_constant_columns_and_sides_know_nothing():
 
 def test_the_rule_of_the_paper(student_t):
     truth = student_t(3, 3, mixed=True)
-    one = Rbig(stopping="paper", rotation="random")
-    found = one.total_correlation(truth.samples(5000, 0), 0)
-    assert 0.2 < found.nats / truth.total_correlation < 1.5
+    estimator = Rbig(stopping="paper", rotation="random")
+    estimate = estimator.total_correlation(truth.samples(5000, 0), 0)
+    assert 0.2 < estimate.nats / truth.total_correlation < 1.5
     x = truth.samples(2000, 1)
-    assert one.information(x[:, :1], x[:, 1:], 0).nats >= 0
-    assert one.parameters["stopping"] == "paper"
-    assert "permutations" not in one.parameters
+    assert estimator.information(x[:, :1], x[:, 1:], 0).nats >= 0
+    assert estimator.parameters["stopping"] == "paper"
+    assert "permutations" not in estimator.parameters
 
 
 def test_estimates_carry_an_interval_and_are_the_same_again(student_t):

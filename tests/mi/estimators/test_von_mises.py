@@ -7,13 +7,13 @@ from oip.core.errors import DataError
 from oip.mi.estimators.von_mises import Vme
 
 
-def density(x, places, i, width):
+def density(x, rows, i, width):
     """Leave-one-out density of sample i by a Gaussian kernel, written out."""
     d = x.shape[1]
     total = sum(
-        math.exp(-float(((x[i] - x[j]) ** 2).sum()) / (2 * width**2)) for j in places if j != i
+        math.exp(-float(((x[i] - x[j]) ** 2).sum()) / (2 * width**2)) for j in rows if j != i
     )
-    return total / (len([j for j in places if j != i]) * (width * math.sqrt(2 * math.pi)) ** d)
+    return total / (len([j for j in rows if j != i]) * (width * math.sqrt(2 * math.pi)) ** d)
 
 
 @pytest.fixture
@@ -29,18 +29,17 @@ def silverman(n, d):
 
 
 def test_entropy_and_total_correlation_are_those_of_double_loops(few):
-    everyone, width = range(40), 0.7 * silverman(40, 3)
-    joint = np.mean([math.log(density(few, everyone, i, width)) for i in everyone])
-    one = Vme(bandwidth=0.7)
-    assert math.isclose(one.entropy(few, 0).nats, -joint, rel_tol=1e-10)
+    rows, width = range(40), 0.7 * silverman(40, 3)
+    joint = np.mean([math.log(density(few, rows, i, width)) for i in rows])
+    estimator = Vme(bandwidth=0.7)
+    assert math.isclose(estimator.entropy(few, 0).nats, -joint, rel_tol=1e-10)
     assert math.isclose(
-        one.entropy(few * [2, 3, 4] + 9, 0).nats, -joint + math.log(24), rel_tol=1e-9
+        estimator.entropy(few * [2, 3, 4] + 9, 0).nats, -joint + math.log(24), rel_tol=1e-9
     )
     single = sum(
-        np.mean([math.log(density(few[:, [c]], everyone, i, width)) for i in everyone])
-        for c in range(3)
+        np.mean([math.log(density(few[:, [c]], rows, i, width)) for i in rows]) for c in range(3)
     )
-    assert math.isclose(one.total_correlation(few, 0).nats, joint - single, rel_tol=1e-9)
+    assert math.isclose(estimator.total_correlation(few, 0).nats, joint - single, rel_tol=1e-9)
 
 
 def test_informations_are_those_of_double_loops(few):
@@ -51,11 +50,11 @@ def test_informations_are_those_of_double_loops(few):
         return np.mean([math.log(density(joined, range(40), i, width)) for i in range(40)])
 
     two, three = silverman(40, 2), silverman(40, 3)
-    wanted = logs(two, x, y) - logs(two, x) - logs(two, y)
-    assert math.isclose(Vme().information(x, y, 0).nats, wanted, rel_tol=1e-9)
-    wanted = logs(three, x, y, z) + logs(three, z) - logs(three, x, z) - logs(three, y, z)
-    found = Vme().conditional_information(x, y, z, 0).nats
-    assert math.isclose(found, wanted, rel_tol=1e-9)
+    expected = logs(two, x, y) - logs(two, x) - logs(two, y)
+    assert math.isclose(Vme().information(x, y, 0).nats, expected, rel_tol=1e-9)
+    expected = logs(three, x, y, z) + logs(three, z) - logs(three, x, z) - logs(three, y, z)
+    value = Vme().conditional_information(x, y, z, 0).nats
+    assert math.isclose(value, expected, rel_tol=1e-9)
 
 
 def test_a_label_is_that_of_double_loops(few):
@@ -84,8 +83,8 @@ def test_divergence_is_that_of_double_loops(few):
         density(both, first, j, width) / ((density(both, second, j, width) * 29 + top) / 30)
         for j in second
     ]
-    wanted = np.mean(logs) - np.mean(ratios) + 1
-    assert math.isclose(Vme().divergence(few, y, 0).nats, wanted, rel_tol=1e-9)
+    expected = np.mean(logs) - np.mean(ratios) + 1
+    assert math.isclose(Vme().divergence(few, y, 0).nats, expected, rel_tol=1e-9)
 
 
 def test_the_null_is_the_estimate_of_shuffled_samples(few):
@@ -117,24 +116,24 @@ def test_blocks_of_rows_do_not_matter(few):
     x, y = few[:, :1], few[:, 2:]
     codes = np.arange(39) % 3
 
-    def everything(one):
-        maps = one.over_maps(few[:, None], codes, 0, 5, 5)
+    def all_values(estimator):
+        maps = estimator.over_maps(few[:, None], codes, 0, 5, 5)
         numbers = [
-            one.information(x, y, 0).nats,
-            one.entropy(few, 0).nats,
-            one.total_correlation(few, 0).nats,
-            one.conditional_information(x, y, few[:, 1:2], 0).nats,
-            one.divergence(few, few[:30] + 0.5, 0).nats,
+            estimator.information(x, y, 0).nats,
+            estimator.entropy(few, 0).nats,
+            estimator.total_correlation(few, 0).nats,
+            estimator.conditional_information(x, y, few[:, 1:2], 0).nats,
+            estimator.divergence(few, few[:30] + 0.5, 0).nats,
         ]
         return [
             np.array(numbers),
-            one.information_null(x, y, 4, 0),
+            estimator.information_null(x, y, 4, 0),
             maps.raw,
             maps.draws,
             maps.null,
         ]
 
-    pairs = zip(everything(Vme()), everything(Vme(byte_budget=8 * 39 * 7)), strict=True)
+    pairs = zip(all_values(Vme()), all_values(Vme(byte_budget=8 * 39 * 7)), strict=True)
     for whole, in_blocks in pairs:
         assert np.allclose(in_blocks, whole, rtol=1e-5, atol=1e-7)
 
@@ -153,13 +152,13 @@ def test_columns_of_a_total_correlation_are_taken_one_at_a_time():
 def test_samples_without_another_in_reach_are_told():
     x = np.random.default_rng(0).normal(size=(50, 2))
     assert not Vme().entropy(x, 0).notices
-    one = Vme(bandwidth=1e-9)
+    estimator = Vme(bandwidth=1e-9)
     y = np.random.default_rng(1).normal(size=(30, 2))
     for value in (
-        one.entropy(x, 0),
-        one.information(x[:, :1], x[:, 1:], 0),
-        one.total_correlation(x, 0),
-        one.divergence(x, y, 0),
+        estimator.entropy(x, 0),
+        estimator.information(x[:, :1], x[:, 1:], 0),
+        estimator.total_correlation(x, 0),
+        estimator.divergence(x, y, 0),
     ):
         assert math.isfinite(value.nats)
         assert "100.0% of the samples have no other" in value.notices[0]

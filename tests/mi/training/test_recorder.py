@@ -29,7 +29,7 @@ def model(small_model):
 @pytest.fixture
 def bars(small_images):
     """The small images, thrice, with other noise on each."""
-    images, labels = (np.concatenate([one] * 3) for one in small_images)
+    images, labels = (np.concatenate([part] * 3) for part in small_images)
     noise = np.random.default_rng(0).integers(0, 20, images.shape)
     return (images + noise).astype(np.uint8), labels
 
@@ -56,7 +56,7 @@ def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bar
     fit(model, bars, recorder)
     record = recorder.record
     assert record.steps.tolist() == [0, STEPS, 2 * STEPS]
-    assert [(one.layer, one.label.shape) for one in record.layers] == [
+    assert [(layer.layer, layer.label.shape) for layer in record.layers] == [
         ("first", (3, 6)),
         ("second", (3, 70)),
     ]
@@ -83,28 +83,28 @@ def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bar
     assert (file.samples, file.split, file.unit) == (60, "bars:test", "bits")
     assert (file.label_ceiling, record.label_ceiling) == (pytest.approx(2.0), file.label_ceiling)
     assert record.input_ceiling == file.input_ceiling == pytest.approx(np.log2(60))
-    known = RecordedMapsFile.read_if_there(tmp_path / "record" / "layer-001.npz")
-    assert known is not None
-    assert (known.label == record["second"].label).all()
+    maps_file = RecordedMapsFile.read_if_there(tmp_path / "record" / "layer-001.npz")
+    assert maps_file is not None
+    assert (maps_file.label == record["second"].label).all()
 
 
 def test_it_goes_on_where_a_saved_training_goes_on(model, bars, tmp_path):
     import keras
 
-    asked = {"every": "3 batches", "samples": 40, "out": tmp_path / "cut"}
-    fit(model, bars, mi.Recorder(*bars, **asked), epochs=2)
+    options = {"every": "3 batches", "samples": 40, "out": tmp_path / "cut"}
+    fit(model, bars, mi.Recorder(*bars, **options), epochs=2)
     model.save(tmp_path / "saved.keras")
     kept = mi.TrainingRecord.open(tmp_path / "cut")
     assert kept.steps.tolist() == [0, 3, 6, 8]
-    fit(model, bars, mi.Recorder(*bars, **asked), epochs=4, first=2)  # and is then given up
+    fit(model, bars, mi.Recorder(*bars, **options), epochs=4, first=2)  # and is then given up
     assert mi.TrainingRecord.open(tmp_path / "cut").steps.tolist() == [0, 3, 6, 8, 9, 12, 15, 16]
-    again = keras.models.load_model(tmp_path / "saved.keras")
-    recorder = mi.Recorder(*bars, **asked)
-    fit(again, bars, recorder, epochs=3, first=2)
+    restored = keras.models.load_model(tmp_path / "saved.keras")
+    recorder = mi.Recorder(*bars, **options)
+    fit(restored, bars, recorder, epochs=3, first=2)
     assert recorder.record.steps.tolist() == [0, 3, 6, 8, 9, 12]
-    for one, other in zip(recorder.record.layers, kept.layers, strict=True):
-        assert np.array_equal(one.label[:4], other.label)
-        assert not np.array_equal(one.label[4], one.label[3])
+    for layer, other in zip(recorder.record.layers, kept.layers, strict=True):
+        assert np.array_equal(layer.label[:4], other.label)
+        assert not np.array_equal(layer.label[4], layer.label[3])
 
 
 def test_a_folder_of_something_else_is_left_alone(model, bars, tmp_path):
@@ -146,11 +146,11 @@ def test_a_killed_training_leaves_what_it_recorded(tmp_path):
     assert read.steps.tolist() == [0, 1, 2, 3]
     assert np.isnan(read.layers[0].whole_input).all()
     assert read.accuracy is None
-    again = RecordFolder(tmp_path, empty)
-    assert again.begin(4) == [0, 1, 2, 3, 4]
-    again.join()
+    resumed = RecordFolder(tmp_path, empty)
+    assert resumed.begin(4) == [0, 1, 2, 3, 4]
+    resumed.join()
     assert mi.TrainingRecord.open(tmp_path).layers[0].label[:, 0].tolist() == [0, 1, 2, 3, 4]
-    assert again.begin(2) == [0, 1, 2]
+    assert resumed.begin(2) == [0, 1, 2]
 
 
 def test_some_layers_without_a_folder_in_small_blocks(model, bars):
@@ -158,10 +158,12 @@ def test_some_layers_without_a_folder_in_small_blocks(model, bars):
     fit(model, bars, whole, epochs=1)
     small = mi.Recorder(*bars, samples=40, layers=["@1"], byte_budget=1)
     fit(model, bars, small, epochs=1)
-    one, other = whole.record, small.record
+    whole_record, other = whole.record, small.record
     assert [layer.index for layer in other.layers] == [1]
-    assert np.allclose(one["second"].label[1], other["second"].label[0], atol=1e-5)
-    assert one["second"].whole_label[1] == pytest.approx(other["second"].whole_label[0], rel=1e-4)
+    assert np.allclose(whole_record["second"].label[1], other["second"].label[0], atol=1e-5)
+    assert whole_record["second"].whole_label[1] == pytest.approx(
+        other["second"].whole_label[0], rel=1e-4
+    )
 
 
 def test_maps_that_are_not_finite_have_no_number(model, bars, tmp_path):
@@ -185,8 +187,8 @@ def test_maps_that_are_not_finite_have_no_number(model, bars, tmp_path):
 def test_figures_show_the_numbers_and_are_the_same_every_time(
     model, bars, tmp_path, figures_as_they_fall
 ):
-    asked = {"samples": 40, "layers": ["first"], "classes": ["$a", "b", "c", "d"]}
-    recorder = mi.Recorder(*bars, "log", out=tmp_path, **asked)
+    options = {"samples": 40, "layers": ["first"], "classes": ["$a", "b", "c", "d"]}
+    recorder = mi.Recorder(*bars, "log", out=tmp_path, **options)
     fit(model, bars, recorder)
     record = recorder.record
     assert record.steps.tolist() == [0, 1, 2, 5, 8]
@@ -198,8 +200,8 @@ def test_figures_show_the_numbers_and_are_the_same_every_time(
         "classes-000",
         "class-ranks-000",
     }
-    again = mi.TrainingRecord.open(tmp_path).save_figures(tmp_path / "two")
-    for path, other in zip(paths, again, strict=True):
+    second_paths = mi.TrainingRecord.open(tmp_path).save_figures(tmp_path / "two")
+    for path, other in zip(paths, second_paths, strict=True):
         assert path.read_bytes() == other.read_bytes(), path.name
     lines = record.plot_differences().axes[0].lines
     assert np.allclose(lines[1].get_ydata(), np.diff(record["first"].label.mean(axis=1)), atol=1e-6)
@@ -254,9 +256,12 @@ def test_bad_records_are_refused(model, bars, tmp_path):
         mi.TrainingRecord.open(tmp_path)["third"]
     path = tmp_path / "record" / "layer-001.npz"
     with np.load(path) as arrays:
-        told = dict(arrays)
-    for steps, word in ((told["steps"] + 1, "other steps"), (told["steps"][:1], "layer-001.npz")):
-        np.savez(path, **{**told, "steps": steps})
+        changed = dict(arrays)
+    for steps, word in (
+        (changed["steps"] + 1, "other steps"),
+        (changed["steps"][:1], "layer-001.npz"),
+    ):
+        np.savez(path, **{**changed, "steps": steps})
         with pytest.raises(RunError, match=word):
             mi.TrainingRecord.open(tmp_path)
 
@@ -267,23 +272,23 @@ def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(
     from oip.network.forward import map_blocks
     from oip.network.network import Network
 
-    told = {"samples": 60, "out": tmp_path, "every": [0]}
-    recorder = mi.Recorder(*bars, layers=["first"], dense=["dense"], at="block", **told)
+    options = {"samples": 60, "out": tmp_path, "every": [0]}
+    recorder = mi.Recorder(*bars, layers=["first"], dense=["dense"], at="block", **options)
     model.layers[-1].name = "dense"
     fit(model, bars, recorder, epochs=1)
     record = recorder.record
-    assert [(one.layer, one.label.shape[1]) for one in record.layers] == [
+    assert [(layer.layer, layer.label.shape[1]) for layer in record.layers] == [
         ("first", 6),
         ("dense", 0),
     ]
-    assert [one.layer for one in record.with_maps] == ["first"]
+    assert [layer.layer for layer in record.with_maps] == ["first"]
     assert record.file.at == "block"
     # Maps are those of the block output.
     images, codes = recorder._images, recorder._codes
     network = Network(model)
     (_, values), *_ = map_blocks(network, images, network.find("first"), at="block")
-    wanted = mi.estimator("kde").over_maps(values, codes).mi / np.log(2)
-    np.testing.assert_allclose(record["first"].label[-1], wanted, atol=1e-5)
+    estimates = mi.estimator("kde").over_maps(values, codes).mi / np.log(2)
+    np.testing.assert_allclose(record["first"].label[-1], estimates, atol=1e-5)
     # The dense layer's output is what the model predicts.
     output = model.predict(images, verbose=0)
     about_label = mi.estimator("kde").over_maps(output[:, None], codes).mi[0] / np.log(2)
@@ -306,7 +311,7 @@ def test_a_network_without_maps_is_recorded_by_its_dense_layers(bars, tmp_path):
     recorder = mi.Recorder(*bars, dense=["hidden"], samples=40, out=tmp_path)
     fit(plain, bars, recorder, epochs=1)
     record = recorder.record
-    assert [one.layer for one in record.layers] == ["hidden"]
+    assert [layer.layer for layer in record.layers] == ["hidden"]
     assert np.isfinite(record["hidden"].whole_label).all()
     assert {path.stem for path in record.save_figures(tmp_path / "figures")} == {"plane"}
     with pytest.raises(SettingsError, match="layers with maps"):
