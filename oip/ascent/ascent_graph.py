@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from oip.ascent.masks import PixelMask, expand_like, image_axes
+from oip.ascent.masks import PixelMask, expand_like, image_axes, images_where
 from oip.ascent.parameterization import Parameterization, bound_of
 from oip.ascent.references import AlignedLayer, Context, captured, nearness_slope
 from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
@@ -22,6 +22,7 @@ from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import OwnActivations, Stage, Targets
 from oip.ascent.transforms import residual_blocks, thinned, transform_of
 from oip.core.frameworks import Tensor, tf
+from oip.network.fast_layers import along_rows
 from oip.network.forward import channels_last, run_to, run_to_all
 from oip.network.layers import LayerOutput
 from oip.network.network import Network
@@ -250,7 +251,7 @@ class AscentGraph:
             better = new.key > best.key
             if self.settings.keep == "last":
                 better = tf.ones_like(better)
-            best_images = tf.where(expand_like(better, images), shown, best_images)
+            best_images = images_where(better, shown, best_images)
             pairs = zip(new, best, strict=True)
             best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
             trace = trace.write(step - first, after.value)
@@ -313,7 +314,7 @@ class AscentGraph:
         moved = self._blurred(self._faded(moved, step), step)
         if not self._parameterization.keeps_spectrum:
             moved = mask.restored(moved, settings.free_mean)
-        moved = tf.where(expand_like(stuck, images), images, moved)
+        moved = images_where(stuck, images, moved)
         return moved, shown, StepState(rates, post, pre, capped), absolute, stuck
 
     def _received(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -326,7 +327,7 @@ class AscentGraph:
             return looks, items
         plain = self._as_kept(shown)
         plain = tf.tile(plain, [self._count, *[1] * (len(shown.shape) - 1)])
-        return tf.where(self._is_last(step), plain, looks), items
+        return images_where(self._is_last(step), plain, looks), items
 
     def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each."""
@@ -428,7 +429,8 @@ class AscentGraph:
         """
         if self.settings.keep == "last":
             if not self._coarse:
-                shown = tf.where(self._is_last(step), self._as_kept(shown), shown)
+                last = self._is_last(step)
+                shown = tf.cond(last, lambda: self._as_kept(shown), lambda: shown)
         elif not self._as_it_is:
             activations = self._activations(shown, self.inputs.items, step)
         count = tf.shape(shown)[0]
@@ -518,7 +520,8 @@ def _as_layer(slope: Tensor, tensor: Tensor, output: LayerOutput) -> Tensor:
 def _in_input_units(images: Tensor, network: Network) -> Tensor:
     """Return standardized images as the model is fed; the gradient takes two operations."""
     spec = network.inputs
-    mean, std = (tf.constant(part, tf.float32) for part in (spec.mean, spec.std))
+    parts = (along_rows(values, images) for values in (spec.mean, spec.std))
+    mean, std = (tf.constant(part, tf.float32) for part in parts)
 
     @tf.custom_gradient
     def run(images: Tensor) -> Any:

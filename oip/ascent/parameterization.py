@@ -18,6 +18,7 @@ from oip.ascent.masks import expand_like, image_axes
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError
 from oip.core.frameworks import Tensor, tf
+from oip.network.fast_layers import along_rows
 from oip.network.inputs import InputSpec
 
 _TINY = 1e-12
@@ -208,7 +209,8 @@ class Bound:
 
     def bounded(self, images: Tensor) -> Tensor:
         """Return standardized images (n, h, w, b) inside the range."""
-        return tf.tanh((images - self._center) / self._half) * self._half + self._center
+        center, half = (along_rows(values, images) for values in (self._center, self._half))
+        return tf.tanh((images - center) / half) * half + center
 
     def undone(self, images: np.ndarray) -> np.ndarray:
         """Return images that the bound turns into images (n, h, w, b), but for the ends."""
@@ -217,8 +219,9 @@ class Bound:
 
     def rounded(self, images: Tensor) -> Tensor:
         """Return bounded images with the nearest of the 256 values that a picture has."""
-        share = (images - self._center) / (2 * self._half) + 0.5
-        return (tf.round(share * 255) * (2 / 255) - 1.0) * self._half + self._center
+        center, half = (along_rows(values, images) for values in (self._center, self._half))
+        share = (images - center) / (2 * half) + 0.5
+        return (tf.round(share * 255) * (2 / 255) - 1.0) * half + center
 
 
 def bound_of(settings: AscentSettings, spec: InputSpec) -> Bound | None:

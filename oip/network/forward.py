@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oip.core.frameworks import Tensor, keras, tf
-from oip.network.fast_gradients import (
+from oip.network.fast_layers import (
     fast_convolution,
     fast_pooling,
+    fast_standardization,
     has_fast_convolution,
     has_fast_pooling,
+    has_fast_standardization,
     is_float8,
+    normalization_folded,
     straight_through,
 )
 from oip.network.graphs import Graph, compiled
@@ -170,10 +173,14 @@ def run_to_all(
         if for_gradient:
             pools = [layer for layer in rest if has_fast_pooling(layer)]
             narrow = [layer for layer in rest if has_fast_convolution(layer)]
+            banded = [layer for layer in rest if has_fast_standardization(layer)]
             stack.enter_context(shadowed(pools, fast_pooling))
+            stack.enter_context(shadowed(banded, fast_standardization))
             stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
             float8 = [layer for layer in [*rest, *ends] if is_float8(layer)]
             stack.enter_context(shadowed(float8, straight_through))
+            if not spoiled and not tf.executing_eagerly():
+                stack.enter_context(normalization_folded(rest))
         if spoiled and not instead:
             stack.enter_context(nan_kept([*rest, *ends]))
         stack.enter_context(without_noise(model))
