@@ -223,7 +223,13 @@ def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list
         folder = out / "runs" / f"{number:04d}"
         Run.check(folder, inspection.record)
         keys = {layer.index: layer.key for layer in inspection.layers}
-        refuse_other_shards(RunFolder(folder), inspection.key, keys, inspection.objectives_index)
+        refuse_other_shards(
+            RunFolder(folder),
+            inspection.key,
+            keys,
+            inspection.objectives_index,
+            inspection.record,
+        )
         if inspection.record.input is not None:
             shape = tuple(inspection.record.input.shape)
             job = replace(job, requested=of_input(job.requested, shape))

@@ -17,7 +17,7 @@ from oip.core.images import picture_ends
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
-from oip.run.run import Run, check_same_model
+from oip.run.run import Run, check_same_model, other_way
 from oip.run.shards import (
     Ends,
     maps_in_shards,
@@ -105,12 +105,7 @@ def _check_alike(runs: list[Run], out: Path) -> None:
             if key is None and run is not existing:
                 read_shard(path)  # raises the reason
             if key is not None and key != keys.setdefault(layer.objectives is not None, key):
-                raise RunError(
-                    f"'{run.path}' holds OIPs made in another way",
-                    "the same input, settings, seed and data in all runs",
-                    "others",
-                    "Compare runs of different settings, see compare_runs.",
-                )
+                raise other_way(run, run.record, runs[0].record)
 
 
 def _picture_ends(run: Run) -> Ends:

@@ -91,7 +91,7 @@ def reconstruct_layers(
         identity = objectives.identity
         keys[objectives.index] = ascent_key(network, settings, images, identity, start)
         requested[objectives.index] = np.arange(len(objectives.labels))
-    refuse_other_shards(folder, key, keys, network.objectives_index)
+    refuse_other_shards(folder, key, keys, network.objectives_index, record)
     plan = {
         index: open_blocks(folder, index, maps, keys[index]) for index, maps in requested.items()
     }

@@ -249,6 +249,51 @@ def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: s
         raise RunError(f"'{path}' is a run of another model", own, new, hint)
 
 
+def other_way(run: RunFolder, there: RunFile | None, here: RunFile | None) -> RunError:
+    """Return the error that a run holds OIPs of other settings, which names them.
+
+    Args:
+        run: the run.
+        there: its record, as far as it is known.
+        here: the record of what was asked for.
+    """
+    subject = f"'{run.path}' holds OIPs made in another way"
+    hint = "Choose another folder, or give the same values."
+    names = [] if there is None or here is None else _differing(there, here)
+    if there is None or here is None or not names:
+        same = "the same model, input, settings, seed and data"
+        return RunError(subject, same, "others", hint)
+    values, received = (
+        ", ".join(f"{name} {_grown_with(record).get(name)}" for name in names)
+        for record in (there, here)
+    )
+    return RunError(subject, values, received, hint)
+
+
+def _differing(there: RunFile, here: RunFile) -> list[str]:
+    """Return the names of settings of OIPs that differ, `data` only where no other does.
+
+    A later ranking may have noted other data.
+    """
+    old, new = map(_grown_with, (there, here))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [name for name in names if name != "data"] or names
+
+
+def _grown_with(record: RunFile) -> dict[str, object]:
+    """Return the settings that OIPs depend on by their names in messages."""
+    defaults = msgspec.to_builtins(AscentSettings())
+    inputs = {} if record.input is None else record.input.to_dict()
+    inputs.pop("source", None)
+    return {
+        **defaults,
+        **(record.settings.reconstruct or {}),
+        **{f"input {name}": value for name, value in inputs.items()},
+        "start": "none" if record.settings.start is None else record.settings.start[:12],
+        "data": "none" if record.data is None else record.data.source,
+    }
+
+
 def _is_foreign(name: str, beside: tuple[str, ...]) -> bool:
     is_ours = name in beside or name == _RECORD
     return not is_ours and not name.startswith(files.UNFINISHED)

@@ -25,12 +25,13 @@ from oip.ascent.settings import AscentSettings, stored_settings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError, logged
+from oip.core.formats import RunFile
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
 from oip.core.packed_images import PackedImages, is_packed
 from oip.core.progress import Progress, silent
 from oip.core.units import finite_list
 from oip.network.network import Network
-from oip.run.run import Run, RunFolder
+from oip.run.run import NAME, Run, RunFolder, other_way
 
 STAGE = 128
 """Longest side, in pixels, of an image on its way, in packed shards and on pages."""
@@ -287,7 +288,11 @@ def grow_block(
 
 
 def refuse_other_shards(
-    run: RunFolder, key: str, keys: Mapping[int, str] | None = None, objectives: int | None = None
+    run: RunFolder,
+    key: str,
+    keys: Mapping[int, str] | None = None,
+    objectives: int | None = None,
+    record: RunFile | None = None,
 ) -> None:
     """Raise a RunError where a run holds shards of another key; damaged ones have none.
 
@@ -296,6 +301,7 @@ def refuse_other_shards(
         key: of the maps of layers.
         keys: of some indices by themselves.
         objectives: the index of objectives; their shards are looked at only where `keys` has it.
+        record: of the run as it was asked for; the error names the settings that differ.
     """
     keys = keys or {}
     for path in sorted(run.path.glob("layers/*/shard-*.npz")):
@@ -303,12 +309,7 @@ def refuse_other_shards(
         if index == objectives and index not in keys:
             continue
         if shard_key(path) not in (None, keys.get(index, key)):
-            raise RunError(
-                f"'{run.path}' holds OIPs made in another way",
-                "the same model, input, settings, seed and data",
-                "others",
-                "Choose another folder, or give the command that began it.",
-            )
+            raise other_way(run, RunFile.read_if_whole(run.path / NAME), record)
 
 
 def layer_oips(run: Run, index: int) -> Oips:

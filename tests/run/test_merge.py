@@ -96,7 +96,7 @@ def _copy(run, path):
 
 def test_what_does_not_belong_together_is_refused(grown, copied, make_run, tmp_path):
     other = make_run(tmp_path / "seed", "first:0", seed=1)
-    with pytest.raises(RunError, match="another way"):
+    with pytest.raises(RunError, match="another way: expected seed 1; received seed 0"):
         merge_runs([grown.path, other.path], tmp_path / "out")
     with pytest.raises(RunError, match="beside the runs"):
         merge_runs([grown.path, copied.path], copied.path)

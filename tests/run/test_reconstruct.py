@@ -106,8 +106,9 @@ def test_more_maps_join_those_that_are_there(network, tmp_path):
 
 def test_other_settings_and_other_models_are_refused(finished, network, small_model, tmp_path):
     before = contents(finished)
-    with pytest.raises(RunError, match="made in another way"):
+    with pytest.raises(RunError, match="made in another way") as error:
         grow(finished, network, settings=ascent_settings(steps=13, screened=24, starts=2))
+    assert "expected steps 12; received steps 13. Choose another folder" in str(error.value)
     with pytest.raises(RunError, match="made in another way"):
         grow(finished, network, ["first"], ascent_settings(steps=5, screened=24, starts=2))
     import keras
