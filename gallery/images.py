@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
@@ -389,6 +390,58 @@ def _path(kind: str, layer: int, number: int) -> str:
     return f"img/{kind}/{layer:03d}/{number:04d}.webp"
 
 
+def data_picture(index: int) -> str:
+    """Return the name of a data image's file in a gallery."""
+    return f"img/data/{index:05d}.webp"
+
+
+class ShownData(Protocol):
+    """Data images that a gallery shows."""
+
+    digest: str | None
+    height: int
+    scale: float
+
+    def write(self, index: int) -> bool: ...
+    def caption(self, index: int) -> str: ...
+
+
+class KeptDataImages:
+    """The data images of the gallery that is replaced; those that it does not hold are missing."""
+
+    def __init__(self, store: Store, keys: PictureKeys, spec: InputRecord, digest: str):
+        """
+        Args:
+            store, keys, spec: as for `DataImages`.
+            digest: SHA-256 of the images.
+        """
+        size, length = size_of(spec.shape), line_length(spec.shape)
+        self.digest: str | None = digest
+        self.height = size[0]
+        self.scale = size[1] / length if length else 1.0
+        self._store, self._keys = store, keys
+        self._kept: dict[int, bool] = {}
+
+    @classmethod
+    def of(cls, store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataImages | None:
+        """Return the images of the old gallery, None where it shows none."""
+        digest = keys.kept("data digest")
+        if digest is None or keys.kept("data") is None:
+            return None
+        return cls(store, keys, spec, digest)
+
+    def write(self, index: int) -> bool:
+        """Keep an image; return False where the old gallery has no such image."""
+        if index not in self._kept:
+            is_known = self._keys.kept(f"caption of {index}") is not None
+            self._kept[index] = is_known and self._store.keep(data_picture(index))
+        return self._kept[index]
+
+    def caption(self, index: int) -> str:
+        """Return the name of the image's class, empty without labels."""
+        return self._keys.kept(f"caption of {index}") or ""
+
+
 class DataImages:
     """Writes data images as `img/data/00012.webp`, each once."""
 
@@ -432,8 +485,10 @@ class DataImages:
         """Pixels that an image is shown high."""
         self.scale = size[1] / length if length else 1.0
         """Shown pixels an input pixel or sample."""
-        self._store = store
+        self._store, self._keys = store, keys
         self._same = digest is not None and keys.note("data", keys.key(digest, self._range))
+        if digest is not None:
+            keys.add("data digest", digest)
         self._written: set[int] = set()
         self.lossless = exact(size_of(spec.shape))
 
@@ -443,9 +498,10 @@ class DataImages:
             return False
         if index not in self._written:
             self._written.add(index)
-            name = f"img/data/{index:05d}.webp"
+            name = data_picture(index)
             if not (self._same and self._store.keep(name)):
                 self._store.write(name, self._drawn(index))
+            self._keys.add(f"caption of {index}", self.caption(index))
         return True
 
     def _drawn(self, index: int) -> bytes:

@@ -12,7 +12,7 @@ from oip.core.layer_formats import ClustersFile, MapAblation, MapKernels
 from oip.core.units import of_noun
 from oip.gallery.atlas import alike_maps
 from oip.gallery.escape import PageValues, plain_name, rounded
-from oip.gallery.images import MOST_IN_A_ROW, DataImages, line_length
+from oip.gallery.images import MOST_IN_A_ROW, ShownData, line_length
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
 from oip.gallery.verdict_text import (
@@ -38,7 +38,7 @@ def layer_details(
     layer: LayerEntry,
     run: RunFile,
     run_name: str,
-    data: DataImages | None,
+    data: ShownData | None,
     stretches: Mapping[tuple[int, int], list[list[list[float]]]] | None = None,
 ) -> Iterator[tuple[str, PageValues]]:
     """Yield the details of a layer's maps, 64 maps at a time.
@@ -99,7 +99,7 @@ def _map_details(
     points: np.ndarray,
     run: RunFile,
     run_name: str,
-    data: DataImages | None,
+    data: ShownData | None,
 ) -> PageValues:
     classes = _shown_classes(entry)
     is_line = run.input is not None and line_length(run.input.shape) > 0
@@ -216,7 +216,7 @@ def histograms(layer: LayerEntry, number: int, classes: np.ndarray | None, most:
     }
 
 
-def best_data_images(layer: LayerEntry, number: int, data: DataImages) -> list[PageValues]:
+def best_data_images(layer: LayerEntry, number: int, data: ShownData) -> list[PageValues]:
     """Write the data images that excite a map most and return their descriptions."""
     responses, row = layer.responses, _response_row(layer, number)
     if responses is None or row is None:
@@ -242,7 +242,7 @@ def _response_row(layer: LayerEntry, number: int) -> int | None:
     return int(rows[0]) if rows.size else None
 
 
-def _receptive_field(info: LayerRecord, node: list[int], data: DataImages) -> list[float] | None:
+def _receptive_field(info: LayerRecord, node: list[int], data: ShownData) -> list[float] | None:
     """Return left, top, width and height, in shown pixels, of a node's receptive field.
 
     A node of a one-dimensional layer covers the full height of the picture.
@@ -290,7 +290,7 @@ def _shared_evidence(layer: LayerEntry) -> PageValues:
     return shared
 
 
-def _evidence(layer: LayerEntry, number: int, data: DataImages | None) -> PageValues:
+def _evidence(layer: LayerEntry, number: int, data: ShownData | None) -> PageValues:
     """Return the evidence about a map beyond its OIP and its rank, where there is a file of it."""
     evidence = layer.evidence
     parts = {
@@ -501,9 +501,7 @@ def _partner(partners: PartnersFile, number: int, address: str | None) -> PageVa
     }
 
 
-def _kinds(
-    clusters: ClustersFile | None, number: int, data: DataImages | None
-) -> PageValues | None:
+def _kinds(clusters: ClustersFile | None, number: int, data: ShownData | None) -> PageValues | None:
     """Return how many kinds of images excite a unit, with examples where they may be shown."""
     rows = () if clusters is None else clusters.maps
     row = next((entry for entry in rows if entry.map == number and entry.clusters), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def write_match_page(
         second=plain_name(record.second),
         split=plain_name(record.split),
         paired_by=record.paired_by,
+        without_gallery=_without_gallery(folder, record, runs),
         galleries=[None if run is None else gallery_address(folder, run) for run in runs],
         table=_table(record),
         parts=parts,
@@ -64,6 +66,18 @@ def write_match_page(
     path = folder / "index.html"
     files.write_text(path, text)
     return path
+
+
+def _without_gallery(
+    folder: Path, record: MatchFile, runs: Sequence[Run | None]
+) -> list[PageValues]:
+    """Return the runs that have OIPs and no gallery, with the command that builds it."""
+    names = (record.first, record.second)
+    return [
+        {"name": plain_name(name), "command": f"oip gallery {shlex.quote(run.path.name)}"}
+        for name, run in zip(names, runs, strict=True)
+        if run is not None and run.reconstructed() and gallery_address(folder, run) is None
+    ]
 
 
 def _table(record: MatchFile) -> PageValues:

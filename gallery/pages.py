@@ -471,6 +471,7 @@ class Pages:
             "verdicts": Counter(entry.verdict or "no OIP" for entry in layer.maps),
             "failed": [entry.map for entry in layer.maps if entry.verdict == "failed"],
             "estimators": layer.estimators,
+            "has_tags": layer.has_tags,
             "notices": notices(layer),
             "command": rerun_command(self._run, self._run_name, layer.info, layer.maps[0].map),
         }

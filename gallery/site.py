@@ -26,7 +26,16 @@ from oip.core.progress import Progress, automatic
 from oip.gallery.atlas import layer_atlas
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, script
-from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, line_length, size_of
+from oip.gallery.images import (
+    COLUMNS,
+    PER_SHEET,
+    DataImages,
+    KeptDataImages,
+    MapImages,
+    ShownData,
+    line_length,
+    size_of,
+)
 from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
 from oip.gallery.pages import Pages, SingleLinks, data_address
@@ -49,6 +58,7 @@ def build(
     *,
     data_images: np.ndarray | None = None,
     data_labels: np.ndarray | None = None,
+    keep_data: bool = True,
     single_file: bool = False,
     title: str | None = None,
     progress: Progress = automatic,
@@ -63,8 +73,10 @@ def build(
         run: a run with OIPs, a ranking, or both.
         data_images: (n, h, w, bands), or (n, length, bands) of lines, the images that the run was
             ranked on, in the same order; those that excite a map most are then shown on its page.
-            Without them the gallery holds no data.
+            Without them the gallery holds no data but what it held before.
         data_labels: (n,) their labels, for captions.
+        keep_data: where no images are given, those that the gallery in RUN/gallery shows stay in
+            it; False removes them. A single file holds those that are given.
         single_file: build RUN/gallery.html instead, one file that holds everything; for at most
             300 maps.
         title: heading of the pages. If None, that of the gallery that is there, else the name of
@@ -95,8 +107,10 @@ def build(
         try:
             store = Store(building, target if target.is_dir() else None)
             store.title = store.title if title is None else title.strip()
-            pages = _write(source, store, data_images, data_labels, single_file, progress)
+            data = (data_images, data_labels, keep_data and not single_file)
+            pages = _write(source, store, data, single_file, progress)
             if single_file:
+                _notice_of_data(target, data_images)
                 files.write_text(target, single_page(building, pages))
                 return target
             _swap(building, target)
@@ -180,11 +194,12 @@ def _building(folder: Path) -> Iterator[Path]:
 def _write(
     run: Run,
     store: Store,
-    data_images: np.ndarray | None,
-    data_labels: np.ndarray | None,
+    given: tuple[np.ndarray | None, np.ndarray | None, bool],
     single: bool,
     progress: Progress,
 ) -> Pages:
+    """Write all files; `given` are the data's images and labels, and whether the old ones stay."""
+    data_images, data_labels, keep = given
     record, spec = run.record, input_record(run)
     name = run.path.resolve().name
     indices = shown_layers(run)
@@ -200,9 +215,12 @@ def _write(
     keys = PictureKeys(store.old, drawn_from)
     images = MapImages(store, keys, spec, layers, are_colors, single, have_masks)
     digest = data_digest(data_images)
-    data = None
+    data: ShownData | None = KeptDataImages.of(store, keys, spec) if keep else None
     if data_images is not None:
         data = DataImages(store, keys, spec, data_images, data_labels, classes, digest)
+    elif data is not None:
+        digest = data.digest
+        notice("the data images of the gallery stay in it.")
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     unfit: list[str] = []
@@ -234,6 +252,12 @@ def _write(
     store.write("assets/app.css", app_style())
     keys.write(store)
     return pages
+
+
+def _notice_of_data(target: Path, data_images: np.ndarray | None) -> None:
+    """Say that data images of a single file are gone, which will be replaced without any."""
+    if data_images is None and target.exists() and b'"img/data/' in target.read_bytes():
+        notice(f"'{target.name}' held images of the data; without any given it holds none now.")
 
 
 def _about(

@@ -16,7 +16,7 @@ from oip.core import html, plots
 from oip.core.errors import SettingsError
 from oip.core.images import enhanced, faded, plain, png, shown, true_colors
 from oip.core.records import Number, Part
-from oip.core.units import finite_or_none, of_noun, plural
+from oip.core.units import finite_or_none, of_noun, percent, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +65,7 @@ _EVIDENCE = {
     "white_score": "score of the best white noise",
     "screened_score": "score of the best noise of all kinds",
     "stability": "stability: similarity of the starts",
-    "null_percentile": "percentile of that among other maps",
+    "null_percentile": "pairs of other maps that are less similar",
     "patterns": "distinct patterns of the starts",
     "converged": "converged",
     "steps": "steps",
@@ -73,6 +73,8 @@ _EVIDENCE = {
     "provably_dead": "dead by its weights",
 }
 """Field of `MapOip.evidence` -> its name in a notebook."""
+_SHARES = {"data_active": 1.0, "null_percentile": 100.0}
+"""Those that are shares of a whole -> the whole."""
 
 
 def shown_verdict(verdict: str) -> str:
@@ -520,9 +522,9 @@ class MapOip:
             for stage, step in zip(oips.snapshots[self.row], oips.snapshot_steps, strict=True)
         ]
         rows = [
-            (name, {True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
-            for name, value in ((name, values[field]) for field, name in _EVIDENCE.items())
-            if value is not None
+            (name, _evidence_text(field, values[field]))
+            for field, name in _EVIDENCE.items()
+            if values[field] is not None
         ]
         portrait = self._picture(self.image, _PORTRAIT, self.label, f"score {self.score:z.3g}")
         beside = [html.table(("evidence", ""), rows)] if len(rows) else []
@@ -537,6 +539,15 @@ class MapOip:
 
     def _picture(self, image: np.ndarray, side: int, text: str, *captions: str) -> str:
         return html.picture(png(self.oips.displayed(image), side), text, *captions, side=side)
+
+
+def _evidence_text(field: str, value: object) -> object:
+    """Return a value of `MapOip.evidence` as a notebook shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field in _SHARES and isinstance(value, float):
+        return percent(value / _SHARES[field])
+    return value
 
 
 def join_oips(parts: Sequence[Oips]) -> Oips:

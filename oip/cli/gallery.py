@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @click.command()
 @options.run_argument
 @click.option(
-    "--with-data",
-    is_flag=True,
-    help="Show the data images that excite each map most; without it the gallery holds no data.",
+    "--with-data/--without-data",
+    default=None,
+    help="Show the data images that excite each map most, or none.  [default: those that the "
+    "gallery shows already; none in a new one]",
 )
 @options.data(
     "Where the data of the run are now.  [default: as the run names them]", required=False
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 def command(
     run: Path,
     data: DataOptions,
-    with_data: bool,
+    with_data: bool | None,
     single_file: bool,
     title: str | None,
     opens: bool,
@@ -69,6 +70,7 @@ def command(
             source,
             data_images=None if images is None else images.images,
             data_labels=None if images is None else images.targets,
+            keep_data=with_data is None,
             single_file=single_file,
             title=title,
             progress=progress,

@@ -15,7 +15,7 @@ from oip.core.errors import SettingsError
 from oip.core.units import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from msgspec import UnsetType
 
@@ -130,14 +130,26 @@ def command(
         seconds = f"{time.monotonic() - started:.0f} s"
         pictures = plural(len(result.pictures), "picture")
         print_text(f"{pictures} and {FILE} in {result.out} ({seconds})")
-    first = result.layers[0]
-    selection = f"{first.layer}:{first.maps[0].map}"
-    grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)
-    output.next_steps(quoted(*grow, "--out", model.run))
+    output.next_steps(_next(result.layers, own_run, model, data))
     unusable = sum(len(maps) for maps in result.not_finite.values())
     if not unusable:
         return 0
     return 2 if unusable == sum(len(layer.maps) for layer in result.layers) else 1
+
+
+def _next(
+    layers: Sequence[LocatedLayer], run: Path | None, model: ModelOptions, data: DataOptions
+) -> str:
+    """Return the command that shows the OIPs of the maps, or grows those that are missing."""
+    from oip.run.run import Run
+
+    if run is not None:
+        opened = Run.open(run)
+        if any(opened.reconstructed_layer(layer.layer) is not None for layer in layers):
+            return quoted("oip", "gallery", run, "--open")
+    selection = f"{layers[0].layer}:{layers[0].maps[0].map}"
+    grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)
+    return quoted(*grow, "--out", run or model.run)
 
 
 def _print(layer: LocatedLayer, source: str) -> None:

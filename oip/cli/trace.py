@@ -80,7 +80,13 @@ def command(
     """
     from oip.core import files, plots
     from oip.run.run import Run
-    from oip.workflows.silencing import causes_figure, one_unit, trace_into, unit_causes
+    from oip.workflows.silencing import (
+        causes_figure,
+        check_figure,
+        one_unit,
+        trace_into,
+        unit_causes,
+    )
 
     out = out or run
     if picture is not None and out is None:
@@ -91,6 +97,8 @@ def command(
         files.check_writable(picture.parent)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.in_run(out).open_with(data)
+    if opened_run is not None and picture is not None:
+        check_figure(opened_run, network, selection, source_layer)
     with output.progress() as progress:
         settings["progress"] = progress
         if out is None:
@@ -101,13 +109,13 @@ def command(
             result = trace_into(out, network, selection, **of_unit)
     for text in result.notices:
         output.note(f"oip: {text}")
-    if opened_run is not None and picture is not None:
-        plots.save(causes_figure(result, opened_run), picture)
     if output.as_json:
         print_json(result.to_dict())
     else:
         _print(result)
-        if picture is not None:
+    if opened_run is not None and picture is not None:
+        plots.save(causes_figure(result, opened_run), picture)
+        if not output.as_json:
             print_text(plain_text(picture))
     first = f"{result.source}:{int(result.order[0])}"
     steps = [quoted("oip", "trace", model.model, first, "--data", data.source)]

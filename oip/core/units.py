@@ -58,3 +58,15 @@ def three_best(names: Iterable[object], values: Iterable[float], unit: str = "")
     pairs = list(islice(zip(names, values, strict=True), 3))
     unit = f" {unit}" if unit else ""
     return ", ".join(f"{name} ({value:z.3g}{unit})" for name, value in pairs)
+
+
+def percent(share: float) -> str:
+    """Return a share as people write percentages, a digit after the point below ten.
+
+    >>> percent(1.0), percent(0.256), percent(0.0213), percent(0.0004), percent(0.0)
+    ('100 %', '26 %', '2.1 %', '< 0.1 %', '0 %')
+    """
+    if 0.0 < share < 0.001:
+        return "< 0.1 %"
+    value = 100 * share
+    return f"{value:.1f} %" if 0.0 < value < 9.95 else f"{value:.0f} %"

@@ -255,6 +255,31 @@ def keep_causes(run: Run, causes: Causes) -> None:
     run.change(causes.index, CAUSES, added)
 
 
+def check_figure(run: Run, network: Network, unit: str, source: str | None = None) -> None:
+    """Refuse to draw the causes of a unit where the run has no OIPs that they could show.
+
+    Args:
+        run: holds OIPs.
+        network: of the run.
+        unit: as for `trace_into`.
+        source: the earlier layer, any if None.
+
+    Raises:
+        RunError: no OIP of the unit and none of the earlier layer, or of any before the unit's.
+        SettingsError, ModelError: as for `one_unit`.
+    """
+    layer, number = one_unit(network, unit)
+    if source is None:
+        indices = [index for index in run.reconstructed() if index < layer.index]
+    else:
+        indices = [network.find_output(source).index]
+    names = [run.layer(index).name for index in indices if index in run.reconstructed()]
+    if not any(run.reconstructed_layer(name) for name in names):
+        if not _pictures(run, layer.name, [number]):
+            units = f"OIPs of '{layer.name}:{number}' or of a layer that feeds it"
+            raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
+
+
 def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
     """Draw a unit's OIP, those of the units that feed it most, and the outputs that it moves.
 

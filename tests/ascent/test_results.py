@@ -61,6 +61,14 @@ def test_one_map_is_large_beside_its_evidence(oips):
     assert "best image of the data" not in cells, "no data were given"
 
 
+def test_shares_are_percentages_as_people_write_them(oips):
+    count = len(oips.maps)
+    shares = replace(oips, data_active=np.ones(count), null_percentile=np.full(count, 2.5))
+    page = shares[3]._repr_html_()
+    assert "<td>share of the data with a response</td><td>100 %</td>" in page
+    assert "<td>2.5 %</td>" in page and "100.000" not in page
+
+
 def test_an_objective_has_its_name_in_place_of_a_verdict(small_network):
     oips = reconstruct(small_network, objective="map:first:3", **QUICK)
     page = oips[0]._repr_html_() + oips._repr_html_()

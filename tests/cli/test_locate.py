@@ -55,6 +55,8 @@ def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
     in_run = (*locate[:2], "second:2-3", *data, "--out", run, "--starts", "1", "--translation")
     assert call(*in_run)[0] == 0
     assert len(list((run / "places").glob("*.png"))) == 6
+    _, _, err = call(*(part for part in in_run[:-1] if part != "--quiet"))
+    assert f"Next: oip gallery {run} --open" in err  # the OIPs are there
     assert call(*locate[:2], "second:0", *locate[2:], *keep)[0] == 0
     record = DecompositionFile.read(run / "layers/001/decomposition.npz")
     assert record.maps.tolist() == [0, 2, 3]

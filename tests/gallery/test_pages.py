@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from oip import gallery
+from oip.core import files
 from oip.gallery.charts import Frame, box_chart, distribution, plane_chart, ticks
 from oip.gallery.images import cluster_order, redundancy_picture
 from oip.gallery.pages import layer_overview, model_overview
@@ -186,3 +187,11 @@ def test_the_words_of_a_distribution_stand_above_its_bars():
         line for line in template.splitlines() if "median_title" in line or ">ceiling<" in line
     ]
     assert len(lines) == 2 and all("c.top - " in line for line in lines)
+
+
+def test_the_legend_speaks_of_tags_where_images_have_several_labels(full_run):
+    legend = "that it is most informative about"
+    assert f"the class {legend}" in gallery.build(full_run).read_text()
+    path = full_run.folder(1) / "ranking.json"
+    files.write_json(path, {**files.read_json(path), "tags": True})
+    assert f"the tag {legend}" in gallery.build(full_run).read_text()

@@ -320,8 +320,17 @@ def test_an_interrupted_build_leaves_the_old_one(run, monkeypatch, where):
 def test_data_images_only_when_given(run):
     images = np.random.default_rng(0).random((30, 12, 12, 1)).astype(np.float32) * 255
     folder = gallery.build(run, data_images=images, data_labels=np.arange(30) % 4).parent
-    assert list(folder.glob("img/data/*.webp"))
-    gallery.build(run)
+    details = {path.name: path.read_bytes() for path in folder.glob("data/detail-*.js")}
+    pictures = {path.name: path.read_bytes() for path in folder.glob("img/data/*.webp")}
+    assert pictures and b"caption" in b"".join(details.values())
+    for _ in range(2):  # they stay, with their captions
+        with pytest.warns(Notice, match="stay in it"):
+            gallery.build(run)
+        assert {path.name: path.read_bytes() for path in folder.glob("img/data/*")} == pictures
+        assert {path.name: path.read_bytes() for path in folder.glob("data/detail-*.js")} == details
+    gallery.build(run, keep_data=False)
+    assert not list(folder.glob("img/data/*"))
+    gallery.build(run)  # what was removed does not come back
     assert not list(folder.glob("img/data/*"))
 
 
@@ -492,6 +501,9 @@ def test_data_images_are_in_one_file_only_when_given(run):
     )
     made = gallery.build(run, data_images=images, single_file=True)
     assert '"img/data/00' in made.read_text("utf-8")
+    with pytest.warns(Notice, match="holds none now"):
+        gallery.build(run, single_file=True)
+    assert '"img/data/00' not in made.read_text("utf-8")
 
 
 BANNED = (
