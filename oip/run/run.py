@@ -249,33 +249,33 @@ def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: s
         raise RunError(f"'{path}' is a run of another model", own, new, hint)
 
 
-def other_way(run: RunFolder, there: RunFile | None, here: RunFile | None) -> RunError:
+def other_way(run: RunFolder, existing: RunFile | None, requested: RunFile | None) -> RunError:
     """Return the error that a run holds OIPs of other settings, which names them.
 
     Args:
         run: the run.
-        there: its record, as far as it is known.
-        here: the record of what was asked for.
+        existing: its record, as far as it is known.
+        requested: the record of what was asked for.
     """
     subject = f"'{run.path}' holds OIPs made in another way"
     hint = "Choose another folder, or give the same values."
-    names = [] if there is None or here is None else _differing(there, here)
-    if there is None or here is None or not names:
+    names = [] if existing is None or requested is None else _differing(existing, requested)
+    if existing is None or requested is None or not names:
         same = "the same model, input, settings, seed and data"
         return RunError(subject, same, "others", hint)
     values, received = (
         ", ".join(f"{name} {_grown_with(record).get(name)}" for name in names)
-        for record in (there, here)
+        for record in (existing, requested)
     )
     return RunError(subject, values, received, hint)
 
 
-def _differing(there: RunFile, here: RunFile) -> list[str]:
+def _differing(existing: RunFile, requested: RunFile) -> list[str]:
     """Return the names of settings of OIPs that differ, `data` only where no other does.
 
     A later ranking may have noted other data.
     """
-    old, new = map(_grown_with, (there, here))
+    old, new = map(_grown_with, (existing, requested))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [name for name in names if name != "data"] or names
 
