@@ -328,6 +328,7 @@ def match(
     kept = kept[unlabeled_subset(len(kept), samples, seed).indices]
     if len(kept) < FEWEST:
         raise DataError("images", f"{FEWEST} or more that differ", len(kept))
+    kept = seeds.generator(seed, "order").permutation(kept)  # no batch of one class alone
     rows, columns, pairs = _chosen_layers(networks[0], networks[1], layers)
     views = [
         View(network, part[kept], chosen)

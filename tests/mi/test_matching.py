@@ -199,3 +199,17 @@ def test_bad_input(noise, error, changes):
     model = picked(range(BANDS))
     with pytest.raises(error):
         mi.match(model, model, images, **changes)
+
+
+def test_images_in_the_order_of_their_classes_are_compared_as_in_any_order():
+    """What two layers share is the class alone: batches of one class would not show it."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(512, 2, 2, 2 * BANDS)).astype(np.float32)
+    images += 3.0 * (np.arange(512) >= 256)[:, None, None, None]
+    first, second = picked(range(BANDS), (2, 2)), picked(range(BANDS, 2 * BANDS), (2, 2))
+    tables = [
+        mi.match(first, second, part, samples=512, shuffles=0).cka
+        for part in (images, random.permutation(images))
+    ]
+    assert tables[0].item() == pytest.approx(tables[1].item(), abs=0.03)
+    assert tables[0].item() > 0.8
