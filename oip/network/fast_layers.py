@@ -205,6 +205,7 @@ def _normalized_convolution(
     if convolution.bias is not None:
         offset += tf.convert_to_tensor(convolution.bias) * scale
     kernel = tf.convert_to_tensor(convolution.kernel)
+    output: Any
     if isinstance(convolution, keras.layers.Conv2D):
         output = convolution.convolution_op(images, kernel * scale)
     else:  # (*window, bands, multiplier)
@@ -216,7 +217,7 @@ def _normalized_convolution(
             data_format=convolution.data_format,
             dilation_rate=convolution.dilation_rate,
         )
-    return tf.nn.bias_add(tf.convert_to_tensor(output), offset)
+    return tf.nn.bias_add(output, offset)
 
 
 def along_rows(values: np.ndarray, images: Tensor) -> np.ndarray:
