@@ -30,9 +30,7 @@ from oip.mi.layer_sample import (
     BYTE_BUDGET,
     At,
     LayerSample,
-    response_components,
-    summarize_responses,
-    unusable_notices,
+    ResponseSummaries,
 )
 from oip.mi.ranking import EstimatorRanking, Ranking, rank
 
@@ -53,13 +51,7 @@ _SIDE = 32
 _FITTED = 2000
 """Images that the components are computed from."""
 _DRAWS = 200
-_LIKENESS = 500
-"""Images whose responses tell alike maps."""
 _LEVEL = 0.95
-
-
-NO_MEMBERS = (np.zeros(0, int), np.zeros(0, int))
-"""Members of classes for histograms where there are no classes."""
 
 
 class RankingTarget(NamedTuple):
@@ -168,13 +160,12 @@ def rank_without_labels(
     )
 
 
-def input_target(images: np.ndarray, seed: int = 0, count: int = COMPONENTS) -> RankingTarget:
+def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
     """Return a tag for each of the first principal components of images: above its median or not.
 
     Args:
         images: (n, h, w, b); pixels are averaged to at most 32 along a side.
         seed: of the images, at most 2,000, that the components are computed from.
-        count: components at most; fewer where the images have fewer.
 
     Raises:
         DataError: images that are all alike.
@@ -185,7 +176,7 @@ def input_target(images: np.ndarray, seed: int = 0, count: int = COMPONENTS) -> 
     if not np.ptp(reduced, axis=0).any():
         raise DataError("images", "images that differ", "copies of one")
     order = seeds.generator(seed, "components").permutation(len(reduced))[:_FITTED]
-    most = min(count, reduced.shape[1], len(order))
+    most = min(COMPONENTS, reduced.shape[1], len(order))
     components = PCA(most, svd_solver="full" if reduced.shape[1] < 512 else "randomized")
     components = components.set_params(random_state=seed).fit(reduced[np.sort(order)])
     scores = components.transform(reduced)
@@ -325,19 +316,14 @@ def rank_by_response(
     Raises:
         NoFiniteResponses: no map has finite responses.
     """
-    means, summaries = [], []
-    for block in sample.responses(byte_budget, progress, "ranking"):
-        means.append(block.values.mean(axis=2, dtype=np.float64))
-        summaries.append(
-            summarize_responses(block.values, sample.size, NO_MEMBERS, 0, sample.indices)
-        )
-    values = np.concatenate(means, axis=1)
+    summaries = ResponseSummaries(sample)
+    for _ in summaries.blocks(byte_budget, progress, "ranking"):
+        pass
     judged = None
     if legibility is not None:
         unknown = (np.nan, np.nan, np.nan)
         judged = np.array([legibility.get(int(number), unknown) for number in sample.maps]).T
-    orders = response_orders(values, sample.seed, judged)
-    usable = np.isfinite(values).all(axis=0)
+    orders = response_orders(summaries.means, sample.seed, judged)
     text = "Orders by the response alone: they say how it is distributed, not what it knows."
     return Ranking(
         layer=sample.layer.name,
@@ -350,11 +336,8 @@ def rank_by_response(
         split=split,
         at=sample.at,
         seed=sample.seed,
-        responses={
-            name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
-        }
-        | {"likeness": response_components(values[:_LIKENESS])},
-        notices=(text, *_constant(orders), *unusable_notices(sample.maps[~usable])),
+        responses=summaries.arrays(),
+        notices=(text, *_constant(orders), *summaries.unusable_notices),
         about="none",
     )
 

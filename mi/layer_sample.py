@@ -45,6 +45,8 @@ BINS = 24
 """Of the histograms of responses."""
 _COMPONENTS = 24
 """Principal components of the responses that are kept to tell alike maps."""
+_LIKENESS = 500
+"""Images whose responses tell alike maps."""
 _ROWS = 20
 
 
@@ -237,6 +239,8 @@ class LayerSample:
         if self.tags is not None:
             rows, columns = np.nonzero(self.tags)
             return rows, columns
+        if self.subset.codes is None:
+            return np.zeros(0, int), np.zeros(0, int)
         return np.arange(len(self)), self.codes
 
     @property
@@ -435,9 +439,47 @@ def summarize_responses(
     return result
 
 
-def unusable_notices(maps: np.ndarray) -> list[str]:
-    """Return the remark on maps whose responses are not finite."""
-    if not maps.size:
-        return []
-    listed = ", ".join(str(number) for number in maps[:8]) + (", ..." if maps.size > 8 else "")
-    return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]
+class ResponseSummaries:
+    """The responses of a sample's maps block by block, and what a gallery shows of them all."""
+
+    def __init__(self, sample: LayerSample):
+        self.sample = sample
+        self._parts: list[dict[str, np.ndarray]] = []
+        self._means: list[np.ndarray] = []
+
+    def blocks(
+        self, byte_budget: int, progress: Progress, task: str = "responses"
+    ) -> Iterator[ResponseBlock]:
+        """Yield the blocks of `LayerSample.responses`, and keep a summary of each."""
+        sample = self.sample
+        around = (sample.size, sample.members, len(sample.classes), sample.indices)
+        for block in sample.responses(byte_budget, progress, task):
+            self._parts.append(summarize_responses(block.values, *around))
+            self._means.append(block.values.mean(axis=2, dtype=np.float64))
+            yield block
+
+    @property
+    def means(self) -> np.ndarray:
+        """(n, m): the spatial mean of each map's response to each image."""
+        return np.concatenate(self._means, axis=1)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(m,) bool: maps whose responses are all finite."""
+        return np.asarray(np.isfinite(self.means).all(axis=0))
+
+    @property
+    def unusable_notices(self) -> list[str]:
+        """A remark on maps whose responses are not finite, if there are any."""
+        maps = self.sample.maps[~self.usable]
+        if not maps.size:
+            return []
+        listed = ", ".join(map(str, maps[:8])) + (", ..." if maps.size > 8 else "")
+        return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of `ResponsesFile` but `maps`."""
+        arrays = {
+            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+        }
+        return {**arrays, "likeness": response_components(self.means[:_LIKENESS])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -35,9 +35,7 @@ from oip.mi.layer_sample import (
     At,
     LayerResult,
     LayerSample,
-    response_components,
-    summarize_responses,
-    unusable_notices,
+    ResponseSummaries,
 )
 from oip.mi.permutation_test import ENOUGH, adjusted
 from oip.mi.tags import over_tags
@@ -53,8 +51,6 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
 
 DEFAULT_ESTIMATORS = ("predictive", "kde")
-_LIKENESS = 500
-"""Images whose responses tell alike maps."""
 _POOLED_SHUFFLES = 4000
 _FEWEST_SHUFFLES = 40
 WITH_ORDER = "predictive"
@@ -314,7 +310,7 @@ class Ranking(LayerResult):
     at: str
     seed: int
     responses: dict[str, np.ndarray] = field(repr=False)
-    """Best images and response histograms of every map, see `summarize_responses`."""
+    """Best images and response histograms of every map, see `ResponseSummaries`."""
     notices: tuple[str, ...] = ()
     tags: bool = False
     """Images have several labels; `classes` are these, and bits are added up over them."""
@@ -523,75 +519,79 @@ def rank(
     chosen = _chosen(estimators, with_input)
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
     sample = sample.draw(labels, samples, classes, with_tags=True)
-    members = sample.members
-    finite: list[np.ndarray] = []
-    summaries: list[dict[str, np.ndarray]] = []
-    means: list[np.ndarray] = []
-    parts: list[list[MapEstimates]] = [[] for _ in chosen]
-    input_parts: list[list[np.ndarray]] = [[] for _ in chosen]
-    ranked = 0
-    shuffles = [_shuffles(estimator, len(sample.maps)) for estimator in chosen]
-    bytes_each = max(estimator.working_bytes(len(sample)) for estimator in chosen)
-
-    def measure(
-        responses: np.ndarray, item: tuple[np.ndarray, int]
-    ) -> tuple[MapEstimates, np.ndarray | None]:
-        """Measure a chunk of maps by one estimator, about the label and about the input."""
-        chunk, number = item
-        values, estimator = responses[:, chunk], chosen[number]
-        drawn = (seed, shuffles[number], estimator.map_draws)
-        if sample.tags is None:
-            about_label = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
-        else:
-            about_label = over_tags(estimator, values, sample.tags, *drawn)
-        if not with_input or not estimator.can("input_information"):
-            return about_label, None
-        return about_label, _input_information(estimator, values, seed)
-
-    for block in sample.responses(byte_budget, progress, "ranking"):
-        finite.append(block.finite)
-        means.append(block.values[:_LIKENESS].mean(axis=2, dtype=np.float64))
-        summaries.append(
-            summarize_responses(
-                block.values, sample.size, members, len(sample.classes), sample.indices
-            )
-        )
-        rows = np.flatnonzero(block.finite)
-        chunks = [rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK)]
-        items = [(chunk, number) for chunk in chunks for number in range(len(chosen))]
-        measured = iterate_in_threads(partial(measure, block.values), items, bytes_each)
-        for (chunk, number), (about_label, about_input) in zip(items, measured, strict=True):
-            parts[number].append(about_label)
-            if about_input is not None:
-                input_parts[number].append(about_input)
-            if number == len(chosen) - 1:
-                done = ranked + int(chunk[-1]) + 1
-                progress(f"{sample.layer.name}: ranking", done, len(sample.maps))
-        ranked += len(block.finite)
-    usable = np.concatenate(finite)
+    label, count, begun = f"{sample.layer.name}: ranking", len(sample.maps), 0
+    summaries = ResponseSummaries(sample)
+    measurements = _MapMeasurements(sample, chosen, with_input)
+    for block in summaries.blocks(byte_budget, progress, "ranking"):
+        for chunk in measurements.add(block.values, np.flatnonzero(block.finite)):
+            progress(label, begun + int(chunk[-1]) + 1, count)
+        begun += len(block.finite)
     return Ranking(
         layer=sample.layer.name,
         index=sample.layer.index,
         noun=sample.layer.noun,
         maps=sample.maps,
         classes=sample.classes,
-        estimators=tuple(
-            EstimatorRanking.of(
-                estimator, join_blocks(estimates).spread(usable), _spread(about_input, usable)
-            )
-            for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True)
-        ),
+        estimators=measurements.rankings(summaries.usable),
         samples=len(sample),
         split=split,
         at=at,
         seed=seed,
-        responses={
-            name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
-        }
-        | {"likeness": response_components(np.concatenate(means, axis=1))},
-        notices=(*sample.notices, *_few_images(sample), *unusable_notices(sample.maps[~usable])),
+        responses=summaries.arrays(),
+        notices=(*sample.notices, *_few_images(sample), *summaries.unusable_notices),
         tags=sample.tags is not None,
     )
+
+
+class _MapMeasurements:
+    """The information of maps about the label and the input, by several estimators."""
+
+    def __init__(self, sample: LayerSample, estimators: list[LabelEstimator], with_input: bool):
+        self._sample, self._estimators, self._with_input = sample, estimators, with_input
+        self._shuffles = [_shuffles(estimator, len(sample.maps)) for estimator in estimators]
+        self._bytes = max(estimator.working_bytes(len(sample)) for estimator in estimators)
+        self._about_label: list[list[MapEstimates]] = [[] for _ in estimators]
+        self._about_input: list[list[np.ndarray]] = [[] for _ in estimators]
+
+    def add(self, responses: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Measure the maps of some rows of responses (n, m, d); yield the rows that are done."""
+        chunks = [rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK)]
+        numbers = range(len(self._estimators))
+        items = [(chunk, number) for chunk in chunks for number in numbers]
+        measured = iterate_in_threads(partial(self._measure, responses), items, self._bytes)
+        for chunk in chunks:
+            for number in numbers:
+                about_label, about_input = next(measured)
+                self._about_label[number].append(about_label)
+                if about_input is not None:
+                    self._about_input[number].append(about_input)
+            yield chunk
+
+    def _measure(
+        self, responses: np.ndarray, item: tuple[np.ndarray, int]
+    ) -> tuple[MapEstimates, np.ndarray | None]:
+        """Measure a chunk of maps by one estimator, about the label and about the input."""
+        chunk, number = item
+        values = responses[:, chunk]
+        estimator, sample = self._estimators[number], self._sample
+        drawn = (sample.seed, self._shuffles[number], estimator.map_draws)
+        if sample.tags is None:
+            about_label = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
+        else:
+            about_label = over_tags(estimator, values, sample.tags, *drawn)
+        if not self._with_input or not estimator.can("input_information"):
+            return about_label, None
+        return about_label, _input_information(estimator, values, sample.seed)
+
+    def rankings(self, usable: np.ndarray) -> tuple[EstimatorRanking, ...]:
+        """Return the rankings of all maps; those of `usable` (m,) bool were measured."""
+        parts = zip(self._estimators, self._about_label, self._about_input, strict=True)
+        return tuple(
+            EstimatorRanking.of(
+                estimator, join_blocks(estimates).spread(usable), _spread(about_input, usable)
+            )
+            for estimator, estimates, about_input in parts
+        )
 
 
 def _few_images(sample: LayerSample) -> list[str]:
