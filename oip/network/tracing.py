@@ -139,95 +139,112 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
     Raises:
         ModelError: a convolution or dense layer takes part, but in a way that shows no call.
     """
-    calls: list[Call] = []
-    spans: list[_Span] = []
-    origins: dict[str, int] = {}  # name of a tensor -> number of the call that made it
-    uses: dict[int, int] = {}
-    returned: list[tuple[str, Tensor]] = []
-    failures: list[str] = []
-    leaves = leaf_layers(model)
-    paths = {id(layer): path for path, layer in leaves}
-    attention = _attention_parts(model)
-    graphs: list[tf.Graph] = []
-    inside: set[int] = set()
+    return _Recorder(model).record(specs)
 
-    def inputs_of(source: int) -> frozenset[int]:
-        return frozenset({-1 - source}) if source < 0 else calls[source].inputs
 
-    def watch(layer: keras.Layer, call: Callable) -> Callable:
+class _Recorder:
+    """Watches the layers of a model while one run of it is traced."""
+
+    def __init__(self, model: keras.Model):
+        self.model, self.leaves = model, leaf_layers(model)
+        self.paths = {id(layer): path for path, layer in self.leaves}
+        self.attention = _attention_parts(model)
+        self.calls: list[Call] = []
+        self.spans: list[_Span] = []
+        self.origins: dict[str, int] = {}  # name of a tensor -> number of the call that made it
+        self.uses: dict[int, int] = {}
+        self.inside: set[int] = set()  # layers that run in another function
+        self.returned: list[tuple[str, Tensor]] = []
+        self.failure = ""
+        self.graph: tf.Graph | None = None
+
+    def record(self, specs: Sequence[tf.TensorSpec]) -> Recording:
+        """Trace one run of the model; see `record_calls`."""
+        try:
+            concrete = tf.function(self._run, autograph=False).get_concrete_function(*specs)
+        except Exception as error:
+            if self.failure:
+                raise ModelError(self.failure) from error
+            raise
+        graph = concrete.graph
+        self._check_quiet_layers({id(variable) for variable in graph.variables})
+        names = {tensor.name for _, tensor in self.returned}
+        calls = _with_functions(self.calls, self.spans, names, graph)
+        outputs = [self._output(name, tensor) for name, tensor in self.returned]
+        return Recording(calls, outputs, _operation_types(graph), concrete)
+
+    def _run(self, *inputs: Tensor) -> list[Tensor]:
+        self.graph = tf.compat.v1.get_default_graph()
+        for index, tensor in enumerate(inputs):
+            self.origins[tensor.name] = -1 - index
+        with shadowed([layer for _, layer in self.leaves], self._watched):
+            outputs = call_model(self.model, inputs)
+        parts = keras.tree.flatten_with_path(outputs)
+        self.returned = [("/".join(map(str, path)), t) for path, t in parts if _is_tensor(t)]
+        return [tensor for _, tensor in self.returned]
+
+    def _watched(self, layer: keras.Layer, call: Callable) -> Callable:
+        """Return the call of a layer that is recorded as it runs."""
+
         def recorded(*args: object, **kwargs: object) -> object:
-            if tf.compat.v1.get_default_graph() is not graphs[0]:
-                inside.add(id(layer))
+            if tf.compat.v1.get_default_graph() is not self.graph:
+                self.inside.add(id(layer))
                 return call(*args, **kwargs)
-            use = uses.get(id(layer), 0)
-            uses[id(layer)] = use + 1
+            use = self.uses.get(id(layer), 0)
+            self.uses[id(layer)] = use + 1
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if _is_tensor(t)]
-            sources, changed_by, direct = _sources(inputs, origins)
+            sources, changed_by, direct = _sources(inputs, self.origins)
             shapes = tuple(tuple(t.shape.as_list()) for t in inputs if t.shape.rank)
             begin = _operations_so_far()
             try:
                 outputs = call(*args, **kwargs)
             except Exception:
-                failures.append(_too_small(layer, paths[id(layer)], shapes))
+                self.failure = self.failure or _too_small(layer, self.paths[id(layer)], shapes)
                 raise
             flat = [t for t in tf.nest.flatten(outputs) if _is_tensor(t)]
             for tensor in flat:
-                origins[tensor.name] = len(calls)
+                self.origins[tensor.name] = len(self.calls)
             source, target = (tensors[0] if tensors else None for tensors in (inputs, flat))
-            spans.append(_Span(begin, _operations_so_far(), source, target))
-            calls.append(
+            self.spans.append(_Span(begin, _operations_so_far(), source, target))
+            self.calls.append(
                 Call(
-                    number=len(calls),
+                    number=len(self.calls),
                     layer=layer,
-                    path=paths[id(layer)],
+                    path=self.paths[id(layer)],
                     use=use,
                     sources=sources,
                     plain=not changed_by - _PASSED_THROUGH,
                     direct=direct,
-                    inputs=frozenset().union(*map(inputs_of, sources)),
+                    inputs=frozenset().union(*map(self._inputs_of, sources)),
                     input_shapes=shapes,
                     output_shape=tuple(flat[0].shape.as_list()) if flat else (),
-                    attention=attention.get(id(layer)),
+                    attention=self.attention.get(id(layer)),
                 )
             )
             return outputs
 
         return recorded
 
-    def run(*inputs: Tensor) -> list[Tensor]:
-        graphs.append(tf.compat.v1.get_default_graph())
-        for index, tensor in enumerate(inputs):
-            origins[tensor.name] = -1 - index
-        with shadowed([layer for _, layer in leaves], watch):
-            outputs = call_model(model, inputs)
-        parts = keras.tree.flatten_with_path(outputs)
-        returned.extend(("/".join(map(str, path)), t) for path, t in parts if _is_tensor(t))
-        return [tensor for _, tensor in returned]
+    def _inputs_of(self, source: int) -> frozenset[int]:
+        return frozenset({-1 - source}) if source < 0 else self.calls[source].inputs
 
-    try:
-        concrete = tf.function(run, autograph=False).get_concrete_function(*specs)
-    except Exception as error:
-        reason = next(filter(None, failures), None)
-        if reason:
-            raise ModelError(reason) from error
-        raise
-    graph = concrete.graph
-    used = {id(variable) for variable in graph.variables}
-    for path, layer in leaves:
-        quiet = id(layer) not in uses and id(layer) not in inside and _has_kernel(layer)
-        if quiet and any(id(getattr(weight, "value", 0)) in used for weight in layer.weights):
-            raise ModelError(
-                f"layer '{path}' ({type(layer).__name__})",
-                "a layer that runs through its `call`",
-                "one whose weights are used without it",
-            )
-    outputs = []
-    for name, tensor in returned:
-        numbers, changed_by, direct = _sources([tensor], origins)
+    def _check_quiet_layers(self, used: set[int]) -> None:
+        """Refuse a layer with a kernel that is used, by its id, without a call of the layer."""
+        for path, layer in self.leaves:
+            is_quiet = id(layer) not in self.uses and id(layer) not in self.inside
+            if not is_quiet or not _has_kernel(layer):
+                continue
+            if any(id(getattr(weight, "value", 0)) in used for weight in layer.weights):
+                raise ModelError(
+                    f"layer '{path}' ({type(layer).__name__})",
+                    "a layer that runs through its `call`",
+                    "one whose weights are used without it",
+                )
+
+    def _output(self, name: str, tensor: Tensor) -> ModelOutput:
+        numbers, changed_by, direct = _sources([tensor], self.origins)
         shape = tuple(tensor.shape.as_list()) if tensor.shape.rank else ()
-        outputs.append(ModelOutput(name, numbers, direct and len(numbers) == 1, changed_by, shape))
-    calls = _with_functions(calls, spans, {tensor.name for _, tensor in returned}, graph)
-    return Recording(calls, outputs, _operation_types(graph), concrete)
+        return ModelOutput(name, numbers, direct and len(numbers) == 1, changed_by, shape)
 
 
 def _operation_types(graph: tf.Graph) -> frozenset[str]:
