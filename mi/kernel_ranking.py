@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core import html, plots
 from oip.core.errors import ModelError, SettingsError
-from oip.core.layer_formats import KernelInformation, MapKernels
+from oip.core.layer_formats import KernelInformation, KernelsFile, MapKernels
 from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, label_estimator
@@ -90,6 +90,18 @@ class KernelRanking:
                 )
                 for row in self.order
             ],
+        )
+
+    def to_file(self, key: str, maps: list[MapKernels]) -> KernelsFile:
+        """Return the content of `kernels.json` with the kernels of these maps."""
+        return KernelsFile(
+            key=key,
+            estimator=self.ranking.estimator,
+            name_shown=self.ranking.name_shown,
+            samples=self.samples,
+            split=self.split,
+            ceiling=self.ranking.ceiling,
+            maps=maps,
         )
 
     def to_dict(self) -> dict[str, Json]:

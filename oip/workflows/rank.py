@@ -394,54 +394,41 @@ def kernels_into(
     run = Run.open(out)
     folder = run.folder(layer.index)
     path = folder / "kernels.json"
-    rows: dict[int, MapKernels] = {}
-
-    def add_those_there() -> list[int]:
-        """Take the rows that were made in the same way; return the maps of all that are there."""
-        record = KernelsFile.read_if_whole(path)
-        if record is not None and record.key == key:
-            rows.update({row.map: row for row in record.maps if row.map not in rows})
-        return [] if record is None else record.numbers()
-
-    existing = [number for number in add_those_there() if 0 <= number < layer.maps]
-    every = [*numbers, *sorted(set(existing) - set(numbers))]
+    rows, maps_there = _kernels_there(path, key)
+    existing = {number for number in maps_there if 0 <= number < layer.maps}
+    every = [*numbers, *sorted(existing - set(numbers))]
     label = f"{layer.name}: kernels"
     progress(label, 0, len(every))
     for done, number in enumerate(every, 1):
         picture = folder / f"kernels-{number:04d}.png"
         if number not in rows or not is_whole_picture(picture):
             kernels = rank_kernels(
-                network,
-                images.images,
-                images.labels,
-                layer,
-                number,
+                *(network, images.images, images.labels, layer, number),
                 estimator=by,
                 samples=used,
                 seed=seed,
                 classes=images.classes,
                 split=images.source,
             )
-            rows[number] = kernels.to_part()
             plots.save(kernels.plot(), picture)
-            with files.locked(folder):
-                add_those_there()
-                record = KernelsFile(
-                    key=key,
-                    estimator=kernels.ranking.estimator,
-                    name_shown=kernels.ranking.name_shown,
-                    samples=kernels.samples,
-                    split=kernels.split,
-                    ceiling=kernels.ranking.ceiling,
-                    maps=[rows[name] for name in sorted(rows)],
-                )
-                record.write(path)
+            with files.locked(folder):  # another process may have added others
+                rows = _kernels_there(path, key)[0] | rows | {number: kernels.to_part()}
+                kernels.to_file(key, [rows[name] for name in sorted(rows)]).write(path)
         progress(label, done, len(every))
     if not numbers:
         raise SettingsError("maps", "at least one", "none")
     record = KernelsFile.read(path)
     run.note_made(layer.index, path.name)
     return msgspec.structs.replace(record, maps=[rows[number] for number in numbers])
+
+
+def _kernels_there(path: Path, key: str) -> tuple[dict[int, MapKernels], list[int]]:
+    """Return the kernels in a file that were ranked in the same way, and all maps in the file."""
+    record = KernelsFile.read_if_whole(path)
+    if record is None:
+        return {}, []
+    rows = {row.map: row for row in record.maps} if record.key == key else {}
+    return rows, record.numbers()
 
 
 def redundancy_into(
