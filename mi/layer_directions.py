@@ -331,68 +331,87 @@ def _fit(
     seed: int,
     progress: Progress,
 ) -> _FittedDirections:
-    import sklearn.cluster
-    import sklearn.decomposition
-
-    state = seeds.derived_seed(seed, "directions")
-    mean = values.mean(axis=0)
     if method == "sae":
-        autoencoder = fitted_autoencoder(values, count, settings, seed, progress)
-
-        def decoded(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            codes = autoencoder.codes(samples)
-            return autoencoder.rebuilt(codes), codes
-
-        return _FittedDirections(_unit(autoencoder.encoder), autoencoder.decoder, decoded)
+        return _autoencoder(values, count, settings, seed, progress)
     progress(f"{method}: fit", 0, 1)
-    clustering: Any = sklearn.cluster
-    decomposition: Any = sklearn.decomposition
-    if method == "nmf":
-        # Equal scales: the tolerance of its steps is absolute.
-        scale = float(values.mean()) or 1.0
-        model = decomposition.NMF(
-            count, init="nndsvda", max_iter=_STEPS, random_state=state, tol=1e-3
-        )
-        with _converged_or_not():
-            model.fit(values / scale)
-        rows = model.components_
-
-        def added(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            codes = model.transform(np.maximum(0.0, samples) / scale)
-            return scale * (codes @ rows), codes * np.linalg.norm(rows, axis=1)
-
-        result = _FittedDirections(_unit(rows), _unit(rows), added)
-    elif method == "kmeans":
-        clusters = clustering.MiniBatchKMeans(count, random_state=state, n_init=3, batch_size=4096)
-        clusters.fit(values)
-        centers = clusters.cluster_centers_
-
-        def nearest(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            numbers = clusters.predict(samples)
-            return centers[numbers], np.eye(count)[numbers]
-
-        result = _FittedDirections(_unit(centers - mean), _unit(centers - mean), nearest)
-    else:
-        model = decomposition.PCA(count, random_state=state)
-        if method == "ica":
-            model = decomposition.FastICA(
-                count, whiten="unit-variance", max_iter=_STEPS, random_state=state, tol=1e-3
-            )
-        with _converged_or_not():
-            model.fit(values)
-        rows = model.components_ if method == "pca" else model.mixing_.T
-        reading = model.components_
-        signs = _signs((values - mean) @ reading.T)
-
-        def inverted(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            codes = model.transform(samples)
-            return model.inverse_transform(codes), codes
-
-        result = _FittedDirections(
-            _unit(reading * signs[:, None]), _unit(rows * signs[:, None]), inverted
-        )
+    fit = {"nmf": _nmf, "kmeans": _kmeans, "pca": _pca, "ica": _ica}[method]
+    with _converged_or_not():
+        result = fit(values, count, seeds.derived_seed(seed, "directions"))
     progress(f"{method}: fit", 1, 1)
     return result
+
+
+def _autoencoder(
+    values: np.ndarray, count: int, settings: AutoencoderSettings, seed: int, progress: Progress
+) -> _FittedDirections:
+    autoencoder = fitted_autoencoder(values, count, settings, seed, progress)
+
+    def decoded(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = autoencoder.codes(samples)
+        return autoencoder.rebuilt(codes), codes
+
+    return _FittedDirections(_unit(autoencoder.encoder), autoencoder.decoder, decoded)
+
+
+def _nmf(values: np.ndarray, count: int, state: int) -> _FittedDirections:
+    from sklearn.decomposition import NMF
+
+    # Equal scales: the tolerance of its steps is absolute.
+    scale = float(values.mean()) or 1.0
+    settings: dict[str, Any] = {"init": "nndsvda", "max_iter": _STEPS, "tol": 1e-3}
+    settings |= {"n_components": count, "random_state": state}
+    model = NMF(**settings).fit(values / scale)
+    rows = model.components_
+
+    def added(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = model.transform(np.maximum(0.0, samples) / scale)
+        return scale * (codes @ rows), codes * np.linalg.norm(rows, axis=1)
+
+    return _FittedDirections(_unit(rows), _unit(rows), added)
+
+
+def _kmeans(values: np.ndarray, count: int, state: int) -> _FittedDirections:
+    from sklearn.cluster import MiniBatchKMeans
+
+    settings: dict[str, Any] = {"random_state": state, "n_init": 3, "batch_size": 4096}
+    model: Any = MiniBatchKMeans(count, **settings)
+    centers = model.fit(values).cluster_centers_
+
+    def nearest(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        numbers = model.predict(samples)
+        return centers[numbers], np.eye(count)[numbers]
+
+    rows = _unit(centers - values.mean(axis=0))
+    return _FittedDirections(rows, rows, nearest)
+
+
+def _pca(values: np.ndarray, count: int, state: int) -> _FittedDirections:
+    from sklearn.decomposition import PCA
+
+    model: Any = PCA(count, random_state=state).fit(values)
+    return _linear(model, model.components_, values)
+
+
+def _ica(values: np.ndarray, count: int, state: int) -> _FittedDirections:
+    from sklearn.decomposition import FastICA
+
+    model: Any = FastICA(
+        count, whiten="unit-variance", max_iter=_STEPS, random_state=state, tol=1e-3
+    )
+    model.fit(values)
+    return _linear(model, model.mixing_.T, values)
+
+
+def _linear(model: Any, rows: np.ndarray, values: np.ndarray) -> _FittedDirections:
+    """Return the directions of a linear model, whose codes put `rows` (k, m) together."""
+    reading = model.components_
+    signs = _signs((values - values.mean(axis=0)) @ reading.T)[:, None]
+
+    def inverted(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = model.transform(samples)
+        return model.inverse_transform(codes), codes
+
+    return _FittedDirections(_unit(reading * signs), _unit(rows * signs), inverted)
 
 
 @contextmanager
