@@ -255,11 +255,9 @@ def legibility(
         shape = f"({len(numbers)}, k, " + ", ".join(map(str, pixels.shape[1:])) + ")"
         raise DataError("pictures of OIPs", f"shape {shape}", shown.shape)
     if responses is None:
-        columns = sample.maps
-        values = np.empty((len(pixels), len(columns)), np.float32)
-        for rows, (part,) in means_of_layers(network, pixels, [sample.layer]):
-            values[rows] = part[:, columns]
-            progress(f"{name}: responses", rows.stop, len(pixels))
+        label = f"{name}: responses"
+        (means,) = means_of_layers(network, pixels, [sample.layer], progress, label)
+        values = means[:, sample.maps]
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
     own = shown_features(opened, shown, _usable(oips, shown), mean)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oip.core.frameworks import Tensor, keras, tf
+from oip.core.progress import Progress, silent
 from oip.network.fast_layers import (
     fast_convolution,
     fast_pooling,
@@ -147,20 +148,8 @@ def run_to_all(
                 before = after = received
             else:
                 before, after = _around_activation(layer, call, args, kwargs)
-            sources = {
-                "input": received,
-                "fused": before,
-                "same": after,
-            }
             for index in call_indices:
-                output = outputs[index]
-                before_own = sources[output.pre_activation]
-                if output.form == "heads":
-                    before_own = _lengths(before_own)
-                response = before_own
-                if output.form == "activated":
-                    response = _first(after) if output.then is None else output.then(after)
-                reached[index] = LayerActivations(_first(before_own), response)
+                reached[index] = _activations(outputs[index], received, before, after)
             if last:
                 raise _Reached
             return after
@@ -191,6 +180,18 @@ def run_to_all(
             return [_channels_last(reached[index], output) for index, output in enumerate(outputs)]
     missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")
+
+
+def _activations(
+    output: LayerOutput, received: Tensor, before: Tensor, after: Tensor
+) -> LayerActivations:
+    """Return pre-activation and response of a layer that received and gave these tensors."""
+    own = {"input": received, "fused": before, "same": after}[output.pre_activation]
+    own = _lengths(own) if output.form == "heads" else own
+    response = own
+    if output.form == "activated":
+        response = _first(after) if output.then is None else output.then(after)
+    return LayerActivations(_first(own), response)
 
 
 def _lengths(vectors: Tensor) -> Tensor:
@@ -346,34 +347,35 @@ def map_blocks(
         yield block, values
 
 
-def spatial_means(network: Network, images: np.ndarray, layer: LayerInfo) -> Iterator[np.ndarray]:
-    """Compute the spatial mean of every map's response: (batch, maps) float32 for each batch.
-
-    Args:
-        images: (n, h, w, b) in the model's input units.
-    """
-    for _, (part,) in means_of_layers(network, images, [layer]):
-        yield part
-
-
 def means_of_layers(
-    network: Network, images: np.ndarray, layers: Sequence[LayerInfo]
-) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    network: Network,
+    images: np.ndarray,
+    layers: Sequence[LayerInfo],
+    progress: Progress = silent,
+    label: str = "responses",
+) -> list[np.ndarray]:
     """Compute the spatial means of the responses of several layers, in one pass over the images.
 
     Args:
         images: (n, h, w, b) in the model's input units.
+        progress, label: `progress` is called with the label and the number of images done.
 
-    Yields:
-        The rows of a batch in `images`, and (batch, maps) float32 of each layer.
+    Returns:
+        (n, maps) float32 of each layer.
     """
     graph = layer_graph(network, *(layer.response for layer in layers))
     last = max(layers, key=lambda layer: layer.last_call)
+    values = [np.empty((len(images), layer.maps), np.float32) for layer in layers]
 
     def means(part: Tensor) -> list[Tensor]:
         return [_node_mean(activations.response) for activations in graph(part)]
 
-    yield from run_in_batches(means, images, network.activation_bytes(last))
+    progress(label, 0, len(images))
+    for rows, parts in run_in_batches(means, images, network.activation_bytes(last)):
+        for whole, part in zip(values, parts, strict=True):
+            whole[rows] = part
+        progress(label, rows.stop, len(images))
+    return values
 
 
 def grid_responses(

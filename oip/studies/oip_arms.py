@@ -19,7 +19,7 @@ from oip.core.errors import DataError, SettingsError
 from oip.core.progress import Progress, silent
 from oip.core.seeds import generator
 from oip.mi.matching import FEWEST, match
-from oip.network.forward import spatial_means
+from oip.network.forward import means_of_layers
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies.data import limited
@@ -285,7 +285,7 @@ def measure_layer(
         similarity of a map's live starts, and of one of them to the other maps'.
     """
     kinds, every = noises(max(network.inputs.shape[:-1])), np.arange(layer.maps)
-    excitable = np.any([(row > 0).any(0) for row in spatial_means(network, images, layer)], axis=0)
+    excitable = (means_of_layers(network, images, [layer])[0] > 0).any(axis=0)
     opened = np.zeros((len(kinds), sizes.seeds, layer.maps), np.int64)
     first = np.zeros(opened.shape, bool)
     for row, kind in enumerate(kinds):
@@ -293,7 +293,7 @@ def measure_layer(
         for number in range(sizes.seeds):
             starts, _ = noise.images(seed + number, layer.index, np.arange(sizes.screened))
             pixels = (starts * network.inputs.std + network.inputs.mean).astype(np.float32)
-            active = np.concatenate([*spatial_means(network, pixels, layer)]) > 0  # (starts, maps)
+            active = means_of_layers(network, pixels, [layer])[0] > 0  # (starts, maps)
             opened[row, number] = active.sum(0)
             first[row, number] = active[every % sizes.screened, every]
         progress(f"{layer.name}: screening", row + 1, len(kinds))

@@ -333,13 +333,8 @@ class JudgedRun:
                     group.append(number)
                     room -= following.maps
             infos = [self.network.layer_at(number) for number in group]
-            values = [np.empty((len(self.images), info.maps), np.float32) for info in infos]
             label = f"responses of {len(infos)} layer" + "s" * (len(infos) > 1)
-            self.progress(label, 0, len(self.images))
-            for rows, parts in means_of_layers(self.network, self.images, infos):
-                for array, part in zip(values, parts, strict=True):
-                    array[rows] = part
-                self.progress(label, rows.stop, len(self.images))
+            values = means_of_layers(self.network, self.images, infos, self.progress, label)
             self._responses = dict(zip(group, values, strict=True))
         return self._responses[index]
 

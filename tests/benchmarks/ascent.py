@@ -111,10 +111,10 @@ class AscentBenchmark:
     def scores(self, images: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """(m,) score of each map's own image, all standardised alike."""
         from oip.ascent.screening import standardize_as_input
-        from oip.network.forward import spatial_means
+        from oip.network.forward import means_of_layers
 
         alike = standardize_as_input(images, self.network, visible)
-        means = np.concatenate(list(spatial_means(self.network, alike, self.layer)))
+        means = means_of_layers(self.network, alike, [self.layer])[0]
         return np.diagonal(means)
 
     def trace(self) -> np.ndarray:

@@ -210,10 +210,8 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
             print(f"{method} {layer.name}: {grown[method, layer.name][1]:.1f} s", flush=True)
     scale = PictureScale.of(network.inputs, images)
     judge = judge_of(oip.Network(other), None, network, images, scale)
-    responses = {layer.name: np.empty((len(images), layer.maps), np.float32) for layer in layers}
-    for rows, parts in means_of_layers(network, images, layers):
-        for layer, part in zip(layers, parts, strict=True):
-            responses[layer.name][rows] = part
+    means = means_of_layers(network, images, layers)
+    responses = {layer.name: values for layer, values in zip(layers, means, strict=True)}
     features = judge.features(scale.pictures(images))
     mean = features.mean(0)
     features = feature_directions(features, mean)
