@@ -320,34 +320,21 @@ def match(
     pixels = [
         check_images(network.inputs, part) for network, part in zip(networks, given, strict=True)
     ]
-    if len(pixels[0]) != len(pixels[1]):
-        expected = f"as many as for the first network, {len(pixels[0])}"
-        raise DataError("images of the second network", expected, len(pixels[1]))
-    every = unlabeled_subset(len(pixels[0]), len(pixels[0]), seed)
-    kept = first_image_of_copies(pixels[0], every)
-    kept = kept[unlabeled_subset(len(kept), samples, seed).indices]
-    if len(kept) < FEWEST:
-        raise DataError("images", f"{FEWEST} or more that differ", len(kept))
-    kept = seeds.generator(seed, "order").permutation(kept)  # no batch of one class alone
+    kept = _used_images(pixels, samples, seed)
     rows, columns, pairs = _chosen_layers(networks[0], networks[1], layers)
     views = [
         View(network, part[kept], chosen)
         for network, part, chosen in zip(networks, pixels, (rows, columns), strict=True)
     ]
     alignment = layer_alignment(views[0], views[1], shuffles, seed, progress)
-    paired_by = "given" if pairs else "name"
+    paired_by = "given"
     if not pairs:
-        names = {layer.name: layer for layer in columns}
-        if all(layer.name in names for layer in rows):
-            pairs = [(layer, names[layer.name]) for layer in rows]
-        else:
-            paired_by = "cka"
-            best = np.argmax(np.nan_to_num(alignment.value, nan=-2.0), axis=1)
-            pairs = [(layer, columns[column]) for layer, column in zip(rows, best, strict=True)]
-    units = _Halves.of(len(kept), seed, shuffles)
-    matches = []
-    for (layer, other), x, y in _paired_responses(views, pairs, by, progress):
-        matches.append(_matched(layer, other, x, y, by, units, threshold))
+        paired_by, pairs = _paired_layers(rows, columns, alignment.value)
+    halves = _Halves.of(len(kept), seed, shuffles)
+    matches = tuple(
+        _matched(pair, x, y, by, halves, threshold)
+        for pair, x, y in _paired_responses(views, pairs, by, progress)
+    )
     return NetworkMatch(
         names=(networks[0].name, networks[1].name),
         layers=tuple(layer.name for layer in rows),
@@ -356,9 +343,33 @@ def match(
         cka_low=alignment.low,
         cka_high=alignment.high,
         cka_null=alignment.null,
-        matches=tuple(matches),
+        matches=matches,
         paired_by=paired_by,
     )
+
+
+def _used_images(pixels: Sequence[np.ndarray], samples: int, seed: int) -> np.ndarray:
+    """Return the rows of images to use, without copies and in a random order, for both networks."""
+    first, second = pixels
+    if len(first) != len(second):
+        expected = f"as many as for the first network, {len(first)}"
+        raise DataError("images of the second network", expected, len(second))
+    kept = first_image_of_copies(first, unlabeled_subset(len(first), len(first), seed))
+    kept = kept[unlabeled_subset(len(kept), samples, seed).indices]
+    if len(kept) < FEWEST:
+        raise DataError("images", f"{FEWEST} or more that differ", len(kept))
+    return seeds.generator(seed, "order").permutation(kept)  # no batch of one class alone
+
+
+def _paired_layers(
+    rows: Sequence[LayerInfo], columns: Sequence[LayerInfo], alignment: np.ndarray
+) -> tuple[str, list[tuple[LayerInfo, LayerInfo]]]:
+    """Return how layers are paired, and the pairs, from the alignment (rows, columns)."""
+    names = {layer.name: layer for layer in columns}
+    if all(layer.name in names for layer in rows):
+        return "name", [(layer, names[layer.name]) for layer in rows]
+    best = np.argmax(np.nan_to_num(alignment, nan=-2.0), axis=1)
+    return "cka", [(layer, columns[column]) for layer, column in zip(rows, best, strict=True)]
 
 
 def _chosen_layers(
@@ -462,8 +473,7 @@ def _grid(layer: LayerInfo, other: LayerInfo, by: By, count: int) -> tuple[int, 
 
 
 def _matched(
-    layer: LayerInfo,
-    other: LayerInfo,
+    pair: tuple[LayerInfo, LayerInfo],
     x: np.ndarray,
     y: np.ndarray,
     by: By,
@@ -473,6 +483,7 @@ def _matched(
     """Match the units of two layers by their responses (n, cells, units)."""
     from scipy.optimize import linear_sum_assignment
 
+    layer, other = pair
     # NaN and infinity make a unit constant: it has no partner.
     x, y = (np.where(np.isfinite(v).all(axis=(0, 1)), v, 0.0).astype(np.float32) for v in (x, y))
     a, b = (_standardized(values[halves.choosing]) for values in (x, y))

@@ -16,7 +16,7 @@ from oip.core.errors import DataError, RunError, SettingsError
 from oip.core.formats import PARTNERS, LayerMatchRecord, LayerRecord, MatchFile, PartnersFile
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
-from oip.mi.matching import THRESHOLD, By, match
+from oip.mi.matching import THRESHOLD, By, NetworkMatch, match
 from oip.run.run import Run
 from oip.run.shards import layer_parts
 from oip.workflows.inputs import ModelInput, opened, opened_run
@@ -98,25 +98,7 @@ def match_into(
         progress=progress,
     )
     runs = sides[0].run, sides[1].run
-    records = [layer.to_record() for layer in result.matches]
-    if runs[0] is not None and runs[1] is not None:
-        for number, record in enumerate(records):
-            progress("OIPs compared", number, len(records))
-            records[number] = _with_similarity(record, runs[0], runs[1])
-        progress("OIPs compared", len(records), len(records))
-    record = MatchFile(
-        first=sides[0].name,
-        second=sides[1].name,
-        first_sha256=sides[0].network.digest,
-        second_sha256=sides[1].network.digest,
-        split=sides[0].data.source,
-        seed=seed,
-        paired_by=result.paired_by,
-        layers=list(result.layers),
-        second_layers=list(result.second_layers),
-        matches=records,
-        **result.cka_tables(),
-    )
+    record = _record(result, sides, seed, progress)
     if folder is not None:
         from oip.gallery.match_page import write_match_page
 
@@ -126,6 +108,32 @@ def match_into(
     if runs[0] is not None and runs[1] is not None:
         _keep(record, runs[0], runs[1], keepers)
     return record
+
+
+def _record(
+    result: NetworkMatch, sides: Sequence[_Side], seed: int, progress: Progress
+) -> MatchFile:
+    """Return the content of `match.json`, with the similarity of OIPs where both runs have them."""
+    first, second = sides
+    records = [layer.to_record() for layer in result.matches]
+    if first.run is not None and second.run is not None:
+        for number, record in enumerate(records):
+            progress("OIPs compared", number, len(records))
+            records[number] = _with_similarity(record, first.run, second.run)
+        progress("OIPs compared", len(records), len(records))
+    return MatchFile(
+        first=first.name,
+        second=second.name,
+        first_sha256=first.network.digest,
+        second_sha256=second.network.digest,
+        split=first.data.source,
+        seed=seed,
+        paired_by=result.paired_by,
+        layers=list(result.layers),
+        second_layers=list(result.second_layers),
+        matches=records,
+        **result.cka_tables(),
+    )
 
 
 def _destinations(
