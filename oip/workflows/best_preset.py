@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,12 +168,7 @@ def grow_best(
         DataError, ModelError, RunError: as for `reconstruct_best_into`.
     """
     check_images(network.inputs, images.images, "data")
-    names = [preset for preset, values in settings.items() if values.reference_terms]
-    count = 3 if names else 2
-    if len(images.images) < count * FEWEST:
-        expected = f"at least {count * FEWEST}, {FEWEST} of them to choose the preset"
-        expected += f", {FEWEST} for '{names[0]}' to take features from" if names else ""
-        raise DataError("images", expected, len(images.images), MORE_IMAGES)
+    parts = _image_parts(images, settings)
     folder = Path(out)
     shown = settings.get("natural", next(iter(settings.values())))
     written = RunSettings(reconstruct=stored_settings(shown), preset=f"{BEST}:{','.join(settings)}")
@@ -181,39 +177,21 @@ def grow_best(
     record = run_record(network, written, images, labels, layers)
     beside = (*own_files(folder, network.path), FOLDER)
     Run.check(folder, record, beside)
-    parts = [
-        replace(
-            images,
-            images=images.images[first::count],
-            labels=None,
-            source=f"{images.source}, {first}, {first + count}, {first + 2 * count} ...",
-        )
-        for first in range(count)
-    ]
     # The judge is opened before anything is grown: a bad one leaves nothing behind.
     session = JudgedRun.of(
         Run(folder, record), network, parts[0], judge, judge_layer, imports, progress
     )
-    identity = targets.identity if targets is not None else ()
     grown_with = {
         preset: parts[1] if values.reference_terms else images
         for preset, values in settings.items()
     }
-    keys = {
-        bool(objectives): key_of(
-            {
-                "presets": [
-                    ascent_key(network, values, grown_with[preset].images, objectives)
-                    for preset, values in settings.items()
-                ],
-                "judge": [session.judge.name, session.judge.digest, session.judge.layer],
-            }
-        )
-        for objectives in ((), identity)
-    }
-    own = {layer.index: keys[False] for layer, _ in selections}
-    own |= {targets.index: keys[True]} if targets is not None else {}
-    refuse_other_shards(RunFolder(folder), keys[False], own, network.objectives_index)
+
+    data = {preset: values.images for preset, values in grown_with.items()}
+    shards_key = partial(_shards_key, network, settings, data, session.judge)
+    key_of_maps = shards_key(())
+    own = {layer.index: key_of_maps for layer, _ in selections}
+    own |= {targets.index: shards_key(targets.identity)} if targets is not None else {}
+    refuse_other_shards(RunFolder(folder), key_of_maps, own, network.objectives_index)
     candidates = {
         preset: reconstruct_layers(
             *(folder / FOLDER / preset, network, selections, values, grown_with[preset]),
@@ -233,6 +211,44 @@ def grow_best(
         finish_layer(run, index, shown.seed, lambda: probabilities, progress)
     list(JudgedRun(run, network, parts[-1], session.judge, progress).layers())
     return run
+
+
+def _shards_key(
+    network: Network,
+    settings: Mapping[str, AscentSettings],
+    images: Mapping[str, np.ndarray],
+    judge: Judge,
+    objectives: Sequence[str],
+) -> str:
+    """Return the key of shards that hold the best of several presets, by their images."""
+    presets = [
+        ascent_key(network, values, images[preset], objectives)
+        for preset, values in settings.items()
+    ]
+    return key_of({"presets": presets, "judge": [judge.name, judge.digest, judge.layer]})
+
+
+def _image_parts(images: Dataset, settings: Mapping[str, AscentSettings]) -> list[Dataset]:
+    """Return every second image and the others; thirds where a preset takes features of images.
+
+    Raises:
+        DataError: too few images.
+    """
+    names = [preset for preset, values in settings.items() if values.reference_terms]
+    count = 3 if names else 2
+    if len(images.images) < count * FEWEST:
+        expected = f"at least {count * FEWEST}, {FEWEST} of them to choose the preset"
+        expected += f", {FEWEST} for '{names[0]}' to take features from" if names else ""
+        raise DataError("images", expected, len(images.images), MORE_IMAGES)
+    return [
+        replace(
+            images,
+            images=images.images[first::count],
+            labels=None,
+            source=f"{images.source}, {first}, {first + count}, {first + 2 * count} ...",
+        )
+        for first in range(count)
+    ]
 
 
 def _keep_best(
