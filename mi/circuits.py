@@ -265,18 +265,9 @@ def causes(
     silenced = SilencedMaps(earlier, np.arange(earlier.maps), fill)
     label = f"{earlier.name} to {info.name}:{unit}"
     fed = silencing_effects(sample, silenced, response, label, *more)
-    names: tuple[str, ...] = ()
-    logits = SilencingEffects(np.empty(0), np.empty((1, 0)), np.empty((1, 0)))
-    head = _class_layer(network)
-    if head is not None and head.last_call > info.last_call:
-        silenced = SilencedMaps(info, np.array([unit]), fill_values(sample, info, to, byte_budget))
-        numbers = ImageNumbers(head.response, _pre_activation)
-        label = f"{info.name}:{unit} to the outputs"
-        logits = silencing_effects(sample, silenced, numbers, label, *more)
-        given = classes or network.classes or ()
-        names = tuple(map(str, given if len(given) == head.maps else range(head.maps)))
+    names, moved = _moved(sample, unit, to, classes, *more)
     effect, margin = 0.0 - fed.mean[:, 0], fed.margin[:, 0]  # 0.0, not -0.0, where nothing changes
-    logit_effect, logit_margin = 0.0 - logits.mean[0], logits.margin[0]
+    logit_effect, logit_margin = 0.0 - moved.mean[0], moved.margin[0]
     size = abs(float(fed.whole[0]))
     notices = ()
     if size == 0:
@@ -308,6 +299,30 @@ def causes(
         notices=notices,
         agreement=agreement,
     )
+
+
+def _moved(
+    sample: LayerSample,
+    unit: int,
+    to: str,
+    classes: Sequence[str] | None,
+    progress: Progress,
+    byte_budget: int,
+) -> tuple[tuple[str, ...], SilencingEffects]:
+    """Return the names of the outputs and the effects of silencing the unit on their logits.
+
+    Both are empty for a network that does not end in classes, and for the layer that gives them.
+    """
+    network, layer = sample.network, sample.layer
+    head = _class_layer(network)
+    if head is None or head.last_call <= layer.last_call:
+        return (), SilencingEffects(np.empty(0), np.empty((1, 0)), np.empty((1, 0)))
+    silenced = SilencedMaps(layer, np.array([unit]), fill_values(sample, layer, to, byte_budget))
+    logits = ImageNumbers(head.response, _pre_activation)
+    label = f"{layer.name}:{unit} to the outputs"
+    effects = silencing_effects(sample, silenced, logits, label, progress, byte_budget)
+    given = classes or network.classes or ()
+    return tuple(map(str, given if len(given) == head.maps else range(head.maps))), effects
 
 
 def _mean_of(layer: LayerInfo, unit: int) -> ImageNumbers:

@@ -276,26 +276,13 @@ def separating(
         >>> result = mi.separating("m.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
         >>> result.maps[:5], result.effect[:5]  # doctest: +SKIP
     """
+    from oip.network.geometry import node_indices
+
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
     patterns = PatternSample(sample, labels, first, second, samples=samples, classes=classes)
     members = patterns.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=True)
-    parts: list[_Effects] = []
-    for values in patterns.blocks(byte_budget, progress):
-        deltas: list[np.ndarray] = []
-        test.add(_ranked(values, members, byte_budget, deltas))
-        means = values.mean(axis=2, dtype=np.float64, keepdims=True)
-        parts.append(
-            _Effects(
-                nodes=np.concatenate(deltas, axis=1),
-                means=cliffs_delta(centered_ranks(means), members)[:, 0],
-                first=values[members].mean(axis=0, dtype=np.float64),
-                second=values[~members].mean(axis=0, dtype=np.float64),
-            )
-        )
-    effects = _Effects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    from oip.network.geometry import node_indices
-
+    effects = _effects(patterns, test, byte_budget, progress)
     best = np.abs(effects.nodes).argmax(axis=1)
     effect = patterns.masked(np.take_along_axis(effects.nodes, best[:, None], axis=1)[:, 0])
     order = np.lexsort((sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
@@ -335,6 +322,27 @@ class _Effects(NamedTuple):
     """(m, d): mean responses to the first class."""
     second: np.ndarray
     """(m, d): mean responses to the second class."""
+
+
+def _effects(
+    patterns: PatternSample, test: ShuffleTest, byte_budget: int, progress: Progress
+) -> _Effects:
+    """Measure all maps, and add them to the test."""
+    members = test.members
+    parts: list[_Effects] = []
+    for values in patterns.blocks(byte_budget, progress):
+        deltas: list[np.ndarray] = []
+        test.add(_ranked(values, members, byte_budget, deltas))
+        means = values.mean(axis=2, dtype=np.float64, keepdims=True)
+        parts.append(
+            _Effects(
+                nodes=np.concatenate(deltas, axis=1),
+                means=cliffs_delta(centered_ranks(means), members)[:, 0],
+                first=values[members].mean(axis=0, dtype=np.float64),
+                second=values[~members].mean(axis=0, dtype=np.float64),
+            )
+        )
+    return _Effects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def _ranked(

@@ -30,7 +30,7 @@ from oip.core.formats import DecompositionFile
 from oip.core.images import enhanced, is_line, plain, shown
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
-from oip.core.units import finite_list, finite_or_none
+from oip.core.units import finite_list, finite_median, finite_or_none
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
@@ -124,15 +124,14 @@ class Decompositions(ByMap):
         }
 
     def _record(self, row: int) -> dict[str, object]:
-        values = {
-            "share": self.share[row, 0],
-            **{name: getattr(self, name)[row] for name in ("low", "high", "fitted")},
-            "null": _median(self.null[row]),
-            "p_value": self.p_value[row],
-        }
         return {
             "map": int(self.maps[row]),
-            **{name: finite_or_none(value) for name, value in values.items()},
+            "share": finite_or_none(self.share[row, 0]),
+            **{
+                name: finite_or_none(getattr(self, name)[row]) for name in ("low", "high", "fitted")
+            },
+            "null": finite_median(self.null[row]),
+            "p_value": finite_or_none(self.p_value[row]),
             "n_null": int(self.n_null[row]),
             "starts": finite_list(self.share[row]),
         }
@@ -147,7 +146,7 @@ class Decompositions(ByMap):
         arrays = {
             "share": self.share[:, 0],
             **{name: getattr(self, name) for name in ("low", "high", "p_value")},
-            "null": np.array([_median(values) for values in self.null]),
+            "null": np.array([finite_median(values) for values in self.null], float),
         }
         arrays = {name: values.astype(np.float32) for name, values in arrays.items()}
         arrays |= {name: getattr(self, name) for name in ("images", "node_images", "sums")}
@@ -312,40 +311,65 @@ def decompose(
     node_images = np.stack(grown, 1)
     pixels = _Pixels(info, oips.visible, shape, seed)
     images = visible_images(oips)
-    targets = pixels.columns(images.reshape(-1, *shape))
-    limit = _BYTES // (8 * len(targets))
-    if len(nodes) * len(turns) > limit:
-        form = f"at most {limit // len(turns)} for images of this size"
-        raise SettingsError("nodes", form, len(nodes), "Choose fewer nodes (most).")
-    shares = np.full((len(sources), *images.shape[:2]), np.nan)
-    fits: list[_Fit] = []
-    sums, shown_nodes = np.zeros((2, len(numbers), *shape), np.float16)
-    for row, own in enumerate(node_images):
-        design = np.concatenate(
-            [pixels.columns(copy[None]) for copy in node_copies(info, own, nodes, turns)], axis=1
-        )
-        fit = pixels.fit(design, targets)
-        shares[row] = fit.share.reshape(images.shape[:2])
-        progress(f"{info.name}: sums", row + 1, len(sources))
-        if row < len(numbers):
-            fits.append(fit.of(row * chosen.starts))
-            weights = fits[-1].weights.reshape(len(nodes), len(turns))
-            sums[row] = pixels.centered(
-                _weighted_sum(node_copies(info, own, nodes, turns), weights)
-            )
-            heaviest = int(np.abs(np.nan_to_num(weights)).sum(1).argmax())
-            shown_nodes[row] = own[heaviest if len(own) > 1 else 0]
-    weights = [fit.weights.reshape(len(nodes), len(turns)) for fit in fits]
+    sums = _sums_of_copies(info, pixels, images, node_images, nodes, turns, progress)
     return _decompositions(
-        *(info, numbers, nodes, fits, shares, seed),
+        *(info, numbers, nodes, sums, seed),
         copies=copies,
         angles=turns,
-        weights=np.stack(weights),
         images=images[:, 0],
-        node_images=shown_nodes,
-        sums=sums,
         bgr=network.inputs.bgr,
     )
+
+
+class _CopySums(NamedTuple):
+    """OIPs of m maps fitted by copies of nodes' OIPs of several sources, the maps first."""
+
+    shares: np.ndarray
+    """(sources, m, k): share of each start's OIP that the copies of a source explain."""
+    fits: list[_Fit]
+    """(m,): of the best start by the map's own copies."""
+    weights: np.ndarray
+    """(m, p, t)"""
+    sums: np.ndarray
+    """(m, h, w, b) float16"""
+    node_images: np.ndarray
+    """(m, h, w, b) float16: of the node that weighs most."""
+
+
+def _sums_of_copies(
+    layer: LayerInfo,
+    pixels: _Pixels,
+    images: np.ndarray,
+    node_images: np.ndarray,
+    nodes: np.ndarray,
+    angles: Sequence[float],
+    progress: Progress,
+) -> _CopySums:
+    """Fit OIPs (m, k, h, w, b) by copies of node_images (sources, 1 or p, h, w, b)."""
+    (maps, starts, *shape), count = images.shape, len(node_images)
+    targets = pixels.columns(images.reshape(-1, *shape))
+    limit = _BYTES // (8 * len(targets))
+    if len(nodes) * len(angles) > limit:
+        form = f"at most {limit // len(angles)} for images of this size"
+        raise SettingsError("nodes", form, len(nodes), "Choose fewer nodes (most).")
+    shares = np.full((count, maps, starts), np.nan)
+    fits: list[_Fit] = []
+    weights = np.zeros((maps, len(nodes), len(angles)))
+    sums, shown_nodes = np.zeros((2, maps, *shape), np.float16)
+    for row, own in enumerate(node_images):
+        copies = node_copies(layer, own, nodes, angles)
+        design = np.concatenate([pixels.columns(copy[None]) for copy in copies], axis=1)
+        fit = pixels.fit(design, targets)
+        shares[row] = fit.share.reshape(maps, starts)
+        progress(f"{layer.name}: sums", row + 1, count)
+        if row < maps:
+            fits.append(fit.of(row * starts))
+            weights[row] = fits[-1].weights.reshape(weights.shape[1:])
+            copies = node_copies(layer, own, nodes, angles)
+            sums[row] = pixels.centered(_weighted_sum(copies, weights[row]))
+            heaviest = int(np.abs(np.nan_to_num(weights[row])).sum(1).argmax())
+            shown_nodes[row] = own[heaviest if len(own) > 1 else 0]
+    return _CopySums(shares, fits, weights, sums, shown_nodes)
 
 
 def turn_angles(angles: Sequence[float] | None, rotation: float, axes: int) -> tuple[float, ...]:
@@ -530,12 +554,12 @@ def _decompositions(
     layer: LayerInfo,
     maps: np.ndarray,
     nodes: np.ndarray,
-    fits: Sequence[_Fit],
-    shares: np.ndarray,
+    copy_sums: _CopySums,
     seed: int,
     **arrays: Any,
 ) -> Decompositions:
-    """Return the result from shares (sources, m, k), of which the first m sources are the maps."""
+    """Return the result, with intervals and the comparison with other maps' copies."""
+    shares, fits = copy_sums.shares, copy_sums.fits
     count, own = len(maps), np.arange(len(maps))
     other = np.ones((count, len(shares)), bool)
     other[own, own] = False
@@ -559,6 +583,9 @@ def _decompositions(
         penalty=np.array([fit.penalty for fit in fits]),
         null=null,
         p_value=np.where(usable, p_value, np.nan),
+        weights=copy_sums.weights,
+        node_images=copy_sums.node_images,
+        sums=copy_sums.sums,
         **arrays,
     )
 
@@ -574,11 +601,6 @@ def explained_interval(fit: _Fit, seed: int, layer: int) -> np.ndarray:
     squares = draws @ fit.squares
     kept = squares > 0
     return np.percentile(1.0 - (draws @ fit.errors)[kept] / squares[kept], (2.5, 97.5))
-
-
-def _median(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else math.nan
 
 
 def _shown(value: float) -> str:

@@ -19,7 +19,7 @@ from oip.core.errors import ModelError
 from oip.core.images import enhanced, is_line, plain, shown
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
-from oip.core.units import finite_or_none
+from oip.core.units import finite_median, finite_or_none
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -149,11 +149,11 @@ class Translations(ByMap):
         rows = [
             (
                 int(self.maps[row]),
-                _median(self.agreement[row, moved]),
-                _median(self.unmoved[row, moved]),
-                _median(self.aligned[row, moved]),
+                finite_median(self.agreement[row, moved]),
+                finite_median(self.unmoved[row, moved]),
+                finite_median(self.aligned[row, moved]),
                 float(self.aligned[row, self.reference]),
-                _median(self.null[row]),
+                finite_median(self.null[row]),
             )
             for row in range(min(len(self), _MOST_ROWS))
         ]
@@ -228,17 +228,7 @@ def translation(
         grown.append(oips)
     images = [visible_images(oips) for oips in grown]
     shifts = (indices - indices[reference]) * np.array(info.jump)
-    pairs = [
-        [
-            _compared(images[reference][row], images[column][row], column == reference, shift)
-            for column, shift in enumerate(shifts)
-        ]
-        for row in range(count)
-    ]
-    arrays = {
-        name: np.array([[getattr(pair, name) for pair in row] for row in pairs], float)
-        for name in _Comparison._fields
-    }
+    arrays = _comparisons([array[:count] for array in images], reference, shifts)
     null = _null(images[reference], count)
     return Translations(
         layer=info.name,
@@ -310,6 +300,23 @@ def _compared(
     )
 
 
+def _comparisons(
+    images: Sequence[np.ndarray], reference: int, shifts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compare the images (m, k, h, w, b) of each node with those of the reference: (m, p, ...)."""
+    pairs = [
+        [
+            _compared(images[reference][row], own[row], column == reference, shifts[column])
+            for column, own in enumerate(images)
+        ]
+        for row in range(len(images[reference]))
+    ]
+    return {
+        name: np.array([[getattr(pair, name) for pair in row] for row in pairs], float)
+        for name in _Comparison._fields
+    }
+
+
 def _null(images: np.ndarray, count: int) -> np.ndarray:
     """Return (count, q): `aligned` of each map and other maps, of images (m, k, h, w, b)."""
     no_shift = np.zeros(images.ndim - 3)
@@ -330,9 +337,3 @@ def _percentiles(values: np.ndarray, null: np.ndarray) -> np.ndarray:
             shares = np.array([100.0 * np.mean(finite < value) for value in values[row]])
             percentiles[row] = np.where(np.isfinite(values[row]), shares, np.nan)
     return percentiles
-
-
-def _median(values: np.ndarray) -> float | None:
-    """Return the median of the finite values; None where there is none."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from oip.cli import options
 from oip.cli.options import DataOptions, Output, quoted
 from oip.cli.tables import Record, number, print_json, print_table, print_text
 from oip.core.errors import RunError, SettingsError, plain_text
+from oip.core.units import finite_median
 
 if TYPE_CHECKING:
     from oip.core.formats import MatchFile
@@ -387,8 +388,8 @@ def _print_match(record: MatchFile) -> None:
             f"{match.share_low:.2f} to {match.share_high:.2f}",
             number(match.median, 2),
             number(match.null, 2),
-            number(_median(unit.similarity for unit in match.maps), 2),
-            number(_median(unit.percentile for unit in match.maps), 0),
+            number(finite_median(unit.similarity for unit in match.maps), 2),
+            number(finite_median(unit.percentile for unit in match.maps), 0),
         )
         for match in record.matches
     ]
@@ -415,13 +416,6 @@ def _print_match(record: MatchFile) -> None:
         headings = ("unit", "of the second", "correlation", "95 %", "p, adjusted", "partner")
         headings += ("OIPs alike", "percentile")
         print_table(headings, rows, match.layer, left=("95 %", "partner"))
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    from statistics import median
-
-    numbers = [value for value in values if value is not None]
-    return median(numbers) if numbers else None
 
 
 def _ends(low: float | None, high: float | None) -> str:

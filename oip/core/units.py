@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Iterable
 from itertools import islice
 from typing import SupportsFloat, TypeVar
@@ -33,6 +34,14 @@ def finite_or_none(value: SupportsFloat) -> float | None:
 def finite_list(values: np.ndarray) -> list[float | None]:
     """Return numbers (n,) as a list, None for NaN and infinity."""
     return [finite_or_none(value) for value in values]
+
+
+def finite_median(values: Iterable[object]) -> float | None:
+    """Return the median of the finite numbers among some values, None where there are none."""
+    kinds = (float, np.floating)
+    numbers = [float(value) for value in values if isinstance(value, kinds)]
+    numbers = [number for number in numbers if math.isfinite(number)]
+    return statistics.median(numbers) if numbers else None
 
 
 def of_noun(text: str, noun: str) -> str:
