@@ -260,15 +260,12 @@ class Cases:
 
 
 def case_rows(
-    subset: ClassSubset,
-    predictions: ClassPredictions | None,
-    examples: int = EXAMPLES,
-    hard: int = HARD,
+    subset: ClassSubset, predictions: ClassPredictions | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows (k,) of the images to show, and which of them (k,) bool are hard cases.
 
-    First the `examples` of each class, the first ones that the network predicts correctly, then at
-    most `hard` hard cases of each, the hardest first. Of one class these are the images with the
+    First `EXAMPLES` of each class, the first ones that the network predicts correctly, then at
+    most `HARD` hard cases of each, the hardest first. Of one class these are the images with the
     smallest probability of their own class; of two, with the smallest one against the other; from
     0.9 on an image is no hard case. Without predictions there are none.
     """
@@ -280,12 +277,12 @@ def case_rows(
         if predictions is not None and subset.outputs is not None:
             share = _own_share(subset, subset.outputs, predictions.probabilities, rows, names)
             order = np.argsort(share, kind="stable")
-            difficult = rows[order[share[order] < _SURE]][:hard]
+            difficult = rows[order[share[order] < _SURE]][:HARD]
             hard_rows += difficult.tolist()
             correct = predictions.names[rows] == name
             rows = rows[correct] if correct.any() else rows
             rows = rows[~np.isin(rows, difficult)] if len(rows) > len(difficult) else rows
-        plain_rows += rows[:examples].tolist()
+        plain_rows += rows[:EXAMPLES].tolist()
     flags = np.repeat([False, True], [len(plain_rows), len(hard_rows)])
     return np.array([*plain_rows, *hard_rows], np.int64), flags
 

@@ -33,7 +33,7 @@ from oip.studies.findings import (
     weighed,
 )
 from oip.studies.report import Arrays, Folder, MissingData, base_name, model_files, slug
-from oip.studies.trained import over_steps
+from oip.studies.trained import number_of_each, over_steps
 
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
@@ -478,7 +478,9 @@ def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
     rows = {
         quantity: {
             scale.name: training.correlation(
-                _over(networks, f"{scale.name} {quantity}"), _over(networks, "accuracy"), seed
+                number_of_each(networks, f"{scale.name} {quantity}"),
+                number_of_each(networks, "accuracy"),
+                seed,
             )
             for scale in training.SCALES
         }
@@ -514,12 +516,12 @@ def _few_excellent(networks: Networks, n: str) -> Finding:
     """Return the finding on a selection of networks by I(Z;Y), beside one by chance."""
     from scipy.stats import hypergeom
 
-    accuracy = _over(networks, "accuracy")
+    accuracy = number_of_each(networks, "accuracy")
     count = max(1, round(_FEW * len(accuracy)))
     best = set(np.argsort(-accuracy, kind="stable")[:count].tolist())
     values, outcomes = {}, []
     for scale in training.SCALES:
-        order = np.argsort(-_over(networks, f"{scale.name} label"), kind="stable")[:count]
+        order = np.argsort(-number_of_each(networks, f"{scale.name} label"), kind="stable")[:count]
         shared = len(best & set(order.tolist()))
         chance = float(hypergeom.sf(shared - 1, len(accuracy), count, count))
         lost = 100 * float(accuracy.max() - accuracy[order].max())
@@ -530,11 +532,6 @@ def _few_excellent(networks: Networks, n: str) -> Finding:
         ]
         outcomes.append(shared >= count / 2 and chance < 0.05)
     return finding(NAME, "few_excellent", agreement(outcomes), values, networks=n, share=_FEW)
-
-
-def _over(networks: Networks, name: str) -> np.ndarray:
-    """Return a number of every network."""
-    return np.array([float(arrays[name]) for arrays in networks.values()])
 
 
 def draw_trainings(
@@ -614,13 +611,13 @@ def draw_entropies(
 def draw_networks(folder: Folder, name: str, networks: Networks, setting: str) -> None:
     """Draw each quantity beside the accuracy, a point a network (figure 10)."""
     drawing, grid = figure(7.0, 4.4, len(training.SCALES), len(training.QUANTITIES))
-    accuracy, sizes = _over(networks, "accuracy"), _over(networks, "size")
+    accuracy, sizes = number_of_each(networks, "accuracy"), number_of_each(networks, "size")
     numbers = {"networks": np.array(list(networks)), "accuracy": accuracy}
     look = {"s": 6 + 30 * np.sqrt(sizes / sizes.max()), "alpha": 0.7, "linewidths": 0}
     for row, scale in zip(grid, training.SCALES, strict=True):
         for axes, (quantity, symbol) in zip(row, training.QUANTITIES.items(), strict=True):
             key = f"{scale.name} {quantity}"
-            values = numbers[key] = _over(networks, key)
+            values = numbers[key] = number_of_each(networks, key)
             correlated = training.correlation(values, accuracy, folder.settings.seed)
             axes.scatter(values, 100 * accuracy, color=panels.color(0), **look)
             axes.set_title(f"r {correlated.pearson:z.2f}, rank {correlated.spearman:z.2f}")

@@ -30,6 +30,7 @@ from oip.studies.trained import (
     RecordedTraining,
     Trainings,
     accuracy,
+    number_of_each,
     predictor,
     regularized_model,
     train_until,
@@ -394,7 +395,7 @@ def add_decisions(folder: Folder, data: Images, size: UseSize) -> None:
 
 def decision_finding(source: str, rows: Mapping[DecisionNetwork, Arrays], seed: int) -> Finding:
     """Return the finding on decisions from several images, beside single ones."""
-    single = _column(rows, "accuracy")
+    single = number_of_each(rows, "accuracy")
     names = [f"{width} {layer}" for width in WIDTHS for layer in ("features", "output")]
     values: dict[str, list[Value]] = {}
     outcomes = []
@@ -403,7 +404,9 @@ def decision_finding(source: str, rows: Mapping[DecisionNetwork, Arrays], seed: 
         several = shares[:, _TOGETHER.index(_JUDGED_BY)]
         values[rule] = []
         for name in names:
-            link = findings.partial_rank_correlation(_column(rows, name), several, single, seed)
+            link = findings.partial_rank_correlation(
+                number_of_each(rows, name), several, single, seed
+            )
             values[rule].append(
                 link.named(f"I(T;Y) of the {name.split()[1]}, {name.split()[0]} width")
             )
@@ -417,19 +420,15 @@ def decision_finding(source: str, rows: Mapping[DecisionNetwork, Arrays], seed: 
     return finding(NAME, "decisions", findings.weighed(outcomes), values, source, **constants)
 
 
-def _column(rows: Mapping[DecisionNetwork, Arrays], name: str) -> np.ndarray:
-    return np.array([float(arrays[name]) for arrays in rows.values()])
-
-
 def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arrays]) -> None:
     """Draw right decisions on several images beside information and single images."""
     drawing, axes = plots.figure(7.4, 4.4, len(_RULES), 3, sharey="row")
     recipes = list(dict.fromkeys(network.recipe for network in rows))
     numbers: dict[str, np.ndarray | list[str]] = {"networks": [net.name for net in rows]}
     columns = {
-        "single images right, %": 100 * _column(rows, "accuracy"),
-        "I(T;Y) before the head,\nrelative width, bits": _column(rows, "relative features"),
-        "I(T;Y) of the outputs,\nfixed width, bits": _column(rows, "fixed output"),
+        "single images right, %": 100 * number_of_each(rows, "accuracy"),
+        "I(T;Y) before the head,\nrelative width, bits": number_of_each(rows, "relative features"),
+        "I(T;Y) of the outputs,\nfixed width, bits": number_of_each(rows, "fixed output"),
     }
     for number, (line, rule) in enumerate(zip(axes, _RULES, strict=True), 1):
         shares = 100 * np.array([arrays[rule] for arrays in rows.values()])

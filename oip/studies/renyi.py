@@ -215,7 +215,7 @@ def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
     return networks.finding("forward" if forward else "backward", joined(verdicts), values)
 
 
-def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, int]:
+def violations(values: np.ndarray, forward: bool) -> tuple[int, int]:
     """Return the steps between layers that go against the inequality, and how many there are.
 
     Of values (batches, layers), I with the input may not rise (`forward`), I with the last layer's
@@ -223,7 +223,7 @@ def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, i
     replacement are on the wrong side.
     """
     violation = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
-    rows = seeds.generator(seed, "renyi bootstrap").integers(0, len(values), (_DRAWS, len(values)))
+    rows = seeds.generator(0, "renyi bootstrap").integers(0, len(values), (_DRAWS, len(values)))
     low = np.quantile(violation[rows].mean(axis=1), _LEVEL, axis=0)
     # Eigenvalues carry rounding; less than a millionth of a bit is none.
     return int((low > 1e-6).sum()), violation.shape[1]

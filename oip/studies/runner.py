@@ -98,21 +98,19 @@ def run_study(
     out: Path,
     settings: StudySettings,
     progress: Progress,
-    shared: Path | None = None,
     print_line: PrintLine = lambda text: None,
 ) -> StudyOutcome:
     """Run one study and write its report in its folder.
 
     Where nothing could be done for want of data the study was stopped, and the report says so too.
-    `print_line` receives remarks, such as what the study took; for `out` and `shared` see
-    `Folder`.
+    `print_line` receives remarks, such as what the study took; for `out` see `Folder`.
 
     Raises:
         OipError: what stopped the study, or an option that it does not use.
     """
     check([name], settings)
     outcome = StudyOutcome(out / "report.html")
-    _add_study(outcome, name, out, settings, progress, shared, print_line)
+    _add_study(outcome, name, out, settings, progress, None, print_line)
     return outcome
 
 

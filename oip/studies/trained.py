@@ -401,6 +401,11 @@ def over_steps(trainings: list[Arrays], name: str) -> tuple[np.ndarray, np.ndarr
     return longest, np.array(whole)
 
 
+def number_of_each(networks: Mapping[Any, Arrays], name: str) -> np.ndarray:
+    """Return (networks,): one number of every network."""
+    return np.array([float(arrays[name]) for arrays in networks.values()])
+
+
 def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """Return the model as a function of images (n, h, w, bands), run in batches of 512.
 

@@ -209,19 +209,18 @@ def opened(
     labels: Sequence[int] | np.ndarray | None = None,
     *,
     given: ModelInput = ModelInput(),
-    part: str = "test",
     data_dir: str | Path | None = None,
     resize: str | None = None,
 ) -> tuple[Network, Dataset]:
-    """Open a model and load its data, image files in the size of its input.
+    """Open a model and load the test part of its data, image files in the size of its input.
 
     Args:
         model, given: as for `open_network`.
-        data, labels, part, data_dir: as for `load_data`.
+        data, labels, data_dir: as for `load_data`.
         resize: how images get the model's size, as for `models.load`.
     """
     size = ModelSize(model, given)
-    images = load_data(data, labels, part, data_dir, resize, size)
+    images = load_data(data, labels, "test", data_dir, resize, size)
     return open_network(size.model, images, given), images
 
 
