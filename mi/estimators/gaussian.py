@@ -55,9 +55,10 @@ def bias(n: int | np.ndarray, d: int) -> np.ndarray:
     return digamma(halves).sum(axis=-1) + d * math.log(2)
 
 
-def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
-    """Return sum_y p_y KL(N_y||N) in nats, N_y the Gaussian of a class, N that of all samples.
+class LabelInformation:
+    """Information of one map and any labels of any of its samples: sum_y p_y KL(N_y||N) in nats.
 
+    N_y is the Gaussian of a class, N that of all samples, and
     KL(N_y||N) = 1/2 [<(x - m)' S^-1 (x - m)>_y - d + ln|S| - ln|S_y|], which sums to H(X) - H(X|Y)
     and is limited to -ln p_y: a mixture p has p(x) >= p_y p(x|y). Log-determinants are unbiased for
     Gaussian samples. Columns of x (n, d) that are constant are left out; classes of fewer than d +
@@ -69,14 +70,8 @@ def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
     (Journal of Multivariate Analysis 88 (2004) 365): a map that one image excites says nothing of
     the classes in which it is silent. Classes that are Gaussian stay as they are.
     """
-    return LabelInformation(x)(codes)
-
-
-class LabelInformation:
-    """`gaussian_label_information` of one map and any labels of any of its samples."""
 
     def __init__(self, x: np.ndarray) -> None:
-        """Take responses (n, d)."""
         x = varied(x)
         if x.shape[1] and len(x) > 1:
             left, sizes, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)

@@ -9,7 +9,6 @@ from oip.core.errors import DataError
 from oip.mi.estimators.gaussian import (
     Gaussian,
     LabelInformation,
-    gaussian_label_information,
     log_determinant,
 )
 
@@ -113,7 +112,7 @@ def test_classes_with_light_tails_are_those_of_determinants(n, d):
     x = rng.uniform(-1, 1, size=(n, d)) * (1 + 0.3 * codes[:, None]) + 0.2 * codes[:, None]
     classes = [x[codes == code] for code in (0, 1)]
     expected = 0.5 * (unbiased(x) - sum(unbiased(own) for own in classes) / 2)
-    assert gaussian_label_information(x, codes) == pytest.approx(expected, abs=1e-9)
+    assert LabelInformation(x)(codes) == pytest.approx(expected, abs=1e-9)
 
 
 def test_heavy_classes_are_drawn_as_in_loops():
@@ -143,14 +142,14 @@ def test_heavy_classes_are_drawn_as_in_loops():
         logs += (1 - drawn) ** 2 * alone + (1 - (1 - drawn) ** 2) * level
         far = np.mean([(row @ inverse @ row) for row in own - x.mean(axis=0)])
         value += 0.5 * min(0.5 * (far - 2 + total - logs), math.log(2))
-    assert gaussian_label_information(x, codes) == pytest.approx(value, abs=1e-9)
+    assert LabelInformation(x)(codes) == pytest.approx(value, abs=1e-9)
 
 
 def test_one_image_tells_next_to_nothing():
     x = np.zeros((100, 4))
     x[17, 2] = 1.0
     codes = np.arange(100) % 4
-    assert abs(gaussian_label_information(x, codes)) < 0.1
+    assert abs(LabelInformation(x)(codes)) < 0.1
     estimate = mi.mutual_information(x, codes, "gaussian")
     assert not estimate.saturated
     assert np.isfinite(estimate.interval).all()
@@ -162,7 +161,7 @@ def test_a_class_that_is_silent_tells_of_itself_alone():
     codes = np.arange(400) % 4
     x = np.where(codes == 0, 0.0, rng.uniform(size=400))[:, None] * rng.uniform(size=4)
     expected = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
-    values = gaussian_label_information(x, codes)
+    values = LabelInformation(x)(codes)
     assert 0.6 * expected < values < expected
     assert values < 0.5 * math.log(4)
 
@@ -172,17 +171,17 @@ def test_no_class_tells_more_than_its_share_lets_it():
     codes = np.repeat([0, 1, 2], [100, 60, 40])
     far = 1e4 * codes[:, None] + rng.normal(size=(200, 1))
     shares = np.array([0.5, 0.3, 0.2])
-    assert gaussian_label_information(far, codes) == pytest.approx(-(shares * np.log(shares)).sum())
+    assert LabelInformation(far)(codes) == pytest.approx(-(shares * np.log(shares)).sum())
 
 
 def test_what_is_constant_or_too_few_knows_nothing():
     codes = np.arange(20) % 2
-    assert gaussian_label_information(np.ones((20, 3)), codes) == 0.0
+    assert LabelInformation(np.ones((20, 3)))(codes) == 0.0
     x = np.random.default_rng(0).normal(size=(20, 2))
     flat = np.concatenate([x, np.ones((20, 1))], axis=1)
-    assert gaussian_label_information(flat, codes) == gaussian_label_information(x, codes)
-    assert gaussian_label_information(x[:3], codes[:3]) == 0.0
-    assert gaussian_label_information(x[:6], codes[:6]) == 0.0
+    assert LabelInformation(flat)(codes) == LabelInformation(x)(codes)
+    assert LabelInformation(x[:3])(codes[:3]) == 0.0
+    assert LabelInformation(x[:6])(codes[:6]) == 0.0
 
 
 def test_many_labels_together_are_labels_alone():
@@ -195,9 +194,7 @@ def test_many_labels_together_are_labels_alone():
     labels += [((rng.permutation(codes) == 1).astype(int), None) for _ in range(2)]
     labels += [(codes[half], half) for half in halves]
     information = LabelInformation(x)
-    alone = [
-        gaussian_label_information(x if half is None else x[half], own) for own, half in labels
-    ]
+    alone = [LabelInformation(x if half is None else x[half])(own) for own, half in labels]
     for byte_budget in (1 << 20, 1):
         together = information.together(iter(labels), byte_budget)
         assert together == pytest.approx(alone, abs=1e-9)
