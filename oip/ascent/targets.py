@@ -19,10 +19,16 @@ import numpy as np
 from oip.ascent.objectives import KINDS, Objective, Term, parse_objectives
 from oip.core.errors import ModelError, SettingsError, did_you_mean
 from oip.core.frameworks import Tensor, tf
-from oip.network.forward import LayerActivations, layer_graph, run_to, run_to_all
+from oip.network.forward import (
+    LayerActivations,
+    has_own_maps,
+    layer_graph,
+    run_to,
+    run_to_all,
+    run_to_own,
+)
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.own_maps import has_own_maps, run_to_own
 
 Form = Literal["node", "mean", "direction"]
 """The way in which a term is read from a tensor."""

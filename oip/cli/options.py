@@ -359,19 +359,15 @@ pictures = group(
 """Adds --colour and --format; the command takes `colour` and `kind`."""
 
 
-def data(help_text: str, *, required: bool = True, default: str | None = None, sized: bool = False):
+def data(help_text: str, *, required: bool = True, sized: bool = False):
     """Make a decorator that adds --data, --data-dir and --resize; the command takes `data`.
 
     Args:
         help_text: says what the images are for.
         required: the command does not work without data.
-        default: the source that is taken where none is given.
         sized: add --input-size, for commands without a model whose size images take.
     """
-    needed = required and default is None
-    source = click.option(
-        "--data", "source", metavar="SOURCE", required=needed, default=default, help=help_text
-    )
+    source = click.option("--data", "source", metavar="SOURCE", required=required, help=help_text)
     return as_object("data", DataOptions, source, data_dir, resize, *([size] if sized else []))
 
 

@@ -131,13 +131,10 @@ def command(
         network, images = model.open_with(data)
     labels = images.required_labels()
     ((layer, maps),) = parse_selections(network, [selection])
-    if nodes and not silence:
+    if silence:
+        _check_silence(layer, sampling["at"])
+    elif nodes:
         raise SettingsError("--node", "--silence beside it", "none")
-    if silence and sampling["at"] == "block":
-        raise SettingsError("--silence", "--at response", "block: pooled nodes are no nodes of it")
-    if silence and not layer.size:
-        form = "a layer with nodes, such as a convolution"
-        raise ModelError(f"--silence of '{layer.name}'", form, "one value a unit")
     points = None if not nodes else _chosen_nodes(layer, maps, nodes)
     pixels, rest = images.images, None
     if silence:
@@ -145,17 +142,11 @@ def command(
         first_half, second_half = _halves(labels, sampling["seed"])
         rest = (images.images[second_half], labels[second_half])
         pixels, labels = pixels[first_half], labels[first_half]
-    results: dict[str, mi.CommonPatterns | mi.Separation] = {}
+    silenced: list[tuple[str, mi.NodeAblation]] = []
     with output.progress() as progress:
-        sample = (network, pixels, labels, layer)
         sampling |= {"maps": maps, "classes": images.classes, "progress": progress}
-        if second is not None:
-            results["separation"] = mi.separating(*sample, first, second, **sampling)
-        sampling |= {"level": level, "most": most}
-        results["common"] = mi.common_patterns(*sample, first, **sampling)
-        if second is not None:
-            results["common-against"] = mi.common_patterns(*sample, second, **sampling)
-        silenced: list[tuple[str, mi.NodeAblation]] = []
+        thresholds = {"level": level, "most": most}
+        results = _results((network, pixels, labels, layer), first, second, thresholds, sampling)
         if rest is not None:
             settings = {"seed": sampling["seed"], "classes": images.classes, "progress": progress}
             settings |= {"samples": sampling["samples"], "split": images.source}
@@ -189,6 +180,35 @@ def command(
         grow = ("oip", "reconstruct", model.model, best, "--data", data.source)
         output.next_steps(quoted(*grow, "--out", model.run))
     return 1 if any(result.unusable.size for result in results.values()) else 0
+
+
+def _check_silence(layer: LayerInfo, at: str) -> None:
+    """Raise an error where nodes of a layer cannot be silenced."""
+    if at == "block":
+        raise SettingsError("--silence", "--at response", "block: pooled nodes are no nodes of it")
+    if not layer.size:
+        form = "a layer with nodes, such as a convolution"
+        raise ModelError(f"--silence of '{layer.name}'", form, "one value a unit")
+
+
+def _results(
+    sample: tuple[Network, np.ndarray, np.ndarray, LayerInfo],
+    first: str,
+    second: str | None,
+    thresholds: dict[str, float],
+    sampling: dict[str, Any],
+) -> dict[str, mi.CommonPatterns | mi.Separation]:
+    """Return the common points of one class, or of two beside what separates them."""
+    from oip import mi
+
+    results: dict[str, mi.CommonPatterns | mi.Separation] = {}
+    if second is not None:
+        results["separation"] = mi.separating(*sample, first, second, **sampling)
+    sampling = sampling | thresholds
+    results["common"] = mi.common_patterns(*sample, first, **sampling)
+    if second is not None:
+        results["common-against"] = mi.common_patterns(*sample, second, **sampling)
+    return results
 
 
 def _chosen_nodes(layer: LayerInfo, maps: np.ndarray, nodes: Sequence[str]) -> np.ndarray:

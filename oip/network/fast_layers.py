@@ -15,6 +15,9 @@ offsets of the convolution before it take in.
 
 A few numbers, one a band, broadcast slowly; repeated along the rows of an image they do not.
 
+An ascent climbs one map an image. Where the last layer on the way is a plain convolution, its other
+maps need not be computed at all: that saves most of a wide layer, forward and backward.
+
 The gradient of Keras' dense layers in float8 fails in a graph; it is that of the layer as it was
 before, which is what those layers are trained with.
 """
@@ -33,6 +36,11 @@ from oip.network.tracing import shadowed
 
 _FEW = 32
 """Most taps times bands."""
+_BY_VALUE = (
+    "elu exponential gelu hard_sigmoid hard_tanh leaky_relu linear log_sigmoid mish relu relu6 "
+    "selu sigmoid silu softplus softsign swish tanh"
+).split()
+"""Activations that work value by value."""
 
 
 def has_fast_convolution(layer: keras.Layer) -> bool:
@@ -92,6 +100,62 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
 def _shifted(values: Tensor, row: int, column: int, rows: int, columns: int) -> Tensor:
     """(bands, n, h, w) moved to where a tap looked, in the whole that all taps cover."""
     return tf.pad(values, [[0, 0], [0, 0], [row, rows - 1 - row], [column, columns - 1 - column]])
+
+
+def has_own_convolution(layer: keras.Layer) -> bool:
+    """Return whether a layer is a plain 2-D convolution, activated by value, and it pays.
+
+    It pays if the taps of all pixels take no more memory than all maps would.
+    """
+    return bool(
+        type(layer) is keras.layers.Conv2D
+        and np.prod(layer.kernel_size) * np.prod(layer.strides) <= layer.filters
+        and why_not_plain(layer) is None
+        and layer.groups == 1
+        and tuple(layer.dilation_rate) == (1, 1)
+        and layer.compute_dtype == "float32"
+        and any(layer.activation is getattr(keras.activations, name, 0) for name in _BY_VALUE)
+    )
+
+
+def own_convolution(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
+    """Convolve each image (n, h, w, bands) with the kernels of one map (n,): (n, rows, columns, 1).
+
+    One product gives what each tap of the kernel sees at each pixel; a convolution with a kernel of
+    zeros and ones adds the taps up where they meet.
+    """
+    kernel = tf.convert_to_tensor(layer.kernel)  # (*window, bands, maps)
+    rows, columns, bands, count = (int(side or 0) for side in kernel.shape)
+    high, wide = (int(side or 0) for side in images.shape[1:3])
+    taps = tf.transpose(tf.reshape(kernel, [rows * columns, bands, count]), [2, 1, 0])
+    own = tf.gather(taps, maps)  # (n, bands, taps)
+    offsets = None if layer.bias is None else tf.gather(tf.convert_to_tensor(layer.bias), maps)
+    meeting = tf.constant(np.eye(rows * columns, dtype=np.float32).reshape(rows, columns, -1, 1))
+    strides, padding = [1, *layer.strides, 1], layer.padding.upper()
+
+    @tf.custom_gradient
+    def run(images: Tensor) -> Any:
+        flat = tf.reshape(images, [-1, high * wide, bands])
+        products = tf.reshape(tf.matmul(flat, own), [-1, high, wide, rows * columns])
+        output = tf.nn.conv2d(products, meeting, strides, padding)
+        if offsets is not None:
+            output += tf.reshape(offsets, [-1, 1, 1, 1])
+
+        def gradient(upstream: Tensor) -> Tensor:
+            spread = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(products),
+                filter=meeting,
+                out_backprop=upstream,
+                strides=strides,
+                padding=padding,
+            )
+            spread = tf.reshape(spread, [-1, high * wide, rows * columns])
+            slopes = tf.matmul(spread, own, transpose_b=True)
+            return tf.reshape(slopes, [-1, high, wide, bands])
+
+        return output, gradient
+
+    return run(images)
 
 
 def has_fast_pooling(layer: keras.Layer) -> bool:

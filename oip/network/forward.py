@@ -23,8 +23,10 @@ from oip.network.fast_layers import (
     has_fast_convolution,
     has_fast_pooling,
     has_fast_standardization,
+    has_own_convolution,
     is_float8,
     normalization_folded,
+    own_convolution,
     straight_through,
 )
 from oip.network.graphs import Graph, compiled
@@ -180,6 +182,38 @@ def run_to_all(
             return [_channels_last(reached[index], output) for index, output in enumerate(outputs)]
     missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")
+
+
+def has_own_maps(network: Network, output: LayerOutput) -> bool:
+    """Return whether one map of a layer can be run for each image, see `own_convolution`."""
+    return (
+        has_own_convolution(output.layer)
+        and not network.spoiled
+        and output.then is None
+        and output.projection is None
+        and output.pre_activation in ("fused", "same")
+        and not output.channels_first
+    )
+
+
+def run_to_own(
+    network: Network, inputs: list[Tensor], output: LayerOutput, maps: Tensor
+) -> LayerActivations:
+    """Run a model up to one map of a layer for each image, while a graph is traced or at once.
+
+    Args:
+        inputs: one tensor for each of the model's inputs.
+        output: of a layer that `has_own_maps`.
+        maps: (n,) int32: the map of each image.
+
+    Returns:
+        Pre-activation and response (n, rows, columns, 1).
+    """
+    source = LayerOutput(output.layer, output.use, "input")
+    received = run_to_all(network.model, inputs, [source], for_gradient=True, enter=False)[0]
+    before = own_convolution(output.layer, received.pre_activation, maps)
+    after = output.layer.activation(before)
+    return LayerActivations(after if output.pre_activation == "same" else before, after)
 
 
 def _activations(

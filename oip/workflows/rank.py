@@ -390,7 +390,8 @@ def kernels_into(
     network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
-    key = _key(network, images, [layer.index, by.name, by.settings, used, seed])
+    settings = [layer.index, by.name, by.settings, used, seed]
+    key = key_of({**content_key(network, images), "settings": settings})
     run = Run.open(out)
     folder = run.folder(layer.index)
     path = folder / "kernels.json"
@@ -512,7 +513,3 @@ def _check_pooling(selections: Iterable[Selection], at: str) -> None:
     if at == "block" and (names := _without_pooling(selections)):
         named = ", ".join(names[:8])
         raise SettingsError("at", "layers that pooling follows, for 'block'", named)
-
-
-def _key(network: Network, data: Dataset, settings: list[Any]) -> str:
-    return key_of({**content_key(network, data), "settings": settings})

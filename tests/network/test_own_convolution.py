@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from oip.network.forward import run_to
+from oip.network.forward import has_own_maps, run_to, run_to_own
 from oip.network.network import Network
-from oip.network.own_maps import has_own_maps, run_to_own
 
 
 def network_of(**settings):
