@@ -78,12 +78,12 @@ def positions(points: np.ndarray) -> np.ndarray:
         L. van der Maaten, G. Hinton: Visualizing data using t-SNE. Journal of Machine Learning
         Research 9 (2008) 2579-2605, as scikit-learn has it.
     """
-    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), LANDMARKS)).astype(int))
-    placed = _embedded(points[chosen])
+    landmarks = np.unique(np.linspace(0, len(points) - 1, min(len(points), LANDMARKS)).astype(int))
+    placed = _embedded(points[landmarks])
     plane = np.empty((len(points), 2))
-    plane[chosen] = placed
-    for row in np.setdiff1d(np.arange(len(points)), chosen).tolist():
-        likeness = points[chosen] @ points[row]
+    plane[landmarks] = placed
+    for row in np.setdiff1d(np.arange(len(points)), landmarks).tolist():
+        likeness = points[landmarks] @ points[row]
         nearest = np.argsort(-likeness, kind="stable")[:_NEAREST]
         weights = np.maximum(likeness[nearest], 1e-6) ** 2
         plane[row] = weights @ placed[nearest] / weights.sum()

@@ -425,11 +425,11 @@ def _signed(share: float) -> str:
 def _directions(layer: LayerEntry, number: int) -> list[PageValues] | None:
     """Return the directions that a map takes part in, or the maps that a direction is made of."""
     rows = []
-    own = layer.evidence.own_directions
-    if own is not None and number < len(own.weights):
-        weights = own.weights[number]
-        cells = _weighted(own.base, weights, len(weights))
-        text = f"Weights of the maps of {plain_name(own.layer)}, of length 1 together."
+    own_directions = layer.evidence.own_directions
+    if own_directions is not None and number < len(own_directions.weights):
+        weights = own_directions.weights[number]
+        cells = _weighted(own_directions.base, weights, len(weights))
+        text = f"Weights of the maps of {plain_name(own_directions.layer)}, of length 1 together."
         rows.append({"title": "Maps that it is made of", "cells": cells, "text": text})
     for index, name, directions in layer.evidence.directions:
         if number < directions.parts.shape[1]:

@@ -171,14 +171,14 @@ def _write_pictures(
         return {}
     partners = {unit.map: unit.partner for unit in match.maps if unit.partner is not None}
     right = tiles_of(second, other.index, set(partners.values()))
-    left = tiles_of(first, layer.index, set(partners))
+    first_tiles = tiles_of(first, layer.index, set(partners))
     label = f"pictures of {match.layer}"
     sizes: dict[int, tuple[int, int]] = {}
     is_small = exact(size_of(first.record.input.shape)) if first.record.input else False
     for done, (number, partner) in enumerate(partners.items()):
         progress(label, done, len(partners))
-        if number in left and partner in right:
-            pair = _beside(left[number], right[partner])
+        if number in first_tiles and partner in right:
+            pair = _beside(first_tiles[number], right[partner])
             content = webp(pair, is_small, _QUALITY)
             files.write_bytes(folder / f"img/{position:03d}/{number:04d}.webp", content)
             sizes[number] = (pair.shape[1], pair.shape[0])

@@ -115,8 +115,8 @@ class Redundancy:
 
         1 means that one of the two holds nothing that the other one does not hold.
         """
-        own = np.diagonal(self.pairs[0])
-        smaller = np.minimum(own[:, None], own[None, :])
+        diagonal = np.diagonal(self.pairs[0])
+        smaller = np.minimum(diagonal[:, None], diagonal[None, :])
         return self.shared / np.where(smaller > 0, smaller, np.nan)
 
 

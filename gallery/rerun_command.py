@@ -89,15 +89,15 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         elif folder in layers and file in _RELATIONS:
             related.append(_related(run, layers[folder], file))
         elif folder in layers:
-            own = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
-            flags[folder] = flags.get(folder, set()) | own
+            folder_flags = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
+            flags[folder] = flags.get(folder, set()) | folder_flags
     out = plain_name(str(run.path))
     commands = [_directions(run.record, layer, out) for layer in directions]
     commands += [_reconstruct(run.record, targets, out) for targets in grown.values()]
-    for folder, own in flags.items():
+    for folder, folder_flags in flags.items():
         layer = layers[folder]
         targets = _targets(layer, _measured_maps(run, layer.index))
-        commands.append(_rank(run.record, [*targets, *sorted(own)], out))
+        commands.append(_rank(run.record, [*targets, *sorted(folder_flags)], out))
     commands += [_judge(run, out, _CLUSTERS in judged)] if judged else []
     commands += dict.fromkeys(related)
     commands += [shlex.join(["oip", "gallery", out, *more]) for more in galleries.values()]
@@ -117,8 +117,8 @@ def _measured_maps(run: Run, index: int) -> list[int]:
 def _targets(layer: LayerRecord, maps: Sequence[int]) -> list[str]:
     """Return the arguments that name some maps of a layer, or objectives; all of them for none."""
     if layer.objectives is not None:
-        chosen = [layer.objectives[n] for n in maps] if maps else layer.objectives
-        return [word for text in chosen for word in ("--objective", plain_name(text))]
+        objectives = [layer.objectives[n] for n in maps] if maps else layer.objectives
+        return [word for text in objectives for word in ("--objective", plain_name(text))]
     name = plain_name(layer.name)
     if name != layer.name or name.startswith("-"):
         name = f"@{layer.index}"
@@ -148,13 +148,13 @@ def _rank(run: RunFile, targets: list[str], out: str) -> str:
         arguments += ["--estimator", plain_name(name)]
     arguments += ["--samples", str(settings.samples), "--at", plain_name(settings.at)]
     arguments += ["--with-input"] if settings.with_input else []
-    own = ["--input", plain_name(run.input.name)] if run.input and run.input.name else []
+    input_option = ["--input", plain_name(run.input.name)] if run.input and run.input.name else []
     return shlex.join(
         [
             *("oip", "rank", plain_name(run.model.name)),
             *targets,
             *_input_arguments(run),
-            *own,
+            *input_option,
             *arguments,
             *("--out", out),
             *("--seed", str(settings.seed)),

@@ -227,10 +227,10 @@ def class_numbers(head: LayerInfo) -> ImageNumbers:
         if head.maps == 1:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(codes, logits)
-        own = tf.gather(logits, codes, batch_dims=1)
-        rest = tf.reduce_sum(logits, -1) - own
+        class_logits = tf.gather(logits, codes, batch_dims=1)
+        rest = tf.reduce_sum(logits, -1) - class_logits
         hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == codes
-        lead = own - rest / float(max(2, head.maps) - 1)
+        lead = class_logits - rest / float(max(2, head.maps) - 1)
         return tf.stack([losses, lead, tf.cast(hits, tf.float32)], axis=-1)
 
     return ImageNumbers(head.response, numbers)
@@ -417,7 +417,7 @@ def ablate_nodes(
     samples, draws = check_whole("samples", samples), check_whole("draws", draws, 19)
     sample = LayerSample.of(model_or_path, images, layer, seed=seed)
     network, info = sample.network, sample.layer
-    chosen = _checked_nodes(info, nodes)
+    checked_nodes = _checked_nodes(info, nodes)
     head = one_class_layer(network)
     whole_sample = sample.take(output_subset(network, labels, len(sample), samples, seed))
     name, of_class = "", whole_sample
@@ -425,7 +425,7 @@ def ablate_nodes(
         names = network.classes if classes is None else classes
         name, of_class = _of_class(sample, labels, of, names, samples)
     fill = fill_values(whole_sample, info, to, byte_budget)
-    silenced = SilencedNodeSets(info, _random_nodes(info, chosen, draws, seed), fill)
+    silenced = SilencedNodeSets(info, _random_nodes(info, checked_nodes, draws, seed), fill)
     label = f"{info.name}: nodes"
     numbers = class_numbers(head)
     effects = silencing_effects(of_class, silenced, numbers, label, progress, byte_budget)
@@ -437,7 +437,7 @@ def ablate_nodes(
         layer=info.name,
         index=info.index,
         class_name=name,
-        nodes=chosen,
+        nodes=checked_nodes,
         size=tuple(info.size),
         to=to,
         loss=float(bits(mean_loss)),

@@ -56,7 +56,7 @@ def layer_alignment(
     first: View, second: View, shuffles: int, seed: int, progress: Progress
 ) -> Alignment:
     """Return the CKA of all pairs of layers, from batches that both networks see alike."""
-    cross, own, shuffled = [], [], []
+    cross, self_terms, shuffled = [], [], []
     label = "layers compared"
     progress(label, 0, len(first.images))
     for batch, (rows, left, right) in enumerate(_batches(first, second)):
@@ -66,7 +66,7 @@ def layer_alignment(
         a, b = ([_u_centered(gram) for gram in grams] for grams in (left, right))
         flat = np.stack([matrix.ravel() for matrix in b])
         cross.append(count * np.stack([matrix.ravel() @ flat.T for matrix in a]))
-        own.append([count * np.array([(m**2).sum() for m in side]) for side in (a, b)])
+        self_terms.append([count * np.array([(m**2).sum() for m in side]) for side in (a, b)])
         random = seeds.generator(seed, "shuffled images", batch)
         sums = []
         for _ in range(min(shuffles, _NULLS)):
@@ -77,7 +77,7 @@ def layer_alignment(
         progress(label, rows.stop, len(first.images))
     progress(label, len(first.images), len(first.images))
     products, left_own, right_own = (
-        np.stack(parts) for parts in (cross, [a for a, _ in own], [b for _, b in own])
+        np.stack(parts) for parts in (cross, [a for a, _ in self_terms], [b for _, b in self_terms])
     )
     weights = seeds.generator(seed, "batches").multinomial(
         len(products), np.full(len(products), 1 / len(products)), _DRAWS

@@ -379,8 +379,8 @@ def _is_before(info: LayerInfo, layer: LayerInfo) -> bool:
     """Return whether a layer is an earlier one with kernels; pooling has the maps of another."""
     from oip.network.layer_types import is_pooling
 
-    own = info.response.layer
-    is_another = own is not layer.response.layer and not is_pooling(own)
+    response_layer = info.response.layer
+    is_another = response_layer is not layer.response.layer and not is_pooling(response_layer)
     is_silenced_as_it_is = info.response.form == "activated"  # no heads, no softmax
     return is_another and is_silenced_as_it_is and info.last_call < layer.last_call
 
@@ -390,11 +390,13 @@ def _kernel_lengths(source: LayerInfo, layer: LayerInfo, unit: int) -> np.ndarra
     from oip.network.layer_types import why_not_plain
     from oip.network.surgery import kernel_matrix
 
-    own = layer.response.layer
+    keras_layer = layer.response.layer
     lengths = np.full(source.maps, np.nan)
-    if type(own).__name__ not in ("Conv1D", "Conv2D", "Dense") or why_not_plain(own):
+    if type(keras_layer).__name__ not in ("Conv1D", "Conv2D", "Dense") or why_not_plain(
+        keras_layer
+    ):
         return lengths
-    kernel = kernel_matrix(own)
-    if kernel.shape[1] != source.maps or getattr(own, "groups", 1) != 1:
+    kernel = kernel_matrix(keras_layer)
+    if kernel.shape[1] != source.maps or getattr(keras_layer, "groups", 1) != 1:
         return lengths
     return np.linalg.norm(kernel[:, :, unit], axis=0)

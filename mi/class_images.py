@@ -295,8 +295,8 @@ def _own_share(
     names: Sequence[str],
 ) -> np.ndarray:
     """Return (k,) probabilities of the images' own class, of two classes as a share of both."""
-    own = probabilities[rows, outputs[rows]]
+    class_probabilities = probabilities[rows, outputs[rows]]
     if len(names) == 1:
-        return own
+        return class_probabilities
     units = [outputs[subset.labels == name][0] for name in names]
-    return own / np.maximum(probabilities[rows][:, units].sum(axis=1), 1e-30)
+    return class_probabilities / np.maximum(probabilities[rows][:, units].sum(axis=1), 1e-30)

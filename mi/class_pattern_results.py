@@ -225,8 +225,8 @@ class CommonPatterns(PatternResult):
             panels.append(Panel(title, share))
             panels += _case_panels(self.cases, values, self.class_name, hard, count)
         common = as_planes(self.common[None], patches)[0, rows]
-        own = as_planes(self.own[None], patches)[0, rows]
-        marks = [(common & ~own, ALSO), (own, OWN)]
+        own_planes = as_planes(self.own[None], patches)[0, rows]
+        marks = [(common & ~own_planes, ALSO), (own_planes, OWN)]
         figure, axes = panel_figure(
             panels, self.maps[rows], across=1 + count, color=color, marks=marks
         )

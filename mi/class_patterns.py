@@ -77,16 +77,16 @@ class PatternSample:
         """Return the images to show, with the responses of the maps in an order of rows."""
         sample, rows = self.layer_sample, self._case_rows
         values = np.concatenate(self._case_values, axis=1)[:, order]
-        predicted, own = np.full(len(rows), "", "<U1"), np.full(len(rows), np.nan)
+        predicted, p_own = np.full(len(rows), "", "<U1"), np.full(len(rows), np.nan)
         if self._predictions is not None and self.subset.outputs is not None:
             predicted = self._predictions.names[rows]
-            own = self._predictions.probabilities[rows, self.subset.outputs[rows]]
+            p_own = self._predictions.probabilities[rows, self.subset.outputs[rows]]
         return Cases(
             indices=sample.indices[rows],
             labels=self.subset.labels[rows],
             hard=self._hard,
             predicted=predicted,
-            own=own,
+            own=p_own,
             images=sample.images[rows],
             values=values.reshape(len(rows), len(order), *sample.size),
             bgr=sample.network.inputs.bgr,
@@ -208,7 +208,9 @@ def common_patterns(
     weights = class_weights(patterns.subset.labels)
     thresholds, shares, other_shares = [], [], []
     for values in patterns.blocks(byte_budget, progress):
-        threshold = np.array([quantile(own, weights, level) for own in values.swapaxes(0, 1)])
+        threshold = np.array(
+            [quantile(map_values, weights, level) for map_values in values.swapaxes(0, 1)]
+        )
         responds = values > threshold[:, None]
         test.add(part.astype(np.float32) for part in node_parts(responds, byte_budget))
         thresholds.append(threshold)

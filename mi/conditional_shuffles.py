@@ -283,8 +283,8 @@ def _left_out_error(rest: np.ndarray, leverage: np.ndarray) -> np.ndarray:
 
 def _noise_factor(n: int, trace: float, trace_of_squares: float) -> float:
     """Return by what to multiply what a smoother H leaves, from tr(H) and tr(H H')."""
-    kept = max(n - trace_of_squares, 1.0)
-    return float(np.sqrt(kept / max(n - 2 * trace + trace_of_squares, 1.0)))
+    scale = max(n - trace_of_squares, 1.0)
+    return float(np.sqrt(scale / max(n - 2 * trace + trace_of_squares, 1.0)))
 
 
 def _kernels(

@@ -189,11 +189,13 @@ class NetworkJudge(Judge):
             self._output = network.find_output(layer).response
 
     def check(self, shape: tuple[int, ...]) -> None:
-        own = self.network.inputs.shape
-        bands = {shape[-1], own[-1]}
-        fits = len(shape) == len(own) == 3 and (len(bands) == 1 or bands == {1, _COLOR})
-        if shape != own and not fits:
-            raise DataError(f"images for judge '{self.name}'", f"what can be made {own}", shape)
+        input_shape = self.network.inputs.shape
+        bands = {shape[-1], input_shape[-1]}
+        fits = len(shape) == len(input_shape) == 3 and (len(bands) == 1 or bands == {1, _COLOR})
+        if shape != input_shape and not fits:
+            raise DataError(
+                f"images for judge '{self.name}'", f"what can be made {input_shape}", shape
+            )
 
     def batches(self, pictures: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         from oip.network.forward import features
@@ -280,10 +282,10 @@ def shared_weights(model: keras.Model, other: keras.Model) -> float:
     Arrays of one value, such as those of a new normalization, tell nothing. Values are compared as
     float16, so that a model saved in another precision is known.
     """
-    own, theirs = _weight_digests(model), _weight_digests(other)
-    total = sum(size for _, size in own)
+    own_digests, theirs = _weight_digests(model), _weight_digests(other)
+    total = sum(size for _, size in own_digests)
     digests = {digest for digest, _ in theirs}
-    return sum(size for digest, size in own if digest in digests) / total if total else 0.0
+    return sum(size for digest, size in own_digests if digest in digests) / total if total else 0.0
 
 
 def _weight_digests(model: keras.Model) -> list[tuple[str, int]]:

@@ -300,8 +300,10 @@ def _samples(sample: LayerSample, rows: np.ndarray, seed: int, progress: Progres
     size = sample.network.activation_bytes(layer)
     for batch, values in run_in_batches(responses, sample.images[rows], size):
         flat = values.reshape(len(values), nodes, layer.maps)
-        chosen = np.argsort(random.random((len(values), nodes)), axis=1)[:, :per_image]
-        parts.append(np.take_along_axis(flat, chosen[:, :, None], axis=1).reshape(-1, layer.maps))
+        node_indices = np.argsort(random.random((len(values), nodes)), axis=1)[:, :per_image]
+        parts.append(
+            np.take_along_axis(flat, node_indices[:, :, None], axis=1).reshape(-1, layer.maps)
+        )
         progress(label, batch.stop, len(rows))
     values = np.concatenate(parts)
     image = np.repeat(np.arange(len(rows)), per_image)
@@ -453,12 +455,12 @@ def _result(
     centered = held_out.values - mean
     total = _by_image(np.square(centered).sum(axis=1), held_out.image)
     rebuilt, codes = model.rebuilt(held_out.values)
-    left = _by_image(np.square(held_out.values - rebuilt).sum(axis=1), held_out.image)
-    explained = _share(total.sum(), left.sum())
+    residual = _by_image(np.square(held_out.values - rebuilt).sum(axis=1), held_out.image)
+    explained = _share(total.sum(), residual.sum())
     draws = seeds.generator(seed, "held-out images").multinomial(
         len(total), np.full(len(total), 1 / len(total)), _DRAWS
     )
-    shares = [_share(weights @ total, weights @ left) for weights in draws]
+    shares = [_share(weights @ total, weights @ residual) for weights in draws]
     low, high = np.percentile(shares, (2.5, 97.5))
     along = centered @ model.weights.T
     spread = np.square(centered).mean(axis=0).sum()
@@ -503,9 +505,9 @@ def _by_image(values: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.bincount(image, values)
 
 
-def _share(total: float, left: float) -> float:
+def _share(total: float, residual: float) -> float:
     """Return the share of the variance that is explained; 0 where there is none."""
-    return float(1.0 - left / total) if total > _FLAT else 0.0
+    return float(1.0 - residual / total) if total > _FLAT else 0.0
 
 
 def _of_principal_components(training: np.ndarray, held_out: np.ndarray, count: int) -> float:

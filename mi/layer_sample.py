@@ -187,13 +187,13 @@ class LayerSample:
         if with_tags and (tags := tag_columns(labels)) is not None:
             return self.take(self._tagged(tags, samples, classes))
         subset = labeled_subset(labels, len(self), samples, self.seed, classes)
-        kept = first_image_of_copies(self.images, subset)
-        if len(kept) < len(subset.indices):
-            own = label_column("labels", labels)[kept]
-            rest = labeled_subset(own, len(kept), samples, self.seed, classes)
-            notice = copies_notice(len(subset.indices), len(kept))
+        unique_images = first_image_of_copies(self.images, subset)
+        if len(unique_images) < len(subset.indices):
+            label_values = label_column("labels", labels)[unique_images]
+            rest = labeled_subset(label_values, len(unique_images), samples, self.seed, classes)
+            notice = copies_notice(len(subset.indices), len(unique_images))
             notices = tuple(dict.fromkeys((*subset.notices, *rest.notices, notice)))
-            subset = replace(rest, indices=kept[rest.indices], notices=notices)
+            subset = replace(rest, indices=unique_images[rest.indices], notices=notices)
         return self.take(subset)
 
     def _tagged(self, tags: np.ndarray, samples: int, classes: Sequence[str] | None) -> ImageSubset:
@@ -204,11 +204,11 @@ class LayerSample:
         groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
         every = first_image_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
         indices = every[tag_subset(len(every), samples, self.seed)]
-        own = tags[indices]
-        notices = tag_notices(own, names)
+        row_tags = tags[indices]
+        notices = tag_notices(row_tags, names)
         if len(every) < len(self):
             notices = (*notices, copies_notice(len(self), len(every)))
-        return ImageSubset(indices, None, names, notices, own)
+        return ImageSubset(indices, None, names, notices, row_tags)
 
     def take(self, subset: ImageSubset) -> LayerSample:
         """Return the sample that consists of some of these images."""

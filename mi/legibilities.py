@@ -260,8 +260,8 @@ def legibility(
         values = means[:, sample.maps]
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
-    own = shown_features(opened, shown, _usable(oips, shown), mean)
-    answers = judged_units(values, feature_directions(looks, mean), own, progress, name)
+    own_features = shown_features(opened, shown, _usable(oips, shown), mean)
+    answers = judged_units(values, feature_directions(looks, mean), own_features, progress, name)
     return Legibility.of(answers, name, index, numbers, opened, len(pixels), split)
 
 
@@ -404,8 +404,10 @@ class Answers(NamedTuple):
 
         share, top, lower = self.share, len(self.top), len(self.lower)
         middle = (share * top + 0.5) / (top + 1)
-        own = sum(float(np.var(part, ddof=1)) / len(part) for part in self if len(part) > 1)
-        variance = ((top - 1) * own + 2 * _exponential_variance(middle, top, lower)) / (top + 1)
+        of_groups = sum(float(np.var(part, ddof=1)) / len(part) for part in self if len(part) > 1)
+        variance = ((top - 1) * of_groups + 2 * _exponential_variance(middle, top, lower)) / (
+            top + 1
+        )
         images = middle * (1 - middle) / variance
         spread = student.ppf(0.975, top + 1)
         scale = 1 + spread**2 / images
@@ -459,12 +461,14 @@ class Question(NamedTuple):
         """
         pool = self.top[: REFERENCES + 1]
         top, lower = (images[rows] @ images[pool].T for rows in (self.top, self.lower))
-        own = np.arange(len(self.top))
+        indices = np.arange(len(self.top))
         shares = np.empty(len(self.top))
         for left_out in range(len(pool)):
-            rows = own == left_out if left_out < REFERENCES else own >= left_out
-            kept = np.delete(np.arange(len(pool)), left_out)
-            shares[rows] = _answers(top[rows][:, kept].mean(1), lower[:, kept].mean(1)).top
+            rows = indices == left_out if left_out < REFERENCES else indices >= left_out
+            other_images = np.delete(np.arange(len(pool)), left_out)
+            shares[rows] = _answers(
+                top[rows][:, other_images].mean(1), lower[:, other_images].mean(1)
+            ).top
         return float(shares.mean())
 
 

@@ -64,8 +64,8 @@ class Measurement:
         memory holds.
         """
         estimator, n = self.estimator, sum(self.sizes)
-        own = estimator.alone_shuffles
-        own_null = estimator.shuffles if own is None else own
+        default_shuffles = estimator.alone_shuffles
+        own_null = estimator.shuffles if default_shuffles is None else default_shuffles
         shuffles = own_null if null is None else check_drawn("null", null, n)
         count = estimator.resamples if draws is None else check_drawn("draws", draws, n)
         return self._finished(self.resampled(shuffles, count))
@@ -110,11 +110,11 @@ class Measurement:
 
     def _biased(self) -> tuple[str, ...]:
         """Return a notice where the bias is likely larger than the interval."""
-        estimator, own = self.estimator, self.estimator.name
+        estimator, name = self.estimator, self.estimator.name
         numbers = sum(array.shape[1] for array in self.arrays if array.ndim > 1)
         if estimator.biased_from is not None and numbers >= estimator.biased_from:
             several = f" in {numbers} dimensions" if numbers > 1 else ""
-            cause = f"the bias of {own}{several}"
+            cause = f"the bias of {name}{several}"
         else:
             counts = [np.bincount(array).min() for array in self.arrays if array.ndim == 1]
             if estimator.abilities.held_out or not numbers or min(counts, default=_FEW) >= _FEW:

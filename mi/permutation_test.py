@@ -151,7 +151,7 @@ class ShuffleTest:
         """Return the nodes' scores (m, k), and each map's largest in each shuffle (shuffles, m)."""
         count, maps, nodes = numbers.shape
         columns = _standardized(numbers.reshape(count, -1), int(self.members.sum()))
-        own = self.members.astype(np.float32) @ columns
+        member_sums = self.members.astype(np.float32) @ columns
         largest = np.empty((len(self._packed), maps), np.float32)
         step = int(np.clip(_BYTES // (4 * maps * nodes), 1, _MOST_AT_ONCE))
         for start in range(0, len(self._packed), step):
@@ -159,7 +159,7 @@ class ShuffleTest:
             shuffled = np.unpackbits(self._packed[rows], axis=1, count=count).astype(np.float32)
             scores = self._sided(shuffled @ columns).reshape(-1, maps, nodes)
             largest[rows] = scores.max(axis=2)
-        return own.reshape(maps, nodes), largest
+        return member_sums.reshape(maps, nodes), largest
 
     def map_p_values(self) -> np.ndarray:
         """Return the p-value (m,) of every map, for the best of its own nodes."""

@@ -366,11 +366,11 @@ def clusters_of_units(
         is_single = result.p_value[unit] > ALPHA
         labels = np.zeros(result.images[unit], int) if is_single else part.labels
         result.clusters[unit] = labels.max() + 1
-        own = points[chosen[unit]]
-        result.silhouette[unit] = _silhouette(own, labels)
+        unit_points = points[chosen[unit]]
+        result.silhouette[unit] = _silhouette(unit_points, labels)
         for row, cluster in enumerate(np.argsort(-np.bincount(labels), kind="stable")):
             members = np.flatnonzero(labels == cluster)
-            distance = ((own[members] - own[members].mean(axis=0)) ** 2).sum(axis=1)
+            distance = ((unit_points[members] - unit_points[members].mean(axis=0)) ** 2).sum(axis=1)
             near = members[np.argsort(distance, kind="stable")[:EXAMPLES]]
             result.sizes[unit, row] = len(members)
             result.examples[unit, row, : len(near)] = chosen[unit][near]
@@ -452,13 +452,13 @@ def _partition(sets: np.ndarray, random: np.random.Generator) -> _Partition:
     within, labels = _k_means(centered, random)
     within = np.where(whole > 0, within / np.where(whole > 0, whole, 1.0), 1.0)
     logs = np.log(np.maximum(within, 1e-9))
-    own, references = logs[:, 0], logs[:, 1:]
+    unit_logs, references = logs[:, 0], logs[:, 1:]
     count = references.shape[1]
     mean, variance = references.mean(axis=1), references.var(axis=1)
     rest = (references - mean[:, None]) * count / (count - 1)  # from the mean of the other sets
     spread = (variance[:, None] - rest**2 * (count - 1) / count**2) * count / (count - 1)
     null = (-rest / np.sqrt(np.maximum(spread, 1e-18))).max(axis=0)
-    gaps = (mean - own) / np.sqrt(np.maximum(variance, 1e-18))
+    gaps = (mean - unit_logs) / np.sqrt(np.maximum(variance, 1e-18))
     best = int(gaps.argmax())
     explained = 1 - within[best]
     return _Partition(
@@ -495,8 +495,8 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
         spread = np.full(len(sets), np.inf)
         moving = every
         for _ in range(_ROUNDS):
-            part, own = sets[moving], centers[moving]
-            distances = _squared_distances(own, part)
+            part, moving_centers = sets[moving], centers[moving]
+            distances = _squared_distances(moving_centers, part)
             near = distances.min(axis=1)
             total = near.sum(axis=1)
             better = total < spread[moving] * (1 - 1e-12)
@@ -507,7 +507,7 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
             members = (distances <= near[:, None])[better].astype(float)  # (b, k, n)
             number = members.sum(axis=2, keepdims=True)
             means = members @ part[better] / np.maximum(number, 1)
-            centers[moving] = np.where(number > 0, means, own[better])
+            centers[moving] = np.where(number > 0, means, moving_centers[better])
         tries = spread.reshape(_TRIES, batch)
         sums.append(tries.min(axis=0))
         best = batch * int(tries[:, 0].argmin())

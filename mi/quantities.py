@@ -617,11 +617,11 @@ def _of_classes_left(
     estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int
 ) -> RawEstimate:
     """Return I(X;Y) of a part of the samples, without classes of which one sample is left."""
-    kept = np.bincount(codes)[codes] > 1
-    if kept.sum() < FEWEST:
+    repeated_classes = np.bincount(codes)[codes] > 1
+    if repeated_classes.sum() < FEWEST:
         return RawEstimate(0.0)
-    codes = np.unique(codes[kept], return_inverse=True)[1]
-    return label_estimate(estimator, x[kept], codes, seed).value
+    codes = np.unique(codes[repeated_classes], return_inverse=True)[1]
+    return label_estimate(estimator, x[repeated_classes], codes, seed).value
 
 
 def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:
@@ -633,11 +633,11 @@ def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:
 
 
 def _without_copies(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
-    kept = first_of_copies(*arrays)
-    if kept is None:
+    unique_rows = first_of_copies(*arrays)
+    if unique_rows is None:
         return arrays, ()
-    notices = (copies_notice(len(arrays[0]), len(kept)),)
-    return tuple(array[kept] for array in arrays), notices
+    notices = (copies_notice(len(arrays[0]), len(unique_rows)),)
+    return tuple(array[unique_rows] for array in arrays), notices
 
 
 def _varied_or_first(x: np.ndarray) -> np.ndarray:

@@ -85,9 +85,9 @@ def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, 
     their order. Maps that are equal in a draw all have the first to the last of their ranks in it.
     The map's own rank lies between the two. Without draws they are the first and the last rank.
     """
-    own = ranks(estimates, ordered)
+    observed = ranks(estimates, ordered)
     if not len(estimates.draws):
-        return np.ones_like(own), np.full_like(own, len(own))
+        return np.ones_like(observed), np.full_like(observed, len(observed))
     draws = _comparable(estimates.draws, estimates, ordered)
     first = np.empty(draws.shape)
     last = np.empty(draws.shape)
@@ -97,7 +97,7 @@ def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, 
         last[number] = np.searchsorted(rising, -draw, side="right")
     low = np.quantile(first, (1 - LEVEL) / 2, axis=0, method="lower").astype(int)
     high = np.quantile(last, (1 + LEVEL) / 2, axis=0, method="higher").astype(int)
-    return np.minimum(low, own), np.maximum(high, own)
+    return np.minimum(low, observed), np.maximum(high, observed)
 
 
 def _comparable(values: np.ndarray, estimates: MapEstimates, ordered: bool) -> np.ndarray:

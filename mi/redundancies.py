@@ -250,8 +250,8 @@ class Redundancies(LayerResult):
     def _shares(self) -> np.ndarray:
         """Return (m, m): what a pair shares, of the smaller own value; -inf where unknown."""
         shared = self.input.redundancy
-        own = np.diagonal(shared)
-        smaller = np.minimum(own[:, None], own[None, :])
+        diagonal = np.diagonal(shared)
+        smaller = np.minimum(diagonal[:, None], diagonal[None, :])
         defined = np.isfinite(shared) & (smaller > 0)
         return np.divide(shared, smaller, out=np.full_like(shared, -np.inf), where=defined)
 

@@ -65,14 +65,16 @@ def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
     """
     draw = seeds.generator(seed, "halves")
     members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-    counts = np.array([len(own) for own in members])
+    counts = np.array([len(indices) for indices in members])
     parts = []
     for _ in range(-(-draws // 2)):
         sizes = draw.multivariate_hypergeometric(counts, len(codes) // 2)
         sizes = np.clip(sizes, 1, np.maximum(1, counts - 1))
-        orders = [draw.permutation(own) for own in members]
-        first = [own[:size] for own, size in zip(orders, sizes, strict=True)]
-        second = [own[min(size, len(own) - 1) :] for own, size in zip(orders, sizes, strict=True)]
+        orders = [draw.permutation(indices) for indices in members]
+        first = [order[:size] for order, size in zip(orders, sizes, strict=True)]
+        second = [
+            order[min(size, len(order) - 1) :] for order, size in zip(orders, sizes, strict=True)
+        ]
         parts += [np.sort(np.concatenate(first)), np.sort(np.concatenate(second))]
     return parts
 

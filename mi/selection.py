@@ -255,14 +255,14 @@ def relevance_less_redundancy(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     relevance, shared = pairs.single, pairs.redundancy
     scores = np.zeros(len(relevance))
     order: list[int] = []
-    left = np.ones(len(relevance), bool)
+    remaining = np.ones(len(relevance), bool)
     cost = np.zeros(len(relevance))
-    while left.any():
+    while remaining.any():
         values = relevance - (cost / len(order) if order else 0.0)
-        row = int(np.argmax(np.where(left, values, -np.inf)))
+        row = int(np.argmax(np.where(remaining, values, -np.inf)))
         scores[row] = values[row]
         order.append(row)
-        left[row] = False
+        remaining[row] = False
         cost += shared[row]
     return np.array(order), scores
 
@@ -306,11 +306,11 @@ def conditional_width(
     scores, p_values = np.zeros(len(grams)), []
     width: int | None = None
     notices: tuple[str, ...] = ()
-    left = list(range(len(grams)))
-    while left:
-        values = thread_map(lambda row, chosen=chosen: measured(chosen * grams[row]), left)
+    remaining = list(range(len(grams)))
+    while remaining:
+        values = thread_map(lambda row, chosen=chosen: measured(chosen * grams[row]), remaining)
         best = int(np.argmax([information for _, information in values]))
-        row, (entropy, information) = left[best], values[best]
+        row, (entropy, information) = remaining[best], values[best]
         if entropy >= SATURATED * math.log(n):
             notices = (
                 f"Saturated after {len(order)} maps: S of the maps together is "
@@ -319,7 +319,7 @@ def conditional_width(
             )
             break
         rest = np.ones((n, n))
-        for other in left:
+        for other in remaining:
             if other != row:
                 rest *= grams[other]
 
@@ -332,20 +332,20 @@ def conditional_width(
 
         draw = seeds.generator(seed, "null", len(order))
         orders = [np.arange(n), *(draw.permutation(n) for _ in range(shuffles))]
-        own, *null = thread_map(added, orders)
-        p = float(np.mean(np.array(null) <= own + 1e-12))
+        observed, *null = thread_map(added, orders)
+        p = float(np.mean(np.array(null) <= observed + 1e-12))
         scores[row] = information - before
         p_values.append(p)
         if p > level:
             width = len(order)
             break
         order.append(row)
-        left.remove(row)
+        remaining.remove(row)
         chosen = chosen * grams[row]
         before = information
     else:
         width = len(order)
-    rest = sorted(left, key=lambda row: -alone[row])
+    rest = sorted(remaining, key=lambda row: -alone[row])
     return SelectionSize(np.array(order + rest), scores, np.array(p_values), width, notices)
 
 
@@ -498,12 +498,12 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
         )
         for reader in next_layers
     ]
-    left = list(range(len(identities)))
+    remaining = list(range(len(identities)))
     removed: list[int] = []
     losses = np.zeros(len(identities))
-    while left:
-        costs = np.sum([kernel.costs(left) for kernel in kernels], axis=0)
-        row = left.pop(int(np.argmin(costs)))
+    while remaining:
+        costs = np.sum([kernel.costs(remaining) for kernel in kernels], axis=0)
+        row = remaining.pop(int(np.argmin(costs)))
         losses[row] = costs.min()
         for kernel in kernels:
             kernel.remove(row)

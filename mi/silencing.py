@@ -66,11 +66,11 @@ class Silenced(Protocol):
         """Return the codes of some parts, (k, ...)."""
         ...
 
-    def replaced(self, own: Tensor, values: Tensor, codes: Tensor) -> Tensor:
+    def replaced(self, response: Tensor, values: Tensor, codes: Tensor) -> Tensor:
         """Return the layer's own output with each of k parts silenced, in a graph.
 
         Args:
-            own: (k * n, *nodes, channels), channels last.
+            response: (k * n, *nodes, channels), channels last.
             values: (n, *size, maps): the responses to the images.
             codes: (k, ...).
         """
@@ -106,7 +106,7 @@ class SilencedMaps:
         """Return the numbers of some maps, (k,)."""
         return self._maps[start : start + count]
 
-    def replaced(self, own: Tensor, values: Tensor, codes: Tensor) -> Tensor:
+    def replaced(self, response: Tensor, values: Tensor, codes: Tensor) -> Tensor:
         """Return the layer's own output with each of the maps silenced."""
         import tensorflow as tf
 
@@ -114,16 +114,18 @@ class SilencedMaps:
         fill = tf.constant(self._fill, tf.float32)
         if layer.response.projection is None:
             mask = tf.reshape(tf.one_hot(codes, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
-            return tf.reshape(tf.where(mask, fill, values[None]), tf.shape(own))
+            return tf.reshape(tf.where(mask, fill, values[None]), tf.shape(response))
         # The part of the output along the direction, and no other, takes the new value.
         rows = tf.constant(layer.response.projection.weights)
         number = tf.maximum(codes, 0)
         weights = tf.reshape(tf.gather(rows, number), [count, 1, *[1] * axes, rows.shape[1]])
         level = tf.reshape(tf.gather(fill, number), [count, 1, *[1] * axes, 1])
-        parts = tf.reshape(own, [count, -1, *layer.size, rows.shape[1]])
+        parts = tf.reshape(response, [count, -1, *layer.size, rows.shape[1]])
         along = tf.reduce_sum(parts * weights, axis=-1, keepdims=True)
         is_any = tf.reshape(codes >= 0, [count, 1, *[1] * axes, 1])
-        return tf.reshape(tf.where(is_any, parts - (along - level) * weights, parts), tf.shape(own))
+        return tf.reshape(
+            tf.where(is_any, parts - (along - level) * weights, parts), tf.shape(response)
+        )
 
 
 class SilencedNodeSets:
@@ -157,12 +159,12 @@ class SilencedNodeSets:
             mask[(*nodes[:, 1:].T, nodes[:, 0])] = True
         return masks
 
-    def replaced(self, own: Tensor, values: Tensor, codes: Tensor) -> Tensor:
+    def replaced(self, response: Tensor, values: Tensor, codes: Tensor) -> Tensor:
         """Return the layer's own output with each of the sets silenced."""
         import tensorflow as tf
 
         fill = tf.constant(self._fill, tf.float32)
-        return tf.reshape(tf.where(codes[:, None], fill, values[None]), tf.shape(own))
+        return tf.reshape(tf.where(codes[:, None], fill, values[None]), tf.shape(response))
 
 
 def fill_values(
@@ -215,8 +217,8 @@ def silencing_effects(
         """Return (k, n, c): the numbers of n images without each of k parts."""
         parts = tf.shape(codes)[0]
 
-        def changed(own: Tensor) -> Tensor:
-            return silenced.replaced(own, values, codes)
+        def changed(response: Tensor) -> Tensor:
+            return silenced.replaced(response, values, codes)
 
         activations = _run_changed(network, layer, images, parts, changed, image_numbers.output)
         numbers = image_numbers.numbers(activations, tf.tile(true, parts[None]))
@@ -239,15 +241,15 @@ def silencing_effects(
     for rows, part in image_batches(sample.images, size, byte_budget, _BATCH):
         images, true = tf.constant(part), tf.constant(units[rows], tf.int64)
         values = before(images)[0].response
-        own = run(images, values, true, tf.constant(silenced.intact)).numpy().astype(np.float64)
+        intact = run(images, values, true, tf.constant(silenced.intact)).numpy().astype(np.float64)
         changes = []
         for start in range(0, len(silenced), room):
             codes = silenced.codes(start, room)
-            changes.append(run(images, values, true, tf.constant(codes)).numpy() - own)
+            changes.append(run(images, values, true, tf.constant(codes)).numpy() - intact)
             done += len(codes)
             progress(label, done, total)
         change = np.concatenate(changes)
-        whole = whole + own[0].sum(axis=0)
+        whole = whole + intact[0].sum(axis=0)
         sums = sums + change.sum(axis=1)
         squares = squares + np.square(change).sum(axis=1)
     mean = np.asarray(sums) / count
@@ -279,11 +281,11 @@ def _run_changed(
         expected = "maps, units, channels or directions"
         raise ModelError(f"silencing of '{layer.name}'", expected, received)
 
-    def silence(own: Tensor) -> Tensor:
-        result = changed(channels_last(own, layer.response))
+    def silence(response: Tensor) -> Tensor:
+        result = changed(channels_last(response, layer.response))
         if layer.channels_first:
             result = tf.transpose(result, [0, axes + 1, *range(1, axes + 1)])
-        return tf.cast(tf.reshape(result, tf.shape(own)), own.dtype)
+        return tf.cast(tf.reshape(result, tf.shape(response)), response.dtype)
 
     # What the model makes of the images before the map is no part of the result: TensorFlow leaves
     # it out, save where it leads past the map.

@@ -52,10 +52,10 @@ def tag_notices(tags: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
         f"Images have several labels: the bits are those about each of {usable.sum()} tags by "
         "itself, added up; what tags have in common counts more than once."
     )
-    left = [name for name, is_used in zip(names, usable, strict=True) if not is_used]
-    if not left:
+    unused = [name for name, is_used in zip(names, usable, strict=True) if not is_used]
+    if not unused:
         return (text,)
-    listed = ", ".join(left[:8]) + (", ..." if len(left) > 8 else "")
+    listed = ", ".join(unused[:8]) + (", ..." if len(unused) > 8 else "")
     return text, f"Tags of fewer than 5 images, or of all but 5, were left out: {listed}."
 
 
@@ -129,7 +129,9 @@ def _added(parts: np.ndarray, related: np.ndarray) -> np.ndarray:
         return total
     deviations = parts.std(axis=1)
     variance = np.einsum("jm,jk,km->m", deviations, related, deviations)
-    own = total.var(axis=0)
-    factor = np.sqrt(np.maximum(1.0, variance / np.where(own > 0, own, np.inf)))
+    total_variance = total.var(axis=0)
+    factor = np.sqrt(
+        np.maximum(1.0, variance / np.where(total_variance > 0, total_variance, np.inf))
+    )
     middle = total.mean(axis=0)
     return middle + factor * (total - middle)

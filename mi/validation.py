@@ -198,8 +198,8 @@ def check_labels(
         only = f"only '{distinct[0]}'"
         raise DataError("labels", "two classes or more", only, "Add other classes.")
     often = counts > 1
-    kept = np.flatnonzero(often[codes])
-    if often.sum() < 2 or len(kept) < FEWEST_LABELS:
+    usable_rows = np.flatnonzero(often[codes])
+    if often.sum() < 2 or len(usable_rows) < FEWEST_LABELS:
         text = f"two classes seen more than once, in {FEWEST_LABELS} samples or more"
         received = f"{len(distinct)} different labels for {count} samples"
         hint = "Labels that hardly repeat are no classes."
@@ -210,7 +210,9 @@ def check_labels(
         listed = ", ".join(str(value) for value in rare[:5]) + (", ..." if rare.size > 5 else "")
         notices = (f"{rare.size} labels that are seen once were left out: {listed}.",)
     renumbered = np.cumsum(often) - 1
-    return Labels(renumbered[codes[kept]], _names(distinct[often], classes), kept, notices)
+    return Labels(
+        renumbered[codes[usable_rows]], _names(distinct[often], classes), usable_rows, notices
+    )
 
 
 def _names(values: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -244,10 +246,10 @@ def stratified(codes: np.ndarray, size: int, seed: int) -> np.ndarray:
         movable = take < counts if step > 0 else take > 2
         take[np.argmax(np.where(movable, lacking, -np.inf))] += step
     draw = seeds.generator(seed, "samples")
-    chosen = [
+    rows_by_class = [
         draw.permutation(np.flatnonzero(codes == code))[:number] for code, number in enumerate(take)
     ]
-    return np.sort(np.concatenate(chosen))
+    return np.sort(np.concatenate(rows_by_class))
 
 
 def label_entropy(codes: np.ndarray) -> float:

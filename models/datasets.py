@@ -267,13 +267,13 @@ def fitted(
     Raises:
         DataError: bands that cannot be made from those of the images.
     """
-    height, width, own = data.images.shape[1:]
-    count = own if bands is None else bands
-    if (own, count) not in {(own, own), (1, 3), (3, 1)}:
+    height, width, image_bands = data.images.shape[1:]
+    count = image_bands if bands is None else bands
+    if (image_bands, count) not in {(image_bands, image_bands), (1, 3), (3, 1)}:
         hint = "Only 1 can become 3, and 3 can become 1."
-        raise DataError(data.source, f"images of {count} bands", own, hint)
+        raise DataError(data.source, f"images of {count} bands", image_bands, hint)
     goal = (height, width) if size is None else size
-    if goal == (height, width) and count == own:
+    if goal == (height, width) and count == image_bands:
         return data
     check_room(data.source, (len(data), *goal, count), data.images.dtype.itemsize)
     if goal != (height, width):
@@ -287,9 +287,9 @@ def fitted(
 def fitted_to_model(data: Dataset, resize: str | None, model_shape: ModelShape | None) -> Dataset:
     """Return the same data with images of the shape of a model's input, if `resize` is given."""
     check_resize(resize)
-    own = data.images.shape[1:]
-    shape = own if resize is None or model_shape is None else model_shape(own)
-    if shape == own or len(shape) != len(own):
+    image_shape = data.images.shape[1:]
+    shape = image_shape if resize is None or model_shape is None else model_shape(image_shape)
+    if shape == image_shape or len(shape) != len(image_shape):
         return data
     bands = shape[2] if shape[2] in (1, 3) else None
     return replace(fitted(data, (shape[0], shape[1]), bands, resize or ""), resize=resize)

@@ -131,24 +131,24 @@ class EfficientNetLite:
             DataError: arrays that are missing, left over, or of another shape.
         """
         model, by_key = self.build()
-        left = {name: array for name, array in weights.items() if "num_batches" not in name}
+        remaining = {name: array for name, array in weights.items() if "num_batches" not in name}
         norm = ("weight", "bias", "running_mean", "running_var")
         try:
             for key, layer in by_key.items():
                 kind = type(layer).__name__
                 if kind == "BatchNormalization":
-                    arrays = [left.pop(f"{key}.{part}") for part in norm]
+                    arrays = [remaining.pop(f"{key}.{part}") for part in norm]
                 elif kind == "Dense":
-                    arrays = [left.pop(f"{key}.weight").T, left.pop(f"{key}.bias")]
+                    arrays = [remaining.pop(f"{key}.weight").T, remaining.pop(f"{key}.bias")]
                 else:
                     order = (2, 3, 0, 1) if kind == "DepthwiseConv2D" else (2, 3, 1, 0)
-                    arrays = [left.pop(f"{key}.weight").transpose(order)]
+                    arrays = [remaining.pop(f"{key}.weight").transpose(order)]
                 layer.set_weights(arrays)
         except (KeyError, ValueError) as error:
             form = f"the weights of EfficientNet-Lite{self.size}"
             raise DataError("the checkpoint", form, f"others ({error})") from error
-        if left:
-            received = f"{len(left)} more arrays, such as '{min(left)}'"
+        if remaining:
+            received = f"{len(remaining)} more arrays, such as '{min(remaining)}'"
             raise DataError("the checkpoint", f"EfficientNet-Lite{self.size}", received)
         return model
 

@@ -493,8 +493,10 @@ def initialize(
         if abs(value - entropy) <= _CLOSE * entropy:
             break
         middle = math.sqrt(low * high)
-        own = reached(middle)
-        low, high, value = (middle, high, value) if own < entropy else (low, middle, own)
+        start_entropy = reached(middle)
+        low, high, value = (
+            (middle, high, value) if start_entropy < entropy else (low, middle, start_entropy)
+        )
     return Start(high, reached(high))
 
 

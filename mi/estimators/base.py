@@ -151,8 +151,8 @@ class Estimator(ABC):
     def __init_subclass__(cls) -> None:
         """Take the abilities of a built-in estimator from the table."""
         super().__init_subclass__()
-        own = vars(cls)
-        if "abilities" not in own and own.get("name") in TABLE:
+        attributes = vars(cls)
+        if "abilities" not in attributes and attributes.get("name") in TABLE:
             cls.abilities = TABLE[cls.name].abilities
 
     def __post_init__(self) -> None:
@@ -325,10 +325,12 @@ class LabelEstimator(Estimator):
         shuffles = check_drawn("shuffles", shuffles, len(codes))
         draws = check_drawn("draws", draws, len(codes))
         copies = ()
-        kept = None if distinct else first_of_copies(responses.reshape(len(codes), -1), codes)
-        if kept is not None:
-            copies = (copies_notice(len(codes), len(kept)),)
-            responses, codes = checked_maps(responses[kept], codes[kept])
+        unique_rows = (
+            None if distinct else first_of_copies(responses.reshape(len(codes), -1), codes)
+        )
+        if unique_rows is not None:
+            copies = (copies_notice(len(codes), len(unique_rows)),)
+            responses, codes = checked_maps(responses[unique_rows], codes[unique_rows])
         n, maps, d = responses.shape
         if codes.any():
             estimates = self._over_maps(
@@ -346,8 +348,8 @@ class LabelEstimator(Estimator):
                 null=np.zeros((shuffles, maps)),
             )
         if copies:
-            own = estimates.notices or ((),) * maps
-            estimates = replace(estimates, notices=tuple((*copies, *texts) for texts in own))
+            existing = estimates.notices or ((),) * maps
+            estimates = replace(estimates, notices=tuple((*copies, *texts) for texts in existing))
         return replace(
             estimates, estimator=self.name, parameters=self.settings, n=n, d=d, seed=seed
         )

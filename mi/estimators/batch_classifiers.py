@@ -411,10 +411,10 @@ class _Samples:
         The odds are replaced by its slope.
         """
         odds -= odds.max(axis=1, keepdims=True)
-        own = _dot(odds.reshape(len(odds), -1), self._target.reshape(len(odds), -1))
+        class_odds = _dot(odds.reshape(len(odds), -1), self._target.reshape(len(odds), -1))
         np.exp(odds, out=odds)
         total = odds.sum(axis=1)
-        loss = np.einsum("fn,fn->f", self.share, np.log(total)) - own
+        loss = np.einsum("fn,fn->f", self.share, np.log(total)) - class_odds
         odds *= (self.share / total)[:, None]
         odds -= self._target
         return loss
@@ -552,7 +552,7 @@ class Arrangement:
         digest = hashlib.blake2b(content, digest_size=6).digest()
         random = seeds.generator(seed, "folds", int.from_bytes(digest, "little"))
         members = [by_rank[ordinals[by_rank] == ordinal] for ordinal in range(len(classes))]
-        order = np.concatenate([random.permutation(own) for own in members])
+        order = np.concatenate([random.permutation(indices) for indices in members])
         return cls(order, classes, np.repeat(np.arange(len(classes)), counts[classes]))
 
     @property

@@ -122,13 +122,13 @@ class Marginal:
         knots, group = np.unique(row[picked], return_inverse=True)
         scores = np.bincount(group, normal[picked]) / np.bincount(group)
         # Knots closer than rounding would make a slope that cannot be undone.
-        kept = np.diff(knots, prepend=-np.inf) > _SEPARATION * (knots[-1] - knots[0])
-        kept[0] = kept[-1] = True
-        knots, scores = knots[kept], scores[kept]
+        best_separation = np.diff(knots, prepend=-np.inf) > _SEPARATION * (knots[-1] - knots[0])
+        best_separation[0] = best_separation[-1] = True
+        knots, scores = knots[best_separation], scores[best_separation]
         middle, deviation = float(row.mean()), float(row.std())
-        own = cls(knots, scores)
-        mapped = own.transform(row)
-        gain = own.log_slope(row).mean() - 0.5 * (mapped * mapped).mean()
+        marginal = cls(knots, scores)
+        mapped = marginal.transform(row)
+        gain = marginal.log_slope(row).mean() - 0.5 * (mapped * mapped).mean()
         if gain + math.log(deviation) + 0.5 < pieces / n:
             ends = np.array([-1.0, 1.0])
             return cls(middle + deviation * ends, ends)
@@ -492,8 +492,8 @@ def gaussian_divergence(rows: np.ndarray) -> float:
 
     -H + 1/2 ln 2 pi + 1/2 E z^2.
     """
-    own = sorted_entropies(np.sort(rows, axis=1))
-    return float((GAUSSIAN_ENTROPY - 0.5 + 0.5 * (rows * rows).mean(axis=1) - own).sum())
+    entropies = sorted_entropies(np.sort(rows, axis=1))
+    return float((GAUSSIAN_ENTROPY - 0.5 + 0.5 * (rows * rows).mean(axis=1) - entropies).sum())
 
 
 def total_correlation_loss(z: Tensor, log_jacobian: Tensor) -> Tensor:

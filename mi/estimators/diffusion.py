@@ -303,9 +303,9 @@ class Dsmi(_Diffusion, LabelEstimator):
             else:
                 value = entropy if indices is None else entropy_of_half(part, indices)
             for code in np.unique(labels):
-                own = np.flatnonzero(labels == code)
-                subset = subsets(part, len(own)) if self.reference else 0.0
-                value += len(own) / len(labels) * (subset - self._entropy(cut(part, own)))
+                members = np.flatnonzero(labels == code)
+                subset = subsets(part, len(members)) if self.reference else 0.0
+                value += len(members) / len(labels) * (subset - self._entropy(cut(part, members)))
             return value
 
         return Prepared(information, () if self.reference else _saturated(entropy, len(g)))

@@ -39,8 +39,8 @@ def log_determinant(x: np.ndarray) -> float:
     spread = np.sqrt((centered * centered).sum(axis=0))
     centered /= spread
     # The diagonal of R is the part of a coordinate that those before it leave.
-    left = np.abs(np.diagonal(np.linalg.qr(centered, mode="r")))
-    logs = 2 * np.log(np.maximum(left, math.sqrt(DIGITS))) + 2 * np.log(spread)
+    residual_norms = np.abs(np.diagonal(np.linalg.qr(centered, mode="r")))
+    logs = 2 * np.log(np.maximum(residual_norms, math.sqrt(DIGITS))) + 2 * np.log(spread)
     return float(logs.sum() - bias(n, d))
 
 
@@ -92,8 +92,8 @@ class LabelInformation:
             step = max(1, byte_budget // (32 * (n + classes * d * d)))
             pairs += islice(remaining, step - 1)
             codes = np.full((len(pairs), n), -1)
-            for row, (own, indices) in zip(codes, pairs, strict=True):
-                row[slice(None) if indices is None else indices] = own
+            for row, (class_codes, indices) in zip(codes, pairs, strict=True):
+                row[slice(None) if indices is None else indices] = class_codes
             values.append(_informations(self._samples, codes))
         return np.concatenate(values) if values else np.empty(0)
 
@@ -163,10 +163,10 @@ class _Classes:
     """
 
     def __init__(self, samples: _Products, codes: np.ndarray) -> None:
-        own = codes.max(axis=0)
-        classes = range(int(own.max()) + 1)
-        if ((codes == own) | (codes < 0)).all():  # a sample has one class only
-            rows = [np.flatnonzero(own == code) for code in classes]
+        highest = codes.max(axis=0)
+        classes = range(int(highest.max()) + 1)
+        if ((codes == highest) | (codes < 0)).all():  # a sample has one class only
+            rows = [np.flatnonzero(highest == code) for code in classes]
             self._samples = [_Products(samples.x[part]) for part in rows]
             self._codes = [codes[:, part] for part in rows]
         else:
@@ -243,16 +243,18 @@ def _of_moments(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.nd
     squares = np.maximum(squares, DIGITS)
     turn = white @ (axes / np.sqrt(squares)[:, None])
     sizes = np.where(used, counts, d + 2)
-    own = _turned(_turned(moments.sums, turn), turn) / sizes[..., None, None]
-    traces = np.trace(own, axis1=2, axis2=3)
-    gaussian = (used * sizes * (traces**2 + 2 * (own * own).sum(axis=(2, 3)))).sum(axis=1)
+    second_moments = _turned(_turned(moments.sums, turn), turn) / sizes[..., None, None]
+    traces = np.trace(second_moments, axis1=2, axis2=3)
+    gaussian = (
+        used * sizes * (traces**2 + 2 * (second_moments * second_moments).sum(axis=(2, 3)))
+    ).sum(axis=1)
     fourth = classes.fourth(rows, turn @ turn.transpose(0, 2, 1), used)
     heavy = np.maximum(0.0, (fourth - gaussian) / samples)[:, None]
-    distance = ((own - np.eye(d)) ** 2).sum(axis=(2, 3))
+    distance = ((second_moments - np.eye(d)) ** 2).sum(axis=(2, 3))
     drawn = np.divide(
         *(heavy, heavy + sizes * distance), out=np.zeros_like(distance), where=heavy > 0
     )
-    mixed = (1 - drawn)[..., None, None] * own + drawn[..., None, None] * np.eye(d)
+    mixed = (1 - drawn)[..., None, None] * second_moments + drawn[..., None, None] * np.eye(d)
     logs = _log_determinants(mixed) + np.log(squares).sum(axis=1)[:, None]
     # The part that was drawn to W has the small bias of W, not that of a class.
     alone = (1 - drawn) ** 2

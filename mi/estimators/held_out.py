@@ -550,14 +550,14 @@ class Predictive(HeldOut):
             neighbor_members(features, codes, folds),
         )
         every = np.concatenate([members.every for members in groups])
-        own = np.concatenate([members.own for members in groups], axis=1)
+        own_odds = np.concatenate([members.own for members in groups], axis=1)
         count = len(codes)
         outside = folds != np.arange(FOLDS)[:, None]
         share = np.stack([shares(codes[rows], every.shape[1]) for rows in outside])
         trust = outside.sum(axis=1) / (outside.sum(axis=1) + 1.0)  # see `guarded`
-        alone = np.empty((FOLDS, own.shape[1] + 1, count))
+        alone = np.empty((FOLDS, own_odds.shape[1] + 1, count))
         alone[:, -1] = share[:, codes]
-        np.multiply(own, trust[:, None, None], out=alone[:, :-1])
+        np.multiply(own_odds, trust[:, None, None], out=alone[:, :-1])
         alone[:, :-1] += (1 - trust)[:, None, None] * alone[:, -1:]
         weights = mixtures(alone, outside)
         logs = np.log((weights[:, None] @ alone)[:, 0])
@@ -594,7 +594,7 @@ def _trained_members(
     network = batch_classifiers.Networks(leading, onehot, used[:, folds], seed)
     count = discriminants.shape[1] + 1
     every = np.zeros((count, *onehot.shape), np.float32)
-    own = np.zeros((FOLDS, count, len(codes)), np.float32)
+    own_odds = np.zeros((FOLDS, count, len(codes)), np.float32)
     for fold in range(FOLDS):
         rows = np.flatnonzero(folds == fold)
         fits = np.flatnonzero(~used[:, fold])
@@ -605,8 +605,8 @@ def _trained_members(
         every[..., rows] = members.mean(axis=0)
         for fit, of_fit in zip(fits, members, strict=True):
             other = sum(_PAIRS[fit]) - fold
-            own[other][:, rows] = of_fit[:, codes[rows], np.arange(len(rows))]
-    return Members(every, own)
+            own_odds[other][:, rows] = of_fit[:, codes[rows], np.arange(len(rows))]
+    return Members(every, own_odds)
 
 
 def neighbor_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
@@ -629,16 +629,16 @@ def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> 
     members, n, _, classes = sums.shape
     rows = np.arange(n)
     counts = np.stack([np.bincount(codes[folds == f], minlength=classes) for f in range(FOLDS)])
-    left = sums.sum(axis=2) - sums[:, rows, folds]
-    total = left.sum(axis=2)
-    own = np.empty((FOLDS, members, n))
+    without_fold = sums.sum(axis=2) - sums[:, rows, folds]
+    total = without_fold.sum(axis=2)
+    own_odds = np.empty((FOLDS, members, n))
     for fold in range(FOLDS):
         used = np.maximum(counts.sum(axis=0) - counts - counts[fold], 0) + 0.5
         added = (used / used.sum(axis=1, keepdims=True))[folds, codes]
         part = sums[:, :, fold]
-        reached = np.maximum(left[:, rows, codes] - part[:, rows, codes], 0.0) + added
-        own[fold] = reached / (np.maximum(total - part.sum(axis=2), 0.0) + 1.0)
+        reached = np.maximum(without_fold[:, rows, codes] - part[:, rows, codes], 0.0) + added
+        own_odds[fold] = reached / (np.maximum(total - part.sum(axis=2), 0.0) + 1.0)
     used = counts.sum(axis=0) - counts + 0.5
-    every = np.maximum(left, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
+    every = np.maximum(without_fold, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
     every /= every.sum(axis=2, keepdims=True)
-    return Members(every.transpose(0, 2, 1).astype(np.float32), own.astype(np.float32))
+    return Members(every.transpose(0, 2, 1).astype(np.float32), own_odds.astype(np.float32))

@@ -221,22 +221,22 @@ class KernelAccumulator:
         # Over each class in the first of each pair of halves: (classes, rows, pairs).
         first = np.stack([matmul(kernel[:, part], plan.first_halves[part]) for _, part, _ in parts])
         all_classes = _of_pairs(first.sum(axis=0), of_classes.sum(axis=1))
-        own = np.empty_like(within)
+        own_sums = np.empty_like(within)
         for code, _, inside in parts:
-            own[inside] = _of_pairs(first[code, inside], of_classes[inside, code])
-            own[inside] *= sizes / plan.half_counts[code]
+            own_sums[inside] = _of_pairs(first[code, inside], of_classes[inside, code])
+            own_sums[inside] *= sizes / plan.half_counts[code]
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
-        for values in (own, all_classes):
+        for values in (own_sums, all_classes):
             values *= within
             values += 1.0 - within
-        own /= all_classes
-        self._drawn += np.log(own).sum(axis=0, dtype=np.float64) / sizes
+        own_sums /= all_classes
+        self._drawn += np.log(own_sums).sum(axis=0, dtype=np.float64) / sizes
         if plan.class_draws:
             of_draws = _of_pairs(first[..., : plan.class_draws // 2], of_classes.T)
-            self._add_class_halves(rows, of_draws, all_classes, own)
+            self._add_class_halves(rows, of_draws, all_classes, own_sums)
 
     def _add_class_halves(
-        self, rows: slice, sums: np.ndarray, all_classes: np.ndarray, own: np.ndarray
+        self, rows: slice, sums: np.ndarray, all_classes: np.ndarray, own_sums: np.ndarray
     ) -> None:
         """Do `add_halves` for single classes.
 
@@ -249,7 +249,7 @@ class KernelAccumulator:
         _sum_of_rest(sums, sizes)
         rest = sizes - counts
         for code, _, inside in plan.parts(rows):
-            sums[code, inside] = own[inside, draws] * rest[code]
+            sums[code, inside] = own_sums[inside, draws] * rest[code]
         within = plan.halves[rows, draws]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
         logs -= within.sum(axis=0)[:, None] * np.log(rest).T
@@ -271,11 +271,11 @@ class KernelAccumulator:
             mixed = plan.shuffled[part, rows]
             columns = np.arange(len(mixed))[:, None]
             sums = matmul(kernel, members).reshape(len(kernel), -1, classes)
-            own = sums[row_indices, columns, mixed] / plan.counts[mixed]
-            self._mixed[part] += np.log(own).sum(axis=1) / n
+            class_means = sums[row_indices, columns, mixed] / plan.counts[mixed]
+            self._mixed[part] += np.log(class_means).sum(axis=1) / n
             if plan.one_vs_rest:
                 _sum_of_rest(sums, n)
-                sums[row_indices, columns, mixed] = own * rest[mixed]
+                sums[row_indices, columns, mixed] = class_means * rest[mixed]
                 logs = np.log(sums, out=sums).sum(axis=0, dtype=np.float64)
                 self._mixed_classes[part] += (logs - len(kernel) * np.log(rest)) / n
 
@@ -284,8 +284,8 @@ class KernelAccumulator:
         """I(Y;M) in nats."""
         plan = self._plan
         n = len(plan.codes)
-        own = self._over_classes[np.arange(n), plan.codes] / plan.counts[plan.codes]
-        return float(np.log(own * n / self._all_classes).mean())
+        class_means = self._over_classes[np.arange(n), plan.codes] / plan.counts[plan.codes]
+        return float(np.log(class_means * n / self._all_classes).mean())
 
     @property
     def per_class(self) -> np.ndarray:
@@ -296,9 +296,9 @@ class KernelAccumulator:
         for code in range(classes):
             count = plan.counts[code]
             rest = self._all_classes - sums[:, code]
-            own = np.where(plan.codes == code, sums[:, code] / count, rest / (n - count))
+            class_means = np.where(plan.codes == code, sums[:, code] / count, rest / (n - count))
             # A sample is in its own kernel sum, so own is 1 / n or more but for rounding.
-            result[code] = np.log(np.maximum(own, 1.0 / n) * n / self._all_classes).mean()
+            result[code] = np.log(np.maximum(class_means, 1.0 / n) * n / self._all_classes).mean()
         return result
 
     @property

@@ -250,9 +250,9 @@ class Ksg(LabelEstimator):
         self._check_k(min(len(x), len(y)))
         both = self._ready(np.concatenate([x, y]), seed)
         first, second = both[: len(x)], both[len(x) :]
-        own, _ = nearest(first, self.k)
+        distances, _ = nearest(first, self.k)
         to_second = nearest_of(second, first, self.k)
-        nats = x.shape[1] * np.log(to_second / own).mean() + math.log(len(y) / (len(x) - 1))
+        nats = x.shape[1] * np.log(to_second / distances).mean() + math.log(len(y) / (len(x) - 1))
         return RawEstimate(float(nats), notices=_notices(x=x, y=y))
 
     def _joint(self, parts: list[np.ndarray]) -> float:
@@ -341,12 +341,12 @@ def ross_information(x: np.ndarray, k: int, rarity: float | None = None) -> Info
         labels = np.full(n, -1, np.int32)
         labels[slice(None) if indices is None else indices] = codes
         counts = np.bincount(codes)
-        kept = np.flatnonzero(labels >= 0)
-        kept = kept[counts[labels[kept]] > 1]
-        if not kept.size:
+        labelled_rows = np.flatnonzero(labels >= 0)
+        labelled_rows = labelled_rows[counts[labels[labelled_rows]] > 1]
+        if not labelled_rows.size:
             return 0.0
-        labels[np.setdiff1d(np.arange(n), kept)] = -1
-        return _ross(x, near, labels, kept, counts[labels[kept]], k)
+        labels[np.setdiff1d(np.arange(n), labelled_rows)] = -1
+        return _ross(x, near, labels, labelled_rows, counts[labels[labelled_rows]], k)
 
     return information
 
@@ -392,27 +392,31 @@ def _ross(
     x: np.ndarray,
     near: np.ndarray,
     labels: np.ndarray,
-    kept: np.ndarray,
+    labelled_rows: np.ndarray,
     sizes: np.ndarray,
     k: int,
 ) -> float:
     """Return the estimate of the samples `kept`, with classes of `sizes`; other labels are -1."""
     ranks = np.minimum(k, sizes - 1)
-    inside = np.zeros(len(kept), int)
+    inside = np.zeros(len(labelled_rows), int)
     # Most samples reach their k-th soon; only the others go on along the list.
-    lacking = np.arange(len(kept))
+    lacking = np.arange(len(labelled_rows))
     for length in (near.shape[1] // 4, near.shape[1]):
         if length and lacking.size:
-            inside[lacking] = _along(near[:, :length], labels, kept[lacking], ranks[lacking])
+            inside[lacking] = _along(
+                near[:, :length], labels, labelled_rows[lacking], ranks[lacking]
+            )
             lacking = lacking[inside[lacking] == 0]
     if lacking.size:
-        points, classes = x[kept], labels[kept]
+        points, classes = x[labelled_rows], labels[labelled_rows]
         radius = np.empty(len(lacking))
         for code in np.unique(classes[lacking]):
-            own = np.flatnonzero(classes[lacking] == code)
-            rows = lacking[own]
+            lacking_rows = np.flatnonzero(classes[lacking] == code)
+            rows = lacking[lacking_rows]
             # The sample itself is the first.
-            radius[own] = nearest_of(points[classes == code], points[rows], int(ranks[rows[0]]) + 1)
+            radius[lacking_rows] = nearest_of(
+                points[classes == code], points[rows], int(ranks[rows[0]]) + 1
+            )
         inside[lacking] = _counts(points, points[lacking], np.nextafter(radius, 0))
     return _ross_value(ranks, sizes, inside)
 

@@ -39,16 +39,16 @@ def donsker_varadhan(scores: np.ndarray, clip: float | None = None) -> float:
     With `clip`, f under the logarithm is limited to -tau and tau (SMILE), which bounds the variance
     and makes it a bound no longer.
     """
-    own, mixed = _split(scores)
+    joint, mixed = _split(scores)
     if clip is not None:
         mixed = np.clip(mixed, -clip, clip)
-    return float(own.mean() - _log_mean_exp(mixed))
+    return float(joint.mean() - _log_mean_exp(mixed))
 
 
 def nwj(scores: np.ndarray) -> float:
     """Return E_p[f] - E_q[exp(f - 1)]."""
-    own, mixed = _split(scores)
-    return float(own.mean() - math.exp(_log_mean_exp(mixed) - 1.0))
+    joint, mixed = _split(scores)
+    return float(joint.mean() - math.exp(_log_mean_exp(mixed) - 1.0))
 
 
 def infonce(scores: np.ndarray) -> float:
@@ -83,8 +83,8 @@ def infonce_objective(scores: Tensor) -> Tensor:
     """Return E[f_ii - ln sum_j exp f_ij]."""
     import tensorflow as tf
 
-    own = tf.linalg.diag_part(scores)
-    return tf.reduce_mean(own - tf.reduce_logsumexp(scores, axis=1))
+    joint = tf.linalg.diag_part(scores)
+    return tf.reduce_mean(joint - tf.reduce_logsumexp(scores, axis=1))
 
 
 def jensen_shannon_objective(scores: Tensor) -> Tensor:
@@ -113,10 +113,10 @@ class _Scores(NamedTuple):
 def _split_tensor(scores: Tensor) -> _Scores:
     import tensorflow as tf
 
-    own = tf.linalg.diag_part(scores)
+    joint = tf.linalg.diag_part(scores)
     size = tf.cast(tf.shape(scores)[0], scores.dtype)
-    excluded = tf.fill(tf.shape(own), tf.cast(_NOTHING, scores.dtype))
-    return _Scores(own, tf.linalg.set_diag(scores, excluded), size * (size - 1))
+    excluded = tf.fill(tf.shape(joint), tf.cast(_NOTHING, scores.dtype))
+    return _Scores(joint, tf.linalg.set_diag(scores, excluded), size * (size - 1))
 
 
 def _log_mean_exp(values: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -363,8 +363,10 @@ class _Neural(LabelEstimator):
 
         def prepare(x: np.ndarray) -> Prepared:
             def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
-                own = x if indices is None else x[indices]
-                return self.information(own.astype(np.float64), one_hot(labels), samples.seed).nats
+                subset = x if indices is None else x[indices]
+                return self.information(
+                    subset.astype(np.float64), one_hot(labels), samples.seed
+                ).nats
 
             return Prepared(information)
 
@@ -498,8 +500,8 @@ class InfoNce(_Neural):
         return float(np.average(values, weights=[len(part) for part in rows]))
 
     def _ceiling(self, n: int) -> float | None:
-        left = n - int((_TRAIN + _CHECK) * n)
-        return math.log(min(self.batch, left))
+        checked_count = n - int((_TRAIN + _CHECK) * n)
+        return math.log(min(self.batch, checked_count))
 
 
 @dataclass(frozen=True)

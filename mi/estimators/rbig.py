@@ -137,9 +137,12 @@ class Rbig(LabelEstimator):
     def parameters(self) -> Parameters:
         """The settings that the value depends on."""
         if self.stopping == "fixed":
-            own = f"by dimensions and samples, {MOST_FIXED_LAYERS} at the most"
+            default_layers = f"by dimensions and samples, {MOST_FIXED_LAYERS} at the most"
             blocks = f"by samples, {_MOST_OF_BLOCKS} at the most"
-            layers = {"layers": self.layers or own, "block_layers": self.block_layers or blocks}
+            layers = {
+                "layers": self.layers or default_layers,
+                "block_layers": self.block_layers or blocks,
+            }
             return {**super().parameters, **layers}
         return {"rotation": self.rotation, "stopping": self.stopping, "components": self.components}
 
@@ -275,8 +278,8 @@ class Rbig(LabelEstimator):
         for code, count in enumerate(np.bincount(codes)):
             if count >= _FEWEST_OF_CLASS:
                 inside = x[codes == code]
-                own = _entropies(inside).sum() - self._label_total(inside, seed)
-                result += count / len(x) * (total - own)
+                information = _entropies(inside).sum() - self._label_total(inside, seed)
+                result += count / len(x) * (total - information)
         return float(result)
 
     def _label_total(self, x: np.ndarray, seed: int) -> float:

@@ -96,7 +96,7 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
     The diagonal of a (n, n) is constant.
     """
     members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    blocks = [cut(a, own) for own in members]
+    blocks = [cut(a, indices) for indices in members]
     trace = sum(float(np.trace(block)) for block in blocks)
     if alpha == 2:
         squares = sum(float((block * block).sum()) for block in blocks)

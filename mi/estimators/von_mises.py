@@ -93,12 +93,14 @@ class Vme(LabelEstimator):
 
         def times(other: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
             """Return the kernel of some samples, as wide as for so many, times `other` (k, m)."""
-            own = unit * _silverman(n if indices is None else len(indices), min(d, 8))
+            bandwidth = unit * _silverman(n if indices is None else len(indices), min(d, 8))
             if whole is not None:
                 part = whole if indices is None else whole[np.ix_(indices, indices)]
-                return matmul(part if indices is None else part ** ((width / own) ** 2), other)
+                return matmul(
+                    part if indices is None else part ** ((width / bandwidth) ** 2), other
+                )
             blocks = self._distances(x if indices is None else x[indices]).blocks()
-            return np.concatenate([matmul(_left_out(block, own), other) for block in blocks])
+            return np.concatenate([matmul(_left_out(block, bandwidth), other) for block in blocks])
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
             classes, labels = np.unique(codes, return_inverse=True)
@@ -106,9 +108,9 @@ class Vme(LabelEstimator):
             if len(classes) < 2 or counts.max() < 2:
                 return 0.0
             sums = times(np.eye(len(classes))[labels], indices)
-            own = sums[np.arange(len(labels)), labels] / np.maximum(counts[labels] - 1, 1)
+            class_means = sums[np.arange(len(labels)), labels] / np.maximum(counts[labels] - 1, 1)
             of_all = sums.sum(axis=1) / (len(labels) - 1)
-            gains = _log(own) - _log(of_all)
+            gains = _log(class_means) - _log(of_all)
             return float(np.where(counts[labels] > 1, gains, 0.0).mean())
 
         return Prepared(information, _heavy(x=x))
@@ -180,10 +182,10 @@ class Vme(LabelEstimator):
             kernel[of_x - rows.start, of_x] = 0.0
             first[rows] = _log(kernel[:, :n].sum(axis=1))
             second[rows] = _log(kernel[:, n:].sum(axis=1)) - math.log(len(y))
-        own = first[:n] - math.log(n - 1)
+        log_densities = first[:n] - math.log(n - 1)
         ratio = np.exp(first[n:] - math.log(n) - second[n:])
-        value = float((own - second[:n]).mean() - ratio.mean() + 1.0)
-        return RawEstimate(value, notices=_alone(np.minimum(own, second[:n])))
+        value = float((log_densities - second[:n]).mean() - ratio.mean() + 1.0)
+        return RawEstimate(value, notices=_alone(np.minimum(log_densities, second[:n])))
 
     def _distances(self, x: np.ndarray) -> Distances:
         return Distances(x, self.byte_budget)

@@ -73,8 +73,8 @@ class AscentState(NamedTuple, Generic[Array]):
         self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
     ) -> None:
         """Replace some of the images by those of another state."""
-        for own, new in zip(tf.nest.flatten(self), tf.nest.flatten(other), strict=True):
-            own[rows] = new
+        for field, new in zip(tf.nest.flatten(self), tf.nest.flatten(other), strict=True):
+            field[rows] = new
 
 
 class Numbers(NamedTuple):
@@ -106,10 +106,10 @@ class Numbers(NamedTuple):
         """Return the numbers of some settings."""
         end = settings.blur if settings.blur_end is None else settings.blur_end
         share = 1.0 if settings.rate_end is None else settings.rate_end
-        chosen = msgspec.structs.replace(settings, blur_end=end, rate_end=share)
+        numbered = msgspec.structs.replace(settings, blur_end=end, rate_end=share)
         kinds = {"climb_inactive": tf.bool}
         kinds |= {name: tf.int32 for name in ("warmup", "blur_every", "steps", "seed")}
-        pairs = ((getattr(chosen, name), kinds.get(name, tf.float32)) for name in cls._fields)
+        pairs = ((getattr(numbered, name), kinds.get(name, tf.float32)) for name in cls._fields)
         return cls(*(tf.constant(value, kind) for value, kind in pairs))
 
 
@@ -383,9 +383,9 @@ class AscentGraph:
             output, tensor = outputs[-1], features[len(outputs) - 1]
             origins, _ = self._looks(inputs.origin, step)
             model_inputs = self.network.feed(_in_input_units(origins, self.network))
-            with captured([output]) as own:
+            with captured([output]) as recorded:
                 run_to(self.network.model, model_inputs, output, self.network.finite_weights)
-            origin = tf.repeat(channels_last(own[0], output), tf.size(inputs.items), axis=0)
+            origin = tf.repeat(channels_last(recorded[0], output), tf.size(inputs.items), axis=0)
             slope = nearness_slope(channels_last(tensor, output), tf.stop_gradient(origin))
             tensors.append(tensor)
             slopes.append(_as_layer(inputs.numbers.fidelity * slope, tensor, output))

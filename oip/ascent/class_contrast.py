@@ -199,11 +199,11 @@ def separating_oips(
     scores = np.full((len(maps), starts), np.nan)
     different, node_of = np.unique(nodes, axis=0, return_inverse=True)
     for number, node in enumerate(different):
-        own = np.flatnonzero(node_of.reshape(-1) == number)
+        indices = np.flatnonzero(node_of.reshape(-1) == number)
         within = piece_of(progress, f"{layer.name}: nodes", number, len(different))
-        grown = node_oips(network, layer, maps[own], node, within, **ascent)
-        images[own] = grown.images * grown.visible[..., None]
-        scores[own] = grown.scores
+        grown = node_oips(network, layer, maps[indices], node, within, **ascent)
+        images[indices] = grown.images * grown.visible[..., None]
+        scores[indices] = grown.scores
     return SeparatingOips(
         first=separation.first,
         second=separation.second,

@@ -432,12 +432,12 @@ def snapshot_steps(steps: int, most: int = _MOST_SNAPSHOTS) -> list[int]:
     >>> snapshot_steps(120)
     [0, 2, 4, 8, 15, 30, 60, 120]
     """
-    kept = {0, steps} if most else set()
+    steps_kept = {0, steps} if most else set()
     step = steps
-    while step > 3 and len(kept) < most:
+    while step > 3 and len(steps_kept) < most:
         step = -(-step // 2)
-        kept.add(step)
-    return sorted(kept)
+        steps_kept.add(step)
+    return sorted(steps_kept)
 
 
 def _check_steps(settings: AscentSettings, coarse_steps: int = 0) -> list[int]:

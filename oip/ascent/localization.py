@@ -265,8 +265,8 @@ def locate(
     sides = network.inputs.shape[:-1]
     nodes = node_indices(np.maximum(best.nodes, 0), info.size)
     missing = best.images == _NO_IMAGE
-    chosen = pixels[np.maximum(best.images, 0)].astype(np.float32)
-    chosen[missing] = 0.0
+    best_pixels = pixels[np.maximum(best.images, 0)].astype(np.float32)
+    best_pixels[missing] = 0.0
     shares = best.counts / np.maximum(best.excited, 1)[:, None]
     locations = Locations(
         layer=info.name,
@@ -280,7 +280,7 @@ def locate(
         excited=np.where(best.broken, np.nan, best.excited / len(pixels)),
         where=np.where(best.broken[:, None], np.nan, shares).reshape(-1, *info.size),
         searched=len(pixels),
-        pixels=chosen,
+        pixels=best_pixels,
         mean=network.inputs.mean,
         std=network.inputs.std,
         bgr=network.inputs.bgr,
@@ -421,8 +421,8 @@ def _matched(
                 min(-(-step // factor), max(0, side // factor - 1))
                 for step, side in zip(reach, size, strict=True)
             )
-            own = locations.pixels[row, rank][other_part][None]
-            parts = (own, images[(other_images, *other_part)])
+            pixels = locations.pixels[row, rank][other_part][None]
+            parts = (pixels, images[(other_images, *other_part)])
             patches = np.concatenate([reduced(part, factor) for part in parts])
             pattern = reduced(pattern, factor)
             alike = image_similarity(_centered(patches), pattern, near).max(1)

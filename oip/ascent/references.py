@@ -137,9 +137,9 @@ def nearness_slope(features: Tensor, origin: Tensor) -> Tensor:
     nodes = list(range(1, len(features.shape) - 1))
     difference = origin - features
     length = tf.norm(difference, axis=-1, keepdims=True)
-    own = tf.reduce_mean(tf.norm(origin, axis=-1, keepdims=True), nodes, keepdims=True)
+    spread = tf.reduce_mean(tf.norm(origin, axis=-1, keepdims=True), nodes, keepdims=True)
     count = float(np.prod([int(side or 0) for side in features.shape[1:-1]]))
-    return difference / tf.maximum(length, _TINY) / tf.maximum(own, _TINY) / count
+    return difference / tf.maximum(length, _TINY) / tf.maximum(spread, _TINY) / count
 
 
 @contextmanager
@@ -297,10 +297,10 @@ class References:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(inputs)
                 with captured(outputs) as tensors:
-                    own = targets.own_items(inputs, items, Stage(False), arrays)
+                    activations = targets.own_items(inputs, items, Stage(False), arrays)
             watched = [tensors[number] for number in range(len(outputs))]
             slopes: Any = tape.gradient(
-                own.tensors, watched, own.slopes, tf.UnconnectedGradients.ZERO
+                activations.tensors, watched, activations.slopes, tf.UnconnectedGradients.ZERO
             )
             features = []
             for output, tensor, slope in zip(outputs, watched, slopes, strict=True):
@@ -312,7 +312,7 @@ class References:
                 )
                 ordered = tf.sort(planes, direction="DESCENDING")
                 features.append((ordered, tf.abs(part)))
-            return own.post, features
+            return activations.post, features
 
         pairs = zip(targets.array_shapes, self._arrays, strict=True)
         return network.graphs.kept(
@@ -337,15 +337,15 @@ def reached_layers(network: Network, targets: Targets) -> list[LayerInfo]:
 
     def run(images: Tensor, items: Tensor) -> Tensor:
         with captured(outputs) as tensors:
-            own = targets.own_items(network.feed(images), items, Stage(False), arrays)
+            activations = targets.own_items(network.feed(images), items, Stage(False), arrays)
         numbers.extend(sorted(tensors))
-        return own.post
+        return activations.post
 
     tf.function(run, autograph=False).get_concrete_function(
         image_spec(network), tf.TensorSpec((None,), tf.int32)
     )
-    own = {id(output.layer) for output in _own_outputs(targets)}
-    return [layers[number] for number in numbers if id(outputs[number].layer) not in own]
+    target_layers = {id(output.layer) for output in _own_outputs(targets)}
+    return [layers[number] for number in numbers if id(outputs[number].layer) not in target_layers]
 
 
 def _own_outputs(targets: Targets) -> list[LayerOutput]:

@@ -215,8 +215,8 @@ def _on_data(
         strongest = np.take_along_axis(strongest, order, 0)
         for number, mask in enumerate(different):
             alike = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
-            own = mask_of == number
-            scores[own] = np.fmax(scores[own], reactions(alike)[0].max(0)[own])
+            in_mask = mask_of == number
+            scores[in_mask] = np.fmax(scores[in_mask], reactions(alike)[0].max(0)[in_mask])
         report(rows.stop)
     return _OnData(scores, excited / len(data), best.T, ~_constant(low, high))
 

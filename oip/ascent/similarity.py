@@ -229,9 +229,9 @@ def start_stability(
         mutual = image_similarity(images[block], images[block], reach)
         to_others = image_similarity(images[block, 0], peer_images, reach)
         for row, likeness, to_peers in zip(block, mutual, to_others, strict=True):
-            own = np.maximum(likeness, likeness.T)
-            clusters[row], medoids[row] = _clustered(own)
-            within[row] = np.median(own[pairs])
+            similarity = np.maximum(likeness, likeness.T)
+            clusters[row], medoids[row] = _clustered(similarity)
+            within[row] = np.median(similarity[pairs])
             null = to_peers[peers != row]
             n_null[row] = len(null)
             if len(null) >= LEAST_PEERS:

@@ -175,7 +175,7 @@ class MapTargets(Targets):
         positions = None if single else tf.stack([tf.range(tf.size(items)), items], 1)
         own_map = None if single else tf.reshape(tf.one_hot(items, maps), [-1, *ones[1:], maps])
 
-        def own(values: Tensor) -> Tensor:
+        def of_items(values: Tensor) -> Tensor:
             """Return (n,) of (n, maps), or of (n, 1)."""
             return (
                 tf.reshape(values, [-1]) if positions is None else tf.gather_nd(values, positions)
@@ -188,12 +188,12 @@ class MapTargets(Targets):
             return share if own_map is None else share * own_map
 
         features, shape = _features(before), tf.shape(before)
-        post = own(tf.reduce_mean(after, nodes))
+        post = of_items(tf.reduce_mean(after, nodes))
         if before is after:
             slope = tf.broadcast_to(of_means(tf.fill(tf.shape(post), True)), shape)
             by_pre = tf.zeros_like(post, tf.bool)
             return OwnActivations(post, post, [after], [slope], by_pre, features)
-        pre = own(tf.reduce_mean(before, nodes))
+        pre = of_items(tf.reduce_mean(before, nodes))
         inactive = tf.logical_not(post > 0) & self.layer.can_be_inactive
         by_pre = (inactive | stage.warming) & stage.climb_inactive
         by_peak = by_pre & inactive & stage.peak
@@ -215,7 +215,7 @@ class MapTargets(Targets):
         at_limit = after >= self.layer.upper_limit
         if math.isfinite(self.layer.upper_limit):  # no gradient leads on there
             slope += tf.where(at_limit, by_post, 0.0)
-        capped = own(tf.cast(tf.reduce_all(at_limit, nodes), tf.float32)) > 0
+        capped = of_items(tf.cast(tf.reduce_all(at_limit, nodes), tf.float32)) > 0
         return OwnActivations(post, pre, [before, after], [slope, by_post], capped, features)
 
     def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:

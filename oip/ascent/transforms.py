@@ -156,8 +156,8 @@ def residual_blocks(calls: Sequence[Call]) -> list[ResidualBlock]:
         before.append(set(call.sources).union(*(before[n] for n in call.sources if n >= 0)))
         if not (is_addition(call.layer) and call.direct and len(call.sources) == 2):
             continue
-        for branch, (own, other) in enumerate((call.sources, call.sources[::-1])):
-            if own >= 0 and other in before[own]:
+        for branch, (source, other) in enumerate((call.sources, call.sources[::-1])):
+            if source >= 0 and other in before[source]:
                 additions.append((call.layer, call.use, branch))
     return [
         ResidualBlock(*block, depth=number / len(additions))
@@ -203,15 +203,15 @@ def thinned(
         return values * weight, lambda upstream: (upstream * (gradient * weight), None)
 
     def thin(layer: keras.Layer, call: Callable) -> Callable:
-        own = {block.use: number for number, block in enumerate(blocks) if block.layer is layer}
+        numbers = {block.use: number for number, block in enumerate(blocks) if block.layer is layer}
 
         def added(values: Sequence[Tensor], *args: object, **kwargs: object) -> object:
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
-            if use not in own:
+            if use not in numbers:
                 return call(values, *args, **kwargs)
-            parts, branch = list(values), blocks[own[use]].branch
-            repeated = tf.repeat(weights[:, own[use]], tf.shape(parts[branch])[0] // looks)
+            parts, branch = list(values), blocks[numbers[use]].branch
+            repeated = tf.repeat(weights[:, numbers[use]], tf.shape(parts[branch])[0] // looks)
             shape = [-1, *[1] * (len(parts[branch].shape) - 1)]
             weight = tf.cast(tf.reshape(repeated, shape), parts[branch].dtype)
             parts[branch] = weighted(parts[branch], weight)

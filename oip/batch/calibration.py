@@ -108,11 +108,11 @@ def forecast(job: Job, progress: Progress = silent) -> Forecast:
         jobs = model_jobs(job, out / "models", Path(spare))
         inspected = inspect_all(jobs, lambda model_job: inspect_model(cache, model_job), progress)
         runs = plan_runs(out, inspected)
-        left = unfinished(runs, progress=progress)
+        open_tasks = unfinished(runs, progress=progress)
         forecasts = []
         for done, run in enumerate(runs, 1):
             forecasts.append(
-                _of_run(cache, run, [task for task in left if task.run == str(run.folder)])
+                _of_run(cache, run, [task for task in open_tasks if task.run == str(run.folder)])
             )
             progress("runs calibrated", done, len(runs))
     workers = _at_once(job)
@@ -120,8 +120,8 @@ def forecast(job: Job, progress: Progress = silent) -> Forecast:
     seconds = sum(layer.seconds for layer in layers)
     return Forecast(
         shards=sum(layer.shards for layer in layers),
-        shards_left=len(left),
-        maps_left=sum(len(task.maps) for task in left),
+        shards_left=len(open_tasks),
+        maps_left=sum(len(task.maps) for task in open_tasks),
         seconds=round(seconds / workers, 1),
         bytes=sum(layer.bytes for layer in layers),
         workers=workers,
@@ -135,17 +135,17 @@ def forecast(job: Job, progress: Progress = silent) -> Forecast:
     )
 
 
-def _of_run(cache: WorkerCache, run: PlannedRun, left: list[Task]) -> RunForecast:
-    open_layers = {task.layer for task in left}
+def _of_run(cache: WorkerCache, run: PlannedRun, open_tasks: list[Task]) -> RunForecast:
+    open_layers = {task.layer for task in open_tasks}
     by_cost = sorted(
         (layer for layer in run.inspection.layers if layer.index in open_layers),
         key=lambda layer: layer.cost,
     )
-    chosen = sorted({0, len(by_cost) // 2, len(by_cost) - 1}) if by_cost else []
-    timings = [_timing(cache, run, by_cost[index]) for index in chosen]
+    timed_rows = sorted({0, len(by_cost) // 2, len(by_cost) - 1}) if by_cost else []
+    timings = [_timing(cache, run, by_cost[index]) for index in timed_rows]
     layers = []
     for layer in run.inspection.layers:
-        tasks = [task for task in left if task.layer == layer.index]
+        tasks = [task for task in open_tasks if task.layer == layer.index]
         maps = sum(len(task.maps) for task in tasks)
         seconds, size = _estimate(cache, run, layer, maps, timings) if maps else (0.0, 0)
         layers.append(

@@ -200,9 +200,9 @@ def checked(job: Job) -> Job:
         raise SettingsError("engine dask", "a scheduler's address", "none", hint)
     for table in job.variants():
         settings = requested_settings(**table)
-        own = settings.natural if isinstance(settings, AutoSettings) else settings
-        if own.reference_terms and job.data is None:
-            raise SettingsError(own.reference_terms[0], "data beside it", "no data")
+        ascent_settings = settings.natural if isinstance(settings, AutoSettings) else settings
+        if ascent_settings.reference_terms and job.data is None:
+            raise SettingsError(ascent_settings.reference_terms[0], "data beside it", "no data")
     for expression in job.objectives:
         objective(expression)
     return job

@@ -178,14 +178,14 @@ def unfinished(
         progress: called with the number of shards that have been checked.
     """
     tasks = [task for run in runs for task in run.tasks()][part[0] :: part[1]]
-    left = []
+    open_tasks = []
     for done, task in enumerate(tasks, 1):
         run = RunFolder(task.run)
         blocks = dict(open_blocks(run, task.layer, np.array(task.maps), task.key))
         if task.block in blocks:
-            left.append(replace(task, maps=tuple(blocks[task.block].tolist())))
+            open_tasks.append(replace(task, maps=tuple(blocks[task.block].tolist())))
         progress("shards checked", done, len(tasks))
-    return left
+    return open_tasks
 
 
 def inspect_all(

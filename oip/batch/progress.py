@@ -68,14 +68,14 @@ class Watcher:
 
     def sentence(self) -> str:
         """Return the counts as text."""
-        left = self.seconds_left
+        seconds_left = self.seconds_left
         parts = [f"{self.done}/{self.pieces} pieces"]
         if self.maps:
             parts += [f"{self.maps_done}/{self.maps} maps", f"{self.rate:.1f} maps/s"]
         if self.failed:
             parts.append(f"{self.failed} failed")
-        if left is not None and self.done < self.pieces:
-            parts.append(f"about {duration(left)} left")
+        if seconds_left is not None and self.done < self.pieces:
+            parts.append(f"about {duration(seconds_left)} left")
         return ", ".join(parts)
 
 

@@ -136,7 +136,7 @@ class WorkerCache:
             return None
         if job.data_of_model:
             network = self.network(job)
-            return self._data(job, lambda own: network.inputs.shape)
+            return self._data(job, lambda image_shape: network.inputs.shape)
         return self._data(job, None)
 
     def _data(self, job: ModelJob, model_shape: ModelShape | None) -> Dataset:
@@ -215,8 +215,8 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     network, data = cache.network(job), cache.data(job)
     targets = objective_targets(network, job.objectives) if job.objectives else None
     selections = parse_selections(network, job.layers) if job.layers or not targets else []
-    own = of_input(job.requested, network.inputs.shape)
-    Noise(network.inputs.shape, own.noise)
+    ascent_settings = of_input(job.requested, network.inputs.shape)
+    Noise(network.inputs.shape, ascent_settings.noise)
     if job.rank is not None:
         if data is None or data.targets is None:
             hint = "Information is about a label: name a source that has labels."
@@ -224,7 +224,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
         for name in job.rank.estimators:
             label_estimator(name)
     images = cache.images(job)
-    key = ascent_key(network, own, images)
+    key = ascent_key(network, ascent_settings, images)
     layers = [
         LayerInspection(
             layer.index, layer.name, tuple(maps.tolist()), key, _cost(network, layer.last_call)
@@ -233,10 +233,10 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     ]
     if targets is not None:
         maps = tuple(range(len(targets.labels)))
-        own_key = ascent_key(network, own, images, targets.identity)
+        own_key = ascent_key(network, ascent_settings, images, targets.identity)
         cost = _cost(network, len(network.calls) - 1)
         layers.append(LayerInspection(targets.index, targets.name, maps, own_key, cost, True))
-    settings = run_settings(own)
+    settings = run_settings(ascent_settings)
     return ModelInspection(
         name=network.name,
         digest=network.digest,

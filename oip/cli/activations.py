@@ -98,7 +98,7 @@ def command(
     check_writable(out)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
-    chosen = [network.find_output(name) for name in layers] or network.shown_layers()
+    outputs = [network.find_output(name) for name in layers] or network.shown_layers()
     indices = (
         _parse_indices(numbers, len(images))
         if numbers is not None
@@ -107,10 +107,10 @@ def command(
     if len(indices) > _MOST_IMAGES:
         limit = f"at most {_MOST_IMAGES}"
         raise SettingsError("images in one picture", limit, len(indices))
-    for layer in chosen:
+    for layer in outputs:
         check_budget(layer, len(indices), layer.maps)
     titles = [_title(images, index) for index in indices]
-    orders = _orders(order, network, chosen, images, seed, output)
+    orders = _orders(order, network, outputs, images, seed, output)
     across = count if names and count <= ACROSS else None
     style: dict[str, Any] = {"color": colour, "scale": scale}
     records: list[Record] = []
@@ -118,7 +118,7 @@ def command(
     pictures: list[tuple[Path, Responses]] = []
     errors: list[DataError] = []
     unusable = False
-    for layer, maps in zip(chosen, orders, strict=True):
+    for layer, maps in zip(outputs, orders, strict=True):
         try:
             result = responses(network, images.images[indices], layer.name, titles=titles)
         except DataError as error:
@@ -136,7 +136,7 @@ def command(
             output.note(f"oip: {layer.name}: not finite: {result.nouns} {listed}")
         if len(indices) == 1:
             drawn.append((result, maps))
-    if len(errors) == len(chosen):
+    if len(errors) == len(outputs):
         raise errors[-1]
     overview = _overview(drawn, out / f"overview.{kind}", style, output)
     if output.as_json:

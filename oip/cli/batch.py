@@ -96,8 +96,8 @@ def command(
     if print_sbatch:
         from oip.batch.executors import sbatch_script
 
-        own = texts[:1] if out is not None else ()
-        click.echo(sbatch_script(job, description.engine, (*changes, *own)), nl=False)
+        out_text = texts[:1] if out is not None else ()
+        click.echo(sbatch_script(job, description.engine, (*changes, *out_text)), nl=False)
         return 0
     from oip.batch.progress import watched
 

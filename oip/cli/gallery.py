@@ -106,7 +106,7 @@ def _data_of(run: Run, options: DataOptions) -> Dataset:
         options.data_dir,
         part="test",
         resize=options.resize or record.resize,
-        model_shape=None if spec is None else lambda own: tuple(spec.shape),
+        model_shape=None if spec is None else lambda image_shape: tuple(spec.shape),
     )
     if record.images not in (None, len(data.images)):
         raise DataError(

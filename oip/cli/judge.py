@@ -163,8 +163,10 @@ def print_legibility(
         for record in records:
             headings = ("unit", "right", "95 %", "with the best images", "with other OIPs", "")
             units = sorted(record.maps, key=lambda row: -(row.share or 0.0))
-            own = names.get(record.index, ())
-            print_table(headings, (_unit(row, own) for row in units), record.layer, left=left)
+            objectives = names.get(record.index, ())
+            print_table(
+                headings, (_unit(row, objectives) for row in units), record.layer, left=left
+            )
 
 
 def _print_clusters(records: list[ClustersFile]) -> None:

@@ -87,8 +87,8 @@ def command(model: ModelOptions, output: Output) -> None:
 
 
 def _legend(headings: Sequence[str], points: str) -> dict[str, str]:
-    chosen = {name: text for name, text in _LEGEND.items() if name in headings}
-    return {name: text.format(points=points) for name, text in chosen.items()}
+    shown_legend = {name: text for name, text in _LEGEND.items() if name in headings}
+    return {name: text.format(points=points) for name, text in shown_legend.items()}
 
 
 def _count(layer: LayerInfo) -> str:

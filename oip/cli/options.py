@@ -223,8 +223,8 @@ def as_object(
     def decorate(function: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(function)
         def command(**values: object) -> object:
-            own = {field: values.pop(field) for field in names if field in values}
-            return function(**{name: kind(**own)}, **values)
+            arguments = {field: values.pop(field) for field in names if field in values}
+            return function(**{name: kind(**arguments)}, **values)
 
         return group(*options)(command)  # type: ignore[arg-type]
 

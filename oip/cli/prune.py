@@ -86,9 +86,9 @@ def command(
     network, train, test = opened_with_parts(
         model.model, data.required(), given=model.input, **where
     )
-    chosen = [network.find(layer) for layer in layers] or None
+    pruned_layers = [network.find(layer) for layer in layers] or None
     with output.progress() as progress:
-        pruner = Pruner(network, chosen, train, test, progress)
+        pruner = Pruner(network, pruned_layers, train, test, progress)
         pruned: list[PrunedModel] = []
         errors: dict[str, OipError] = {}
         for plan in several:

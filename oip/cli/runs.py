@@ -148,7 +148,7 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         ]
     damaged = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
-    left = [str(path) for member in members for path in leftovers(member.path)]
+    leftover_files = [str(path) for member in members for path in leftovers(member.path)]
     unproven = [str(Path(name, file.file)) for name, file in checked if not file.has_checksum]
     commands = _commands_again(run, members, damaged)
     if output.as_json:
@@ -158,7 +158,7 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         result: Record = {"run": str(run), "read": read, "files": len(checked)}
         result |= {"problems": problems, "without_checksum": unproven}
         result |= {"commands": commands, "repaired": repaired}
-        print_json({**result, "leftovers": left, "cleared": cleared})
+        print_json({**result, "leftovers": leftover_files, "cleared": cleared})
         return 1 if damaged else 0
     for name in repaired:
         print_text(f"made again: {name}")
@@ -172,9 +172,9 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         click.echo("To make them again:")
         for command in commands:
             click.echo(f"  {command}")
-    if left:
+    if leftover_files:
         click.echo("Left by killed processes, which --repair removes:")
-        for name in left:
+        for name in leftover_files:
             print_text(f"  {name}")
     if unproven:
         click.echo("Without a checksum (of an earlier version, or changed by hand), so that only")

@@ -133,7 +133,7 @@ def command(
     shape = {"filters": filters, "units": units, "hidden": hidden, "stride": stride}
     shape |= {"patch": patch, "width": width, "heads": heads, "blocks": blocks}
     shape |= {"activation": activation}
-    chosen = models.recipe(recipe).configured(**shape)
+    configured = models.recipe(recipe).configured(**shape)
     name, part = models.split_source(data.source or "")
     if part == "test":
         hint = f"Use --data {name}; the test part evaluates the network."
@@ -146,17 +146,17 @@ def command(
         recorder = mi.Recorder(
             test.images, test.required_labels(), record_every, out=record, **about
         )
-    own = chosen.settings(len(train), **settings)
+    training = configured.settings(len(train), **settings)
 
     def begin(model: keras.Model) -> models.Start | None:
         if entropy is None:
             return None
         estimator = mi.estimator("dse", reference=True)
-        drawn = generator(own.seed, "images of a start").permutation(len(train))[:_MEASURED]
-        return models.initialize(model, train.images[drawn], estimator, entropy, own.seed)
+        drawn = generator(training.seed, "images of a start").permutation(len(train))[:_MEASURED]
+        return models.initialize(model, train.images[drawn], estimator, entropy, training.seed)
 
     with output.progress() as progress:
-        result = models.train(chosen, train, test, own, out, progress, recorder, begin)
+        result = models.train(configured, train, test, training, out, progress, recorder, begin)
     if recorder is not None and record is not None:
         recorder.record.save_figures(record / "record" / "figures")
     if output.as_json:

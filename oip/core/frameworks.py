@@ -51,19 +51,19 @@ def import_quietly(name: str) -> ModuleType:
             os.environ.setdefault(f"TF_NUM_{pool}_THREADS", str(cores))
     with _shutting:
         sys.stderr.flush()
-        kept = None
+        stderr_copy = None
         with suppress(OSError):
-            kept = os.dup(2)
-        if kept is None:
+            stderr_copy = os.dup(2)
+        if stderr_copy is None:
             return importlib.import_module(name)
         shut = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(shut, 2)
             return importlib.import_module(name)
         finally:
-            os.dup2(kept, 2)
+            os.dup2(stderr_copy, 2)
             os.close(shut)
-            os.close(kept)
+            os.close(stderr_copy)
 
 
 def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -98,14 +98,15 @@ def public_modules(package: str) -> dict[str, str]:
     }
 
 
-def usable_cores(groups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
+def usable_cores(groups: Path = CGROUPS, process_groups: Path = OWN_CGROUPS) -> int:
     """Return how many cores this process may use, one or more.
 
     That is `OIP_THREADS` where it is set, else the cores that the process may run on, as far as
     the quotas of its control groups go (containers, batch systems).
 
     Args:
-        groups, own: the folder of the control groups, and the list of those of this process.
+        groups: the folder of the control groups.
+        process_groups: the list of those of this process.
 
     Raises:
         SettingsError: `OIP_THREADS` is no whole number from 1.
@@ -115,7 +116,7 @@ def usable_cores(groups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
         if not threads.isdecimal() or int(threads) < 1:
             raise SettingsError("OIP_THREADS", "a whole number from 1", f"'{threads}'")
         return int(threads)
-    return max(1, math.floor(min([allowed_cores(), *_quotas(groups, own)])))
+    return max(1, math.floor(min([allowed_cores(), *_quotas(groups, process_groups)])))
 
 
 def allowed_cores() -> int:
@@ -125,10 +126,10 @@ def allowed_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _quotas(groups: Path, own: Path) -> Iterator[float]:
+def _quotas(groups: Path, process_groups: Path) -> Iterator[float]:
     """Yield cores that control groups of version 1 or 2 grant, those above this process, too."""
     try:
-        lines = own.read_text().splitlines()
+        lines = process_groups.read_text().splitlines()
     except OSError:
         return
     for line in lines:

@@ -458,9 +458,10 @@ class NumbersFile(JsonFile, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, values: dict[str, Json]) -> Self:
-        own = ("schema", "checksum")
+        head_names = ("schema", "checksum")
         return msgspec.convert(
-            {"figures": {name: part for name, part in values.items() if name not in own}}, cls
+            {"figures": {name: part for name, part in values.items() if name not in head_names}},
+            cls,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -169,15 +169,17 @@ def _read(content: bytes, size: tuple[int, int], enlarge: bool) -> np.ndarray:
     """Return the pixels (h, w, 3) of a file of (w, h) pixels, or of fewer that are enlarged."""
     from PIL import Image
 
-    own = _size(content)
-    if own != size and (not enlarge or own[0] > size[0] or own[1] > size[1]):
-        raise ValueError(f"a picture of {own} pixels, not {size}")
+    total_size = _size(content)
+    if total_size != size and (not enlarge or total_size[0] > size[0] or total_size[1] > size[1]):
+        raise ValueError(f"a picture of {total_size} pixels, not {size}")
     stream = io.BytesIO(content)
     with Image.open(stream, formats=("WEBP",)) as picture:
         colors = picture.convert("RGB")
-    if colors.size != own:
-        raise ValueError(f"a picture of {colors.size} pixels, not {own}")
-    return np.asarray(colors if own == size else colors.resize(size, Image.Resampling.BICUBIC))
+    if colors.size != total_size:
+        raise ValueError(f"a picture of {colors.size} pixels, not {total_size}")
+    return np.asarray(
+        colors if total_size == size else colors.resize(size, Image.Resampling.BICUBIC)
+    )
 
 
 def _size(content: bytes) -> tuple[int, int]:

@@ -63,8 +63,8 @@ class Pace:
         if done <= before or now <= started:
             return ""
         rate = (done - before) / (now - started)
-        left = f", {duration((total - done) / rate)} left" if done < total else ""
-        return rate_text(rate) + left
+        remaining = f", {duration((total - done) / rate)} left" if done < total else ""
+        return rate_text(rate) + remaining
 
 
 def rate_text(rate: float) -> str:

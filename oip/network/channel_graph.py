@@ -105,8 +105,8 @@ class Channels:
             return "heads of attention are not removed"
         if self.owns(network, info):
             return self.why_locked(self.of_layer(network, info))
-        own = self.whole.get(id(kernel_call(network, info).layer))
-        return own or "its maps are those of the layer before it"
+        reason = self.whole.get(id(kernel_call(network, info).layer))
+        return reason or "its maps are those of the layer before it"
 
     def why_locked(self, channels: np.ndarray) -> str | None:
         """Return why one of these channels has to stay, None where all can go."""

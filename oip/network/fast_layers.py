@@ -184,10 +184,10 @@ def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..
             chosen = tf.cast(tf.equal(windows, tf.reshape(top, spread)), upstream.dtype)
             routed = tf.math.multiply_no_nan(tf.reshape(upstream, spread), chosen)
             routed = tf.reshape(routed, tf.shape(inner))
-            left = [images.shape[1] - high * rows, images.shape[2] - wide * columns]
+            margins = [images.shape[1] - high * rows, images.shape[2] - wide * columns]
             return (
-                tf.pad(routed, [[0, 0], [0, left[0]], [0, left[1]], [0, 0]])
-                if any(left)
+                tf.pad(routed, [[0, 0], [0, margins[0]], [0, margins[1]], [0, 0]])
+                if any(margins)
                 else routed
             )
 
@@ -320,16 +320,16 @@ def is_float8(layer: keras.Layer) -> bool:
 
 def straight_through(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the run of a layer in float8 with the gradient that it has without."""
-    own = layer.__dict__
+    attributes = layer.__dict__
 
     def run(values: Tensor, *args: object, **kwargs: object) -> Tensor:
-        activation = own["activation"]
-        own["activation"] = None
+        activation = attributes["activation"]
+        attributes["activation"] = None
         try:
             plain = layer.call(values)
             result = plain + tf.stop_gradient(call(values, *args, **kwargs) - plain)
         finally:
-            own["activation"] = activation
+            attributes["activation"] = activation
         return result if activation is None else activation(result)
 
     return run

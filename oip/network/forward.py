@@ -50,10 +50,10 @@ class LayerActivations(NamedTuple):
 @contextmanager
 def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
     """Let activations and max pooling of these layers give NaN for NaN within the block."""
-    own: list[tuple[keras.Layer, Any]]
-    own = [(layer, vars(layer).get("activation")) for layer in layers]
+    activations: list[tuple[keras.Layer, Any]]
+    activations = [(layer, vars(layer).get("activation")) for layer in layers]
     fused: list[tuple[keras.Layer, Any]]
-    fused = [(layer, activation) for layer, activation in own if callable(activation)]
+    fused = [(layer, activation) for layer, activation in activations if callable(activation)]
     pools = [layer for layer in layers if is_max_pooling(layer)]
     plain = [layer for layer in layers if is_activation(layer)]
     with (

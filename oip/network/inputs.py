@@ -195,9 +195,9 @@ class InputSpec:
         if values.shape[1:] != self.shape or not np.isfinite(values.sum(dtype=np.float64)):
             return self
         low, high = (self.low, self.high) if self.bounded else ends or plain_range(values)
-        own = float(values.min()), float(values.max())
-        if not self.bounded and own[1] - own[0] < _FAINT * (high - low):
-            low, high = own
+        bounds = float(values.min()), float(values.max())
+        if not self.bounded and bounds[1] - bounds[0] < _FAINT * (high - low):
+            low, high = bounds
         return replace(self.measured(values, low, high, source), bounded=self.bounded)
 
     def warn_if_assumed(self) -> None:
@@ -396,13 +396,13 @@ def image_input(
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
         raise ModelError("the model's input", "images (h, w, bands)", shapes)
     chosen = candidates[0] if name is None else _named(name, names, candidates)
-    own = tuple(specs[chosen].shape[1:])
+    image_shape = tuple(specs[chosen].shape[1:])
     for index in candidates:  # free sides of the other inputs only have to be some number
         sides = tuple(_FREE_SIDE if side is None else int(side) for side in specs[index].shape[1:])
         if index == chosen and shape is not None:
-            sides = _fitting(own, tuple(int(side) for side in shape), channels_first)
+            sides = _fitting(image_shape, tuple(int(side) for side in shape), channels_first)
         specs[index] = tf.TensorSpec((1, *sides), specs[index].dtype)
-    return ImageInput(specs, chosen, None in own, names)
+    return ImageInput(specs, chosen, None in image_shape, names)
 
 
 def _names(model: keras.Model, declared: list[keras.KerasTensor]) -> tuple[str, ...]:
@@ -425,18 +425,18 @@ def _named(name: str, names: tuple[str, ...], candidates: list[int]) -> int:
 
 
 def _fitting(
-    own: tuple[int | None, ...], shape: tuple[int, ...], channels_first: bool
+    input_shape: tuple[int | None, ...], shape: tuple[int, ...], channels_first: bool
 ) -> tuple[int, ...]:
     """Return the user's shape in the model's own layout, if the model takes it."""
-    bands = own[0] if channels_first else own[-1]
-    if len(shape) == len(own) - 1 and bands is not None:
+    bands = input_shape[0] if channels_first else input_shape[-1]
+    if len(shape) == len(input_shape) - 1 and bands is not None:
         shape = (*shape, bands)
     sides = (shape[-1], *shape[:-1]) if channels_first else shape
-    fits = len(sides) == len(own) and all(
-        size > 0 and side in (None, size) for side, size in zip(own, sides, strict=True)
+    fits = len(sides) == len(input_shape) and all(
+        size > 0 and side in (None, size) for side, size in zip(input_shape, sides, strict=True)
     )
     if not fits:
-        raise ModelError("the input's shape", f"{own}, None being free", shape)
+        raise ModelError("the input's shape", f"{input_shape}, None being free", shape)
     return sides
 
 

@@ -121,9 +121,9 @@ def is_channels_first(layer: keras.Layer) -> bool:
 
 def activation_of(layer: keras.Layer) -> Callable | None:
     """Return a layer's own activation, or the layer where it is one; None where it has none."""
-    own = getattr(layer, "activation", None)
-    if callable(own):
-        return own
+    activation = getattr(layer, "activation", None)
+    if callable(activation):
+        return activation
     return layer if is_activation(layer) else None
 
 

@@ -291,8 +291,8 @@ def _inactive_calls(calls: list[Call]) -> list[bool]:
     for call in calls:
         keeps = call.direct and layer_types.keeps_zero(call.layer)
         after = keeps and all(source >= 0 and inactive[source] for source in call.sources)
-        own = call.then or call.own or layer_types.activation_of(call.layer)
-        inactive.append(after or activation_can_be_zero(own))
+        activation = call.then or call.own or layer_types.activation_of(call.layer)
+        inactive.append(after or activation_can_be_zero(activation))
     return inactive
 
 
@@ -383,13 +383,13 @@ def class_layer(calls: list[Call], outputs: list[ModelOutput]) -> LayerInfo | No
         end is not None and ("Softmax" in output.changed_by or _is_softmax(end.layer))
         for output, end in zip(vectors, ends, strict=True)
     ]
-    chosen = softmax.index(True) if any(softmax) else 0
+    output_index = softmax.index(True) if any(softmax) else 0
     if not vectors:
         return None
-    end = ends[chosen]
+    end = ends[output_index]
     if end is None:
-        names = [calls[number].name for number in vectors[chosen].calls if number >= 0]
-        changes = ", ".join(sorted(vectors[chosen].changed_by)) or "no layer"
+        names = [calls[number].name for number in vectors[output_index].calls if number >= 0]
+        changes = ", ".join(sorted(vectors[output_index].changed_by)) or "no layer"
         received = f"{changes} after '{', '.join(names)}'" if names else changes
         raise ModelError("class: the model's output", "the output of a layer", received)
     layer = layer_of_call(end, calls, False, False)

@@ -315,8 +315,8 @@ def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
             )
         if isinstance(module, str) and not _is_safe(module, kind, part, trusted):
             root = module.split(".")[0]
-            own = root not in sys.stdlib_module_names and root != "keras"
-            hint = f"If you trust it: imports=['{root}']." if own else ""
+            is_foreign = root not in sys.stdlib_module_names and root != "keras"
+            hint = f"If you trust it: imports=['{root}']." if is_foreign else ""
             raise unsafe("Keras layers", f"'{module}.{kind}'", hint)
         settings = part.get("config")
         if isinstance(settings, dict) and isinstance(settings.get("vocabulary"), str):

@@ -55,14 +55,14 @@ def repeatability(
     Raises:
         ModelError: a layer of the user's that is a kind of dropout, but changes its input.
     """
-    own = [call for call in recording.calls if not layer_types.is_keras_own(call.layer)]
+    own_calls = [call for call in recording.calls if not layer_types.is_keras_own(call.layer)]
     doubtful = any(name in kind for kind in recording.operations for name in _DOUBTFUL)
     classes = [model, *model._flatten_layers(include_self=False)]
     if not doubtful and all(map(layer_types.is_keras_own, classes)):
         return Repeatability([], {})
     images = draw()
     plain, changing = _answers(model, images, quiet=False)
-    dropouts = [call for call in own if layer_types.is_dropout(call.layer)]
+    dropouts = [call for call in own_calls if layer_types.is_dropout(call.layer)]
     noise = [
         call
         for call in recording.calls
@@ -99,8 +99,8 @@ def check_outputs(
     if random or recording.run is None or any("Assign" in kind for kind in recording.operations):
         return
     outputs = _own_outputs(model, images)
-    for recorded, own in zip(recording.run(*images), outputs, strict=True):
-        if _differ(recorded.numpy(), own.numpy(), _OF_OUTPUTS):
+    for recorded, output in zip(recording.run(*images), outputs, strict=True):
+        if _differ(recorded.numpy(), output.numpy(), _OF_OUTPUTS):
             raise ModelError(
                 f"the outputs of '{model.name}'",
                 "the same from its recorded layers and from the model",

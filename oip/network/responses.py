@@ -359,8 +359,8 @@ def output_values(
     check_budget(layer, len(images), len(maps), byte_budget)
     graph = selected_maps(network, layer.response)
     values = np.empty((len(images), len(maps), *layer.size), np.float32)
-    chosen = np.asarray(maps, np.int32)
-    for rows, part in run_in_batches(graph, images, network.activation_bytes(), chosen):
+    map_indices = np.asarray(maps, np.int32)
+    for rows, part in run_in_batches(graph, images, network.activation_bytes(), map_indices):
         values[rows] = part.reshape(len(part), len(maps), *layer.size)
     if not np.isfinite(values).any():
         hint = "Look for NaN in the model's weights."

@@ -176,8 +176,8 @@ def _cloned(
         return inner[id(layer)]
 
     if isinstance(model, keras.Sequential):
-        own = model.inputs[0] if inputs is None else inputs[0]
-        first = keras.Input(batch_shape=own.shape, dtype=own.dtype)
+        input_tensor = model.inputs[0] if inputs is None else inputs[0]
+        first = keras.Input(batch_shape=input_tensor.shape, dtype=input_tensor.dtype)
         new = keras.Sequential([first], name=model.name, trainable=model.trainable)
         for layer in model.layers:
             before: list[Any] = new.outputs if new.layers else [first]
@@ -452,7 +452,7 @@ def _fit(
         target_total += target.sum(axis=0)
         rows += len(part)
     mean, target_mean = total / rows, target_total / rows
-    own = np.asarray(weights[0], np.float64).reshape(inputs, outputs)
+    old_kernel = np.asarray(weights[0], np.float64).reshape(inputs, outputs)
     with_bias = len(weights) > 1
     if with_bias:
         squares -= rows * np.outer(mean, mean)
@@ -464,7 +464,9 @@ def _fit(
         center = np.zeros(inputs)
     # The ridge draws the kernel to the one it had, so that inputs without variance keep theirs.
     ridge = _RIDGE * max(np.trace(squares) / inputs, np.finfo(np.float32).tiny)
-    fitted = own + np.linalg.solve(squares + ridge * np.eye(inputs), products - squares @ own)
+    fitted = old_kernel + np.linalg.solve(
+        squares + ridge * np.eye(inputs), products - squares @ old_kernel
+    )
     weights[0] = fitted.reshape(weights[0].shape).astype(weights[0].dtype)
     if with_bias:
         weights[1] = (target_mean - center @ fitted).astype(weights[1].dtype)

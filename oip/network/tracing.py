@@ -356,15 +356,15 @@ def _with_functions(
             outside.pop(name, None)
     completed = []
     for call, span in zip(calls, spans, strict=True):
-        then = own = None
+        then = own_activation = None
         if span.target is not None and is_here(span):
             then = elementwise_after(span.target, outside, results)
             kind = type(call.layer)
             own_layer = not kind.__module__.startswith("keras.") or kind.__name__ == "Lambda"
             if span.source is not None and own_layer and not call.layer.weights:
                 inside = {name: operations[name] for name in names[span.begin : span.end]}
-                own = elementwise_between(span.source, span.target, inside)
-        completed.append(replace(call, then=then, own=own))
+                own_activation = elementwise_between(span.source, span.target, inside)
+        completed.append(replace(call, then=then, own=own_activation))
     return completed
 
 

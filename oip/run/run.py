@@ -245,8 +245,8 @@ class Run(RunFolder):
 def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: str = "") -> None:
     """Raise a RunError, with a way out, unless the model of the run at a path is the other one."""
     if model.sha256 != other.sha256:
-        own, new = (f"'{record.name}' ({record.sha256[:12]})" for record in (model, other))
-        raise RunError(f"'{path}' is a run of another model", own, new, hint)
+        expected, new = (f"'{record.name}' ({record.sha256[:12]})" for record in (model, other))
+        raise RunError(f"'{path}' is a run of another model", expected, new, hint)
 
 
 def other_way(run: RunFolder, existing: RunFile | None, requested: RunFile | None) -> RunError:

@@ -125,8 +125,8 @@ def study_data(
     from oip import models
 
     try:
-        own = size or settings.size
-        return models.load(source, settings.data_dir, part, own, bands, settings.resize)
+        image_size = size or settings.size
+        return models.load(source, settings.data_dir, part, image_size, bands, settings.resize)
     except DataError as error:
         needs = f"the data '{base_name(source)}'"
         raise MissingData(needs, _looked(source, settings), str(error)) from error
@@ -164,8 +164,8 @@ def _looked(source: str | Path, settings: StudySettings) -> str:
     if not is_known(str(source)):
         return f"'{Path(source).absolute()}'"
     folder = settings.data_dir or os.environ.get("OIP_DATA")
-    own = f"'{folder}'" if folder else "a folder (none was named, and OIP_DATA is not set)"
-    return f"{own}, then what Keras can download"
+    searched = f"'{folder}'" if folder else "a folder (none was named, and OIP_DATA is not set)"
+    return f"{searched}, then what Keras can download"
 
 
 def is_known(source: str) -> bool:
@@ -231,6 +231,6 @@ def fair_order(labels: np.ndarray | None, count: int) -> np.ndarray:
     shuffled = np.asarray(labels)[order]
     share = np.empty(count)
     for label in np.unique(shuffled):
-        own = np.flatnonzero(shuffled == label)
-        share[own] = (np.arange(len(own)) + 0.5) / len(own)
+        indices = np.flatnonzero(shuffled == label)
+        share[indices] = (np.arange(len(indices)) + 0.5) / len(indices)
     return order[np.argsort(share, kind="stable")]

@@ -203,7 +203,7 @@ def compare_entropies(folder: Folder, images: Images, size: DiffusionSize) -> No
             "Glorot": plan,
             "He": replace(plan, he=True),
         }
-        trainings = {name: _over_seeds(folder, images, size, own) for name, own in plans.items()}
+        trainings = {name: _over_seeds(folder, images, size, plan) for name, plan in plans.items()}
         where = f"{recipe} on {images.name}, {len(images.train)} images, {size.start_epochs} epochs"
         draw_entropies(folder, f"{images.name}-{recipe}", trainings, where)
         folder.add(*entropy_findings(where, trainings))
@@ -250,8 +250,11 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
     try:
         data_digest = data_key(load(_SMALL_IMAGE, 3))
         for path in folder.tracked(f"models on {key}", paths):
-            own = sha256(path)
-            name, of = f"models/{slug(key)}-{own[:12]}", f"{data_digest} {own} {_sidecar(path)}"
+            digest = sha256(path)
+            name, of = (
+                f"models/{slug(key)}-{digest[:12]}",
+                f"{data_digest} {digest} {_sidecar(path)}",
+            )
             arguments = path, load, count, settings.seed
             try:
                 arrays = folder.part(name, training.file_network, *arguments, of=of)
@@ -260,7 +263,7 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
             except OipError as error:
                 left_out.append(str(error))
             else:
-                networks[f"{path.name} {own[:12]}"] = arrays
+                networks[f"{path.name} {digest[:12]}"] = arrays
     except MissingData as error:
         folder.missing(f"{finding(NAME, 'accuracy_and_label', networks='').paper} ({key})", error)
         return
@@ -499,11 +502,13 @@ def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
         return finding(NAME, name, agreement(outcomes), values, networks=n, symbol=symbol)
 
     label = rows["label"]
-    strong = (own.spearman > 0.5 and own.spearman_p < 0.001 for own in label.values())
+    strong = (
+        relation.spearman > 0.5 and relation.spearman_p < 0.001 for relation in label.values()
+    )
 
     def weaker(quantity: str) -> Iterable[bool]:
         pairs = zip(rows[quantity].values(), label.values(), strict=True)
-        return (abs(own.spearman) < abs(other.spearman) for own, other in pairs)
+        return (abs(relation.spearman) < abs(other.spearman) for relation, other in pairs)
 
     return [
         row("accuracy_and_label", "label", strong),

@@ -177,13 +177,13 @@ def tree(branches: int, count: int, rng: np.random.Generator) -> tuple[np.ndarra
     codes = np.arange(count) % branches
     x = np.zeros((count, TREE_DIMENSIONS))
     for branch in range(branches):
-        own = np.flatnonzero(codes == branch)
+        rows = np.flatnonzero(codes == branch)
         steps = rng.normal(size=(4, TREE_DIMENSIONS))
         steps += 2 * rng.normal(size=TREE_DIMENSIONS)  # away from the origin on the whole
         corners = np.concatenate([np.zeros((1, TREE_DIMENSIONS)), np.cumsum(steps, axis=0)])
-        along = rng.uniform(0, 4, len(own))
+        along = rng.uniform(0, 4, len(rows))
         piece = np.minimum(along.astype(int), 3)
-        x[own] = corners[piece] + (along - piece)[:, None] * steps[piece]
+        x[rows] = corners[piece] + (along - piece)[:, None] * steps[piece]
     return x + 0.1 * rng.normal(size=x.shape), codes
 
 
@@ -399,9 +399,9 @@ def _classic_tree(means: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for name, label in CLASSIC.items():
         rows = means[f"tree {name}"]
-        kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
-        values[label] = named_values((f"{n} branches" for n in BRANCHES), kept, ".0f")
-        outcomes += (kept > 90).tolist()
+        share_kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
+        values[label] = named_values((f"{n} branches" for n in BRANCHES), share_kept, ".0f")
+        outcomes += (share_kept > 90).tolist()
     return outcomes, values
 
 
@@ -434,12 +434,12 @@ def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray
     """Return whether diffusion information decays least with the dimension of blobs of a kind."""
     names = arrays["methods"].tolist()
     rows = arrays[f"{kind} dimension"].mean(axis=0)
-    kept = np.where(usable, rows[:, -1] / np.maximum(rows[:, 0], 1e-12), -np.inf)
+    share_kept = np.where(usable, rows[:, -1] / np.maximum(rows[:, 0], 1e-12), -np.inf)
     values = {name: _ends("", row) for name, row in zip(names, rows, strict=True)}
     values["truth"] = _ends("", arrays[f"{kind} dimension truth"].mean(axis=0))
     blind = [name for name, able in zip(names, usable, strict=True) if not able]
-    own = len(SCALES)
-    slower = (kept[:own] > kept[own:].max()).tolist()
+    count = len(SCALES)
+    slower = (share_kept[:count] > share_kept[count:].max()).tolist()
     constants = {"centers": CENTERS[kind], "corrupted": CORRUPTED_DIMENSIONS[-1]}
     constants["blind"] = ", ".join(blind) or "none"
     return finding(NAME, "decay", agreement(slower), values, **texts_of(size), **constants)
@@ -448,9 +448,9 @@ def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray
 def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Finding:
     """Return whether the run time (methods, dimensions) of diffusion information grows least."""
     grows = seconds[:, -1] / seconds[:, 0]
-    own = len(SCALES)
-    least = (grows[:own] <= grows[own:].min()).tolist()
-    slow = (seconds[:own, 0] > seconds[own:, 0].min()).tolist()
+    count = len(SCALES)
+    least = (grows[:count] <= grows[count:].min()).tolist()
+    slow = (seconds[:count, 0] > seconds[count:, 0].min()).tolist()
     values = {
         name: _ends("", row, ".3f", f"times {factor:.1f}")
         for name, row, factor in zip(names, seconds, grows, strict=True)

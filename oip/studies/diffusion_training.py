@@ -130,10 +130,10 @@ def add_times(
         panels.ceiling(axes, math.log2(classes), ":")
         axes.set(xscale="log", title=scale.label, xlabel="diffusion time t", ylabel="S(Z) (bits)")
         ends = [start[:, -1], numbers[f"supervised, {name}"][:, -1]]
-        spreads = [own.std(ddof=1) if len(own) > 1 else math.nan for own in ends]
+        spreads = [values.std(ddof=1) if len(values) > 1 else math.nan for values in ends]
         values[scale.name] = [
-            Value.within(float(own.mean()), float(spread), label)
-            for own, spread, label in zip(ends, spreads, ("start", "end"), strict=True)
+            Value.within(float(values.mean()), float(spread), label)
+            for values, spread, label in zip(ends, spreads, ("start", "end"), strict=True)
         ]
         outcomes.append(abs(ends[1].mean() - math.log2(classes)) < _CLUSTERED)
     panels.legend_below(drawing, row[0], 4)

@@ -287,7 +287,7 @@ def order_over_training(trainings: Trainings, width: str) -> Outcome:
         block.order_kept().named(name, remark=block.remark) for name, block in blocks.items()
     )
     outcome = all_of([first.above(_ORDER), first.above(second)])
-    return [first, second], [None if any(own.full() for own in blocks.values()) else outcome]
+    return [first, second], [None if any(block.full() for block in blocks.values()) else outcome]
 
 
 _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
@@ -361,12 +361,12 @@ def add_gains_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> N
         for name in (_LENET, _DENSENET):
             blocks = [Block(by_source[source][name], width, 0) for source in (CLOTHES, DIGITS)]
             on_clothes, on_digits = (
-                Value("", np.nan) if own.full() else own.gain() for own in blocks
+                Value("", np.nan) if block.full() else block.gain() for block in blocks
             )
             group.append(on_clothes.named(f"{name}, {CLOTHES}", "+.2f", blocks[0].remark))
             group.append(on_digits.named(f"{name}, {DIGITS}", "+.2f", blocks[1].remark))
             little = findings.larger(_HARDLY, on_clothes.value, on_clothes.spread)
-            full = any(own.full() for own in blocks)
+            full = any(block.full() for block in blocks)
             outcomes.append(None if full else all_of([little, on_digits.above(on_clothes)]))
     folder.add(finding(NAME, "gain_by_source", agreement(outcomes), values, **_CONSTANTS))
 

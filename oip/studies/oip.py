@@ -96,8 +96,8 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     matches: list[tuple[Measured, Arrays]] = []
     sources = [source for source in folder.settings.data if not is_photographs(source)]
     for number, data in enumerate(every_source(folder, sources)):
-        own = not number and _model_files(folder.settings)
-        paths = own or _trained(folder, data, sizes)
+        uses_files = not number and _model_files(folder.settings)
+        paths = uses_files or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
         results.append(_measured(folder, number, data, networks, sizes))
         if len(networks) > 1 and len(data.test) >= FEWEST:
@@ -335,7 +335,7 @@ def _ratio(
     result: Measured, layer: LayerInfo, measure: str, arm: tuple[str, str], other: tuple[str, str]
 ) -> Value:
     """Median over maps of a measure in one arm over that in another."""
-    values, bases = (result.per_map(layer, *own, measure) for own in (arm, other))
+    values, bases = (result.per_map(layer, *setting, measure) for setting in (arm, other))
     with np.errstate(invalid="ignore", divide="ignore"):
         groups = [
             np.where(base > 0, value / base, np.nan)
@@ -347,9 +347,9 @@ def _ratio(
 def stable(result: Measured) -> Effects:
     """Measure whether a map's pattern is the same from different noise."""
     layer = result.layers[-1]
-    own, null = (result.per_map(layer, EQUAL, WARM, name) for name in ("stability", "null"))
-    gap = result.interval(arms.differences(own, null), np.median)
-    alike = result.interval(own, np.median).named("starts of one map")
+    stability, null = (result.per_map(layer, EQUAL, WARM, name) for name in ("stability", "null"))
+    gap = result.interval(arms.differences(stability, null), np.median)
+    alike = result.interval(stability, np.median).named("starts of one map")
     return {layer.name: [alike, gap.named("more than the likeness to other maps by")]}, gap
 
 
@@ -373,7 +373,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
         values, decisive = {}, []
         for result in results:
             by_layer, effect = measure(result)
-            values |= {f"{result.source}, {layer}": own for layer, own in by_layer.items()}
+            values |= {f"{result.source}, {layer}": value for layer, value in by_layer.items()}
             decisive.append(effect)
         verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
         if measure is stable:
@@ -386,11 +386,11 @@ def add_matches(folder: Folder, matches: Sequence[tuple[Measured, Arrays]]) -> N
     values, shares, gains = {}, [], []
     for result, arrays in matches:
         for layer in [name for name in arrays if not name.endswith(" untrained")]:
-            own, control = (
+            correlations, control = (
                 [row.astype(float) for row in arrays[name]]
                 for name in (layer, f"{layer} untrained")
             )
-            share, chance = result.interval(own), result.interval(control)
+            share, chance = result.interval(correlations), result.interval(control)
             values[f"{result.source}, {layer}"] = percents(
                 {"of two trainings": share, "of an untrained network": chance}
             )
@@ -479,7 +479,11 @@ def add_classifiers(
     of = " ".join([data.digest, *map(sha256, networks)])
     name, seed = f"source-{source}/classifiers", folder.settings.seed
     part = _learned(data, sizes, seed)
-    classifiers = [own for own in networks.values() if np.isfinite(_accuracy(own, data.test))]
+    classifiers = [
+        classifier
+        for classifier in networks.values()
+        if np.isfinite(_accuracy(classifier, data.test))
+    ]
     count = max(1, len(networks))
     arguments = classifiers, part, data.test, sizes.epochs, range(seed, seed + count)
     arrays = folder.part(name, arms.classify, *arguments, of=of)
@@ -524,8 +528,8 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
 
 def _confusion(labels: np.ndarray, row: np.ndarray, first: int, second: int) -> np.ndarray:
     """Return, of the images of two classes, whether each is taken for the other class."""
-    own = np.isin(labels, (first, second))
-    return (row[own] == first + second - labels[own]).astype(float)
+    of_pair = np.isin(labels, (first, second))
+    return (row[of_pair] == first + second - labels[of_pair]).astype(float)
 
 
 def _pairs(
@@ -581,9 +585,9 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
     outcomes = [shares[0].above(), shares[0].above(shares[-1])] if len(shares) > 1 else [None]
     rows = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
     if "units" in parts[0]:
-        chosen = np.concatenate([part["units p"] for part in parts])
+        p_values = np.concatenate([part["units p"] for part in parts])
         information = np.concatenate([part["units"] for part in parts])
-        significant = _share((np.nan_to_num(chosen, nan=1.0) <= 0.05).astype(float))
+        significant = _share((np.nan_to_num(p_values, nan=1.0) <= 0.05).astype(float))
         units = [
             significant.percent("units that tell the two classes apart", ".0f"),
             Value("the best unit, bits of 1", float(np.nanmax(information))),
@@ -609,14 +613,15 @@ def add_nodes(
 def node_findings(source: str, parts: Sequence[Arrays], seed: int) -> list[Finding]:
     """Return the findings on the sum of nodes' OIPs, and on common points."""
     share, null = ([part[name] for part in parts] for name in ("share", "null"))
-    own, other = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
+    observed, other = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
     gap = arms.bootstrap(arms.differences(share, null), np.median, seed, 1000)
     values = percents(
-        {"nodes of the map": own, "as many of other maps": other, "difference, points": gap}, ".0f"
+        {"nodes of the map": observed, "as many of other maps": other, "difference, points": gap},
+        ".0f",
     )
     maps = sum(len(rows) for rows in share)
     constants = {"n": f"{maps} maps of {len(parts)} networks", "superposed": _SUPERPOSED}
-    verdict = agreement([gap.above(), own.value >= _SUPERPOSED])
+    verdict = agreement([gap.above(), observed.value >= _SUPERPOSED])
     rows = [finding(NAME, "superposition", verdict, values, source, **constants)]
     silenced = [part for part in parts if "together" in part]
     if silenced:

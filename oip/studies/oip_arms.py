@@ -344,9 +344,9 @@ def _ascent(
     network: Network, layer: LayerInfo, objective: str, steps: int, seed: int
 ) -> GradientAscent:
     """Prepare the ascent of an arm; but for `SMOOTH` no blur hides the effect of the noise."""
-    own = {} if objective == WARM else {"warmup": 0, "climb_inactive": False}
+    changes = {} if objective == WARM else {"warmup": 0, "climb_inactive": False}
     blur = BLUR if objective == SMOOTH else 0.0
-    settings = ascent_settings(steps=steps, seed=seed, blur=blur, blur_every=BLUR_EVERY, **own)
+    settings = ascent_settings(steps=steps, seed=seed, blur=blur, blur_every=BLUR_EVERY, **changes)
     targets = MapTargets(network, layer)
     probe = ascent_settings(screened=4, starts=1, seed=seed)
     return GradientAscent(network, targets, settings, screen(network, targets, probe).visible)
@@ -543,8 +543,10 @@ def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -
         names = list(test.classes)
         pair = [names.index(name) if name in names else number for number, name in enumerate(PAIR)]
         rows = np.flatnonzero(np.isin(test.required_labels(), pair))
-        images, own = test.images[rows], test.required_labels()[rows]
-        ranking = mi.rank(network, images, own, dense[-2].path, samples=_UNIT_SAMPLES, seed=seed)
+        images, true_labels = test.images[rows], test.required_labels()[rows]
+        ranking = mi.rank(
+            network, images, true_labels, dense[-2].path, samples=_UNIT_SAMPLES, seed=seed
+        )
         first = ranking.estimators[0]
         arrays |= {"units": first.mi, "units p": first.p_adjusted}
     return arrays
@@ -595,6 +597,6 @@ def measure_nodes(
         "together": np.array([whole.loss_increase, whole.loss_low, whole.loss_high]),
         "random": np.array(np.median(whole.loss_null)),
         "together p": np.array(whole.loss_p),
-        "alone": np.array([own.loss_increase for own in alone]),
+        "alone": np.array([ablation.loss_increase for ablation in alone]),
         "label": np.array(label),
     }

@@ -209,8 +209,8 @@ def _many_starts(folder: Folder, oips: Oips, maps: list[int]) -> None:
     drawing, axes = plots.figure(7.4, 1.0 * len(maps), rows=len(maps), columns=_STARTS)
     rows = [oips[number].row for number in maps]
     patterns = oips.clusters[rows] + 1
-    for line, number, own in zip(axes, maps, patterns, strict=True):
-        for panel, image, pattern in zip(line, oips[number].images, own, strict=True):
+    for line, number, map_patterns in zip(axes, maps, patterns, strict=True):
+        for panel, image, pattern in zip(line, oips[number].images, map_patterns, strict=True):
             plots.image(panel, shown(oips.displayed(image)), f"pattern {pattern}")
         line[0].set_title(f"map {number}, 1", fontsize=plots.SMALL, pad=3)
     caption = folder.text("starts_of_one_map", starts=_STARTS, layer=oips.layer, alike=arms.ALIKE)
@@ -273,8 +273,8 @@ def draw_beside(folder: Folder, network: Network, test: Dataset, label: int) -> 
     labels, names = np.asarray(test.labels), list(test.classes)
     other = [names.index(name) for name in ("1", "2") if name in names] or [len(names) - 1]
     groups = [np.flatnonzero(labels == label)[:_IMAGES]]
-    images = np.concatenate([*groups, *(np.flatnonzero(labels == own)[:1] for own in other)])
-    titles = [names[own] for own in labels[images]]
+    images = np.concatenate([*groups, *(np.flatnonzero(labels == label)[:1] for label in other)])
+    titles = [names[label] for label in labels[images]]
     second, last = network.convolutional[-2:][0], network.convolutional[-1]
     views: list[tuple[LayerInfo, At, Color]] = [
         (second, "response", "viridis"),
@@ -286,7 +286,7 @@ def draw_beside(folder: Folder, network: Network, test: Dataset, label: int) -> 
     for info, at, color in views:
         result = responses(network, test.images[images], info.name, at=at, titles=titles)
         texts = {"layer": result.layer, "label": names[label], "images": _IMAGES}
-        texts["others"] = " and ".join(names[own] for own in other)
+        texts["others"] = " and ".join(names[label] for label in other)
         caption = folder.text("beside", color=color, at=_AT[at], **texts)
         numbers = {"images": images, "mean response": result.values.mean(axis=(-2, -1))}
         name = f"beside-{info.index}-{at}-{color}"

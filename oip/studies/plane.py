@@ -360,11 +360,11 @@ def group_accuracy(
     values = np.log(np.maximum(outputs, 1e-12)) if logarithmic else outputs
     right = []
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        if len(own) <= count:
+        indices = np.flatnonzero(labels == label)
+        if len(indices) <= count:
             continue
         share = max(1, groups // len(np.unique(labels)))
-        rows = own[rng.random((share, len(own))).argpartition(count, axis=1)[:, :count]]
+        rows = indices[rng.random((share, len(indices))).argpartition(count, axis=1)[:, :count]]
         right.append((values[rows].sum(axis=1).argmax(axis=1) == label).mean())
     return float(np.mean(right)) if right else math.nan
 
@@ -436,9 +436,9 @@ def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arr
         numbers[f"{rule}: right decisions (%) by network and images"] = shares
         for panel, (label, values) in zip(line, columns.items(), strict=True):
             for index, recipe in enumerate(recipes):
-                own = np.array([network.recipe == recipe for network in rows])
+                of_recipe = np.array([network.recipe == recipe for network in rows])
                 look = {"color": panels.color(index), "marker": panels.marker(index), "s": 14}
-                panel.scatter(values[own], several[own], label=recipe, **look)
+                panel.scatter(values[of_recipe], several[of_recipe], label=recipe, **look)
             panel.set_xlabel(label if number == len(axes) else "")
             numbers[label] = values
         line[0].set_ylabel(f"{rule},\n{_JUDGED_BY} images right, %")

@@ -176,8 +176,8 @@ def marginal_histograms(z: np.ndarray) -> list[rv_histogram]:
     distributions = []
     for column in z.T:
         counts, edges = np.histogram(column, bin_count(len(column)))
-        kept = counts > 0
-        bins = counts[kept], edges[np.append(kept, True)]
+        nonempty = counts > 0
+        bins = counts[nonempty], edges[np.append(nonempty, True)]
         distributions.append(rv_histogram(bins, density=False))
     return distributions
 

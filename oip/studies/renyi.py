@@ -91,8 +91,8 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
     arrays = folder.parts("trainings", every, *arguments, of=images.digest)
 
     def networks(purpose: str, layer: int = 0) -> MeasuredNetworks:
-        own = {plan: arrays[plan] for plan in plans[purpose]}
-        return MeasuredNetworks(key, own, setting, label_entropy, layer)
+        purpose_arrays = {plan: arrays[plan] for plan in plans[purpose]}
+        return MeasuredNetworks(key, purpose_arrays, setting, label_entropy, layer)
 
     plan = plans["planes"][0]
     batches, tested = arrays[plan]["paper input"].shape[1], len(images.test)
@@ -400,8 +400,8 @@ def accuracy_finding(networks: MeasuredNetworks) -> Finding:
 
 def _of_pairs(networks: MeasuredNetworks) -> MeasuredNetworks:
     """Return the networks with two maps or more in the varied convolution."""
-    own = networks.trainings.items()
-    pairs = {plan: arrays for plan, arrays in own if plan.filters[networks.layer] > 1}
+    trainings = networks.trainings.items()
+    pairs = {plan: arrays for plan, arrays in trainings if plan.filters[networks.layer] > 1}
     return replace(networks, trainings=pairs)
 
 

@@ -128,8 +128,8 @@ def plans_for(
     plans: dict[str, list[NetworkPlan]] = {"planes": [], **{name: [] for name in ORDINALS}}
     if source.startswith("cifar10"):
         epochs = 3 * size.epochs if size.images is None else 2
-        own = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
-        return {**plans, "planes": own, "selection": own}
+        vgg_plans = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
+        return {**plans, "planes": vgg_plans, "selection": vgg_plans}
     if min(shape[:2]) >= _LARGE:
         epochs, compared = round(1.5 * size.epochs), first or size is FULL
 

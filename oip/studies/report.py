@@ -232,13 +232,13 @@ class Folder:
         self.path = Path(self.path)
         files.check_writable(self.path)
         mark = self.path / "parts" / "of.json"
-        own = StudyPartsFile.of({"study": self.study, "settings": _key(self.settings)})
+        record = StudyPartsFile.of({"study": self.study, "settings": _key(self.settings)})
         existing = StudyPartsFile.read_if_there(mark)
         if existing is None:
-            own.write(mark)
-        elif existing != own:
+            record.write(mark)
+        elif existing != record:
             hint = "Choose another folder, or remove it."
-            raise RunError(f"'{self.path}'", f"the study {own.text()}", existing.text(), hint)
+            raise RunError(f"'{self.path}'", f"the study {record.text()}", existing.text(), hint)
 
     def part(self, name: str, compute: Compute, *arguments: object, of: str = "") -> Arrays:
         """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.

@@ -213,8 +213,8 @@ def recorded_training(
         "widths": WIDTHS,
     }
     key |= {
-        part: [own.source, data_key(own)]
-        for part, own in (("train", data.train), ("test", data.test))
+        part: [dataset.source, data_key(dataset)]
+        for part, dataset in (("train", data.train), ("test", data.test))
     }
     key |= {name: value for name, value in asdict(network).items() if name != "title"}
     short = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
@@ -481,10 +481,10 @@ def kernel_information(t: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     middle = tf.maximum(off_diagonal[tf.size(off_diagonal) // 2], 1e-12)
     logs = -distances / (2 * WIDTHS["relative"]["relative"] * middle)
     same = tf.equal(labels[:, None], labels[None])
-    own = tf.where(same, logs, tf.fill(tf.shape(logs), -1e9))
+    class_logs = tf.where(same, logs, tf.fill(tf.shape(logs), -1e9))
     sizes = tf.reduce_sum(tf.cast(same, t.dtype), axis=1)
     among_all = tf.reduce_logsumexp(logs, axis=1) - tf.math.log(tf.cast(count, t.dtype))
-    among_own = tf.reduce_logsumexp(own, axis=1) - tf.math.log(sizes)
+    among_own = tf.reduce_logsumexp(class_logs, axis=1) - tf.math.log(sizes)
     return tf.reduce_mean(among_own - among_all), -tf.reduce_mean(among_all)
 
 

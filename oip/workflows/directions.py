@@ -93,8 +93,12 @@ def directions_into(
     index = layers.get(name, following)  # of a file that was damaged or lost
     added = DirectionSet(info.name, name, index, result.weights)
     network = network.with_directions([*_sets(sets), added])
-    own = [known_layer for known_layer in network.direction_layers if known_layer.index == index]
-    run = Run.begin(out, run_record(network, RunSettings(), images, layers=[info, *own]), beside)
+    added_layers = [
+        known_layer for known_layer in network.direction_layers if known_layer.index == index
+    ]
+    run = Run.begin(
+        out, run_record(network, RunSettings(), images, layers=[info, *added_layers]), beside
+    )
     run.keep(index, NAME, _to_file(result, key, images.source))
     return result
 
@@ -116,9 +120,9 @@ def with_directions_of(network: Network, run: str | Path) -> Network:
     Raises:
         RunError: no such run, or one of another model.
     """
-    own = ModelRecord(name=network.name, sha256=network.digest)
+    model_record = ModelRecord(name=network.name, sha256=network.digest)
     source = Run.open(run)
-    check_same_model(source.path, source.record.model, own)
+    check_same_model(source.path, source.record.model, model_record)
     return with_run_directions(network, source.path)
 
 

@@ -117,7 +117,7 @@ class Request:
         from oip import models
 
         spec = Run.open(self._out, tidy=False).record.input
-        model_shape = None if spec is None else lambda own: tuple(spec.shape)
+        model_shape = None if spec is None else lambda image_shape: tuple(spec.shape)
         return models.load(source, data_dir, "test", resize=resize, model_shape=model_shape)
 
     def _key(self, images: Dataset | None) -> str:

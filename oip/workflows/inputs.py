@@ -97,7 +97,7 @@ class ModelSize:
     def __init__(self, model: Model, given: ModelInput):
         self.model, self.given = model, given
 
-    def __call__(self, own: tuple[int, ...] | None) -> tuple[int, ...]:
+    def __call__(self, image_shape: tuple[int, ...] | None) -> tuple[int, ...]:
         """Return (h, w, bands); of a model that takes any size, that of the images, `own`."""
         from oip.network.network import Network
 
@@ -105,12 +105,12 @@ class ModelSize:
             given = self.given
             network = Network(self.model, given.imports, given.size, given.name)
             if network.free and given.size is None:
-                if own is None:
+                if image_shape is None:
                     sizes = "images of one size, for a model that takes any"
                     hint = "Say which size: input_shape=(h, w)."
                     raise DataError("data", sizes, "images of several", hint)
                 bands = network.inputs.shape[-1]
-                shape = (*own[:2], bands if bands in (1, 3) else own[2])
+                shape = (*image_shape[:2], bands if bands in (1, 3) else image_shape[2])
                 network = network.fitted_to(np.empty((0, *shape)))
             self.model = network
         return self.model.inputs.shape
@@ -249,8 +249,8 @@ def opened_run(
     given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
     path = _model_file(run) if model is None else model
     network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
-    own = ModelRecord(name=network.name, sha256=network.digest)
-    check_same_model(run.path, run.record.model, own)
+    model_record = ModelRecord(name=network.name, sha256=network.digest)
+    check_same_model(run.path, run.record.model, model_record)
     if record is not None:
         network.inputs = replace(
             network.inputs,

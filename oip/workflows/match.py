@@ -143,13 +143,13 @@ def _destinations(
     paths = [] if out is None else [out] if isinstance(out, str | Path) else list(out)
     folders, keepers = [], set()
     for path in map(Path, paths):
-        own = {
+        own_runs = {
             side
             for side, run in enumerate(runs)
             if run is not None and path.is_dir() and run.path.samefile(path)
         }
-        keepers |= own
-        folders += [] if own else [_prepared(path)]
+        keepers |= own_runs
+        folders += [] if own_runs else [_prepared(path)]
     if keepers and None in runs:
         raise SettingsError("out", "a run that is compared with another run", "with a model")
     if len(folders) > 1:
@@ -164,12 +164,12 @@ def _keep(record: MatchFile, first: Run, second: Run, keepers: set[int]) -> None
     An earlier match of the same two replaces itself; else a free name is taken, or the oldest.
     """
     for match_of_layer in record.matches if keepers else ():
-        own, other = match_of_layer.layer, match_of_layer.second_layer
+        own_layer, other = match_of_layer.layer, match_of_layer.second_layer
         pairs = [unit for unit in match_of_layer.maps if unit.has_partner]
         numbers = [(unit.map, unit.partner or 0) for unit in pairs]
         sides = (
-            (first, own, second, other, record.second, record.second_sha256),
-            (second, other, first, own, record.first, record.first_sha256),
+            (first, own_layer, second, other, record.second, record.second_sha256),
+            (second, other, first, own_layer, record.first, record.first_sha256),
         )
         for side, (run, name, partner_run, partner_layer, *partner) in enumerate(sides):
             layer = next((layer for layer in run.layers if layer.name == name), None)
@@ -293,11 +293,11 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
     partner_images = _best_images(second, other, set(partners.values()))
     likeness: dict[int, tuple[float | None, ...]] = {}
     names = ("similarity", "percentile", "partner_percentile")
-    own = _best_images(first, layer, set(partners))
-    numbers = [number for number in own if partners[number] in partner_images]
+    own_images = _best_images(first, layer, set(partners))
+    numbers = [number for number in own_images if partners[number] in partner_images]
     for start in range(0, len(numbers), _BLOCK):
         block = numbers[start : start + _BLOCK]
-        left = np.stack([own[number] for number in block])
+        left = np.stack([own_images[number] for number in block])
         right = np.stack([partner_images[partners[number]] for number in block])
         scale = _shrink(_shape(first))
         jump = None if layer.jump is None else [step / scale for step in layer.jump]

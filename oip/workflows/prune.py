@@ -186,8 +186,8 @@ def prune(
     target = None if out is None else check_target(out, model)
     network, train, test = opened_with_parts(model, data, labels, resize=resize)
     names = [layers] if isinstance(layers, str) else layers
-    chosen = None if names is None else [network.find(name) for name in names]
-    pruned = Pruner(network, chosen, train, test, progress).prune(plan)
+    pruned_layers = None if names is None else [network.find(name) for name in names]
+    pruned = Pruner(network, pruned_layers, train, test, progress).prune(plan)
     if target is not None:
         write_pruned(pruned, target, network)
     return pruned
@@ -342,11 +342,11 @@ class Pruner:
         members: dict[int, list[str]] = {}
         roots = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
         staying = {root for name in roots if name not in orders for root in roots[name].tolist()}
-        roots = {name: own for name, own in roots.items() if name in orders}
-        for name, own in roots.items():
+        roots = {name: root for name, root in roots.items() if name in orders}
+        for name, source in roots.items():
             ranks = np.argsort(orders[name].order)
-            for number, root in enumerate(own.tolist()):
-                worth.setdefault(root, []).append(1.0 - ranks[number] / len(own))
+            for number, root in enumerate(source.tolist()):
+                worth.setdefault(root, []).append(1.0 - ranks[number] / len(source))
                 members.setdefault(root, []).append(name)
         spare = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
         dropped = set()
@@ -357,8 +357,8 @@ class Pruner:
                 for name in names:
                     spare[name] -= 1
         return {
-            name: [number for number, root in enumerate(own.tolist()) if root in dropped]
-            for name, own in roots.items()
+            name: [number for number, root in enumerate(source.tolist()) if root in dropped]
+            for name, source in roots.items()
         }
 
     def _fine_tune(self, model: keras.Model, plan: PruningPlan) -> None:
@@ -471,8 +471,8 @@ def check_target(out: str | Path, model: Model) -> Path:
     if out.suffix != ENDING:
         raise SettingsError("out", f"a name ending in {ENDING}", out.name)
     files.check_replaceable(out)
-    own = Path(model) if isinstance(model, str | Path) else getattr(model, "path", None)
-    if own is not None and out.exists() and own.exists() and out.samefile(own):
+    model_path = Path(model) if isinstance(model, str | Path) else getattr(model, "path", None)
+    if model_path is not None and out.exists() and model_path.exists() and out.samefile(model_path):
         raise SettingsError("out", "another file than the model's own", out.name)
     files.check_writable(out.parent)
     return out
@@ -530,8 +530,8 @@ def _forward(model: keras.Model, network: Network) -> Callable[[Tensor], object]
 
 def _logits(model: keras.Model, network: Network) -> Callable[[Tensor], Tensor]:
     """Return the logits (n, classes), or (n, 1), of a model as a function of images."""
-    own = network if model is network.model else Network(model, input_shape=network.inputs.shape)
-    output = own.class_layer().response
+    tested = network if model is network.model else Network(model, input_shape=network.inputs.shape)
+    output = tested.class_layer().response
 
     def run(images: Tensor) -> Tensor:
         return run_to(model, network.feed(images), output).pre_activation

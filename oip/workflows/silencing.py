@@ -293,8 +293,8 @@ def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
     """
     numbers = [int(number) for number in causes.order[:count]]
     fed = _pictures(run, causes.source, numbers)
-    own = _pictures(run, causes.layer, [causes.unit])
-    if not fed and not own:
+    unit_pictures = _pictures(run, causes.layer, [causes.unit])
+    if not fed and not unit_pictures:
         feeding = f"{causes.source}:{','.join(map(str, numbers))}"
         units = f"OIPs of '{causes.layer}:{causes.unit}' or of '{feeding}', which feed it most"
         raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
@@ -303,7 +303,7 @@ def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
     for axes in panels.flat:
         axes.set_axis_off()
     title = f"{causes.layer}:{causes.unit}"
-    _show(panels[0, 0], own.get(causes.unit), title)
+    _show(panels[0, 0], unit_pictures.get(causes.unit), title)
     shares = dict(zip(causes.maps.tolist(), causes.share, strict=True))
     for axes, number in zip(panels[1], numbers, strict=False):
         _show(axes, fed.get(number), f"{number}: {100 * shares[number]:+z.0f} %")
