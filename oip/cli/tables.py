@@ -85,15 +85,19 @@ def print_table(
     for row in shown:
         table.add_row(*map(_cell, row, widths))
     if title:
-        print_text(title)
+        click.echo("\n".join(_wrapped(plain_text(title), room if is_terminal else None)))
     console.print(table)
     if len(shown) < len(cells):
         click.echo(f"  and {len(cells) - len(shown)} more rows: --all prints them\n")
     for heading, meaning in _new(legend or {}).items():
-        lines = [f"  {heading}: {meaning}"]
-        if is_terminal:
-            lines = textwrap.wrap(lines[0], room, subsequent_indent="    ", break_long_words=False)
+        lines = _wrapped(f"  {heading}: {meaning}", room if is_terminal else None)
         console.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
+
+
+def _wrapped(text: str, room: int | None) -> list[str]:
+    """Return a text in lines that end between words, in one line without a room."""
+    more = {"subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
+    return [text] if room is None else textwrap.wrap(text, room, **more)
 
 
 def all_rows() -> bool:

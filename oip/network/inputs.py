@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -238,7 +237,7 @@ def read_sidecar(model: Path) -> SidecarFile | None:
     except RunError as error:
         raise ModelError(str(error)) from error
     if record.sha256 is not None and record.sha256 != files.sha256(model):
-        warnings.warn(f"'{path.name}' is of another model file; it is not used", stacklevel=2)
+        notice(f"'{path.name}' is of another model file; it is not used.")
         return None
     return record
 

@@ -50,7 +50,15 @@ def test_without_script_every_map_is_shown(look, moved):
     assert page.locator("main img").first.evaluate("image => image.naturalWidth") > 0
 
 
-def test_it_works_in_the_frame_of_a_notebook(look, moved, monkeypatch):
+VS_CODE = """<meta http-equiv="Content-Security-Policy" content="default-src 'none';
+script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src https: http: data:;
+font-src https:; connect-src https:; child-src https: data:;">"""
+"""The policy that VS Code can give to the outputs of a notebook (its setting
+`notebook.experimental.enableCsp`), without the addresses of its own files."""
+
+
+@pytest.mark.parametrize("policy", ["", VS_CODE], ids=["Jupyter", "VS Code"])
+def test_it_works_in_the_frame_of_a_notebook(look, moved, monkeypatch, policy):
     from types import SimpleNamespace
 
     from oip.gallery import site
@@ -63,7 +71,7 @@ def test_it_works_in_the_frame_of_a_notebook(look, moved, monkeypatch):
     monkeypatch.setattr(site.Run, "open", lambda path: SimpleNamespace(path=Path(path)))
     site.show("run")
     notebook = Path(moved).with_name("notebook.html")
-    notebook.write_text(f"<!doctype html><h1>Notebook</h1>{shown[0]['text/html']}", "utf-8")
+    notebook.write_text(f"<!doctype html>{policy}<h1>Notebook</h1>{shown[0]['text/html']}", "utf-8")
     frame = look(notebook.as_uri()).frames[1]
     frame.locator("a.tile").first.click()
     frame.wait_for_selector("#map[open] .headline")

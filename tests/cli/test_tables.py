@@ -186,7 +186,8 @@ def test_texts_go_on_in_the_next_line_and_legends_break_at_spaces(terminal):
     rows = [("Conv2D_1", 32, "20 (2), 31 (4), 7 (3), 5 (2)")]
     meaning = "the units whose images fall into clusters of which there are many"
     names = ("layer", "units", "most clusters")
-    tables.print_table(names, rows, left=names, legend={"most clusters": meaning})
+    title = "Conv2D_1: mutual information, at most 3.322 bits, 300 images of mnist-sample:test"
+    tables.print_table(names, rows, title, left=names, legend={"most clusters": meaning})
     text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
     assert max(map(len, text.splitlines())) <= 40
     assert "..." not in text and {"20", "(2),", "5", "many"} <= set(text.split())
