@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -312,6 +312,25 @@ class _TermGroup(NamedTuple):
         return tf.concat([rows, tf.tile(array[None], tf.stack([images, 1, 1]))], 2)
 
 
+class _TermArrays(NamedTuple):
+    """The arrays of objectives, as tensors of a graph."""
+
+    weights: Tensor
+    """(objectives, terms)."""
+    can_be_inactive: Tensor
+    """(terms,), as `limits`."""
+    limits: Tensor
+    """Responses that are the largest."""
+    groups: Sequence[Tensor]
+    """(terms of the group, ...) for each group of terms."""
+
+    @classmethod
+    def of(cls, arrays: Sequence[Tensor]) -> Self:
+        """Return the arrays in the order of `ObjectiveTargets.arrays`."""
+        weights, can_be_inactive, limits, *groups = arrays
+        return cls(weights, can_be_inactive, limits, groups)
+
+
 class ObjectiveTargets(Targets):
     """Objectives: weighted sums of terms of any layers of the network."""
 
@@ -369,8 +388,9 @@ class ObjectiveTargets(Targets):
         self.array_shapes = ((None, None), (None,), (None,), *shapes)
 
     def all_items(self, images: Tensor) -> Activations:
-        arrays = [tf.constant(array) for array in self.arrays]
-        post, pre = self._values(layer_graph(self._network, *self._outputs)(images), arrays)
+        arrays = _TermArrays.of([tf.constant(array) for array in self.arrays])
+        reached = layer_graph(self._network, *self._outputs)(images)
+        post, pre = self._values(reached, arrays.groups)
         post, pre = self._sums(post), self._sums(pre)
         return Activations(post, pre, pre)
 
@@ -394,16 +414,17 @@ class ObjectiveTargets(Targets):
         all_maps: bool = False,
     ) -> OwnActivations:
         reached = self._tensors(inputs)
-        post, pre = self._values(reached, arrays)
-        weights = tf.gather(arrays[0], items)  # (n, terms)
-        inactive = arrays[1] & (post <= 0)
-        at_limit = post >= arrays[2]
+        terms = _TermArrays.of(arrays)
+        post, pre = self._values(reached, terms.groups)
+        weights = tf.gather(terms.weights, items)  # (n, terms)
+        inactive = terms.can_be_inactive & (post <= 0)  # (n, terms), as at_limit
+        at_limit = post >= terms.limits
         by_pre = (weights > 0) & (((inactive | stage.warming) & stage.climb_inactive) | at_limit)
         for_pre, for_post = tf.where(by_pre, weights, 0.0), tf.where(by_pre, 0.0, weights)
         tensors: dict[int, Tensor] = {}
         slopes: dict[int, list[Tensor]] = {}
         first = 0
-        for group, array in zip(self._groups, arrays[3:], strict=True):
+        for group, array in zip(self._groups, terms.groups, strict=True):
             before, after = reached[self._number(group)]
             end = first + tf.shape(array)[0]
             for tensor, part in ((before, for_pre), (before if group.logit else after, for_post)):
@@ -433,11 +454,11 @@ class ObjectiveTargets(Targets):
         return [output.key for output in self._outputs].index(group.output)
 
     def _values(
-        self, reached: Sequence[LayerActivations], arrays: Sequence[Tensor]
+        self, reached: Sequence[LayerActivations], group_arrays: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return (n, terms) after and before their activation."""
         post, pre = [], []
-        for group, array in zip(self._groups, arrays[3:], strict=True):
+        for group, array in zip(self._groups, group_arrays, strict=True):
             before, after = reached[self._number(group)]
             pre.append(group.read(before, array))
             same = group.logit or before is after
