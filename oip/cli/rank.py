@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
     from oip.workflows.layer_records import RankAnswer, RankedLayer
 
+_FEW_IMAGES = 200
+"""With fewer, hardly any map is above what shuffled labels give."""
 _CHANCE = 0.01
 """Bits of shuffled labels from which they stand beside the estimate."""
 _TOP = 10
@@ -149,6 +151,7 @@ def command(
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.mi.label_free import read_target
+    from oip.models import split_source
     from oip.run.run import RunFolder
     from oip.run.shards import data_digest
     from oip.workflows.directions import with_run_directions
@@ -184,6 +187,9 @@ def command(
                 print_layer(result)
             for text in result.notices:
                 output.note(f"oip: {result.layer.name}: {text}")
+    if len(images.images) < _FEW_IMAGES and split_source(str(data.source))[1] is None:
+        more = f"--data {data.source}:all takes those of both parts."
+        output.note(f"{len(images.images)} images of {images.source} are few for a ranking; {more}")
     for error in errors:
         warn(f"oip: {error}")
     _print_end(ranked, out, output, started)

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
-_ENDED = {"budget": "step limit reached", "stalled": "no progress", "failed": "not finite"}
+_ENDED = {
+    "budget": "step limit reached",
+    "schedule": "all steps done",
+    "stalled": "no progress",
+    "failed": "not finite",
+}
 _LEGEND = {
     "score": "mean response to the pattern",
     "best image": "score of the best image of the data",

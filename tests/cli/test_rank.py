@@ -310,3 +310,12 @@ def test_layers_without_plain_kernels_are_refused_before_anything_is_written(cal
     assert (status, printed) == (2, "")
     assert "plain convolution" in err
     assert not out.exists()
+
+
+def test_few_images_of_a_part_are_named_with_the_way_to_take_all(call, small_file, bars, tmp_path):
+    arguments = ["rank", small_file, "second:0-1", "--estimator", "kde", "--out", tmp_path / "run"]
+    source = bars.removesuffix(":train")
+    status, _, err = call(*arguments, "--data", source)
+    assert status == 0 and f"are few for a ranking; --data {source}:all takes" in err
+    status, _, err = call(*arguments[:-1], tmp_path / "all", "--data", f"{source}:all")
+    assert status == 0 and "few for a ranking" not in err
