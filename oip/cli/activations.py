@@ -96,8 +96,7 @@ def command(
         received = "both" if names else "neither"
         raise SettingsError("images", "either --images or --class", received)
     check_writable(out)
-    with output.waiting(f"opening {model.model.name}"):
-        network, images = model.open_with(data)
+    network, images = model.open_with(data, output)
     outputs = [network.find_output(name) for name in layers] or network.shown_layers()
     indices = (
         _parse_indices(numbers, len(images))

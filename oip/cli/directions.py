@@ -66,8 +66,7 @@ def command(
 
     started = time.monotonic()
     files.check_writable(out)
-    with output.waiting(f"opening {model.model.name}"):
-        network, images = model.open_with(data)
+    network, images = model.open_with(data, output)
     with output.progress() as progress:
         result = directions_into(out, network, layer, data=images, progress=progress, **settings)
     for text in result.notices:

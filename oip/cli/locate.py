@@ -102,8 +102,7 @@ def command(
                 raise SettingsError(option, "--translation beside it", "none")
     check_writable(out)
     own_run = run or (out if (out / RUN_FILE).is_file() else None)
-    with output.waiting(f"opening {model.model.name}"):
-        network, images = model.in_run(own_run).open_with(data)
+    network, images = model.in_run(own_run).open_with(data, output)
     with output.progress() as progress:
         result = locate_into(
             out,

@@ -113,8 +113,10 @@ class ModelOptions:
 
         return self._with_directions(open_network(self.model, data, self.input))
 
-    def open_with(self, data: DataOptions) -> tuple[Network, Dataset]:
+    def open_with(self, data: DataOptions, output: Output) -> tuple[Network, Dataset]:
         """Open the model and the test part of the data, image files in the size of its input.
+
+        A terminal shows meanwhile that the model is opened.
 
         Raises:
             DataError: no source was given, it cannot be read, or does not fit the model.
@@ -123,15 +125,11 @@ class ModelOptions:
         from oip.network.inputs import check_images
         from oip.workflows.inputs import opened
 
-        network, images = opened(
-            self.model,
-            data.required(),
-            given=self.input,
-            data_dir=data.data_dir,
-            resize=data.resize,
-        )
-        check_images(network.inputs, images.images, "data")
-        return self._with_directions(network), images
+        where = {"data_dir": data.data_dir, "resize": data.resize}
+        with output.waiting(f"opening {self.model.name}"):
+            network, images = opened(self.model, data.required(), given=self.input, **where)
+            check_images(network.inputs, images.images, "data")
+            return self._with_directions(network), images
 
     def _with_directions(self, network: Network) -> Network:
         if self.directions is None:

@@ -127,8 +127,7 @@ def command(
     from oip.workflows.layer_records import check_classes
 
     files.check_writable(out)
-    with output.waiting(f"opening {model.model.name}"):
-        network, images = model.open_with(data)
+    network, images = model.open_with(data, output)
     labels = images.required_labels()
     ((layer, maps),) = parse_selections(network, [selection])
     if silence:

@@ -174,9 +174,8 @@ def command(
     answer = request.answer(RankAnswer) if not model.imports else None
     if answer is not None:
         return _answered(answer, out, output, started)
-    with output.waiting(f"opening {model.model.name}"):
-        network, images = model.open_with(data)
-        network = with_run_directions(network, out)
+    network, images = model.open_with(data, output)
+    network = with_run_directions(network, out)
     chosen = maps_to_rank(network, selections, settings.at)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []

@@ -210,12 +210,12 @@ def command(
             output.note(text)
         result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
         return _printed(result, details, output, steps)
-    with output.waiting(f"opening {model.model.name}"):
-        if data.source is None:
+    if data.source is None:
+        with output.waiting(f"opening {model.model.name}"):
             network, images = model.open(None), None
-        else:
-            network, images = model.open_with(data)
-        network = with_run_directions(network, out)
+    else:
+        network, images = model.open_with(data, output)
+    network = with_run_directions(network, out)
     begin = None if start is None else load_start(network, start)
     chosen, targets = select_targets(network, selections, objectives)
     network.inputs.warn_if_assumed()

@@ -95,8 +95,7 @@ def command(
     if picture is not None:
         plots.checked_kind(picture.suffix)
         files.check_writable(picture.parent)
-    with output.waiting(f"opening {model.model.name}"):
-        network, images = model.in_run(out).open_with(data)
+    network, images = model.in_run(out).open_with(data, output)
     if opened_run is not None and picture is not None:
         check_figure(opened_run, network, selection, source_layer)
     with output.progress() as progress:
