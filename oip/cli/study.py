@@ -33,7 +33,8 @@ def _studies() -> list[tuple[str, str]]:
     "--data",
     metavar="SOURCE",
     multiple=True,
-    help="Images instead of the study's own, in both parts; may be given several times.",
+    help="Images instead of the study's own, in both parts; may be given several times. `oip` also "
+    "takes a folder of photographs without classes, for its two pretrained networks.",
 )
 @click.option(
     "--iterations",
