@@ -24,7 +24,7 @@ def test_directions_are_units_of_the_run(call, small_file, bars, tmp_path):
     for command in ("locate", "trace"):  # the run's own directions
         status, _, err = call(command, small_file, "second+nmf:1", "--data", bars, "--out", out)
         assert status == 0, err
-        assert command == "trace" or f"--out {out}" in err
+        assert command == "trace" or f"oip gallery {out}" in err
     given = ("--directions", out, "--quiet")
     pictures = ("--data", bars, "--out", out.parent / "pictures", *given)
     status, text, _ = call(
