@@ -137,9 +137,9 @@ def nearness_slope(features: Tensor, origin: Tensor) -> Tensor:
     nodes = list(range(1, len(features.shape) - 1))
     difference = origin - features
     length = tf.norm(difference, axis=-1, keepdims=True)
-    spread = tf.reduce_mean(tf.norm(origin, axis=-1, keepdims=True), nodes, keepdims=True)
+    mean_length = tf.reduce_mean(tf.norm(origin, axis=-1, keepdims=True), nodes, keepdims=True)
     count = float(np.prod([int(side or 0) for side in features.shape[1:-1]]))
-    return difference / tf.maximum(length, _TINY) / tf.maximum(spread, _TINY) / count
+    return difference / tf.maximum(length, _TINY) / tf.maximum(mean_length, _TINY) / count
 
 
 @contextmanager

@@ -232,9 +232,13 @@ def normalization_folded(layers: Sequence[keras.Layer]) -> Iterator[None]:
 
 
 def _is_linear_convolution(layer: keras.Layer) -> bool:
-    """Return whether a layer is a plain 2-D convolution, maybe depthwise, without activation."""
+    """Return whether a layer is a plain 2-D convolution, maybe depthwise, without activation.
+
+    It is not watched, either: whoever watches it may take a gradient by what it returns.
+    """
     return (
         type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+        and "call" not in vars(layer)
         and why_not_plain(layer) is None
         and layer.activation is keras.activations.linear
         and layer.compute_dtype == "float32"

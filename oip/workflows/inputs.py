@@ -98,7 +98,7 @@ class ModelSize:
         self.model, self.given = model, given
 
     def __call__(self, image_shape: tuple[int, ...] | None) -> tuple[int, ...]:
-        """Return (h, w, bands); of a model that takes any size, that of the images, `own`."""
+        """Return (h, w, bands); of a model that takes any size, that of the images."""
         from oip.network.network import Network
 
         if not isinstance(self.model, Network):

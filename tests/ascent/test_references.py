@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.references import AlignedLayer, Context, captured, nearness_slope
+from oip.ascent.references import AlignedLayer, Context, References, captured, nearness_slope
+from oip.ascent.targets import MapTargets
 from oip.core.errors import SettingsError
 from oip.core.frameworks import keras, tf
 from oip.network.network import Network
@@ -81,6 +82,30 @@ def test_captured_tensors_are_the_outputs_and_layers_are_left_as_they_were(color
     assert sorted(tensors) == [0, 1, 2]
     np.testing.assert_array_equal(tensors[2], expected)
     assert {layer.name: dict(vars(layer)) for layer in color_model.layers} == before
+
+
+def test_relevance_passes_through_normalizations_to_the_convolution_that_they_read():
+    keras.utils.set_random_seed(4)
+    layers = keras.layers
+    entry = layers.Input((9, 8, 3))
+    first = layers.Conv2D(5, 3, name="first")(entry)
+    branches = [layers.BatchNormalization()(first) for _ in range(2)]
+    last = layers.Conv2D(4, 3, activation="relu", name="last")(layers.Add()(branches))
+    model = keras.Model(entry, last)
+    network = Network(model)
+    images = np.random.default_rng(2).normal(size=(3, 9, 8, 3)).astype(np.float32)
+    targets = MapTargets(network, network.find("last"))
+    references = References(network, targets, images, np.tile(np.arange(3), (4, 1)), ["align"])
+    assert [layer.name for layer in references.layers] == ["first"]
+    ((aligned,), _) = references.arrays(np.array([2]))
+    values = tf.Variable(keras.Model(entry, first)(images))
+    with tf.GradientTape() as tape:
+        score = tf.reduce_mean(keras.Model(first, last)(values)[..., 2], (1, 2))
+    slope = tape.gradient(score, values)
+    relevance = np.abs(np.sum(values * slope, (1, 2))).mean(0)
+    np.testing.assert_allclose(
+        aligned.weights[0] / aligned.weights[0].sum(), relevance / relevance.sum(), rtol=1e-4
+    )
 
 
 def features_of(model, name, images):
