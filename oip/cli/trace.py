@@ -81,6 +81,7 @@ def command(
     from oip.core import files, plots
     from oip.run.run import Run
     from oip.workflows.silencing import (
+        SHOWN,
         causes_figure,
         check_figure,
         one_unit,
@@ -118,8 +119,12 @@ def command(
             print_text(plain_text(picture))
     first = f"{result.source}:{int(result.order[0])}"
     steps = [quoted("oip", "trace", model.model, first, "--data", data.source)]
-    if out is not None:
-        steps = [quoted("oip", "gallery", out, "--open"), f"{steps[0]} {quoted('--out', out)}"]
+    if opened_run is not None:  # which may lack the OIPs of the earlier layer
+        gallery = quoted("oip", "gallery", opened_run.path, "--open")
+        if opened_run.reconstructed_layer(result.source) is None:
+            first = f"{result.source}:{','.join(map(str, result.order[:SHOWN].tolist()))}"
+            steps = [quoted("oip", "reconstruct", model.model, first, "--data", data.source)]
+        steps = [gallery, f"{steps[0]} {quoted('--out', opened_run.path)}"]
     output.next_steps(*steps)
 
 

@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 CAUSES = "causes.json"
 _WIDTH, _ROW = 7.2, 1.35
 """Inches."""
-_SHOWN = 8
+SHOWN = 8
 """Units of the earlier layer, and outputs."""
+_SMALL = 64
+"""Pixels of pictures that are drawn larger than they are."""
 
 
 def ablate_into(
@@ -280,7 +282,7 @@ def check_figure(run: Run, network: Network, unit: str, source: str | None = Non
             raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
 
 
-def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
+def causes_figure(causes: Causes, run: Run, count: int = SHOWN) -> Figure:
     """Draw a unit's OIP, those of the units that feed it most, and the outputs that it moves.
 
     Args:
@@ -317,7 +319,7 @@ def causes_figure(causes: Causes, run: Run, count: int = _SHOWN) -> Figure:
 
 def _bars(figure: Figure, row: np.ndarray, causes: Causes) -> None:
     """Draw what the unit does to the logits, with intervals."""
-    rows = causes.outputs[:_SHOWN]
+    rows = causes.outputs[:SHOWN]
     grid = row[0].get_gridspec()
     axes = figure.add_subplot(grid[2, :])
     values = causes.logit_effect[rows]
@@ -335,7 +337,8 @@ def _bars(figure: Figure, row: np.ndarray, causes: Causes) -> None:
 def _show(axes: Axes, picture: np.ndarray | None, title: str) -> None:
     axes.set_title(title, fontsize=plots.SMALL, pad=2)
     if picture is not None:
-        axes.imshow(picture, cmap=plots.GRAY, vmin=0, vmax=255, interpolation="nearest")
+        way = "nearest" if max(picture.shape[:2]) <= _SMALL else "antialiased"
+        axes.imshow(picture, cmap=plots.GRAY, vmin=0, vmax=255, interpolation=way)
     else:
         axes.text(0.5, 0.5, "no OIP", ha="center", va="center", fontsize=plots.SMALL)
 

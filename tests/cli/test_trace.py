@@ -58,7 +58,11 @@ def test_a_picture_needs_an_oip_of_one_of_its_units(call, small_file, bars, tmp_
     assert status == 2 and "OIPs of 'second:2' or of a layer that feeds it" in err
     assert not picture.exists() and not (run / "layers/001/causes.json").exists()
     arguments[2] = "second:0"  # it has an OIP, so that the units that feed it need none
-    assert call(*arguments, "--out", run, "--picture", picture)[0] == 0 and picture.exists()
+    status, _, err = call(*arguments, "--out", run, "--picture", picture)
+    assert status == 0 and picture.exists()
+    units = CausesFile.read(run / "layers/001/causes.json").units[0].units
+    lacking = f"first:{','.join(map(str, units))} --data {bars} --out {run}"
+    assert f"oip reconstruct {small_file} {lacking}" in " ".join(err.split())
 
 
 def test_a_unit_that_is_not_finite_is_kept(call, bars, tmp_path):
