@@ -238,7 +238,8 @@ def _write(
         pages.add(layer, images)
     if unfit:
         names = ", ".join(f"'{name}'" for name in unfit)
-        notice(f"no data images are shown for {names}, which were ranked on others than are given.")
+        those = "those of the gallery" if data_images is None else "are given"
+        notice(f"no data images are shown for {names}, which were ranked on others than {those}.")
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
     about["tags"] = any(layer.has_tags for layer in layers)

@@ -316,7 +316,7 @@ def rank_by_response(
     Raises:
         NoFiniteResponses: no map has finite responses.
     """
-    summaries = ResponseSummaries(sample)
+    summaries = ResponseSummaries(sample, len(sample))
     for _ in summaries.blocks(byte_budget, progress, "ranking"):
         pass
     judged = None

@@ -440,12 +440,19 @@ def summarize_responses(
 
 
 class ResponseSummaries:
-    """The responses of a sample's maps block by block, and what a gallery shows of them all."""
+    """The responses of a sample's maps block by block, and what a gallery shows of them all.
 
-    def __init__(self, sample: LayerSample):
+    Args:
+        sample: the maps and the images.
+        images: how many of them, the first ones, have `means`; as many as `arrays` needs if None.
+    """
+
+    def __init__(self, sample: LayerSample, images: int | None = None):
         self.sample = sample
+        self._images = _LIKENESS if images is None else images
         self._parts: list[dict[str, np.ndarray]] = []
         self._means: list[np.ndarray] = []
+        self._finite: list[np.ndarray] = []
 
     def blocks(
         self, byte_budget: int, progress: Progress, task: str = "responses"
@@ -455,18 +462,19 @@ class ResponseSummaries:
         around = (sample.size, sample.members, len(sample.classes), sample.indices)
         for block in sample.responses(byte_budget, progress, task):
             self._parts.append(summarize_responses(block.values, *around))
-            self._means.append(block.values.mean(axis=2, dtype=np.float64))
+            self._means.append(block.values[: self._images].mean(axis=2, dtype=np.float64))
+            self._finite.append(block.finite)
             yield block
 
     @property
     def means(self) -> np.ndarray:
-        """(n, m): the spatial mean of each map's response to each image."""
+        """(images, m): the spatial mean of each map's response to each image."""
         return np.concatenate(self._means, axis=1)
 
     @property
     def usable(self) -> np.ndarray:
         """(m,) bool: maps whose responses are all finite."""
-        return np.asarray(np.isfinite(self.means).all(axis=0))
+        return np.concatenate(self._finite)
 
     @property
     def unusable_notices(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import numpy as np
 from oip.ascent.gradient_ascent import snapshot_steps
 from oip.ascent.results import PER_MAP, Oips
 from oip.batch.executors import JOBS, available_gpus, processes
-from oip.batch.job import Job
+from oip.batch.job import Job, checked_job
 from oip.batch.plan import PlannedRun, check_folder, inspect_all, model_jobs, plan_runs, unfinished
 from oip.batch.worker import LayerInspection, Task, WorkerCache, ascent_of, inspect_model
+from oip.core.files import Json
 from oip.core.progress import Progress, silent
 from oip.core.records import Part
 from oip.run.shards import Ends, shard_record
@@ -87,7 +89,7 @@ class Forecast(Part, frozen=True, kw_only=True):
         )
 
 
-def forecast(job: Job, progress: Progress = silent) -> Forecast:
+def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = silent) -> Forecast:
     """Return the plan of a batch, with seconds and bytes; nothing is written.
 
     Three layers of each run are timed, the cheapest, the middle and the most expensive; those
@@ -95,12 +97,15 @@ def forecast(job: Job, progress: Progress = silent) -> Forecast:
     tried several times make it slower.
 
     Args:
-        job: the job.
+        job: as for `oip.batch.run`.
         progress: called with what has been read.
 
     Raises:
         OipError: as the batch itself would.
+
+    >>> oip.batch.forecast("job.toml").seconds  # doctest: +SKIP
     """
+    job = checked_job(job)
     out = Path(job.out)
     check_folder(out)
     cache = WorkerCache()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oip.batch.executors import Engine, EngineLost, Executor, Pending, Pool, engine_of, wrapped
-from oip.batch.job import Job, checked, job_of, read_job
+from oip.batch.job import Job, checked_job
 from oip.batch.plan import LOG, PlannedRun, begin, check_folder, inspect_all, model_jobs, unfinished
 from oip.batch.progress import Watcher, log_attempt
 from oip.batch.worker import (
@@ -150,7 +150,7 @@ def run(
         >>> result = oip.batch.run({"models": ["model.keras"], "out": "runs/b"})  # doctest: +SKIP
     """
     started = time.monotonic()
-    job = _checked_job(job)
+    job = checked_job(job)
     if not 0 <= part[0] < part[1]:
         raise SettingsError("part", "(k, n) with k from 0 to n - 1", part)
     out = Path(job.out)
@@ -184,12 +184,6 @@ def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob]
     finally:
         if inspecting is not engine:
             inspecting.close()
-
-
-def _checked_job(job: Job | str | Path | Mapping[str, Json]) -> Job:
-    if isinstance(job, Job):
-        return checked(job)
-    return read_job(job) if isinstance(job, (str, Path)) else job_of(job)
 
 
 @dataclass

@@ -164,6 +164,13 @@ def job_of(table: Mapping[str, Json]) -> Job:
     return checked(job)
 
 
+def checked_job(job: Job | str | Path | Mapping[str, Json]) -> Job:
+    """Return a job of any form that `oip.batch.run` takes; a SettingsError says what is wrong."""
+    if isinstance(job, Job):
+        return checked(job)
+    return read_job(job) if isinstance(job, (str, Path)) else job_of(job)
+
+
 def checked(job: Job) -> Job:
     """Return the same job; a SettingsError names values that do not fit together."""
     from oip.ascent.objectives import objective

@@ -348,12 +348,18 @@ class BatchStatus(Part, frozen=True, kw_only=True):
     runs: list[RunStatus]
 
 
-def batch_status(out: Path) -> BatchStatus:
+def batch_status(out: str | Path) -> BatchStatus:
     """Return the status of every run of a batch, and how many maps were requested.
 
-    >>> oip.batch.batch_status(Path("runs/batch")).runs  # doctest: +SKIP
+    Args:
+        out: the folder of the batch.
+
+    Raises:
+        RunError: no batch in the folder, or one that is damaged.
+
+    >>> oip.batch.batch_status("runs/batch").runs  # doctest: +SKIP
     """
-    runs = []
+    out, runs = Path(out), []
     for run in read_batch(out).runs:
         folder = RunFolder(out / "runs" / run.run)
         begun = Run.open(folder.path).layers if folder.path.exists() else []

@@ -71,7 +71,7 @@ def status_command(run: Path, output: Output) -> int:
         for record in runs:
             _print_status(record)
     layers = [layer for record in runs for layer in record.layers]
-    first = run if result is runs[0] else run / runs[0].run
+    first = runs[0].run
     if layers and not any(layer.ranked for layer in layers):
         output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first))
     output.next_steps(quoted("oip", "gallery", first, "--open"))

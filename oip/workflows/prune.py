@@ -342,11 +342,11 @@ class Pruner:
         members: dict[int, list[str]] = {}
         roots = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
         staying = {root for name in roots if name not in orders for root in roots[name].tolist()}
-        roots = {name: root for name, root in roots.items() if name in orders}
-        for name, source in roots.items():
+        roots = {name: of_layer for name, of_layer in roots.items() if name in orders}
+        for name, of_layer in roots.items():
             ranks = np.argsort(orders[name].order)
-            for number, root in enumerate(source.tolist()):
-                worth.setdefault(root, []).append(1.0 - ranks[number] / len(source))
+            for number, root in enumerate(of_layer.tolist()):
+                worth.setdefault(root, []).append(1.0 - ranks[number] / len(of_layer))
                 members.setdefault(root, []).append(name)
         spare = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
         dropped = set()
@@ -357,8 +357,8 @@ class Pruner:
                 for name in names:
                     spare[name] -= 1
         return {
-            name: [number for number, root in enumerate(source.tolist()) if root in dropped]
-            for name, source in roots.items()
+            name: [number for number, root in enumerate(of_layer.tolist()) if root in dropped]
+            for name, of_layer in roots.items()
         }
 
     def _fine_tune(self, model: keras.Model, plan: PruningPlan) -> None:

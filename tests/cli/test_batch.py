@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
+import oip
 from oip.batch import worker
 
 
@@ -54,9 +56,10 @@ def test_a_plan_has_seconds_and_bytes_and_writes_nothing(call, job, tmp_path):
     status, out, err = call("batch", job, "--dry-run")
     assert "0 of 1 shards to do" in out
     assert "models read: 1/1" in err
+    assert oip.batch.forecast(str(job)).shards_left == 0
 
 
-def test_a_batch_and_what_its_runs_say(call, job, tmp_path):
+def test_a_batch_and_what_its_runs_say(call, job, tmp_path, monkeypatch):
     status, out, err = call("batch", job, "--json", "--set", "settings.steps=4")
     assert status == 0
     assert re.search(r"2/2 pieces, 6/6 maps, [0-9.]+ maps/s", err)
@@ -68,9 +71,12 @@ def test_a_batch_and_what_its_runs_say(call, job, tmp_path):
     assert settings["reconstruct"]["steps"] == 4
     status, out, _ = call("batch", job, "--quiet", "--set", "settings.steps=4")
     assert (status, "0 pieces" in out) == (0, True)
-    status, out, _ = call("status", tmp_path / "batch")
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call("status", "batch")
     assert status == 0
     assert "6 of 6" in out
+    assert f"oip gallery {Path('batch/runs/0000')} --open" in err
+    assert oip.batch.batch_status("batch").runs[0].layers[0].requested == 6
     assert call("verify", tmp_path / "batch", "--quiet")[0] == 0
     status, out, _ = call("cite", tmp_path / "batch", "--json")
     assert "oip" in json.loads(out)["entries"]

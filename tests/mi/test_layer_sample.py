@@ -5,11 +5,13 @@ import pytest
 
 from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.progress import silent
 from oip.mi.layer_sample import (
     BEST,
     BINS,
     LayerSample,
     NoFiniteResponses,
+    ResponseSummaries,
     check_at,
     output_subset,
     output_units,
@@ -165,6 +167,19 @@ def test_histograms_count_every_image_once_in_its_class():
             assert np.abs(result["histogram"][row, code] - expected).sum() <= 2
     assert (np.diff(result["edges"]) > 0).all()
     assert result["edges"].shape == (4, BINS + 1)
+
+
+def test_summaries_keep_means_of_as_many_images_as_they_are_for(small_model, small_images):
+    sample = LayerSample.of(small_model, small_images[0], "second")
+    every, few = ResponseSummaries(sample, len(sample)), ResponseSummaries(sample, 3)
+    for summaries in (every, few):
+        values = np.concatenate(
+            [block.values for block in summaries.blocks(10_000, silent)], axis=1
+        )
+        assert summaries.usable.tolist() == [True] * len(sample.maps)
+    means = values.mean(axis=2, dtype=np.float64)
+    np.testing.assert_array_equal(every.means, means)
+    np.testing.assert_array_equal(few.means, means[:3])
 
 
 def test_a_constant_map_and_one_that_is_not_finite():
