@@ -260,8 +260,8 @@ def legibility(
         values = means[:, sample.maps]
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
-    own_features = shown_features(opened, shown, _usable(oips, shown), mean)
-    answers = judged_units(values, feature_directions(looks, mean), own_features, progress, name)
+    unit_features = shown_features(opened, shown, _usable(oips, shown), mean)
+    answers = judged_units(values, feature_directions(looks, mean), unit_features, progress, name)
     return Legibility.of(answers, name, index, numbers, opened, len(pixels), split)
 
 

@@ -122,9 +122,9 @@ class Marginal:
         knots, group = np.unique(row[picked], return_inverse=True)
         scores = np.bincount(group, normal[picked]) / np.bincount(group)
         # Knots closer than rounding would make a slope that cannot be undone.
-        best_separation = np.diff(knots, prepend=-np.inf) > _SEPARATION * (knots[-1] - knots[0])
-        best_separation[0] = best_separation[-1] = True
-        knots, scores = knots[best_separation], scores[best_separation]
+        is_apart = np.diff(knots, prepend=-np.inf) > _SEPARATION * (knots[-1] - knots[0])
+        is_apart[0] = is_apart[-1] = True
+        knots, scores = knots[is_apart], scores[is_apart]
         middle, deviation = float(row.mean()), float(row.std())
         marginal = cls(knots, scores)
         mapped = marginal.transform(row)

@@ -341,12 +341,12 @@ def ross_information(x: np.ndarray, k: int, rarity: float | None = None) -> Info
         labels = np.full(n, -1, np.int32)
         labels[slice(None) if indices is None else indices] = codes
         counts = np.bincount(codes)
-        labelled_rows = np.flatnonzero(labels >= 0)
-        labelled_rows = labelled_rows[counts[labels[labelled_rows]] > 1]
-        if not labelled_rows.size:
+        labeled_rows = np.flatnonzero(labels >= 0)
+        labeled_rows = labeled_rows[counts[labels[labeled_rows]] > 1]
+        if not labeled_rows.size:
             return 0.0
-        labels[np.setdiff1d(np.arange(n), labelled_rows)] = -1
-        return _ross(x, near, labels, labelled_rows, counts[labels[labelled_rows]], k)
+        labels[np.setdiff1d(np.arange(n), labeled_rows)] = -1
+        return _ross(x, near, labels, labeled_rows, counts[labels[labeled_rows]], k)
 
     return information
 
@@ -392,23 +392,23 @@ def _ross(
     x: np.ndarray,
     near: np.ndarray,
     labels: np.ndarray,
-    labelled_rows: np.ndarray,
+    labeled_rows: np.ndarray,
     sizes: np.ndarray,
     k: int,
 ) -> float:
     """Return the estimate of the samples `kept`, with classes of `sizes`; other labels are -1."""
     ranks = np.minimum(k, sizes - 1)
-    inside = np.zeros(len(labelled_rows), int)
+    inside = np.zeros(len(labeled_rows), int)
     # Most samples reach their k-th soon; only the others go on along the list.
-    lacking = np.arange(len(labelled_rows))
+    lacking = np.arange(len(labeled_rows))
     for length in (near.shape[1] // 4, near.shape[1]):
         if length and lacking.size:
             inside[lacking] = _along(
-                near[:, :length], labels, labelled_rows[lacking], ranks[lacking]
+                near[:, :length], labels, labeled_rows[lacking], ranks[lacking]
             )
             lacking = lacking[inside[lacking] == 0]
     if lacking.size:
-        points, classes = x[labelled_rows], labels[labelled_rows]
+        points, classes = x[labeled_rows], labels[labeled_rows]
         radius = np.empty(len(lacking))
         for code in np.unique(classes[lacking]):
             lacking_rows = np.flatnonzero(classes[lacking] == code)

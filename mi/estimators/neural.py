@@ -500,8 +500,8 @@ class InfoNce(_Neural):
         return float(np.average(values, weights=[len(part) for part in rows]))
 
     def _ceiling(self, n: int) -> float | None:
-        checked_count = n - int((_TRAIN + _CHECK) * n)
-        return math.log(min(self.batch, checked_count))
+        tested = n - int((_TRAIN + _CHECK) * n)
+        return math.log(min(self.batch, tested))
 
 
 @dataclass(frozen=True)

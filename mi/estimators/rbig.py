@@ -273,13 +273,13 @@ class Rbig(LabelEstimator):
         x = _varied(x)
         if not x.shape[1]:
             return 0.0
-        total = _entropies(x).sum() - self._label_total(x, seed)
+        entropy = _entropies(x).sum() - self._label_total(x, seed)
         result = 0.0
         for code, count in enumerate(np.bincount(codes)):
             if count >= _FEWEST_OF_CLASS:
                 inside = x[codes == code]
-                information = _entropies(inside).sum() - self._label_total(inside, seed)
-                result += count / len(x) * (total - information)
+                class_entropy = _entropies(inside).sum() - self._label_total(inside, seed)
+                result += count / len(x) * (entropy - class_entropy)
         return float(result)
 
     def _label_total(self, x: np.ndarray, seed: int) -> float:

@@ -96,8 +96,8 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     matches: list[tuple[Measured, Arrays]] = []
     sources = [source for source in folder.settings.data if not is_photographs(source)]
     for number, data in enumerate(every_source(folder, sources)):
-        uses_files = not number and _model_files(folder.settings)
-        paths = uses_files or _trained(folder, data, sizes)
+        given = [] if number else _model_files(folder.settings)
+        paths = given or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
         results.append(_measured(folder, number, data, networks, sizes))
         if len(networks) > 1 and len(data.test) >= FEWEST:
