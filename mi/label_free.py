@@ -274,7 +274,8 @@ def read_target(path: str | Path) -> np.ndarray:
             names = [name] if name else list(arrays)
             if len(names) != 1 or names[0] not in arrays:
                 listed = ", ".join(arrays)
-                raise DataError(f"target '{file.name}'", f"one array, FILE:NAME of {listed}", name)
+                form = f"one array, FILE:NAME of {listed}"
+                raise DataError(f"target '{file.name}'", form, name or "no name")
             return arrays[names[0]]
     except (OSError, ValueError, EOFError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "another file"

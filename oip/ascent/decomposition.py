@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from oip.ascent.localization import captioned, node_oips, picture_grid, reduced
-from oip.ascent.masks import central_node, field_boxes, spread_nodes
+from oip.ascent.masks import central_node, check_receptive_field, field_boxes, spread_nodes
 from oip.ascent.reconstruction import Ascent, grow_oips
 from oip.ascent.results import ByMap, check_memory
 from oip.ascent.settings import AUTO, of_input, requested_settings
@@ -25,7 +25,7 @@ from oip.ascent.targets import MapTargets
 from oip.ascent.translation import NULL_MAPS, null_maps, visible_images
 from oip.core import html, plots
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import ModelError, SettingsError
+from oip.core.errors import SettingsError
 from oip.core.formats import DecompositionFile
 from oip.core.images import enhanced, is_line, plain, shown
 from oip.core.progress import Progress, automatic, piece_of
@@ -281,9 +281,7 @@ def decompose(
     check_choice("copies", copies, tuple(_NODES))
     network = Network.of(model, images=data)
     info = network.find(layer)
-    if info.jump is None or info.receptive_field is None:
-        form = "a layer whose receptive field is known"
-        raise ModelError(f"layer '{info.name}'", form, "one that mixes all nodes")
+    check_receptive_field(info)
     numbers, shape = map_numbers(info, maps), network.inputs.shape
     most = _NODES[copies] if most is None else check_whole("most", most)
     settings |= {"starts": check_whole("starts", starts), "seed": seed}

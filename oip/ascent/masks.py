@@ -260,6 +260,13 @@ def spread_nodes(layer: LayerInfo, most: int) -> np.ndarray:
     return nodes
 
 
+def check_receptive_field(layer: LayerInfo) -> None:
+    """Raise a ModelError unless the receptive field of a layer's nodes is known."""
+    if layer.jump is None or layer.receptive_field is None:
+        form = "a layer whose receptive field is known"
+        raise ModelError(f"layer '{layer.name}'", form, "one that mixes all nodes")
+
+
 def checked_nodes(layer: LayerInfo, nodes: object) -> np.ndarray:
     """Return nodes as (p, axes) int.
 

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oip.ascent.localization import captioned, draw_box, node_oips, picture_grid
-from oip.ascent.masks import central_node, checked_nodes, field_boxes, spread_nodes
+from oip.ascent.masks import (
+    central_node,
+    check_receptive_field,
+    checked_nodes,
+    field_boxes,
+    spread_nodes,
+)
 from oip.ascent.results import WITHOUT_PATTERN, ByMap, Oips, check_memory
 from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, peak_near
 from oip.core import html, plots
 from oip.core.checks import check_whole
-from oip.core.errors import ModelError
 from oip.core.images import enhanced, is_line, plain, shown
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
@@ -207,9 +212,7 @@ def translation(
     """
     network = Network.of(model)
     info = network.find(layer)
-    if info.jump is None:
-        form = "a layer whose receptive field is known"
-        raise ModelError(f"layer '{info.name}'", form, "one that mixes all nodes")
+    check_receptive_field(info)
     numbers = map_numbers(info, maps)
     most, starts = check_whole("most", most), check_whole("starts", starts)
     if nodes is None:

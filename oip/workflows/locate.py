@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from oip.ascent.decomposition import Copies, Decompositions, decompose
 from oip.ascent.localization import Locations, locate
+from oip.ascent.masks import check_receptive_field
 from oip.ascent.translation import Translations
 from oip.ascent.translation import translation as translate
 from oip.core import files, html, plots
@@ -157,6 +158,8 @@ def locate_into(
     if kept_in is not None and not network.direction_layers:
         network = with_directions_of(network, kept_in)
     selections = select_maps(network, layers)
+    for layer, _ in selections if translation else ():
+        check_receptive_field(layer)
     opened_run = None if kept_in is None else Run.open(kept_in)
     if opened_run is not None:
         for layer, _ in selections:

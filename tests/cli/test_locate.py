@@ -71,6 +71,18 @@ def test_sums_are_kept_in_a_run(call, small_file, small_data, tmp_path):
         assert status == 2 and word in err
 
 
+def test_a_layer_that_mixes_all_nodes_is_refused_before_anything_is_drawn(
+    call, small_file, bars, tmp_path
+):
+    from oip import Network
+
+    (dense,) = [layer for layer in Network(small_file).other_layers if layer.kind == "units"][-1:]
+    arguments = ("locate", small_file, f"{dense.name}:0", "--data", bars, "--translation")
+    status, _, err = call(*arguments, "--out", tmp_path / "places")
+    assert status == 2 and "receptive field is known" in err
+    assert not (tmp_path / "places").exists()
+
+
 def test_sums_of_another_input_take_the_place_of_kept_ones(call, small_data, tmp_path):
     import keras
     from keras import layers

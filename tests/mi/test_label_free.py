@@ -160,7 +160,7 @@ def test_numbers_are_read_from_files(tmp_path):
     np.testing.assert_array_equal(read_target(f"{tmp_path}/c.csv:dose"), 2 * values)
     np.testing.assert_array_equal(read_target(tmp_path / "d.csv"), values)
     for name, word in [
-        ("b.npz", "FILE:NAME of first, second"),
+        ("b.npz", "FILE:NAME of first, second; received no name"),
         ("c.csv", "FILE:NAME of age, dose"),
         ("c.csv:size", "FILE:NAME of age, dose"),
         ("e.npy", "no such file"),
