@@ -437,6 +437,11 @@ class KeptDataImages:
             self._kept[index] = is_known and self._store.keep(data_picture(index))
         return self._kept[index]
 
+    @property
+    def missing(self) -> int:
+        """Number of images that were to be shown and are not in the old gallery."""
+        return len(self._kept) - sum(self._kept.values())
+
     def caption(self, index: int) -> str:
         """Return the name of the image's class, empty without labels."""
         return self._keys.kept(f"caption of {index}") or ""

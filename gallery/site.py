@@ -23,6 +23,7 @@ from oip.core.errors import RunError, SettingsError, notice
 from oip.core.formats import DrawnFile, GalleryMarker
 from oip.core.html import framed, kernel_shell
 from oip.core.progress import Progress, automatic
+from oip.core.units import plural
 from oip.gallery.atlas import layer_atlas
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, script
@@ -236,6 +237,9 @@ def _write(
         for part, content in layer_details(layer, record, name, shown, images.stretches):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
+    if isinstance(data, KeptDataImages) and data.missing:
+        images_missing = plural(data.missing, "data image")
+        notice(f"{images_missing} that maps respond to most are not in the gallery that is there.")
     if unfit:
         names = ", ".join(f"'{name}'" for name in unfit)
         those = "those of the gallery" if data_images is None else "are given"

@@ -328,6 +328,9 @@ def test_data_images_only_when_given(run):
             gallery.build(run)
         assert {path.name: path.read_bytes() for path in folder.glob("img/data/*")} == pictures
         assert {path.name: path.read_bytes() for path in folder.glob("data/detail-*.js")} == details
+    (folder / "img/data" / min(pictures)).unlink()
+    with pytest.warns(Notice, match="1 data image that maps respond to most"):
+        gallery.build(run)
     gallery.build(run, keep_data=False)
     assert not list(folder.glob("img/data/*"))
     gallery.build(run)  # what was removed does not come back
