@@ -145,10 +145,12 @@ def _facts(layer: LayerEntry) -> list[tuple[str, str]]:
         return [("Objectives", str(shown)), *_legibility(layer)]
     has_nodes = bool(info.size) or info.kind == "maps"
     field = "everything" if info.sees_everything else _sides(info.receptive_field)
+    nodes = "Nodes of a map" if info.kind == "maps" else "Nodes"
+    nodes = "Tokens" if info.kind in ("tokens", "heads") else nodes
     return [
         ("Kind", plain_name(info.layer_class or "unknown")),
         (f"{info.noun.capitalize()}s", f"{shown} of {maps} shown" if shown != maps else str(maps)),
-        *([("Nodes of a map" if info.kind == "maps" else "Tokens", times(info.size))] * has_nodes),
+        *([(nodes, times(info.size))] * has_nodes),
         ("Receptive field", field),
         *([("Jump", _sides(info.jump))] * bool(info.jump or info.kind == "maps")),
         *_legibility(layer),
@@ -165,7 +167,8 @@ def _legibility(layer: LayerEntry) -> list[tuple[str, str]]:
     if record is None or record.mean() is None:
         return []
     share, best, rest = map(percent_text, map(record.mean, ("share", "reference", "control")))
-    text = f"{share} of choices right (best images {best}, other maps {rest}, chance 50 %)"
+    control = f"other {layer.info.noun}s {rest}"
+    text = f"{share} of choices right (best images {best}, {control}, chance 50 %)"
     return [("Legibility", f"{text}, judge {plain_name(record.judge)}")]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -32,6 +34,22 @@ def test_verdicts_and_information_are_counted(full_run):
     assert overview["best"] == [entry.map for entry in layer.maps][:12]
     assert list(pictures) == ["img/redundancy/001"]
     assert overview["redundancy"]["pairs"][0]["maps"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading", "noun"),
+    [
+        ("maps", "Nodes of a map", "Maps"),
+        ("tokens", "Tokens", "Token channels"),
+        ("directions", "Nodes", "Directions"),
+    ],
+)
+def test_facts_speak_of_the_units_of_a_layer(full_run, kind, heading, noun):
+    layer = read_layer(full_run, 1)
+    layer = replace(layer, info=msgspec.structs.replace(layer.info, kind=kind))
+    facts = dict(layer_overview(layer, {}.__setitem__)["facts"])
+    assert heading in facts and noun in facts
+    assert len({"Nodes", "Nodes of a map", "Tokens"} & set(facts)) == 1
 
 
 def test_depth_goes_from_input_to_output(full_run):
