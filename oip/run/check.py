@@ -67,7 +67,7 @@ class Checked:
     """It has a checksum, or needs none; of another only the form is known to be right."""
 
 
-def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
+def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Checked]:
     """Check every file of a run: that it can be read whole, and that it fits the run.
 
     Shards are compared with run.json and each other: their layer, their block, the maps in it, the
@@ -75,6 +75,7 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
     named, too. One shard is in memory at a time. Nothing is changed. What killed processes left is
     listed without being read; `clear_leftovers` removes it.
     """
+    run = run if isinstance(run, Run) else Run.open(run, tidy=False)
     paths = {path for path in run.path.rglob("*") if not path.is_dir()}
     paths.add(run.path / NAME)
     if files.has_checksum(run.path / NAME):  # else of an earlier version
@@ -155,13 +156,14 @@ def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, s
     return Checked(name, "; ".join(problems), has_checksum=has_checksum)
 
 
-def repair_run(run: Run) -> list[str]:
+def repair_run(run: Run | str | Path) -> list[str]:
     """Make again what a run itself tells: run.json from its copy, or the other way around, and the
     stability of layers whose shards are whole.
 
     Returns:
         Paths within the run of the files that were written.
     """
+    run = run if isinstance(run, Run) else Run.open(run)
     written = []
     if not run.record.is_at(run.path / NAME):
         run.save()
@@ -322,14 +324,15 @@ class RunStatus(Part, frozen=True, kw_only=True):
         return html.block(f"{self.run}: {self.model}", html.table(names, rows))
 
 
-def run_status(run: Run) -> RunStatus:
+def run_status(run: Run | str | Path) -> RunStatus:
     """Return the status of every layer of a run's model.
 
     Only the small arrays of the shards are read; `verify_run` reads all.
 
-    >>> oip.run_status(oip.Run.open("runs/mine")).verdicts  # doctest: +SKIP
+    >>> oip.run_status("runs/mine").verdicts  # doctest: +SKIP
     Counter({'responsive': 128})
     """
+    run = run if isinstance(run, Run) else Run.open(run)
     return RunStatus(
         run=str(run.path),
         model=run.record.model.name,

@@ -11,7 +11,7 @@ import pytest
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import CausesFile
-from oip.run.check import repair_run, verify_run
+from oip.run.check import repair_run, run_status, verify_run
 from oip.run.run import clear_leftovers, leftovers
 from oip.run.shards import layer_oips, read_shard, write_shard
 
@@ -120,6 +120,15 @@ def test_rows_of_stability_fit_the_shards(copied):
         layer_oips(copied, 1)
     assert repair_run(copied) == ["layers/001/stability.json"]
     assert not problems(copied)
+
+
+def test_a_run_may_be_named_by_its_path(copied):
+    path = copied.path
+    for name in (path, str(path)):
+        assert run_status(name).to_dict() == run_status(copied).to_dict()
+        assert verify_run(name) == verify_run(copied)
+    (copied.folder(1) / "stability.json").unlink()
+    assert repair_run(str(path)) == ["layers/001/stability.json"]
 
 
 def test_leftovers_of_killed_processes_are_cleared(copied):
