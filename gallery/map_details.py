@@ -410,11 +410,12 @@ def _causes(causes: UnitCauses | None) -> PageValues | None:
         if effect is not None
     ]
     text = (
-        f"Share of its mean response that is gone when a unit of {plain_name(causes.source)} is "
-        f"silenced to {causes.silenced_to}, over {causes.samples} images; below 0 it inhibits."
+        f"Share of its mean response that is lost when a unit of {plain_name(causes.source)} is "
+        f"silenced to {causes.silenced_to}, over {causes.samples} images; below 0 that unit "
+        "inhibits it."
     )
     if causes.agreement is not None:
-        text += f" Agreement with the loss of the whole network: {causes.agreement:z.2f}."
+        text += f" Rank correlation with the loss of the whole network: {causes.agreement:z.2f}."
     return {"cells": cells, "text": text, "moves": moves[:_MOST_CAUSES]}
 
 
@@ -429,13 +430,21 @@ def _directions(layer: LayerEntry, number: int) -> list[PageValues] | None:
     if own_directions is not None and number < len(own_directions.weights):
         weights = own_directions.weights[number]
         cells = _weighted(own_directions.base, weights, len(weights))
-        text = f"Weights of the maps of {plain_name(own_directions.layer)}, of length 1 together."
-        rows.append({"title": "Maps that it is made of", "cells": cells, "text": text})
+        text = (
+            f"Weights of the maps of {plain_name(own_directions.layer)}; all squares add up to 1."
+        )
+        rows.append(
+            {
+                "title": "Maps with the largest weights in this direction",
+                "cells": cells,
+                "text": text,
+            }
+        )
     for index, name, directions in layer.evidence.directions:
         if number < directions.parts.shape[1]:
             maps = directions.parts.shape[1]
             cells = _weighted(index, directions.parts[:, number], maps)
-            text = f"Its weights in the directions of {name}."
+            text = f"Weights of this map in the directions of {name}."
             title = "Directions that it takes part in"
             rows.append({"title": title, "cells": cells, "text": text})
     return [row for row in rows if row["cells"]] or None
@@ -466,7 +475,7 @@ def _sum(decomposition: DecompositionFile | None, number: int) -> PageValues | N
     copied = "one node's pattern, shifted to" if decomposition.copies == "shifted" else "those of"
     text = (
         f"The sum of {copied} {decomposition.nodes} nodes explains {100 * share:z.0f} % of the "
-        f"variance of pixels that were left out of the fit (95 %: {100 * low:z.0f} to "
+        f"variance of held-out pixels (95 %: {100 * low:z.0f} to "
         f"{100 * high:z.0f} %)"
     )
     if np.isfinite(null):
@@ -480,8 +489,8 @@ def _partner(partners: PartnersFile, number: int, address: str | None) -> PageVa
     rows = np.flatnonzero(partners.maps == number)
     other, name = plain_name(partners.other), plain_name(partners.layer)
     if not len(rows):
-        text = f"No unit of {name} in {other} is its partner: pairs are one to one, their"
-        text += f" correlation {partners.threshold:g} or more."
+        text = f"No unit of {name} in {other} is its partner: no unit that"
+        text += f" is left for it correlates by {partners.threshold:g} or more."
         return {"text": text, "picture": None}
     partner = int(partners.partners[row := int(rows[0])])
     values = [float(getattr(partners, field)[row]) for field in ("correlation", "low", "high")]
@@ -491,7 +500,7 @@ def _partner(partners: PartnersFile, number: int, address: str | None) -> PageVa
     )
     percentile = float(partners.percentile[row])
     if np.isfinite(percentile):
-        text += f"; the pictures are more alike than those of {percentile:.0f} % of other pairs"
+        text += f"; the pictures are more similar than those of {percentile:.0f} % of other pairs"
     picture = partners.pictures.shape[1:3] if partners.has_picture[row] else None
     return {
         "name": f"{name}:{partner} of {other}",
@@ -510,9 +519,9 @@ def _kinds(clusters: ClustersFile | None, number: int, data: ShownData | None) -
     judge = plain_name(clusters.judge)
     text = f"By features of {judge}, the {row.images} images that excite it most "
     if row.explained is None or row.expected is None or row.p_adjusted is None:
-        text += "were counted by an earlier version of oip: judge the run once more."
+        text += "were counted by an earlier version of oip. Run 'oip judge --clusters' again."
     elif row.clusters == 1:
-        text += "form no clusters beyond those of images of one kind that vary as much."
+        text += "form no clusters that are more distinct than in images of one kind."
     else:
         text += (
             f"fall into {row.clusters} clusters, which explain {100 * row.explained:.0f} % of "

@@ -188,7 +188,7 @@ class MapTable:
         )
 
     def csv(self) -> str:
-        """Return the content of maps.csv: the same as a table, one row a map."""
+        """Return the content of maps.csv: the same as a table, one row per map."""
         columns = ["layer", "index", "map", "objective", "verdict", *_EVIDENCE, "redundancy"]
         columns += [f"legibility {name}" for name in (*_LEGIBILITY, "judge")]
         for key in self._estimators:

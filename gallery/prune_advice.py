@@ -39,14 +39,14 @@ def prune_advice(layer: LayerEntry) -> list[Reason]:
             reasons.append(Reason(text, fresh, substitutes or {}))
 
     dead = [entry.map for entry in layer.maps if entry.verdict == "dead"]
-    add("silent, or always the same, for every input that was tried.", dead)
+    add("the response is zero, or always the same, for every input that was tried.", dead)
     below_null = [entry.map for entry in layer.maps if entry.first and entry.first.below_null]
-    add("information about the class not above that of shuffled labels.", below_null)
+    add("no more information about the class than with shuffled labels.", below_null)
     substitutes = _redundant(layer, listed)
-    share = f"{100 * SAME:.0f} % of what is held"
+    share = f"{100 * SAME:.0f} % of its information"
     add(f"another map, which stays, shares at least {share}.", substitutes, substitutes)
     harmless = set(_harmless(layer)).difference(substitutes.values())
-    add("no rise of the loss when silenced alone.", sorted(harmless))
+    add("the loss does not rise when the map is silenced alone.", sorted(harmless))
     return reasons
 
 

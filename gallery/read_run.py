@@ -369,7 +369,7 @@ def shown_layers(run: Run) -> list[int]:
     """
     indices = sorted({*run.reconstructed(), *run.ranked()}, reverse=True)
     if not indices:
-        hint = "Use 'oip reconstruct' or 'oip rank' with this --out first."
+        hint = "Use 'oip reconstruct' or 'oip rank' with this folder as --out first."
         raise RunError(f"'{run.path}'", "a run with OIPs or a ranking", "neither", hint)
     return indices
 

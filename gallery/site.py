@@ -221,7 +221,7 @@ def _write(
         data = DataImages(store, keys, spec, data_images, data_labels, classes, digest)
     elif data is not None:
         digest = data.digest
-        notice("the data images of the gallery stay in it.")
+        notice("the gallery keeps its data images. To remove them, build it with keep_data=False.")
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     unfit: list[str] = []
@@ -239,11 +239,13 @@ def _write(
         pages.add(layer, images)
     if isinstance(data, KeptDataImages) and data.missing:
         images_missing = plural(data.missing, "data image")
-        notice(f"{images_missing} that maps respond to most are not in the gallery that is there.")
+        notice(f"{images_missing} that maps respond to most are not in the existing gallery.")
     if unfit:
         names = ", ".join(f"'{name}'" for name in unfit)
-        those = "those of the gallery" if data_images is None else "are given"
-        notice(f"no data images are shown for {names}, which were ranked on others than {those}.")
+        notice(
+            f"no data images are shown for {names}, because these layers were ranked on other "
+            "images."
+        )
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
     about["tags"] = any(layer.has_tags for layer in layers)
@@ -262,7 +264,10 @@ def _write(
 def _notice_of_data(target: Path, data_images: np.ndarray | None) -> None:
     """Say that data images of a single file are gone, which will be replaced without any."""
     if data_images is None and target.exists() and b'"img/data/' in target.read_bytes():
-        notice(f"'{target.name}' held images of the data; without any given it holds none now.")
+        notice(
+            f"'{target.name}' no longer holds images of the data, because none were given this "
+            "time."
+        )
 
 
 def _about(

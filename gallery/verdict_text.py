@@ -26,7 +26,7 @@ def sentences(evidence: MapEvidence | None, patience: int | None = None) -> list
     if evidence.objective:
         text[0] = text[0].replace("The map", "The objective").replace("the map", "the objective")
     if evidence.provably_dead:
-        text.append("Its weights prove it: no input can open the map.")
+        text.append("Its weights prove that no input can make it respond.")
     if verdict not in WITHOUT_PATTERN:
         text += [*_scores(evidence), _convergence(evidence, patience)]
     return text + _stability(evidence)
@@ -52,8 +52,8 @@ def headline(evidence: MapEvidence | None) -> str:
 
 
 NOT_JUDGED = {
-    "silent": "fewer than two images excite it more than half of them do, so nothing can be asked",
-    "no OIP": "there is no OIP to show",
+    "silent": "it responds to too few images for a choice between them",
+    "no OIP": "it has no OIP",
     "not finite": "its responses are not finite numbers",
 }
 """Why a map has no legibility."""
@@ -70,8 +70,9 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
     if row.control is not None:
         parts.append(f"with pictures of other maps {percent_text(row.control)}")
     return (
-        f"Shown these pictures, {judge} picks the more exciting image {percent_text(row.share)} of "
-        f"the time ({'; '.join(parts)}), over {row.pairs} pairs of {legibility.samples} images."
+        f"Shown these pictures, {judge} chooses the image that excites the map more "
+        f"{percent_text(row.share)} "
+        f"of the time ({'; '.join(parts)}), over {row.pairs} pairs of {legibility.samples} images."
     )
 
 
@@ -104,11 +105,11 @@ def _scores(evidence: MapEvidence) -> list[str]:
             else ""
         )
         text.append(
-            f"The best data image at the same mean and deviation reaches "
+            f"The best data image, at the same mean and standard deviation, reaches "
             f"{shown_figure(data_score)}; the OIP {shown_figure(score)}{ratio}."
         )
     if evidence.data_active is not None and from_zero:
-        text.append(f"{100 * evidence.data_active:.3g} % of the data images get a response.")
+        text.append(f"{100 * evidence.data_active:.3g} % of the data images excite the map.")
     if evidence.saturated:
         text.append("The response is at the upper limit of its activation.")
     return text

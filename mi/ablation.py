@@ -197,7 +197,7 @@ def ablate(
 
 
 def one_class_layer(network: Network) -> LayerInfo:
-    """Return the layer that gives one class an image, whose loss is a cross-entropy.
+    """Return the layer that gives one class per image, whose loss is a cross-entropy.
 
     Raises:
         ModelError: the network does not end in classes.
@@ -207,8 +207,8 @@ def one_class_layer(network: Network) -> LayerInfo:
 
     head = network.class_layer()
     if head.maps > 1 and layer_types.activation_name(head.response.layer) == "sigmoid":
-        text = "one class an image (softmax, logits, or a single sigmoid)"
-        hint = "The loss of several labels an image is not one cross-entropy."
+        text = "one class per image (softmax, logits, or a single sigmoid)"
+        hint = "The loss of several labels per image is not one cross-entropy."
         raise DataError("the model's output", text, f"{head.maps} sigmoids", hint)
     return head
 
@@ -495,7 +495,7 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
     if not layer.size:
         form = "a layer with nodes, such as a convolution"
         hint = "mi.ablate silences whole units."
-        raise ModelError(f"nodes of '{layer.name}'", form, "one value a unit", hint)
+        raise ModelError(f"nodes of '{layer.name}'", form, "one value per unit", hint)
     if layer.response.projection is not None:
         form = "maps of a layer of the network"
         raise ModelError(f"nodes of '{layer.name}'", form, "directions")

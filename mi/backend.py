@@ -117,7 +117,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def workers(bytes_each: int = 0, byte_budget: int = MEMORY_BUDGET) -> int:
-    """Return the number of threads: one a usable core, as far as the memory goes."""
+    """Return the number of threads: one per usable core, as far as the memory goes."""
     return max(1, min(usable_cores(), byte_budget // max(1, bytes_each)))
 
 

@@ -271,7 +271,10 @@ def causes(
     size = abs(float(fed.whole[0]))
     notices = ()
     if size == 0:
-        notices = ("The unit is silent on these images: there is nothing to take away.",)
+        notices = (
+            "The unit does not respond to these images, so that no effect can be measured. Use "
+            "other images.",
+        )
     agreement = np.nan
     if labels is not None:
         whole = ablate(network, images, labels, earlier, to=to, samples=samples, seed=seed)

@@ -395,9 +395,9 @@ class Separation(PatternResult):
     def plot(self, most: int = 24, color: str = "grey") -> Figure:
         """Draw images of both classes, hard cases and mean responses on the `most` best maps.
 
-        A row a class, the mean response first; below them the hard cases. Strong nodes are framed,
-        in one color where the first class responds more, in another where the second does. `color`
-        is `grey`, `viridis` or `jet`.
+        A row per class, the mean response first; below them the hard cases. Strong nodes are
+        framed, in one color where the first class responds more, in another where the second
+        does. `color` is `grey`, `viridis` or `jet`.
         """
         from oip.network import response_plots
         from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled

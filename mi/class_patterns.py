@@ -98,9 +98,7 @@ class PatternSample:
         """Remarks for the reader of the result."""
         notices = list(self.subset.notices)
         if self._predictions is None:
-            notices.append(
-                "No hard cases: the model's output does not tell the labelled classes apart."
-            )
+            notices.append("No hard cases: the model's output does not have these classes.")
         unusable = int((~np.concatenate(self._finite)).sum())
         if unusable:
             notices.append(f"{unusable} maps have responses that are not finite.")

@@ -180,7 +180,7 @@ class NetworkJudge(Judge):
             self._scale = PictureScale(*ends, network.inputs.bgr)
         if not network.inputs.is_known:
             notice(
-                f"the judge '{self.name}' says nothing of its input; it receives images in the "
+                f"the judge '{self.name}' does not describe its input; it receives images in the "
                 "units of the model that is judged."
             )
         if layer is None:
@@ -194,7 +194,9 @@ class NetworkJudge(Judge):
         fits = len(shape) == len(input_shape) == 3 and (len(bands) == 1 or bands == {1, _COLOR})
         if shape != input_shape and not fits:
             raise DataError(
-                f"images for judge '{self.name}'", f"what can be made {input_shape}", shape
+                f"images for judge '{self.name}'",
+                f"images that can be brought to {input_shape}",
+                shape,
             )
 
     def batches(self, pictures: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -74,7 +74,7 @@ def check_about(about: str, has_target: bool) -> About:
     check_choice("about", about, ABOUT)
     choice = cast(About, about)
     if choice == "direction" and not has_target:
-        numbers = "a target: one number an image, or an array of an image's shape"
+        numbers = "a target: one number per image, or an array of an image's shape"
         raise SettingsError("about direction", numbers, "none", "Give it as target (--target).")
     if choice != "direction" and has_target:
         raise SettingsError("about", "'direction', beside a target", f"'{about}'")
@@ -185,8 +185,9 @@ def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
     used = [row for row in range(most) if 0 < tags[:, row].sum() < len(tags) and shares[row] > 1e-9]
     names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in used)
     notice = (
-        f"About the input: bits are added up over {len(used)} principal components of the images "
-        f"({shares[used].sum():.0%} of their variance), above its median or not each."
+        f"About the input: bits about {len(used)} principal components of the images, each above "
+        "its "
+        f"median or not, are added up ({shares[used].sum():.0%} of the variance)."
     )
     return RankingTarget(tags[:, used], names, notice)
 
@@ -216,7 +217,7 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
         DataError: numbers that do not fit the images, are not finite, or are all the same.
     """
     values = np.asarray(target)
-    shapes = f"({len(images)},), one number an image, or {images.shape[1:]}, a direction"
+    shapes = f"({len(images)},), one number per image, or {images.shape[1:]}, a direction"
     if values.dtype.kind not in "buif":
         raise DataError("target", f"numbers of shape {shapes}", f"dtype {values.dtype}")
     values = values.astype(np.float64)
@@ -241,8 +242,8 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
     )
     kind = "inner product with a direction" if is_direction else "number"
     notice = (
-        f"About the {kind}: bits are about which of {count} ranges it is in, equally frequent "
-        "where no values are equal; a lower bound of those about the number itself."
+        f"About the {kind}: bits are about which of {count} ranges it is in, which are equally "
+        "frequent unless values are equal; a lower bound of the bits about the number itself."
     )
     return RankingTarget(codes, names, notice)
 
@@ -325,7 +326,7 @@ def rank_by_response(
         unknown = (np.nan, np.nan, np.nan)
         judged = np.array([legibility.get(int(number), unknown) for number in sample.maps]).T
     orders = response_orders(summaries.means, sample.seed, judged)
-    text = "Orders by the response alone: they say how it is distributed, not what it knows."
+    text = "Orders by the response alone: by its distribution, not by information about anything."
     return Ranking(
         layer=sample.layer.name,
         index=sample.layer.index,

@@ -252,7 +252,7 @@ def directions(
     training, held_out = (_samples(sample, rows, seed, progress) for rows in groups)
     if len(training.values) < max(2, count):
         received = f"{len(training.values)} nodes of {finding} images"
-        raise DataError("samples", f"{max(2, count)} or more, one a direction", received)
+        raise DataError("samples", f"{max(2, count)} or more, one per direction", received)
     total = training.values - training.values.mean(axis=0)
     if not np.square(total, dtype=np.float64).sum() > _FLAT:
         raise DataError(
@@ -474,7 +474,7 @@ def _result(
     notices = []
     dead = int((used == 0).sum())
     if dead:
-        notices.append(f"{dead} of {len(order)} directions are part of no held-out sample.")
+        notices.append(f"{dead} of {len(order)} directions are not active in any held-out sample.")
     chance = _of_random_directions(centered, usable, seed)
     if low <= chance:
         more = "more images or steps" if method == "sae" else "more images"

@@ -199,7 +199,7 @@ class LayerSample:
     def _tagged(self, tags: np.ndarray, samples: int, classes: Sequence[str] | None) -> ImageSubset:
         """Draw from images of several labels, at random and without copies."""
         if len(tags) != len(self):
-            raise DataError("labels", f"{len(self)}, one row an image", len(tags))
+            raise DataError("labels", f"{len(self)}, one row per image", len(tags))
         names = tag_names(tags.shape[1], classes)
         groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
         every = first_image_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
@@ -225,7 +225,7 @@ class LayerSample:
             DataError: no labels were given.
         """
         if self.subset.codes is None:
-            raise DataError("labels", "one an image", "none")
+            raise DataError("labels", "one per image", "none")
         return self.subset.codes
 
     @property
@@ -354,7 +354,7 @@ def output_units(network: Network, labels: ArrayLike | None, count: int | None) 
     most = max(2, network.class_layer().maps)
     values = validation.label_column("labels", labels)
     if count is not None and len(values) != count:
-        raise DataError("labels", f"{count}, one an image", len(values))
+        raise DataError("labels", f"{count}, one per image", len(values))
     classes_text = f"whole numbers from 0 to {most - 1}, the classes of the model's output"
     if values.dtype.kind not in "bui":
         raise DataError("labels", classes_text, f"'{values[0]}'")

@@ -100,7 +100,7 @@ def order_models(
     Args:
         models: files, Keras models or networks; those that cannot be measured are left out.
         images: plain pixels, in the size that all of these models take.
-        labels: one an image.
+        labels: one per image.
         estimator: of information about a label; `reference=True` measures `dsmi` as its authors do,
             in the units of Z.
         samples: images that are used, in the shares of their classes.
@@ -163,5 +163,7 @@ def _before_head(model: ModelLike, images: np.ndarray) -> np.ndarray:
     z = own_features(network, check_images(network.inputs, images))
     if not np.isfinite(z).all():
         hint = "Look for NaN in the model's weights."
-        raise DataError(f"what '{network.name}' knows", "finite numbers", "others", hint)
+        raise DataError(
+            f"information of '{network.name}'", "a finite number", "NaN or infinity", hint
+        )
     return z

@@ -260,17 +260,17 @@ class EstimatorRanking:
         elif self.saturated.any() and not self.held_out:
             notices.append(
                 f"{self.estimator}: {self.saturated.sum()} maps are saturated (within 2 % of "
-                f"{self.ceiling:.3g} bits); those above chance share the first places."
+                f"{self.ceiling:.3g} bits); those above chance share the first rank."
             )
         by_chance = self.chance > _MUCH_BY_CHANCE * np.maximum(self.raw, 0.0)
         if not self.held_out and (by_chance & (self.chance > _LITTLE_BITS)).any():
             notices.append(
-                f"{self.estimator}: shuffled labels have up to {np.nanmax(self.chance):.3g} bits; "
-                "ranks go by what is above chance."
+                f"{self.estimator}: shuffled labels reach up to {np.nanmax(self.chance):.3g} bits; "
+                "ranks are by the bits above chance."
             )
         below = int((self.raw < 0).sum())
         if below:
-            estimates = "estimate under 0 is" if below == 1 else "estimates under 0 are"
+            estimates = "estimate below 0 is" if below == 1 else "estimates below 0 are"
             notices.append(f"{self.estimator}: {below} {estimates} shown as 0.")
         return notices
 
@@ -603,8 +603,8 @@ def _few_images(sample: LayerSample) -> list[str]:
     kind = "Classes" if sample.tags is None else "Tags"
     more = f" and {len(few) - 8} more" if len(few) > 8 else ""
     return [
-        f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. That is too few "
-        "to tell how much a map knows about one of them."
+        f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. Their bits "
+        "are not reliable; use more images of them."
     ]
 
 

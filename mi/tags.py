@@ -34,7 +34,7 @@ def tag_names(count: int, classes: Sequence[str] | None) -> tuple[str, ...]:
     """
     names = tuple(classes or (str(number) for number in range(count)))
     if len(names) != count:
-        raise DataError("classes", f"{count}, one a tag", len(names))
+        raise DataError("classes", f"{count}, one per tag", len(names))
     return names
 
 
@@ -46,11 +46,11 @@ def tag_notices(tags: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
     """
     usable = usable_tags(tags)
     if not usable.any():
-        hint = "A tag needs 5 images that have it, and 5 that have not."
-        raise DataError("labels", "tags that tell images apart", "none", hint)
+        hint = "A tag needs 5 images that have it, and 5 that do not."
+        raise DataError("labels", "a tag that some images have and others lack", "none", hint)
     text = (
         f"Images have several labels: the bits are those about each of {usable.sum()} tags by "
-        "itself, added up; what tags have in common counts more than once."
+        "itself, added up; information that tags share is counted more than once."
     )
     unused = [name for name, is_used in zip(names, usable, strict=True) if not is_used]
     if not unused:

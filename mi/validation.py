@@ -25,7 +25,7 @@ _MOST_COPIES, _STEPS, _OFF_GRID = 0.1, 10_000, 1e-6
 _HEAVY = 10.0
 """Kurtosis from which tails are heavy."""
 _NUMBERS = "an array of numbers"
-_LABELS = "one whole number, boolean or name a sample"
+_LABELS = "one whole number, boolean or name per sample"
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,7 @@ def check_labels(
     """
     values = label_column("labels", labels, discrete)
     if len(values) != count:
-        raise DataError("labels", f"{count}, one a sample", len(values))
+        raise DataError("labels", f"{count}, one per sample", len(values))
     if count < FEWEST_LABELS:
         raise DataError("labelled samples", f"at least {FEWEST_LABELS}", count)
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -202,7 +202,7 @@ def check_labels(
     if often.sum() < 2 or len(usable_rows) < FEWEST_LABELS:
         text = f"two classes seen more than once, in {FEWEST_LABELS} samples or more"
         received = f"{len(distinct)} different labels for {count} samples"
-        hint = "Labels that hardly repeat are no classes."
+        hint = "Labels that hardly repeat cannot be used as classes."
         raise DataError("labels", text, received, hint)
     notices = ()
     rare = distinct[~often]
@@ -375,7 +375,7 @@ def tied_share(x: np.ndarray) -> float:
 
 
 def label_column(name: str, labels: ArrayLike | None, discrete: bool = False) -> np.ndarray:
-    """Return labels as (n,) numbers, booleans or text: one value a sample.
+    """Return labels as (n,) numbers, booleans or text: one value per sample.
 
     They are (n,) whole numbers, booleans or names, (n, 1) of them, or one-hot rows; if `discrete`,
     floats are names, too.

@@ -69,7 +69,7 @@ class Dataset:
             return self.labels
         if self.tags is not None:
             hint = "Only rankings by information take several, tag by tag."
-            raise DataError(source, "one label an image", f"{self.tags.shape[1]} tags", hint)
+            raise DataError(source, "one label per image", f"{self.tags.shape[1]} tags", hint)
         if self.unusable is not None:
             raise self.unusable
         raise DataError(source, "images with labels", "no labels", "Name a source that has labels.")
@@ -146,10 +146,10 @@ def labeled(
     if (tags := tag_columns(labels)) is not None:
         names = classes or tuple(str(number) for number in range(tags.shape[1]))
         if len(names) != tags.shape[1]:
-            raise DataError(f"{source}: classes", f"{tags.shape[1]}, one a tag", len(names))
+            raise DataError(f"{source}: classes", f"{tags.shape[1]}, one per tag", len(names))
         data = dataset(images, None, names, source)
         if len(tags) != len(data):
-            raise DataError(f"{source}: labels", f"{len(data)}, one row an image", len(tags))
+            raise DataError(f"{source}: labels", f"{len(data)}, one row per image", len(tags))
         return replace(data, tags=tags)
     labels, classes = numbered(labels, classes, source)
     try:
@@ -190,7 +190,7 @@ def numbered(
         return labels, tuple(str(label) for label in range(max(largest, 0) + 1))
     ids, codes = np.unique(labels, return_inverse=True)
     notice(
-        f"{source}: labels up to {largest} are no class numbers; the {len(ids)} different ones "
+        f"{source}: labels up to {largest} are not class numbers; the {len(ids)} different ones "
         f"are taken as names, in their order."
     )
     return codes.reshape(labels.shape), tuple(str(value) for value in ids)
@@ -382,10 +382,10 @@ def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.nda
         one_hot = labels.ndim == 2 and labels.dtype.kind in "buif"
         one_hot = one_hot and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
         hint = "Labels of one column per class become numbers by labels.argmax(axis=1)."
-        hint = hint if one_hot else "Several labels of an image, or one a pixel, cannot be used."
-        raise DataError(f"{source}: labels", "one number an image", f"shape {labels.shape}", hint)
+        hint = hint if one_hot else "Several labels of an image, or one per pixel, cannot be used."
+        raise DataError(f"{source}: labels", "one number per image", f"shape {labels.shape}", hint)
     if len(labels) != count:
-        raise DataError(f"{source}: labels", f"{count}, one an image", len(labels))
+        raise DataError(f"{source}: labels", f"{count}, one per image", len(labels))
     if labels.dtype.kind not in "biu":
         raise DataError(f"{source}: labels", "whole numbers or names", f"dtype {labels.dtype}")
     labels = labels.astype(np.int64)

@@ -163,7 +163,7 @@ class Recipe(ABC):
             raise SettingsError(option, kind, f"'{value}'")
         if several and name not in self.any_depth and len(numbers) != len(default):
             received = ",".join(map(str, numbers))
-            raise SettingsError(option, f"{len(default)} numbers, one a layer", received)
+            raise SettingsError(option, f"{len(default)} numbers, one per layer", received)
 
 
 def _read(default: Option, value: Option | list[int] | None) -> Option | list[int] | None:

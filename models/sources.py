@@ -334,7 +334,7 @@ def load_idx_folder(
         if len(labels[name]) != len(part_images):
             raise DataError(
                 f"{source}: labels of the {name} part",
-                f"{len(part_images)}, one an image",
+                f"{len(part_images)}, one per image",
                 len(labels[name]),
             )
     every_label = np.concatenate([labels[name] for name in parts])

@@ -155,7 +155,7 @@ def _from_stream(stream: BinaryIO) -> dict[str, np.ndarray]:
 
 def _views(content: object) -> dict[str, _TensorView]:
     if not isinstance(content, dict) or not content:
-        raise ValueError("no dictionary of tensors")
+        raise ValueError("not a dictionary of tensors")
     for name, view in content.items():
         if not (isinstance(name, str) and isinstance(view, _TensorView)):
             raise ValueError(f"'{name}' is not a tensor")

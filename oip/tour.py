@@ -66,7 +66,9 @@ class Tour:
                 )
         with self._step("patterns of maps", f"oip.reconstruct_into('run', model, '{_MAPS}')"):
             self._reconstruct(network, test)
-        with self._step("what maps know", f"oip.rank_into('run', model, '{_MAPS}', data=test)"):
+        with self._step(
+            "information of maps", f"oip.rank_into('run', model, '{_MAPS}', data=test)"
+        ):
             self._rank(network, test)
         with self._step("responses", f"oip.responses(model, images[:3], '{_LAYER}').plot()"):
             self._draw_responses(network, test)
@@ -91,7 +93,7 @@ class Tour:
         part = chosen(train, np.arange(self._images), train.source)
         settings = models.recipe("conv-stack").settings(self._images, epochs=5)
         result = models.train("conv-stack", part, test, settings, self.folder / "model.keras")
-        self._note(f"{self._images} images, {100 * result.accuracy:.1f} % of the test images right")
+        self._note(f"{self._images} images, accuracy {100 * result.accuracy:.1f} % on test images")
         return Network(result.path), test
 
     def _reconstruct(self, network: Network, test: Dataset) -> None:

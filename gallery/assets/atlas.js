@@ -29,7 +29,7 @@ function showAtlas(list, view, change, open) {
     const layer = chosen !== null ? site.layers.find((each) => each.index === chosen) : having[0] || site.layers[0];
     const known = layer && places && places[layer.index];
     if (!known) {
-      const text = (layer ? layer.layer : "This run") + " has no responses to data that tell alike maps. 'oip rank' with this run measures them; build the gallery again afterwards.";
+      const text = (layer ? layer.layer : "This run") + " cannot be laid out without responses to data. Measure them with 'oip rank' in this run, then build the gallery again.";
       atlas.node.replaceChildren(atlasHead(layer, having, change, 0), paragraph(text, "notice"));
       atlas.layer = null;
       return;
@@ -69,7 +69,7 @@ function atlasHead(layer, having, change, without) {
     return button;
   };
   const words = "Maps that lie close together respond alike to the data. Larger dots carry more information; hollow dots have a remark." +
-    (without ? " Not placed: " + plural(without, layer.noun) + " without a response that varies." : "");
+    (without ? " Not placed: " + plural(without, layer.noun) + " whose response does not vary." : "");
   return element("div", { class: "atlas-head" },
     layer ? element("h2", {}, named(layer.layer)) : null,
     element("span", { class: "quiet" }, words), others,

@@ -131,7 +131,7 @@ function stepChart(steps, traces, options) {
   return chart;
 }
 
-/** Response histograms, one row a class, all to one scale of the response. */
+/** Response histograms, one row per class, all to one scale of the response. */
 function ridges(edges, rows) {
   const [wide, left, step, tall] = [460, 92, 24, 20];
   const high = rows.length * step + 26;

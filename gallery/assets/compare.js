@@ -9,8 +9,8 @@ function showTray(state, take, open) {
   tray.hidden = !keys.length;
   const maps = keys.map((key) => site.byKey.get(key));
   const items = maps.map((entry) => {
-    const label = "Do not compare " + nameOf(entry);
-    const button = element("button", { type: "button", class: "near", title: "Take out", "aria-label": label },
+    const label = "Remove " + nameOf(entry);
+    const button = element("button", { type: "button", class: "near", title: "Remove", "aria-label": label },
       miniature(entry), element("span", { "aria-hidden": "true" }, entry.map + " ✕"));
     button.addEventListener("click", () => take(entry.key));
     return button;
@@ -68,10 +68,10 @@ function widestClass(estimate) {
 function column(entry, { name, shared, detail }, maps, { most, classMost, state, open, take }) {
   const show = element("button", { type: "button", class: "link" }, titleOf(entry));
   show.addEventListener("click", () => open(entry));
-  const out = element("button", { type: "button", class: "link", "aria-label": "Take out " + entry.layer.noun + " " + entry.map }, "take out");
+  const out = element("button", { type: "button", class: "link", "aria-label": "Remove " + entry.layer.noun + " " + entry.map }, "remove");
   out.addEventListener("click", () => take(entry.key));
   const head = element("div", { class: "column-head" }, element("h3", {}, show), out);
-  if (!detail) return element("article", {}, head, paragraph("data/" + name + ".js cannot be read.", "notice"));
+  if (!detail) return element("article", {}, head, paragraph("data/" + name + ".js cannot be read; build the gallery again.", "notice"));
   const estimate = information(entry, measureOf(entry, state));
   const marks = badges(entry, estimate).map(badge);
   const measures = shared.measures.map((measure) => {

@@ -18,7 +18,7 @@ function showMap(entry, state, list, turn, pick) {
   detailOf(entry).then(({ name, shared, detail }) => {
     if (dialog.key !== entry.key) return;
     if (!detail) {
-      body.replaceChildren(paragraph("data/" + name + ".js cannot be read.", "notice"));
+      body.replaceChildren(paragraph("data/" + name + ".js cannot be read; build the gallery again.", "notice"));
       return;
     }
     const starts = startsPart(entry, detail);
@@ -75,7 +75,7 @@ function pickButton(entry, state, pick) {
 /** The picture, large, beside what is to be seen with it. */
 function leadPart(entry, detail, beside) {
   if (!detail.traces && !beside) return null;
-  const hint = site.data ? null : "The data " + itemWord() + "s that excite it most are shown by 'oip gallery RUN --with-data'.";
+  const hint = site.data ? null : "To show the data " + itemWord() + "s that excite it most: 'oip gallery RUN --with-data'.";
   return element("div", { class: "lead" }, portrait(entry, detail),
     element("div", { class: "beside-lead" }, beside, hint && paragraph(hint, "quiet")));
 }

@@ -70,7 +70,7 @@ function neighboursPart(entry, detail, shared, turn) {
   return section(
     "Most redundant other " + entry.layer.noun + "s",
     unitRow(entry, others, turn),
-    paragraph(names[0] + unit + ": what two " + entry.layer.noun + "s have in common, whatever it says about the " + classWord() + ".", "quiet")
+    paragraph(names[0] + unit + ": what two " + entry.layer.noun + "s have in common, also where it is not about the " + classWord() + ".", "quiet")
   );
 }
 
@@ -106,7 +106,7 @@ function outputsPart(detail) {
     )
   );
   return section("Outputs that it moves", rows,
-    paragraph("Mean logit with it, less that without it; gray where it is lowered.", "quiet"));
+    paragraph("Mean logit with the unit minus that without it; gray: the unit lowers it.", "quiet"));
 }
 
 /** The directions that the map takes part in, or the maps that the direction is made of. */
@@ -173,7 +173,7 @@ function softmaxPart(detail) {
   return section(
     "Model output for this OIP",
     rows,
-    paragraph("Softmax output. An OIP is not like the data, so none of the classes has to be correct.", "quiet")
+    paragraph("Softmax output. An OIP is unlike the data, so that no class has to be correct.", "quiet")
   );
 }
 

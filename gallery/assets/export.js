@@ -8,7 +8,7 @@ function cell(value) {
   return /[",\r\n]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
 }
 
-/** Maps as CSV, one a row, in the order that is given. */
+/** Maps as CSV, one per row, in the order that is given. */
 function tableOf(maps) {
   const keys = site.estimators.map((entry) => entry.key);
   const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy", "legibility"];

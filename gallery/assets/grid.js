@@ -158,7 +158,7 @@ function layerRow(row, number) {
   const all = layer.objectives ? layer.shown : Math.max(layer.shown, layer.maps || 0);
   const some = row.count < all ? row.count + " of " : "";
   const facts = [some + plural(all, layer.noun)];
-  if (layer.receptive_field) facts.push("field " + inputSides(layer.receptive_field));
+  if (layer.receptive_field) facts.push("receptive field " + inputSides(layer.receptive_field));
   else if (fieldWords(layer) === "everything") facts.push("sees everything");
   if (layer.size) facts.push(layer.size.join(" × ") + (layer.kind === "tokens" || layer.kind === "heads" ? " tokens" : " nodes"));
   const measure = measureOf(grid.maps[row.first], grid.view.state);

@@ -8,7 +8,7 @@ function measureRow(measure, detail, estimate, most) {
   const spread = ranks[0] === null ? "" : " (" + ranks[0] + " to " + ranks[1] + ")";
   const remarks = [];
   if (estimate.p_adjusted !== null && estimate.p_adjusted > 0.05) remarks.push("≈ not above null");
-  if (estimate.saturated) remarks.push("▲ saturated: at its ceiling, no ground for an order");
+  if (estimate.saturated) remarks.push("▲ saturated: at its ceiling, so that it gives no order");
   if (raw !== null && raw < 0) remarks.push("estimated as " + figure(raw) + ", shown as 0");
   else if (estimate.mi === 0) remarks.push("estimated as 0 or less, shown as 0");
   const facts = [
@@ -66,7 +66,7 @@ function classPanel(measure, values, classes, most) {
   return element("div", { class: "class-panel" }, element("p", { class: "quiet" }, "by ", element("code", {}, measure.key)), rows);
 }
 
-/** Panels of the bits about each class, one an estimator, the one that the page is shown by first. */
+/** Panels of the bits about each class, one per estimator, the one that the page is shown by first. */
 function classPanels(detail, shared, state, entry) {
   const target = measureOf(entry, state);
   const finite = shared.measures
@@ -111,7 +111,7 @@ function besidePart(detail) {
   const least = Math.min(0, ...rows.map((row) => row[1]));
   const most = Math.max(1e-9, ...rows.map((row) => row[1] - least));
   return section(
-    "Response, compared",
+    "Response, beside data and noise",
     rows.map(([name, value, kind]) => {
       const node = bar(value - least, null, null, most);
       node.firstChild.setAttribute("class", kind);
@@ -123,7 +123,7 @@ function besidePart(detail) {
         element("span", { class: "bits" }, figure(value))
       );
     }),
-    paragraph("Mean responses to images of the same mean and deviation; noise is from before the ascent.", "quiet")
+    paragraph("Mean responses to images of the same mean and standard deviation; the noise was tried before the ascent.", "quiet")
   );
 }
 

@@ -94,7 +94,7 @@ function startsPart(entry, detail) {
     paragraph(
       (site.line ? "Best" : (site.colors ? "In true colors" : "Plain") + " above, contrast-enhanced below; best") +
         " first, with their scores." +
-        (site.masks ? " Last: gray where the image counted little on its way." : "") + groups,
+        (site.masks ? " The last row is masked: gray where pixels had little influence on the ascent." : "") + groups,
       "quiet"
     )
   );
@@ -104,9 +104,9 @@ function startsPart(entry, detail) {
 function noisePart(detail) {
   const start = detail.starts && detail.starts[0];
   if (!start) return null;
-  if (start.noise < 0) return section("Its start", paragraph("It grew from an image, not from noise."));
+  if (start.noise < 0) return section("Starting image", paragraph("It grew from an image, not from noise."));
   const weights = start.octaves.map((weight) => (weight === null ? "–" : figure(weight))).join(", ");
-  return section("Its start", paragraph("Number " + start.noise + " of the noise images that were screened; octaves weighted " +
+  return section("Starting image", paragraph("Number " + start.noise + " of the noise images that were screened; weights of its octaves: " +
     weights + " (longest wavelength last)."));
 }
 
@@ -165,7 +165,7 @@ function bestPart(detail) {
     element("div", { class: "strip" }, cells),
     paragraph(
       "Label and mean response to the " + itemWord() + " as it is" +
-        (detail.best.some((best) => best.field) ? "; the frame is what the strongest node sees." : "."),
+        (detail.best.some((best) => best.field) ? "; the frame is the receptive field of the strongest node." : "."),
       "quiet"
     )
   );

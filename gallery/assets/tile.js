@@ -157,14 +157,14 @@ function rankLine(entry, estimate, view, other) {
 
 /** The button that picks a map for comparison. */
 function picker(entry, picked) {
-  const label = (picked ? "Do not compare " : "Compare ") + nameOf(entry);
+  const label = (picked ? "Remove from comparison: " : "Compare ") + nameOf(entry);
   return element(
     "button",
     {
       type: "button",
       class: "pick",
       tabindex: "-1",
-      title: picked ? "Do not compare" : "Compare",
+      title: picked ? "Remove from comparison" : "Compare",
       "aria-label": label,
       "aria-pressed": String(picked),
       "data-pick": entry.key,

@@ -28,9 +28,11 @@ _SURE = 1e-9
 _ALONE = 0.1
 """Share of samples with a cell to themselves that makes a notice."""
 _TOO_LARGE = (
-    "which tells any label or number: the value is too large. Use fewer columns or a smaller count."
+    "which identifies each of them: the value is too large. Use fewer columns or a smaller count."
 )
-_UNSURE = "which tells nothing: the value is by the other {others:.0%}. Use fewer columns."
+_UNSURE = (
+    "which carries no information: the value rests on the other {others:.0%}. Use fewer columns."
+)
 _COARSE = 3
 """Bins a column, of several, up to which a notice says so."""
 _LACKING = 0.03
@@ -234,7 +236,8 @@ class Binning(LabelEstimator):
             nats -= (np.count_nonzero(counts[0]) - 1) / (2 * len(x))
             nats -= float((p * (1 - q) / q).sum()) / (2 * len(y))
         lacking = float(counts[0][counts[1] == 0].sum()) / len(x)
-        notice = f"{lacking:.0%} of x lies in cells without y: the value is by how few y there are."
+        notice = f"{lacking:.0%} of x lies in cells without y, so that the value depends on the "
+        "number of y. Use more samples of y."
         return RawEstimate(nats, notices=(notice,) if lacking > _LACKING else ())
 
     def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
@@ -280,7 +283,7 @@ class Binning(LabelEstimator):
         if coarse is self or coarse.count is None or coarse.count > _COARSE or d == 1:
             return ()
         return (
-            f"{d} columns of {n} samples have {coarse.count} bins each. What a column tells within "
+            f"{d} columns of {n} samples have {coarse.count} bins each. What a column says within "
             "a bin is missing, so that the value is too small. Use fewer columns, or ksg.",
         )
 

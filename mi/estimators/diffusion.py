@@ -356,5 +356,5 @@ def _saturated(entropy: float, n: int) -> tuple[str, ...]:
     """Return a notice where S(P_X) is at ln n."""
     if entropy < SATURATED * math.log(n):
         return ()
-    effect = "samples hardly meet at this width, and any label seems known"
+    effect = "samples hardly overlap at this width, and any label seems predictable"
     return (f"Saturated: S of X is {entropy / math.log(n):.1%} of log n; {effect}.",)

@@ -17,7 +17,6 @@ from oip.mi.backend import thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.density_destructor import (
     MOST_FIXED_LAYERS,
-    PATIENCE,
     ROTATIONS,
     SAMPLES_A_LAYER,
     Destructor,
@@ -313,9 +312,7 @@ class Rbig(LabelEstimator):
             return RawEstimate(0.0)
         if self.stopping == "paper":
             fitted = self._destructor(_MOST_LAYERS, seed).fit(x)
-            notice = (
-                f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
-            )
+            notice = f"Not converged: the sum was cut off after {_MOST_LAYERS} layers."
             notices = () if fitted.stopped else (notice,)
             return RawEstimate(fitted.total_correlation, notices=notices)
         count = layers or self._layers(n, d)
@@ -339,7 +336,7 @@ def _few(n: int) -> tuple[str, ...]:
     """Return a notice where there are too few samples for histograms."""
     if n >= _FEW:
         return ()
-    return (f"{n} samples: with less than {_FEW} the value is by chance, and can be absurd.",)
+    return (f"{n} samples: with fewer than {_FEW} the value is mostly chance. Use more samples.",)
 
 
 def _order(x: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ _CHECK_STEPS = 5
 
 @dataclass(eq=False, repr=False)
 class AscentResult:
-    """Images after the ascent, with the evidence for each. Fields as in `Oips`, one row an image.
+    """Images after the ascent, with the evidence for each. Fields as in `Oips`, one row per image.
 
     An array is (n, ...) of n images; of an `AscentByMap` it is (m, k, ...).
     """

@@ -53,7 +53,7 @@ WIDE = 4.8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Locations(ByMap):
-    """The nodes of images to which maps respond most, one an image, the strongest first.
+    """The nodes of images to which maps respond most, one per image, the strongest first.
 
     Shapes: m maps, k images, a spatial axes, (h, w, b) the model's input.
     """

@@ -171,7 +171,7 @@ def refuse_constant(
                 f"objective '{targets.labels[item]}'",
                 "one that depends on the image input",
                 f"one value for all {count} images, and no gradient",
-                "Its weights may be zero, what leads to it may be shut, or it belongs to "
+                "Its weights may be zero, an earlier layer may be silent, or it belongs to "
                 "another input of the model.",
             )
 

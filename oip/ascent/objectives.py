@@ -1,6 +1,6 @@
 """Objectives of the ascent: a map, a node, a direction, a unit, a class, and sums of these.
 
-An `Objective` is a weighted sum of terms. Each term is one number an image: the spatial mean of a
+An `Objective` is a weighted sum of terms. Each term is one number per image: the spatial mean of a
 map's response, the response at one node, the spatial mean along a direction over maps, the output
 of a unit of a dense layer, or the logit of a class.
 """
@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"\s+([+-])\s+")
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One number an image."""
+    """One number per image."""
 
     kind: Kind
     number: int = 0
@@ -200,7 +200,7 @@ def _term_from_file(argument: str) -> Term:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "another file"
         reason = error if isinstance(error, RefusedFile) else reason
         raise DataError(
-            f"direction '{path}'", "an .npy array of one number a map", reason
+            f"direction '{path}'", "an .npy array of one number per map", reason
         ) from error
     return Term("direction", weights=_direction(values), layer=layer, file=path.name)
 
@@ -210,7 +210,7 @@ def _direction(weights: np.ndarray) -> np.ndarray:
     values = np.asarray(weights)
     if values.dtype.kind not in "buif" or values.ndim != 1 or not values.size:
         received = f"dtype {values.dtype}, shape {values.shape}"
-        raise DataError("direction", "an array of one number a map", received)
+        raise DataError("direction", "an array of one number per map", received)
     values = values.astype(np.float64)
     length = float(np.linalg.norm(values))
     if not np.isfinite(length) or length == 0:

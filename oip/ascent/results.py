@@ -24,24 +24,25 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERDICT_MEANINGS = {
-    "responsive": "The map responds to white noise already.",
+    "responsive": "The map responds even to white noise.",
     "revived": (
-        "The map does not respond to white noise; noise of several wavelengths or the ascent found "
-        "what it responds to."
+        "The map does not respond to white noise, but to coarser noise or to its OIP, which the "
+        "ascent found."
     ),
     "reachable-only": "The map responds to its OIP, but to no image of the data.",
     "dead": (
-        "The response stayed at zero for every start and for the ascent of the pre-activation, or "
-        "it is the same for every input that was tried."
+        "The response is zero for everything that was tried, also after an ascent of the "
+        "pre-activation; or it is the same for every input."
     ),
-    "failed": "The response is not a finite number, mostly because weights are NaN or infinite.",
+    "failed": "The response is not a finite number, most often because weights are NaN or "
+    "infinite.",
     "not reached": (
         "The map responded to no start. That does not make it dead: its pre-activation was not "
         "climbed, or it responds to images of the data."
     ),
     "never silent": (
-        "The response does not rest at zero for any input, so that it says nothing whether the map "
-        "responds at all; compare the score with those of other images."
+        "The response is not zero for any input, so that it does not show whether the map "
+        "responds. Compare the score with those of other images."
     ),
 }
 """Verdict -> its meaning, for readers."""
@@ -61,16 +62,16 @@ and of its growth."""
 _EVIDENCE = {
     "score": "score of this image",
     "data_score": "score of the best image of the data",
-    "data_active": "share of the data with a response",
+    "data_active": "share of the data images that excite it",
     "white_score": "score of the best white noise",
     "screened_score": "score of the best noise of all kinds",
-    "stability": "stability: similarity of the starts",
-    "null_percentile": "pairs of other maps that are less similar",
+    "stability": "similarity of the starts (stability)",
+    "null_percentile": "percentile among pairs of other maps",
     "patterns": "distinct patterns of the starts",
     "converged": "converged",
     "steps": "steps",
     "saturated": "at the upper limit of its activation",
-    "provably_dead": "dead by its weights",
+    "provably_dead": "proved dead by its weights",
 }
 """Field of `MapOip.evidence` -> its name in a notebook."""
 _SHARES = {"data_active": 1.0, "null_percentile": 100.0}

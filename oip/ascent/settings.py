@@ -140,10 +140,10 @@ class AscentSettings(
         if self.snapshots == 1:
             raise SettingsError("snapshots", "0, or 2 to 8", 1)
         if self.coarse > 0 and self.keep != "last":
-            raise SettingsError("coarse", "keep=last beside it", f"keep={self.keep}")
+            raise SettingsError("coarse", "keep=last as well", f"keep={self.keep}")
         for name in ("align", "context"):
             if self.coarse > 0 and getattr(self, name) > 0:
-                raise SettingsError(name, "coarse=0 beside it", f"coarse={self.coarse:g}")
+                raise SettingsError(name, "coarse=0 as well", f"coarse={self.coarse:g}")
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self

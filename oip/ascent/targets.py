@@ -1,6 +1,6 @@
 """Targets of the ascent: the items that images are grown for, computed in the graph.
 
-They are the maps of a layer, or some objectives. Each item has one value an image. Where an item's
+They are the maps of a layer, or some objectives. Each item has one value per image. Where an item's
 response can rest at zero, its pre-activation comes with it. A graph of own items knows the kinds of
 the items; which they are is an input.
 """
@@ -556,7 +556,9 @@ def _channel_source(network: Network, term: Term, name: str) -> _TermSource:
 
 def _required(name: str | None, term: Term) -> str:
     if name is None:
-        raise SettingsError(f"objective '{term}'", "the name of a layer beside it", "none")
+        raise SettingsError(
+            f"objective '{term}'", "the name of its layer, as in map:LAYER:17", "none"
+        )
     return name
 
 

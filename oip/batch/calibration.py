@@ -131,7 +131,8 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
         bytes=sum(layer.bytes for layer in layers),
         workers=workers,
         notices=[
-            f"{run.inspection.name}: the input's mean and deviation are not known; 0 and 1 are "
+            f"{run.inspection.name}: the input's mean and standard deviation are not known; 0 and "
+            "1 are "
             "taken."
             for run in runs
             if run.inspection.assumed

@@ -304,7 +304,7 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
-    """Return the device of each process and the threads of all: one a GPU, else N that share the
+    """Return the device of each process and the threads of all: one per GPU, else N that share the
     cores."""
     gpus = available_gpus() if settings.gpus is None else [str(number) for number in settings.gpus]
     cores = usable_cores()
@@ -417,7 +417,7 @@ def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...])
     command = shlex.join(arguments)
     return (
         f"#!/bin/bash\n{options}\n"
-        "# The same command goes on where it was stopped.\n"
+        "# If it is interrupted, the same command continues it.\n"
         f'srun {command} --part "$SLURM_ARRAY_TASK_ID/{count}"\n'
     )
 
@@ -444,7 +444,7 @@ class _DaskEngine(Engine):
 
     def check(self) -> None:
         if self._client.status != "running":
-            raise EngineLost("the Dask scheduler is gone; what was finished is kept.")
+            raise EngineLost("the Dask scheduler is gone; finished work is kept.")
 
     def close(self) -> None:
         self._client.close()

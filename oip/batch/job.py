@@ -188,7 +188,7 @@ def checked(job: Job) -> Job:
     if job.resize is not None:
         check_choice("resize", job.resize, ("crop", "fit", "stretch"))
     if job.rank is not None and job.data is None:
-        raise SettingsError("rank", "data beside it", "no data")
+        raise SettingsError("rank", "data as well", "no data")
     engine = job.engine
     numbers = {
         "retries": (job.retries, 0),
@@ -209,7 +209,7 @@ def checked(job: Job) -> Job:
         settings = requested_settings(**table)
         ascent_settings = settings.natural if isinstance(settings, AutoSettings) else settings
         if ascent_settings.reference_terms and job.data is None:
-            raise SettingsError(ascent_settings.reference_terms[0], "data beside it", "no data")
+            raise SettingsError(ascent_settings.reference_terms[0], "data as well", "no data")
     for expression in job.objectives:
         objective(expression)
     return job
@@ -318,7 +318,7 @@ seed = 0
 # estimators = ["predictive", "kde"]
 # samples = 2000
 
-# process: in this process. local: several processes of this machine, one a GPU where there are
+# process: in this process. local: several processes of this machine, one per GPU where there are
 # GPUs. dask: the workers of a Dask scheduler. slurm: jobs of a Slurm cluster.
 [engine]
 kind = "process"

@@ -30,7 +30,7 @@ _MOST_IMAGES = 24
 @click.command()
 @options.model_argument
 @click.argument("layers", nargs=-1, metavar="[LAYER]...")
-@options.data("The source of the images.")
+@options.data("Source of the images, as for 'oip rank'.")
 @options.out("Folder of the pictures.")
 @click.option("--images", "numbers", metavar="0,5,9", help="Numbers of the images, from 0.")
 @click.option(
@@ -47,16 +47,18 @@ _MOST_IMAGES = 24
     "--order",
     default="index",
     metavar="index|mi|RUN",
-    help="Of the maps: by number, by their information about the class, or as a RUN ranks them.",
+    help="Order of the maps: by number, by information about the class, or as ranked in a RUN.",
 )
 @click.option(
     "--scale",
     type=click.Choice(["shared", "own"]),
     default="shared",
-    help="One scale for all maps of a layer, or each map's own.",
+    help="Use one color scale for all maps of a layer, or one for each map.",
 )
 @click.option(
-    "--columns", type=click.IntRange(min=1), help="Maps a row.  [default: about as many as rows]"
+    "--columns",
+    type=click.IntRange(min=1),
+    help="Maps per row.  [default: about as many as there are rows]",
 )
 @options.pictures
 @options.sized_model_with_directions
@@ -82,9 +84,9 @@ def command(
     """Draw the outputs of layers of MODEL for some images, all maps of a layer as one picture.
 
     LAYER is the name of any layer with maps or units (convolution, pooling, dense, ...), or @INDEX
-    as 'oip layers' prints it; without it, all convolutions, the poolings after them, and the dense
-    layers are drawn. Pictures are numbered in the order of the model; for a single image 'overview'
-    shows all layers. SOURCE is as for 'oip rank'.
+    as 'oip layers' prints it. Without LAYER, all convolutions, the pooling layers after them and
+    the dense layers are drawn. Files are numbered in the order of the model; for a single image,
+    the picture 'overview' shows all layers.
 
     \b
     Example:  oip activations model.keras --data mnist-sample --class 4 --class 9 --out pictures
@@ -160,7 +162,10 @@ def _overview(
     if len(drawn) < 2:
         return None
     if len(drawn) > MOST:
-        output.note(f"oip: no overview: {len(drawn)} layers, one page holds {MOST}")
+        output.note(
+            f"oip: no overview was drawn: it holds {MOST} layers, not {len(drawn)}. Name fewer "
+            "layers."
+        )
         return None
     results, orders = zip(*drawn, strict=True)
     plots.save(overview(results, orders, **style), path)
@@ -243,7 +248,10 @@ def _orders(
     )
     missing = [layer.name for layer in chosen if layer.index not in ranked]
     if missing:
-        output.note(f"oip: by number, not ranked: {', '.join(missing)}")
+        output.note(
+            f"oip: the run has no ranking of {', '.join(missing)}; their maps are in the order of "
+            "their numbers."
+        )
     return [None if layer.index is None else ranked.get(layer.index) for layer in chosen]
 
 

@@ -22,32 +22,38 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("job", type=options.NamedPath(), metavar="JOB.toml")
-@click.option("--init", is_flag=True, help="Write a commented example to JOB.toml, no more.")
+@click.option("--init", is_flag=True, help="Only write a commented example to JOB.toml.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show what would be done, with seconds and bytes from a short calibration.",
+    help="Only show what would be done; time and disk space are estimated by a short calibration.",
 )
 @options.out("Folder of the batch.", required=False)
 @click.option(
     "--engine",
     type=click.Choice(["process", "local", "dask", "slurm"]),
-    help="Where the work is done.  [default: as the job says, else process]",
+    help="Where the work is done.  [default: as the job says; process if it does not]",
 )
-@click.option("--workers", type=int, help="Processes of local, jobs at once of slurm.")
-@click.option("--scheduler", metavar="ADDRESS", help="Of Dask, such as tcp://10.0.0.1:8786.")
+@click.option(
+    "--workers", type=int, help="Number of processes (local) or of simultaneous jobs (slurm)."
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Address of the Dask scheduler, such as tcp://10.0.0.1:8786.",
+)
 @click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Another value for a key of the job, such as settings.steps=60 or data=mnist.",
+    help="Change a key of the job, such as settings.steps=60 or data=mnist.",
 )
 @click.option(
     "--part", metavar="K/N", help="Only every N-th shard, beginning with number K (from 0)."
 )
 @click.option(
-    "--print-sbatch", is_flag=True, help="Print a script for sbatch that does the job, no more."
+    "--print-sbatch", is_flag=True, help="Only print a script for sbatch that does the job."
 )
 @options.all_rows
 @options.output
@@ -66,9 +72,9 @@ def command(
 ) -> int:
     """Reconstruct and rank many models, layers and settings, as JOB.toml says.
 
-    The batch can be stopped or killed at any time: the same command goes on and repeats nothing
-    that was finished. Work that fails is tried again, then recorded and left out; the exit status
-    is then 1.
+    The batch can be stopped or killed at any time: the same command continues it and repeats no
+    finished work. Work that fails is tried again, then recorded and skipped; the exit status is
+    then 1.
 
     \b
     Example:  oip batch job.toml --init
@@ -181,11 +187,11 @@ def _print_result(result: BatchResult, output: Output) -> int:
     else:
         _print_tables(result, runs)
         if failures:
-            output.next_steps("the same command tries what failed again")
+            output.next_steps("the same command, which tries the failed work again")
         output.next_steps(quoted("oip", "gallery", result.runs[0].folder, "--open"))
     failed_maps = sum(run.verdicts["failed"] for run in runs)
     if failed_maps:
-        warn(f"oip: {failed_maps} maps failed.")
+        warn(f"oip: {failed_maps} maps failed; 'oip status' of their run lists them.")
     return 1 if failures or failed_maps else 0
 
 
@@ -203,7 +209,7 @@ def _run_statuses(result: BatchResult) -> list[RunStatus]:
         if planned.inspection.assumed:
             warn(
                 f"oip: {status.model}: the input's mean and standard deviation are not known; "
-                "0 and 1 were used. Give data, preprocess, or input_mean and input_std."
+                "0 and 1 were used. Set data, preprocess, or input_mean and input_std in the job."
             )
     return runs
 

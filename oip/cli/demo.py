@@ -27,8 +27,8 @@ _LEGEND = {"most informative": "the map that carries the most information about 
 
 @click.command()
 @options.data(
-    "Images with labels; by default mnist-sample, which is part of the installation. With "
-    "--network, any images, by default none.",
+    "Images with labels; mnist-sample, which comes with the installation, by default. "
+    "With --network: images of any kind; none by default.",
     required=False,
     sized=True,
 )
@@ -41,7 +41,7 @@ _LEGEND = {"most informative": "the map that carries the most information about 
 @click.option(
     "--units",
     type=click.IntRange(min=1),
-    help="With --network: maps of each layer, and classes.  [default: 8]",
+    help="With --network: number of maps of each layer, and of classes.  [default: 8]",
 )
 @options.out("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
 @options.opens
@@ -58,9 +58,9 @@ def command(
 ) -> int:
     """Train a small network, reconstruct and rank all of its maps, and build a gallery.
 
-    With --network, a network that others trained on photographs takes its place: some maps of an
-    early, a middle and a late layer, and some classes. The same command goes on where it was
-    stopped.
+    With --network, a pretrained network of photographs is used instead, and some maps of an early,
+    a middle and a late layer and some classes are reconstructed. If it is interrupted, the same
+    command continues it.
 
     \b
     Example:  oip demo
@@ -71,7 +71,7 @@ def command(
     from oip.workflows.demo import SOURCE, UNITS, run_demo, run_pretrained_demo
 
     if network is None and units is not None:
-        raise SettingsError("--units", "--network NAME beside it", "--units alone")
+        raise SettingsError("--units", "--network NAME as well", "--units alone")
     if network is not None and data.size is not None:
         raise SettingsError("--input-size", "the network's own size", data.size)
     with output.progress() as progress:

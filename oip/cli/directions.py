@@ -13,31 +13,34 @@ from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import number, print_json, print_table, print_text
 
 _LEGEND = {
-    "variance": "share of the layer's variance along the direction, held-out images",
-    "used in": "share of the places of held-out images that the direction is part of",
-    "maps": "the maps that it is made of most, and their weights",
+    "variance": "share of the layer's variance along the direction, on held-out images",
+    "used in": "share of the nodes of held-out images at which the direction is active",
+    "maps": "the maps with the largest weights, and the weights",
 }
 
 
 @click.command()
 @options.model_argument
 @click.argument("layer", metavar="LAYER")
-@options.data("Images, which need no labels.")
-@options.out("Folder of the run that keeps the directions; new, empty or a run of the model.")
+@options.data("Images; labels are not needed.")
+@options.out("Run that keeps the directions: a run of the model, or a new or empty folder.")
 @click.option(
     "--method",
     type=click.Choice(["nmf", "pca", "ica", "kmeans", "sae"]),
     default="nmf",
-    help="Parts that add up; uncorrelated; independent; centers of clusters; a sparse autoencoder.",
+    help="nmf: parts that only add up; pca: uncorrelated; ica: independent; kmeans: centers of "
+    "clusters; sae: a sparse autoencoder.",
 )
 @click.option("--count", type=click.IntRange(1), default=16, help="Directions.")
-@click.option("--samples", type=click.IntRange(8), default=1000, help="Images that are used.")
+@click.option(
+    "--samples", type=click.IntRange(8), default=1000, help="Number of images that are used."
+)
 @click.option(
     "--active",
     type=click.IntRange(1),
-    help="sae: directions that a place is put together from.  [default: an eighth of them]",
+    help="sae: directions that are active at each node.  [default: an eighth of them]",
 )
-@click.option("--steps", type=click.IntRange(1), default=2000, help="sae: steps of its training.")
+@click.option("--steps", type=click.IntRange(1), default=2000, help="sae: training steps.")
 @options.model_and_input
 @options.seed
 @options.all_rows
@@ -52,10 +55,10 @@ def command(
 ) -> None:
     """Find directions in the space of a layer's maps: features that no single map holds.
 
-    From then on LAYER+METHOD:3 is direction 3 of this run, for 'oip reconstruct', 'oip rank' and
-    'oip judge' with the same --out, as LAYER:3 is a map. 'explained' is the share of the variance
-    of held-out images that the directions put together, beside that of as many principal components
-    and of random directions.
+    LAYER+METHOD:3 then names direction 3, as LAYER:3 names a map, in 'oip reconstruct', 'oip rank'
+    and 'oip judge' with the same run as --out. 'explained' is the share of the variance of held-out
+    images that the directions explain together; beside it are the shares of as many principal
+    components and of random directions.
 
     \b
     Example:  oip directions model.keras Conv2D_3 --data mnist --method nmf --out runs/mine

@@ -58,26 +58,26 @@ _QUANTITIES = {
     metavar="NAME=VALUE",
     help="A parameter of the estimator, such as k=5; may be given several times.",
 )
-@click.option("--discrete/--no-discrete", default=None, help="Take y as a label, or as numbers.")
+@click.option("--discrete/--no-discrete", default=None, help="Treat y as a label, or as numbers.")
 @click.option(
-    "--discrete-x/--no-discrete-x", default=None, help="Take x as a label, or as numbers."
+    "--discrete-x/--no-discrete-x", default=None, help="Treat x as a label, or as numbers."
 )
 @click.option(
     "--discrete-given/--no-discrete-given",
     default=None,
-    help="Take given as a label, or as numbers.",
+    help="Treat given as a label, or as numbers.",
 )
 @click.option(
     "--null",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Shuffles for the p-value, 0 for none.  [default: as many as are cheap]",
+    help="Shuffles for the p-value, 0 for none.  [default: by estimator]",
 )
 @click.option(
     "--draws",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Random halves for the 95 % interval, 0 for none.  [default: as many as are cheap]",
+    help="Random halves for the 95 % interval, 0 for none.  [default: by estimator]",
 )
 @options.seed
 @options.output
@@ -93,13 +93,13 @@ def command(
 ) -> None:
     """Estimate entropy, total correlation or information of the arrays in FILE.npz.
 
-    The arrays are x, (n,) or (n, d), and, where there are two or three, y and given. A y or given
-    of whole numbers, booleans or names, or of one-hot rows, is a label. `kl` is the divergence of x
+    The arrays are x, of shape (n,) or (n, d), and for some quantities y and given. If y or given
+    has whole numbers, booleans, names or one-hot rows, it is a label. `kl` is the divergence of x
     from y; `negentropy` is the entropy of a Gaussian with x's covariance minus that of x; `input`
     is the information that x, with noise or in bins, has about which sample it came from. Results
     are in bits; JSON has nats, too.
 
-    In Python only: all maps of a layer at once (`mi.estimator(NAME).over_maps`), many variances
+    Only in Python: all maps of a layer at once (`mi.estimator(NAME).over_maps`), many variances
     from one distance matrix (`over_variances` of kde), pairs and groups of maps (`pairs`,
     `group_information` of renyi), the density destructor of RBIG (`mi.Destructor`).
 

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 @click.option(
     "--with-data/--without-data",
     default=None,
-    help="Show the data images that excite each map most, or none.  [default: those that the "
-    "gallery shows already; none in a new one]",
+    help="Show the data images to which each map responds most, or none.  [default: keep those "
+    "that the gallery has; none in a new one]",
 )
 @options.data(
-    "Where the data of the run are now.  [default: as the run names them]", required=False
+    "Where the data of the run are now, if they were moved.  [default: as in the run]",
+    required=False,
 )
 @click.option(
     "--single-file",
@@ -62,7 +63,7 @@ def command(
     from oip.run.run import Run
 
     if data.source is not None and not with_data:
-        raise SettingsError("--data", "--with-data beside it", "--data alone")
+        raise SettingsError("--data", "--with-data as well", "--data alone")
     source = Run.open(run)
     images = _data_of(source, data) if with_data else None
     with output.progress() as progress:
@@ -76,7 +77,10 @@ def command(
             progress=progress,
         )
     if with_data and not any(source.responses(layer.index) for layer in source.layers):
-        output.note("No image of the data is shown: 'oip rank' finds those that excite each map.")
+        output.note(
+            "No data images are shown, because the run has no ranking. Rank its maps with 'oip "
+            "rank', then build the gallery again."
+        )
     if opens:
         options.open_page(page, output)
     if output.as_json:

@@ -35,18 +35,18 @@ _FEW = 24
 
 @click.command()
 @options.run_argument
-@options.data("Photographs, or other images as the model takes them, 200 at least.")
+@options.data("At least 200 photographs, or other images of the kind that the model takes.")
 @click.option(
     "--judge",
     default="pixels",
     metavar="MODEL|pixels",
-    help="Another network: its file, or a name such as efficientnet-lite2; or pixels, histograms "
-    "of oriented gradients of small gray images.",
+    help="The judge: another network, by its file or a name such as efficientnet-lite2; or pixels, "
+    "histograms of oriented gradients of small gray images.",
 )
 @click.option(
     "--judge-layer",
     metavar="L",
-    help="The layer of the judge whose output is compared.  [default: the penultimate features]",
+    help="Layer of the judge whose output is compared.  [default: the last before the classes]",
 )
 @click.option(
     "--clusters",
@@ -58,7 +58,7 @@ _FEW = 24
     "--model",
     type=options.NamedPath(),
     metavar="MODEL",
-    help="The run's model.  [default: its file in RUN, beside it or here]",
+    help="The run's model.  [default: searched for in RUN, beside it and in this folder]",
 )
 @options.imports
 @click.option("--details", is_flag=True, help="Show every unit of every layer.")
@@ -77,18 +77,18 @@ def command(
 ) -> int:
     """Measure how legible the OIPs of RUN are: whether a judge can tell what excites a unit.
 
-    Shown the OIPs of a unit, the judge is asked which of two photographs excites the unit more: one
-    from its top 1 %, one from its lower half. The share that it gets right stands beside what it
-    gets right with the best photographs in place of OIPs (the upper reference), and with OIPs of
-    other units (the control). Chance is 50 %. No network judges its own OIPs.
+    The judge sees the OIPs of a unit and chooses which of two photographs excites the unit more:
+    one is from the top 1 % of the unit, one from its lower half. The table shows the share of right
+    choices, beside that with the best photographs in place of OIPs (the upper reference) and that
+    with OIPs of other units (the control). Chance is 50 %. A network cannot judge its own OIPs.
 
-    With --clusters, units are called selective where the images that excite them most vary half as
-    much as all images, at most, and polysemantic where these images fall into a few clusters, far
-    more distinct than in images of one kind that vary as much.
+    With --clusters, a unit is called selective if the images that excite it most vary at most half
+    as much as all images, and polysemantic if they fall into a few clusters that are far more
+    distinct than in images of one kind that vary as much.
 
-    Written to legibility.json of each layer, where the gallery shows it. What was judged by the
-    same judge and with the same images is not judged again; the same command goes on where it was
-    stopped.
+    The result is written to legibility.json of each layer, and the gallery shows it. Units that
+    this judge has judged on these images are not judged again: if the command is interrupted, the
+    same command continues it.
 
     \b
     Example:  oip judge runs/demo --data mnist-sample

@@ -32,11 +32,10 @@ _LEGEND = {
 def command(model: ModelOptions, output: Output) -> None:
     """List the layers of MODEL that have maps.
 
-    Other commands take a layer by its index (@0, @1, ...) or its name. With --all, and of a model
-    without maps, all other layers are listed whose output has channels: units of dense layers,
-    channels of tokens, attention heads, what was pooled or normalized. They are taken in the same
-    way. For a model with several inputs, the inputs are listed too, with the layers that depend on
-    each of them.
+    Other commands take a layer by its name or by its index (@0, @1, ...). With --all, and for a
+    model without maps, all other layers whose output has channels are listed, too: dense layers,
+    tokens, attention heads, pooling and normalization. Commands take them in the same way. For a
+    model with several inputs, the inputs are listed with the layers that depend on each of them.
 
     \b
     Example:  oip layers model.keras

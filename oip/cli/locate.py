@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _LEGEND = {
     "images with a response": "share of the images in which any node of the map responds",
-    "strongest in": "number of the image with the largest response, at the node beside it",
-    "match": "likeness of the map's OIP and what its field shows there, 1 at most",
-    "of others": "share of other images that are less like it",
+    "strongest in": "number of the image with the largest response; node: where in the map",
+    "match": "similarity of the OIP and the image in the receptive field, 1 at most",
+    "percentile": "share of other images that are less like it",
 }
 _DECOMPOSITION = {
     "share explained": "of the variance of the map's OIP, of pixels that nothing was fitted to",
@@ -38,17 +38,19 @@ _OTHERS = "the share that as many copies of theirs explain (median)"
 @click.command()
 @options.model_argument
 @click.argument("selections", nargs=-1, required=True, metavar="LAYER[:MAPS]...")
-@options.data("Images to look through.", required=False)
+@options.data("Images to search.", required=False)
 @options.out(
-    "Folder of the pictures. A run of the model gets them in its folder 'places', and keeps the "
-    "sums of --translation, which its gallery then shows."
+    "Folder of the pictures. If it is a run of the model, they go into its folder 'places', and "
+    "the run keeps the sums of --translation for its gallery."
 )
-@click.option("--count", type=click.IntRange(1, 32), default=8, help="Images of each map.")
+@click.option(
+    "--count", type=click.IntRange(1, 32), default=8, help="Number of images for each map."
+)
 @click.option(
     "--translation",
     is_flag=True,
-    help="Also the OIPs of several nodes of each map: how far they are shifted copies, and how "
-    "much of the map's OIP is a sum of such copies.",
+    help="Also grow the OIPs of several nodes of each map: are they shifted copies of one "
+    "pattern, and how much of the map's OIP is a sum of such copies?",
 )
 @click.option(
     "--copies",
@@ -60,7 +62,7 @@ _OTHERS = "the share that as many copies of theirs explain (median)"
 @click.option(
     "--starts",
     type=click.IntRange(1, 64),
-    help="Images grown for each node.  [default: 4; of color images 1]",
+    help="Images grown for each node.  [default: 4; 1 for color images]",
 )
 @options.model_with_directions
 @options.seed
@@ -82,10 +84,11 @@ def command(
     """Find where in images the patterns of maps are: the nodes that respond most.
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
-    all, 3, 0-15 or 0,4,9. Writes a picture for each map, with the receptive field drawn on every
-    image, and locations.json. Beside the images is the OIP of the layer's central node; 'match' is
-    its similarity to the pixels in the field, with the percentile of that among other images. It is
-    not grown where no image excites any of the maps; 'oip reconstruct' shows what would.
+    all, 3, 0-15 or 0,4,9. Writes locations.json and, for each map, a picture of the images to which
+    it responds most, with the receptive field of the node drawn on each. Beside them is the OIP of
+    the layer's central node; 'match' is its similarity to the pixels in the field, with a
+    percentile among other images. If no map responds to any image, no OIP is grown; 'oip
+    reconstruct' shows what the maps respond to.
 
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places
@@ -99,7 +102,7 @@ def command(
     if not translation:
         for option, value in (("--run", run), ("--copies", copies)):
             if value is not None:
-                raise SettingsError(option, "--translation beside it", "none")
+                raise SettingsError(option, "--translation as well", f"{option} alone")
     check_writable(out)
     own_run = run or (out if (out / RUN_FILE).is_file() else None)
     network, images = model.in_run(own_run).open_with(data, output)
@@ -175,7 +178,7 @@ def _print(layer: LocatedLayer, source: str) -> None:
     headings = (noun, "images with a response", "strongest in", "node", "response", "match")
     title = f"{layer.layer}: {layer.searched} images of {source}"
     legend = of_units(_LEGEND, noun)
-    headings += ("of others", "classes")
+    headings += ("percentile", "classes")
     if not any(row[-1] for row in rows):
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     print_table(headings, rows, title, left=("classes",), legend=legend)

@@ -17,7 +17,7 @@ import click
 from oip.core.errors import LOG, Notice, OipError, plain_text
 
 COMMANDS = {
-    "demo": "Train, reconstruct, rank and show, on embedded digits.",
+    "demo": "Train a small network on digits and show its maps.",
     "train": "Train one of the built-in networks.",
     "layers": "List the layers of a model that have maps.",
     "reconstruct": "Grow the pattern that each map reacts to.",
@@ -65,7 +65,7 @@ _VERBOSE = click.Option(
     expose_value=False,
     callback=_set_verbose,
     show_default=False,
-    help="Log what is done and how long it takes, on stderr; -vv: every file and graph, too.",
+    help="Log each step and its time on stderr; -vv: every file and graph, too.",
 )
 
 
@@ -164,10 +164,10 @@ def _set_read_limit(ctx: click.Context, parameter: click.Parameter, value: float
     metavar="GIB",
     expose_value=False,
     callback=_set_read_limit,
-    help="The largest content of a file that is read, unpacked.  [env: OIP_READ_LIMIT; default: 4]",
+    help="Refuse files whose content, unpacked, is larger.  [env: OIP_READ_LIMIT; default: 4]",
 )
 def root() -> None:
-    """See what each map of a trained Keras CNN reacts to, and how much it knows.
+    """Show what each map of a trained Keras CNN reacts to, and measure its information.
 
     \b
     Begin with:  oip demo
@@ -219,7 +219,9 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo(f"oip: {plain_text(name_options(str(error)))}", err=True)
         return error.exit_status
     except (click.Abort, KeyboardInterrupt):
-        click.echo("oip: interrupted; what was finished is kept.", err=True)
+        click.echo(
+            "oip: interrupted. Finished work is kept; the same command continues it.", err=True
+        )
         return 1
     except BrokenPipeError:
         sys.stderr.close()

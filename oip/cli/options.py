@@ -234,7 +234,7 @@ output = as_object(
     "output",
     Output,
     json_flag,
-    click.option("--quiet", "-q", is_flag=True, help="No progress and no hints on stderr."),
+    click.option("--quiet", "-q", is_flag=True, help="Print no progress and no hints on stderr."),
 )
 """Adds --json and --quiet; the command takes `output`."""
 opens = click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
@@ -274,20 +274,21 @@ data_dir = click.option(
 resize = click.option(
     "--resize",
     type=click.Choice(["crop", "fit", "stretch"]),
-    help="How images get another shape: their middle, all of them on black, or stretched.  "
-    "[default: image files are cropped, others have to fit]",
+    help="Bring images of other sizes to the size of the input: crop takes their middle, fit puts "
+    "the "
+    "whole image on black, stretch distorts it.  [default: crop for image files, none for arrays]",
 )
 size = click.option(
     "--input-size",
     "size",
     metavar="H,W",
-    help="Pixels that images are brought to.  [default: their own size]",
+    help="Height and width in pixels that images are brought to.  [default: their own size]",
 )
 at = click.option(
     "--at",
     type=click.Choice(["response", "block"]),
     default="response",
-    help="After the activation, or after the pooling that follows it.",
+    help="Take responses after the activation, or after the pooling that follows it.",
 )
 model_argument = click.argument("model", type=NamedPath())
 run_argument = click.argument("run", type=NamedPath())
@@ -302,13 +303,14 @@ _size_and_name = group(
     click.option(
         "--input-size",
         metavar="H,W",
-        help="Pixels, for models that take images of any size.  [default: the size of the data]",
+        help="Height and width in pixels, for models that take any.  [default: those of the data]",
     ),
     click.option(
         "--input",
         "input_name",
         metavar="NAME",
-        help="The input that takes the images, of several.  [default: the first that can]",
+        help="For models with several inputs: the one for the images.  [default: the first that "
+        "fits]",
     ),
 )
 model = as_object("model", ModelOptions, imports)
@@ -316,14 +318,20 @@ model = as_object("model", ModelOptions, imports)
 sized_model = as_object("model", ModelOptions, _size_and_name, imports)
 """Adds --input-size and --input, too."""
 _input = group(
-    click.option("--input-mean", metavar="M[,M...]", help="Mean of the input, one or per band."),
-    click.option("--input-std", metavar="S[,S...]", help="Standard deviation of the input."),
-    click.option("--input-range", metavar="LOW,HIGH", help="Range of the pixels."),
+    click.option(
+        "--input-mean", metavar="M[,M...]", help="Mean of the input: one number, or one per band."
+    ),
+    click.option(
+        "--input-std", metavar="S[,S...]", help="Standard deviation of the input, likewise."
+    ),
+    click.option(
+        "--input-range", metavar="LOW,HIGH", help="Smallest and largest value of a pixel."
+    ),
     _size_and_name,
     click.option(
         "--preprocess",
         type=click.Choice(["caffe", "torch", "tf"]),
-        help="The input is prepared as keras.applications does it.",
+        help="Prepare images as this mode of keras.applications does.",
     ),
     imports,
 )
@@ -331,7 +339,7 @@ _directions = click.option(
     "--directions",
     type=NamedPath(),
     metavar="RUN",
-    help="A run of the model whose directions are layers, too: LAYER+METHOD.",
+    help="A run whose directions can be named as layers, too: LAYER+METHOD.",
 )
 sized_model_with_directions = as_object("model", ModelOptions, _size_and_name, imports, _directions)
 """Adds --input-size, --input and --directions."""

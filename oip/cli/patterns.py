@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from oip.network.network import Network
 
 _COMMON = {
-    "share of its images": "of the class that the node responds to",
-    "share of others": "of images of other classes that it responds to",
-    "p": "probability of such a difference where labels are shuffled",
+    "share of its images": "of the class, for which the node is active",
+    "share of others": "of images of other classes for which it is active",
+    "p": "p-value against shuffled labels",
     "its own": "the node responds to few images of other classes",
 }
 _SILENCED = {
-    "change": "mean over held-out images of the class, without these nodes",
-    "random nodes": "the same without as many random nodes of each of these maps, on average",
-    "p": "probability of such a change, or a larger one, without random nodes",
+    "change": "mean over held-out images of the class, when these nodes are silenced",
+    "random nodes": "the same for as many random nodes of each of these maps, on average",
+    "p": "p-value against random nodes",
 }
 _SEPARATION = {
     "Cliff's delta": "1: every image of the first class has the larger response; -1: the smaller",
-    "p (adjusted)": "probability of such a delta without any difference, corrected for all maps",
+    "p (adjusted)": "p-value of the difference, adjusted for the number of maps",
 }
 
 
@@ -42,47 +42,55 @@ _SEPARATION = {
 @options.model_argument
 @click.argument("selection", metavar="LAYER[:MAPS]")
 @options.data("Images with labels.")
-@click.option("--class", "first", metavar="NAME", required=True, help="The class to look at.")
+@click.option(
+    "--class",
+    "first",
+    metavar="NAME",
+    required=True,
+    help="The class whose patterns are searched for.",
+)
 @click.option("--against", "second", metavar="NAME", help="Another class to compare it with.")
 @options.out("Folder of the results.")
 @click.option(
     "--level",
     type=click.FloatRange(0.0, 1.0, max_open=True),
     default=0.5,
-    help="A node responds above this quantile of its map's responses above zero.",
+    help="A node is active above this quantile of its map's positive responses.",
 )
 @click.option(
     "--most",
     type=click.FloatRange(0.0, 1.0, min_open=True),
     default=0.8,
-    help="A common point responds to this share of the class's images.",
+    help="A common point is active for this share of the class's images.",
 )
 @options.at
-@click.option("--samples", type=click.IntRange(min=20), default=2000, help="Images used at most.")
+@click.option(
+    "--samples", type=click.IntRange(min=20), default=2000, help="Use at most this many images."
+)
 @click.option(
     "--shuffles",
     type=click.IntRange(19, 100_000),
     default=1000,
-    help="Shuffles of the labels that p-values come from.",
+    help="Shuffles of the labels for p-values.",
 )
 @click.option(
     "--drawn",
     type=click.IntRange(min=1),
     default=24,
-    help="Maps in a picture, the most telling first.",
+    help="Maps in a picture, the most distinctive first.",
 )
 @click.option(
     "--silence",
     is_flag=True,
-    help="Also measure how decisive the common points are: they are looked for in half of the "
-    "images and silenced in the other half, beside as many random nodes.",
+    help="Also measure what the network loses without the common points: they are searched for "
+    "in half of the images and silenced in the other half, and compared with random nodes.",
 )
 @click.option(
     "--node",
     "nodes",
     metavar="ROW,COLUMN",
     multiple=True,
-    help="With --silence: this node of each of MAPS in place of common points; repeatable.",
+    help="With --silence: silence this node of all MAPS instead of common points. Can be repeated.",
 )
 @options.pictures
 @options.sized_model_with_directions
@@ -108,14 +116,14 @@ def command(
 ) -> int:
     """Find what images of a class have in common in a LAYER of MODEL, and other classes do not.
 
-    Common points are the nodes that respond to most images of the class; its own points are those
-    that do not respond to most images of other classes. With --against, also the nodes and maps
-    that separate the two classes, and the images that the network confuses. OUT gets patterns.json,
-    pictures, and for Python .npz files (mi.CommonPatterns.load, mi.Separation.load), which hold
-    example images.
+    Common points are the nodes that respond to most images of the class. Of these, the class's own
+    points do not respond to most images of other classes. With --against, the nodes and maps that
+    separate the two classes and the images that the network confuses are shown, too. The folder
+    gets patterns.json, pictures, and .npz files for Python (mi.CommonPatterns.load,
+    mi.Separation.load), which hold example images.
 
-    With --silence, the nodes take their mean over images, all at once, and the loss and the logit
-    of the class are measured again.
+    With --silence, the nodes are set to their mean over images, all at once, and the loss and the
+    logit of the class are measured again.
 
     \b
     Example:  oip patterns model.keras Conv2D_3 --data mnist-sample --class 4 --against 9 --out fcp
@@ -133,7 +141,7 @@ def command(
     if silence:
         _check_silence(layer, sampling["at"])
     elif nodes:
-        raise SettingsError("--node", "--silence beside it", "none")
+        raise SettingsError("--node", "--silence as well", "--node alone")
     points = None if not nodes else _chosen_nodes(layer, maps, nodes)
     pixels, rest = images.images, None
     if silence:
@@ -184,10 +192,12 @@ def command(
 def _check_silence(layer: LayerInfo, at: str) -> None:
     """Raise an error where nodes of a layer cannot be silenced."""
     if at == "block":
-        raise SettingsError("--silence", "--at response", "block: pooled nodes are no nodes of it")
+        raise SettingsError(
+            "--silence", "--at response", "--at block: pooled nodes are not nodes of the layer"
+        )
     if not layer.size:
         form = "a layer with nodes, such as a convolution"
-        raise ModelError(f"--silence of '{layer.name}'", form, "one value a unit")
+        raise ModelError(f"--silence of '{layer.name}'", form, "one value per unit")
 
 
 def _results(

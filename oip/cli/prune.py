@@ -35,13 +35,17 @@ def _methods() -> list[tuple[str, str]]:
     "--keep",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.5,
-    help="Share of each layer's maps that stay.",
+    help="Share of each layer's maps that is kept.",
 )
-@click.option("--method", metavar="NAME", help="How maps are judged.  [default: elimination]")
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="How the importance of maps is measured; see below.  [default: elimination]",
+)
 @click.option(
     "--correct/--no-correct",
     default=True,
-    help="Fit the next layers again by least squares; needs no labels.",
+    help="Fit the next layers again by least squares, which needs no labels.",
 )
 @click.option(
     "--fine-tune",
@@ -53,7 +57,10 @@ def _methods() -> list[tuple[str, str]]:
     help="Train the smaller model on the train part.  [default: 0]",
 )
 @click.option(
-    "--samples", type=click.IntRange(min=20), default=500, help="Images that maps are judged on."
+    "--samples",
+    type=click.IntRange(min=20),
+    default=500,
+    help="Images on which the importance of maps is measured.",
 )
 @options.sized_model
 @options.seed
@@ -69,8 +76,9 @@ def command(
 ) -> int:
     """Remove the least important maps of MODEL and write a smaller model.
 
-    Maps are judged on the train part of SOURCE, the models on its test part. Without LAYER, every
-    layer whose maps can be removed is pruned. MODEL itself stays as it is.
+    The importance of maps is measured on the train part of SOURCE, the accuracy of both models on
+    its test part. Without LAYER, every layer whose maps can be removed is pruned. MODEL itself is
+    not changed.
 
     \b
     Example:  oip prune model.keras --data mnist-sample --out smaller.keras

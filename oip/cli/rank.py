@@ -35,11 +35,13 @@ _TOP = 10
 _BOTTOM = 3
 """Maps of a layer that are listed, the best and the worst."""
 _LEGEND = {
-    "rank (95 % of draws)": "1 is the most informative; in brackets its range over random halves",
+    "rank (95 % of draws)": "1 is the most informative; in brackets its range over random halves "
+    "of the images",
     "bits": "information about the class, and its 95 % interval",
-    "p adjusted": "probability of so much without any information, corrected for all maps",
-    "best for": "the class it is most informative about; bits, and their share of the possible",
-    "loss increase without": "of the whole network when the map is silenced, in bits",
+    "p adjusted": "p-value against shuffled labels, adjusted for the number of maps",
+    "best for": "the class it is most informative about; bits, and their share of the largest "
+    "possible value",
+    "loss increase without": "increase of the network's loss when the map is silenced, in bits",
 }
 _ABOUT = {
     "input": " about the input",
@@ -53,12 +55,13 @@ _LEGENDS = {
     },
     "direction": {
         "bits": "information about the range that the number is in, and its 95 % interval",
-        "best for": "the range it is most informative about; bits, and their share of the possible",
+        "best for": "the range it is most informative about; bits, and their share of the largest "
+        "possible value",
     },
     "none": {
-        "bits": "entropy of the response in steps of the width, and its 95 % interval",
-        "value": "0 for a normal distribution, large where few images excite it much",
-        "share": "of choices of a judge that are right; chance is 0.5",
+        "bits": "entropy of the response in bins of this width, and its 95 % interval",
+        "value": "0 for a normal distribution; large if the map responds strongly to few images",
+        "share": "share of the judge's choices that are right; chance is 0.5",
     },
 }
 _FEW = 8
@@ -82,24 +85,29 @@ _FEW = 8
     "--samples",
     type=click.IntRange(min=20),
     default=2000,
-    help="Images used at most, in the shares of their classes.",
+    help="Use at most this many images; each class keeps its share.",
 )
 @options.at
 @click.option(
     "--kernels",
     is_flag=True,
-    help="Also rank and draw the 2-D kernels of each map (500 images at most).",
+    help="Also rank and draw the 2-D kernels of each map (on at most 500 images).",
 )
 @click.option(
     "--redundancy",
     is_flag=True,
-    help="Also measure what maps share, in pairs and together (500 images at most).",
+    help="Also measure how much information maps share (on at most 500 images).",
 )
 @click.option(
-    "--with-input", is_flag=True, help="Also each map's information about the input (kde, ...)."
+    "--with-input",
+    is_flag=True,
+    help="Also measure each map's information about the input (needs kde or another estimator of "
+    "it).",
 )
 @click.option(
-    "--ablate", is_flag=True, help="Also the increase of the network's loss without each map."
+    "--ablate",
+    is_flag=True,
+    help="Also measure how much the network's loss increases without each map.",
 )
 @click.option(
     "--silenced-to",
@@ -110,14 +118,14 @@ _FEW = 8
 @click.option(
     "--about",
     type=click.Choice(["label", "input", "direction", "none"]),
-    help="What the order is about. input: principal components of the images; direction: the "
-    "numbers of --target; none: the response alone, its entropy and kurtosis. These need no "
-    "labels.  [default: label]",
+    help="Order by information about this. input: principal components of the images; direction: "
+    "the numbers of --target; none: no information, but entropy and kurtosis of the response. Only "
+    "label needs labels.  [default: label]",
 )
 @click.option(
     "--target",
     metavar="FILE[:NAME]",
-    help="An .npy, .npz or .csv with one number an image, or with a direction in input space.",
+    help="An .npy, .npz or .csv with one number per image, or with a direction in input space.",
 )
 @options.sized_model
 @options.seed
@@ -137,12 +145,13 @@ def command(
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
     all, 3, 0-15 or 0,4,9. Without LAYER, every convolutional layer is ranked. SOURCE is
-    mnist-sample, mnist, fashion-mnist, cifar10, a folder, an .npz or a .csv; :train or :test (the
-    default) may follow. Maps that the run has a ranking of are ranked together with those that are
-    named, and stay in it.
+    mnist-sample, mnist, fashion-mnist, cifar10, a folder, an .npz or a .csv; :train, :test (the
+    default) or :all may follow. Maps that were ranked in this run before are ranked again together
+    with the new ones.
 
-    With --about, maps are ordered by something else than labels: by their information about the
-    images themselves, about a number that each image has, or by how the response is distributed.
+    With --about, maps are ordered by something other than labels: by their information about the
+    images themselves, by information about a number that each image has, or by how their response
+    is distributed.
 
     \b
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
@@ -345,9 +354,12 @@ def _print_redundancy(redundancy: RedundancyFile) -> None:
     print_text(f"{redundancy.layer}: redundancy, {redundancy.samples} images")
     groups = [group for group in redundancy.clusters if len(group) > 1]
     for group in groups[:_FEW]:
-        click.echo(f"  share at least 90 % on average: {', '.join(map(str, group))}")
+        click.echo(
+            "  maps that share at least 90 % of their information on average: "
+            f"{', '.join(map(str, group))}"
+        )
     if not groups:
-        click.echo("  no maps share 90 % of their information")
+        click.echo("  no maps share 90 % or more of their information")
     rows = [
         (row.maps, number(row.input), number(row.label), "saturated" if row.saturated else "")
         for row in redundancy.together

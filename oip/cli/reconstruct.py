@@ -37,13 +37,13 @@ _ENDED = {
 _LEGEND = {
     "score": "mean response to the pattern",
     "best image": "score of the best image of the data",
-    "stability": "likeness of the patterns of different starts, 1 at most",
-    "of others": "share of pairs of other maps that are less alike",
-    "patterns": "groups of starts that are alike (the start that stands for each of them)",
+    "stability": "similarity of the patterns of different starts, 1 at most",
+    "above others": "share of pairs of patterns of other maps that are less similar",
+    "patterns": "distinct patterns among the starts (in brackets a start of each; 0 is the best)",
     "ended": "why the ascent stopped",
 }
 _EVIDENCE = (
-    *("verdict", "score", "best image", "stability", "of others", "patterns"),
+    *("verdict", "score", "best image", "stability", "above others", "patterns"),
     *("steps", "ended"),
 )
 
@@ -53,40 +53,48 @@ _EVIDENCE = (
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
 @options.out("Folder of the run.")
 @click.option("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]")
-@click.option("--steps", type=int, help="Steps at most.  [default: 120; natural: 64]")
-@click.option("--screened", type=int, help="Noise images tried first.  [default: 256; natural: 16]")
+@click.option("--steps", type=int, help="Largest number of steps.  [default: 120; natural: 64]")
+@click.option(
+    "--screened", type=int, help="Noise images that are tried first.  [default: 256; natural: 16]"
+)
 @click.option(
     "--noise",
-    help="equal, white, no-white, single:GRID, tilt:BETA, dirichlet, or weights:1,0.5,0,0, one "
-    "for each octave, the shortest wavelength first.  [default: equal]",
+    help="Wavelengths of the noise at the start: equal, white, no-white, single:GRID, tilt:BETA, "
+    "dirichlet, or a weight for each octave, the shortest wavelength first: weights:1,0.5,0,0.  "
+    "[default: equal]",
 )
 @click.option(
     "--snapshots",
     type=int,
     metavar="N",
-    help="Images kept of the evolution of each map's best start; 0 for none.  [default: 8]",
+    help="Images kept of each map's evolution from noise; 0 for none.  [default: 8]",
 )
 @click.option(
     "--preset",
     default="auto",
-    help="auto takes natural for color images, default for all others, and accentuate with "
-    "--from; or one of default, natural, aligned and context (with --data), accentuate, author, "
-    "fourier, maco. best grows several and keeps the most legible one of each unit (--judge and "
-    "--data); best:natural,maco names them.",
+    help="default, natural, aligned or context (with --data), accentuate, author, fourier or "
+    "maco. auto takes natural for color images, default for all others, and accentuate with "
+    "--from. "
+    "best, or best:natural,maco, grows several and keeps the most legible one of each unit (with "
+    "--judge and --data).",
     show_default=True,
 )
 @click.option(
     "--judge",
     metavar="MODEL|pixels",
-    help="With --preset best: the judge of the presets, as for 'oip judge'.",
+    help="With --preset best: the network that judges legibility, as for 'oip judge'.",
 )
-@click.option("--judge-layer", metavar="L", help="As for 'oip judge'.")
+@click.option(
+    "--judge-layer",
+    metavar="L",
+    help="With --preset best: the layer of the judge, as for 'oip judge'.",
+)
 @click.option(
     "--from",
     "start",
     type=click.Path(path_type=Path),
     metavar="IMAGE",
-    help="An image file to begin with in place of noise, cropped and resized as data are.",
+    help="An image file to start from in place of noise; it is cropped and resized as data are.",
 )
 @click.option(
     "--set",
@@ -107,16 +115,16 @@ _EVIDENCE = (
     "--top",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only the N best maps of each layer; they are ranked first, and --data needs labels.",
+    help="Rank the maps first and reconstruct only the N best of each layer; --data needs labels.",
 )
 @click.option(
     "--by",
     metavar="NAME",
-    help="How the best maps are found: mi, by its information about the class, or "
-    "separates:CLASS,CLASS, by how well it separates two classes.  [default: mi]",
+    help="With --top, the order: mi, by information about the class, or separates:CLASS,CLASS, "
+    "by how well a map separates two classes.  [default: mi]",
 )
 @click.option("--details", is_flag=True, help="Show every map of every layer.")
-@options.data("Reference images, that the OIPs are compared with.", required=False)
+@options.data("Reference images that the OIPs are compared with.", required=False)
 @options.model_and_input
 @options.seed
 @options.all_rows
@@ -142,21 +150,21 @@ def command(
     """Grow the original input pattern of each map of MODEL.
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
-    all, 3, 0-15 or 0,4,9. Without LAYER, every convolutional layer is reconstructed. The same
-    command goes on where it was stopped.
+    all, 3, 0-15 or 0,4,9. Without LAYER, every convolutional layer is reconstructed. If it is
+    interrupted, the same command continues it.
 
-    With --objective, images are grown for objectives instead of maps: one picture an expression.
-    LAYER is then the layer of those terms that name none, as in map:LAYER:17.
+    With --objective, one image is grown for each expression instead of maps. LAYER is then the
+    layer of all terms that do not name their own, as map:LAYER:17 does.
 
-    Maps are counted by verdict for each layer; those of one layer, or few, are listed with their
-    evidence: how alike the patterns of a map's starts are (stability), how many pairs of other maps
-    are less alike, and which starts show different patterns (the best start is 0).
+    The result counts the maps of each layer by verdict. If they are few or of one layer, each is
+    listed with its evidence.
 
-    With --top, the maps of each layer are ranked first, as 'oip rank' does it, into the same run,
-    and only the best of them are reconstructed; or those that separate two classes best.
+    With --top, the maps of each layer are ranked first, as by 'oip rank', and only the best of them
+    are reconstructed; the run keeps the ranking.
 
-    With --preset best, each preset is grown in RUN/presets/NAME and judged on every second image;
-    presets.json says which was kept for each unit, legibility.json how the other images judge it.
+    With --preset best, each preset is grown in RUN/presets/NAME and judged on every second image.
+    presets.json says which preset was kept for each unit, legibility.json how legible it is on the
+    other images.
 
     \b
     Example:  oip reconstruct model.keras Conv2D_3:0-15 --data mnist-sample --out runs/mnist
@@ -185,15 +193,17 @@ def command(
     ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
     presets = best_presets(preset)
     if presets is None and (judge or judge_layer) is not None:
-        raise SettingsError("--judge", "--preset best beside it", f"--preset {preset}")
+        raise SettingsError("--judge", "--preset best as well", f"--preset {preset}")
     if presets is not None and (judge is None or data.source is None or start is not None):
-        raise SettingsError("--preset best", "--judge and --data beside it, no --from", "others")
+        raise SettingsError(
+            "--preset best", "--judge and --data as well, and no --from", "other options"
+        )
     candidates = {} if presets is None else candidate_settings(presets, ascent)
     requested = None if candidates else requested_settings(preset, start is not None, **ascent)
     if top is None and by is not None:
-        raise SettingsError("--by", "--top N beside it", "--by alone")
+        raise SettingsError("--by", "--top N as well", "--by alone")
     if top is not None and not expressions and data.source is None:
-        raise SettingsError("--top", "--data with labels, to rank the maps on", "none")
+        raise SettingsError("--top", "--data with labels, to rank the maps", "none")
     by = check_top(top, by, expressions, data.source is not None)
     objectives = [objective(text) for text in expressions]
     check_writable(out)
@@ -203,12 +213,12 @@ def command(
     is_kept = not model.imports and start is None and "direction:" not in "".join(expressions)
     is_kept = is_kept and not candidates
     answer = request.answer(ReconstructAnswer) if is_kept else None
-    steps = [] if expressions else [_rank_call(model.model, selections, out, data)]
-    steps.append(quoted("oip", "gallery", out, "--open"))
+    ranked = None if expressions else selections
     if answer is not None:
         for text in answer.notes:
             output.note(text)
         result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
+        steps = _next_steps(model.model, ranked, out, answer.labeled)
         return _printed(result, details, output, steps)
     if data.source is None:
         with output.waiting(f"opening {model.model.name}"):
@@ -245,12 +255,14 @@ def command(
     result = summary(run, indices, _since(started))
     if presets is not None and not output.as_json:
         _print_legibility(out, indices, details)
-    status = _printed(result, details, output, steps)
+    labeled = data.source if images is not None and images.targets is not None else None
+    status = _printed(result, details, output, _next_steps(model.model, ranked, out, labeled))
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
     if len(chosen) < layers or skipped_inputs:
         return max(status, 1)
     if status == 0 and network.inputs.is_known and is_kept:
-        content = ReconstructAnswer(result=SummaryLayers(layers=result.layers), notes=notes)
+        layers = SummaryLayers(layers=result.layers)
+        content = ReconstructAnswer(result=layers, notes=notes, labeled=labeled)
         request.note(run, indices, images, content)
     return status
 
@@ -271,11 +283,18 @@ def _print_legibility(out: Path, indices: list[int], details: bool) -> None:
     print_legibility(records, names, details)
 
 
-def _rank_call(model: Path, layers: tuple[str, ...], out: Path, data: DataOptions) -> str:
-    """Return the command that ranks the same maps."""
-    source = data.source or "SOURCE"
-    call = quoted("oip", "rank", model, *layers, "--data", source, "--out", out)
-    return f"{call}, where {source} has labels"
+def _next_steps(
+    model: Path, layers: tuple[str, ...] | None, out: Path, labeled: str | None
+) -> list[str]:
+    """Return the commands that rank the maps of `layers`, if any, and show them.
+
+    `labeled` is the source of the images if they have labels.
+    """
+    steps = [quoted("oip", "gallery", out, "--open")]
+    if layers is None:
+        return steps
+    call = quoted("oip", "rank", model, *layers, "--data", labeled or "SOURCE", "--out", out)
+    return [call if labeled else f"{call}    # SOURCE: images with labels", *steps]
 
 
 def _printed(result: RunSummary, details: bool, output: Output, steps: list[str]) -> int:
@@ -295,7 +314,10 @@ def _status(result: RunSummary) -> int:
     are_maps = all(layer.kind == "maps" for layer in result.layers)
     if failed:
         failures = f"{failed} of {len(verdicts)} {'maps' if are_maps else 'units'} failed"
-        warn(f"oip: {failures}: their responses are not finite numbers.")
+        warn(
+            f"oip: {failures}: their responses are not finite numbers. Look for NaN in the model's "
+            "weights."
+        )
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
 

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from oip.run.run import Run
 
 _STATUS = {
-    "stability": "whether the patterns of different starts were compared",
+    "stability": "maps whose starts were compared with each other",
     "judged": "maps whose legibility was measured by 'oip judge'",
 }
 _COMPARED = {
-    "median similarity": "likeness of a map's best patterns in both runs, 1 at most",
+    "median similarity": "similarity of a map's best patterns in both runs, 1 at most",
     "scores agree": "Spearman's rank correlation over the maps",
     "bits agree": "the same, of their information about the class",
-    "percentile": "share of the second run's other maps that are less alike",
+    "percentile": "share of the second run's other maps whose pattern is less similar",
 }
 _MATCHED = {
-    "partners": "units that correlate with theirs by the threshold or more, not by chance",
+    "partners": "units whose partner correlates by the threshold or more, and not by chance",
     "correlation": "median of all pairs, over images that did not choose them",
-    "shuffled": "what one of twenty pairs reaches with shuffled images",
-    "OIPs alike": "median likeness of the OIPs of a pair, 1 at most",
+    "shuffled": "correlation that one of twenty pairs reaches with shuffled images",
+    "OIP similarity": "median similarity of the OIPs of a pair, 1 at most",
     "percentile": "share of other pairs whose OIPs are less alike, median",
 }
 _SHOWN = 8
@@ -105,7 +105,7 @@ def _print_status(run: RunStatus) -> None:
     if problems:
         headings = ("layer", "file", "reason")
         print_table(headings, problems, "failed", left=headings)
-        print_text("The command that made the run makes them again.")
+        print_text("Give the command that made the run again: it makes them.")
 
 
 @click.command("verify")
@@ -113,17 +113,17 @@ def _print_status(run: RunStatus) -> None:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Make run.json, batch.json and stability again, where they are damaged, and remove what "
-    "killed processes left.",
+    help="Make damaged run.json, batch.json and stability files again, and remove temporary "
+    "files of killed processes.",
 )
 @options.all_rows
 @options.output
 def verify_command(run: Path, repair: bool, output: Output) -> int:
-    """Read every file of RUN (a run or a batch) and list those that are damaged or do not fit.
+    """Read every file of RUN (a run or a batch) and list those that are damaged or missing.
 
     Each file carries a checksum. Without --repair nothing is changed. The exit status is 1 if a
-    file is damaged or missing; the commands that make it again are printed. Put the paths of your
-    model and data in them.
+    file is damaged or missing; then the commands that make it again are printed. Replace MODEL and
+    SOURCE in them by the paths of your model and data.
 
     \b
     Example:  oip verify runs/demo
@@ -173,7 +173,7 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         for command in commands:
             click.echo(f"  {command}")
     if leftover_files:
-        click.echo("Left by killed processes, which --repair removes:")
+        click.echo("Temporary files of killed processes, which --repair removes:")
         for name in leftover_files:
             print_text(f"  {name}")
     if unproven:
@@ -218,8 +218,8 @@ def _commands_again(
 def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
     """Merge runs of the same model, made with the same settings, into one.
 
-    Maps that are in several runs are taken from the first one. The runs themselves stay as they
-    are.
+    Maps that are in several runs are taken from the first one. The runs themselves are not
+    changed.
 
     \b
     Example:  oip merge runs/first runs/second --out runs/both
@@ -246,41 +246,41 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
     "--match",
     "is_match",
     is_flag=True,
-    help="Pair the units of two networks by their responses to images, whatever their numbers.",
+    help="Pair the units of two networks by their responses to images, not by their numbers.",
 )
-@options.data("Images that both networks get, for --match.", required=False)
+@options.data("With --match: the images that both networks receive.", required=False)
 @click.option(
     "--layer",
     "layers",
     multiple=True,
     metavar="L[=L2]",
-    help="A layer of the first network, and the layer of the second one that its units are "
-    "matched with; for --match.  [default: all with maps, by name or by the largest CKA]",
+    help="With --match: a layer of the first network, and the layer of the second one that it is "
+    "matched with.  [default: all with maps, by name or by the largest CKA]",
 )
 @click.option(
     "--by",
     type=click.Choice(["aligned", "pooled"]),
     default="aligned",
-    help="Correlate responses place by place, or their means over the image.",
+    help="Correlate responses node by node, or their means over the image.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
     default=0.5,
-    help="Correlation from which a unit has a partner.",
+    help="Smallest correlation of partners.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(24),
     default=1000,
-    help="Images that are used: half of them choose the pairs, the other half measure them.",
+    help="Number of images: one half is used to find the pairs, the other half to measure them.",
 )
 @click.option(
     "--models",
     type=options.NamedPath(),
     nargs=2,
     metavar="MODEL MODEL",
-    help="The runs' models.  [default: their files in the runs, beside them or here]",
+    help="The runs' models.  [default: searched for in the runs, beside them and in this folder]",
 )
 @options.imports
 @options.seed
@@ -289,8 +289,8 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
     type=options.NamedPath(),
     multiple=True,
     metavar="DIR",
-    help="Folder for match.json and a page that shows the pairs. Can be repeated: each of the two "
-    "runs keeps the partners of its units, which its gallery then shows.",
+    help="Folder for match.json and a page of the pairs; or the two runs (--out RUN --out RUN), "
+    "which keep the partners of their units for their galleries.",
 )
 @options.earlier("--keep")
 @options.all_rows
@@ -314,9 +314,9 @@ def compare_command(
     similarities to the second run's other maps of the same block.
 
     With --match, the units of any two networks are paired one to one, so that their responses to
-    the same images correlate as much as possible; a pair that correlates by the threshold or more
-    and not by chance are partners. Layers are compared by linear CKA. Runs show their OIPs side by
-    side.
+    the same images correlate as much as possible. The units of a pair are partners if they
+    correlate by the threshold or more, and not by chance. Layers are compared by linear CKA. For
+    two runs, the page shows the OIPs of each pair side by side.
 
     \b
     Example:  oip compare runs/epoch-1 runs/epoch-9
@@ -329,7 +329,7 @@ def compare_command(
         given["--keep"] = keep
         for name, value in given.items():
             if value:
-                raise SettingsError(name, "--match beside it", "no --match")
+                raise SettingsError(name, "--match as well", f"{name} alone")
         from oip.run.compare import compare_runs
         from oip.run.run import Run
 
@@ -393,10 +393,10 @@ def _print_match(record: MatchFile) -> None:
         )
         for match in record.matches
     ]
-    headings = ("layer", "of the second", "partners", "share, 95 %", "correlation")
-    headings += ("shuffled", "OIPs alike", "percentile")
+    headings = ("layer", "second layer", "partners", "share, 95 %", "correlation")
+    headings += ("shuffled", "OIP similarity", "percentile")
     title = f"{record.first} and {record.second}, {record.matches[0].samples} images"
-    left = ("layer", "of the second", "share, 95 %")
+    left = ("layer", "second layer", "share, 95 %")
     print_table(headings, rows, title, left=left, legend=_MATCHED)
     for match in record.matches:
         units = sorted(match.maps, key=lambda unit: -(unit.correlation or -2.0))
@@ -413,8 +413,8 @@ def _print_match(record: MatchFile) -> None:
             )
             for unit in units
         ]
-        headings = ("unit", "of the second", "correlation", "95 %", "p, adjusted", "partner")
-        headings += ("OIPs alike", "percentile")
+        headings = ("unit", "second unit", "correlation", "95 %", "p, adjusted", "partner")
+        headings += ("OIP similarity", "percentile")
         print_table(headings, rows, match.layer, left=("95 %", "partner"))
 
 
@@ -455,7 +455,7 @@ def _print_compare(comparison: Comparison) -> None:
         left = ("verdicts", "scores", "bits", "ranks")
         print_table(headings, rows, layer.layer, left=left, legend=_COMPARED)
     if not comparison.same_model:
-        click.echo("The models differ: a map's number means the same in both only if one model was")
+        click.echo("The models differ: maps of one number correspond only if one model was")
         click.echo("trained on from the other.")
 
 
@@ -503,13 +503,15 @@ def cite_command(run: Path, output: Output) -> None:
     "kind",
     type=click.Choice(["png", "webp", "gif"]),
     default="png",
-    help="png: the best image; webp, gif: its evolution from noise, animated.",
+    help="png: the best image; webp or gif: an animation of its evolution from noise.",
 )
-@click.option("--plain", is_flag=True, help="Without the contrast stretch.")
+@click.option("--plain", is_flag=True, help="Do not stretch the contrast.")
 @click.option(
-    "--size", type=click.IntRange(8, 2048), default=224, help="Pixels of the longer side."
+    "--size", type=click.IntRange(8, 2048), default=224, help="Length of the longer side in pixels."
 )
-@click.option("--force", is_flag=True, help="Replace files that 'oip export' did not make.")
+@click.option(
+    "--force", is_flag=True, help="Also replace files that were not made by 'oip export'."
+)
 @options.output
 def export_command(
     run: Path,

@@ -27,22 +27,25 @@ def _studies() -> list[tuple[str, str]]:
 
 @click.command(cls=options.ListingCommand, heading="Studies", rows=_studies)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@options.out("Folder of the report; a study that was interrupted goes on in it.", metavar="DIR")
-@click.option("--quick", is_flag=True, help="Minutes on two cores, instead of the paper's sizes.")
+@options.out("Folder of the report; an interrupted study continues in it.", metavar="DIR")
+@click.option(
+    "--quick", is_flag=True, help="Smaller sizes than the paper's, which take minutes on two cores."
+)
 @click.option(
     "--data",
     metavar="SOURCE",
     multiple=True,
-    help="Images instead of the study's own, in both parts; may be given several times. `oip` also "
+    help="Images to use instead of the study's own (train and test part). Can be repeated. `oip` "
+    "also "
     "takes a folder of photographs without classes, for its two pretrained networks.",
 )
 @click.option(
     "--iterations",
     type=click.IntRange(min=1),
-    help="Batches that networks are trained with; a higher number goes on from a lower one.  "
+    help="Training steps of the networks; a higher number continues from a lower one.  "
     "[default: by study]",
 )
-@click.option("--models", metavar="GLOB", help="Model files of studies that compare networks.")
+@click.option("--models", metavar="GLOB", help="Model files, for studies that compare networks.")
 @options.seed
 @options.data_dir
 @options.size

@@ -183,13 +183,13 @@ def _new(legend: Mapping[str, str]) -> Mapping[str, str]:
 
 
 VERDICT_LEGEND = {
-    "responsive": "the map responds to white noise already",
-    "revived": "it does not respond to white noise, but to other noise or to its pattern",
-    "not seen in data": "it responds to its pattern, to no image of the data",
+    "responsive": "the map responds even to white noise",
+    "revived": "it does not respond to white noise, but to coarser noise or to its pattern",
+    "not seen in data": "it responds to its pattern, but to no image of the data",
     "dead": "it responds to nothing that was tried",
     "failed": "its response is not a finite number",
     "not reached": "it responded to no start, which does not make it dead",
-    "never silent": "its response does not rest at zero for any input",
+    "never silent": "its response is not zero for any input",
 }
 """Verdict, as shown -> its meaning in a line."""
 ABOVE_BEST_IMAGE = {

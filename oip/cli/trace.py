@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from oip.mi.circuits import Causes
 
 _LEGEND = {
-    "effect": "mean response of the unit less that without the other; below 0 it inhibits",
+    "effect": "fall of the unit's mean response when the other is silenced; below 0 the other "
+    "inhibits it",
     "share": "the effect, as a share of the unit's mean response",
-    "kernel": "length of the kernel slice between the two; - where layers lie between",
+    "kernel": "norm of the kernel slice between the two; - if there are layers between them",
 }
 
 
@@ -38,12 +39,14 @@ _LEGEND = {
     default="zero",
     help="Silence a unit to zero, or to its mean over the images.",
 )
-@click.option("--samples", type=click.IntRange(1), default=500, help="Images that are used.")
+@click.option(
+    "--samples", type=click.IntRange(1), default=500, help="Number of images that are used."
+)
 @click.option(
     "--out",
     type=options.NamedPath(),
     metavar="RUN",
-    help="Run of the model that keeps the result; its gallery then shows it.",
+    help="Run of the model that keeps the result for its gallery.",
 )
 @options.earlier("--run", options.NamedPath())
 @click.option(
@@ -70,9 +73,9 @@ def command(
     """Measure which units of the layer before feed a unit, and which outputs it moves.
 
     Each unit of the earlier layer is silenced in turn, and the unit's mean response is measured
-    again; so are the model's logits when the unit itself is silenced. Intervals are over images.
-    Effects do not add up: two units that stand in for each other have none each. With --out, the
-    map's page in the run's gallery shows them as rows of OIPs.
+    again; then the unit itself is silenced, and the model's logits are measured. Intervals are over
+    images. Effects do not add up: of two units that can replace each other, neither has an effect.
+    With --out, the unit's page in the run's gallery shows them as rows of OIPs.
 
     \b
     Example:  oip trace model.keras Conv2D_3:17 --data mnist-sample
@@ -91,7 +94,7 @@ def command(
 
     out = out or run
     if picture is not None and out is None:
-        raise SettingsError("--picture", "--out beside it", "none")
+        raise SettingsError("--picture", "--out as well", "--picture alone")
     opened_run = None if out is None else Run.open(out)
     if picture is not None:
         plots.checked_kind(picture.suffix)

@@ -55,32 +55,38 @@ def _described(recipe: Recipe) -> str:
 @click.option("--hidden", metavar="N,N,...", help="Units of the dense layers after convolutions.")
 @click.option("--stride", metavar="N", help="Stride of the recipe's first convolution.")
 @click.option("--patch", metavar="N", help="Side of a vision transformer's patches in pixels.")
-@click.option("--width", metavar="N", help="Channels of its tokens.")
-@click.option("--heads", metavar="N", help="Heads of its attention.")
-@click.option("--blocks", metavar="N", help="Its blocks.")
-@click.option("--activation", metavar="NAME", help="Such as relu, tanh or sigmoid.")
-@click.option("--epochs", type=int, help="Passes over the data.  [default: by amount of data]")
-@click.option("--batch", type=int, help="Images a step.  [default: by amount of data]")
-@click.option("--optimizer", metavar="NAME", help="sgd, rmsprop or adam.  [default: adam]")
-@click.option("--learning-rate", type=float, help="The first one.  [default: by optimizer]")
-@click.option("--momentum", type=float, help="Of sgd and rmsprop.  [default: 0.9 for sgd]")
+@click.option("--width", metavar="N", help="Channels of a vision transformer's tokens.")
+@click.option("--heads", metavar="N", help="Attention heads of a vision transformer's blocks.")
+@click.option("--blocks", metavar="N", help="Blocks of a vision transformer.")
+@click.option(
+    "--activation", metavar="NAME", help="Activation function, such as relu, tanh or sigmoid."
+)
+@click.option("--epochs", type=int, help="Passes over the data.  [default: by number of images]")
+@click.option("--batch", type=int, help="Images per step.  [default: by number of images]")
+@click.option(
+    "--optimizer", metavar="NAME", help="Optimizer: sgd, rmsprop or adam.  [default: adam]"
+)
+@click.option(
+    "--learning-rate", type=float, help="Learning rate at the start.  [default: by optimizer]"
+)
+@click.option("--momentum", type=float, help="Momentum of sgd or rmsprop.  [default: 0.9 for sgd]")
 @click.option(
     "--schedule",
     metavar="NAME",
-    help="Learning rate: constant, exponential, cosine or steps.  [default: cosine]",
+    help="Change of the learning rate: constant, exponential, cosine or steps.  [default: cosine]",
 )
-@click.option("--l2", type=float, help="Weight of the squared kernels in the loss.  [default: 0]")
+@click.option("--l2", type=float, help="Weight of the L2 penalty on kernels.  [default: 0]")
 @click.option(
     "--entropy",
     metavar="BITS",
     type=float,
-    help="Diffusion entropy that the layer before the head begins at.  [default: Keras' own start]",
+    help="Diffusion entropy of the layer before the head at the start.  [default: as Keras starts]",
 )
 @click.option(
     "--record",
     metavar="DIR",
     type=options.NamedPath(),
-    help="Run in which to record the information of maps and layers during the training.",
+    help="Record the information of maps and layers during the training in this run.",
 )
 @click.option(
     "--record-every",
@@ -111,16 +117,17 @@ def command(
 ) -> None:
     """Train a network on the train part of SOURCE and evaluate it on the test part.
 
-    SOURCE is mnist-sample (embedded), mnist, fashion-mnist, cifar10, binary-12 (made here, for
-    tanh-mlp), a folder of IDX files, class folders of images, an .npz of images and labels, or a
-    .csv of paths and labels. If it has no test part, a fifth of every class is held out.
+    SOURCE is mnist-sample (comes with oip), mnist, fashion-mnist, cifar10, binary-12 (for
+    tanh-mlp), a folder of IDX files, a folder of class folders with images, an .npz of images and
+    labels, or a .csv of paths and labels. If it has no test part, a fifth of every class is held
+    out.
 
-    With --record, the information of every map, every class and whole layers is measured on images
-    of the test part, and written as numbers and figures to DIR/record.
+    With --record, the information that each map and each layer carries about the class is measured
+    on images of the test part, and written as numbers and figures to DIR/record.
 
-    With --entropy, kernels of convolutions (without any, of dense layers) are drawn from a normal
-    distribution of the deviation at which the layer before the head has that diffusion spectral
-    entropy, on 400 images.
+    With --entropy, the initial kernels of the convolutions (of the dense layers, if there are none)
+    are drawn from a normal distribution. Its standard deviation is chosen so that the layer before
+    the head has this diffusion spectral entropy on 400 images.
 
     \b
     Example:

@@ -35,9 +35,9 @@ from oip.core.records import (
 def _check_numbers(std: list[float] | None, low: Number, high: Number) -> None:
     """Raise a ValueError for a deviation or a range that no input has."""
     if std is not None and not all(value > 0 for value in std):
-        raise ValueError(f"no standard deviations above 0: {std}")
+        raise ValueError(f"not standard deviations above 0: {std}")
     if low is not None and high is not None and not low < high:
-        raise ValueError(f"no range from low to high: {low}, {high}")
+        raise ValueError(f"not a range from low to high: {low}, {high}")
 
 
 class ModelRecord(Part, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class InputRecord(PartialPart, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or min(self.shape) < 1:
-            raise ValueError(f"no shape of an input: {self.shape}")
+            raise ValueError(f"not the shape of an input: {self.shape}")
         check_lengths(self.shape[-1], {"mean": self.mean, "std": self.std})
         _check_numbers(self.std, self.low, self.high)
 
@@ -116,7 +116,7 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.index < 0 or self.maps < 0:
-            raise ValueError(f"no layer: index {self.index}, {self.maps} maps")
+            raise ValueError(f"not a layer: index {self.index}, {self.maps} maps")
         # A default is left out of the file where it is the same object, as a text read is not.
         msgspec.structs.force_setattr(self, "kind", sys.intern(self.kind))
 
@@ -317,7 +317,7 @@ class BatchRun(Part, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.run.isdecimal():
-            raise ValueError(f"no name of a run, such as 0000: {self.run!r}")
+            raise ValueError(f"not the name of a run, such as 0000: {self.run!r}")
 
 
 class BatchFile(JsonFile, frozen=True, kw_only=True):
@@ -563,7 +563,7 @@ class MatchFile(JsonFile, frozen=True, kw_only=True):
         for name in ("cka", "cka_low", "cka_high", "cka_null"):
             table = getattr(self, name)
             if len(table) != len(self.layers) or {len(row) for row in table} - size:
-                raise ValueError(f"'{name}' is no table of layers and second_layers")
+                raise ValueError(f"'{name}' is not a table of layers and second_layers")
 
 
 # Beside a model; in a gallery.

@@ -92,7 +92,7 @@ class PackedImages(NamedTuple):
         lead, count = self.sizes.shape[:-1], math.prod(self.sizes.shape[:-1])
         planes = 1 if bands == _COLOR_BANDS else bands
         if self.sizes.shape[-1] != planes or self.ends.shape != (*lead, 2, bands):
-            raise ValueError(f"pictures of another form than {tuple(shape)}")
+            raise ValueError(f"pictures of another shape than {tuple(shape)}")
         check_content(count * math.prod(shape) * np.dtype(np.float16).itemsize)
         content, begins = self.pictures.tobytes(), self._begins().reshape(-1, planes)
         sizes, ends = self.sizes.reshape(-1, planes), self.ends.reshape(-1, 2, bands)
@@ -193,4 +193,4 @@ def _size(content: bytes) -> tuple[int, int]:
             sides = (int.from_bytes(content[at : at + 2], "little") for at in (26, 28))
             width, height = (side & 0x3FFF for side in sides)
             return width, height
-    raise ValueError("no picture in WebP")
+    raise ValueError("not a picture in WebP")

@@ -169,7 +169,7 @@ class DisplayHandle(Protocol):
 
 
 class NotebookBars:
-    """Bars below a notebook's cell, one a label; they need no widgets and no thread.
+    """Bars below a notebook's cell, one per label; they need no widgets and no thread.
 
     Args:
         show: `IPython.display.display`.

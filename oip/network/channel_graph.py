@@ -194,7 +194,7 @@ class _Follower:
         same = kind in _SAME or layer_types.is_dropout(call.layer)
         if same and self._width(call.output_shape) in (None, len(channels)):
             return channels
-        return self._lock(inputs, f"what '{call.path}' ({kind}) does with channels is not known")
+        return self._lock(inputs, f"it is not known how '{call.path}' ({kind}) uses channels")
 
     def _inputs(self, call: Call) -> _Inputs:
         before = [None if source < 0 else self.after[source] for source in call.sources]

@@ -13,7 +13,7 @@ zero either way.
 Batch normalization at inference is a product and a sum for each map, which the kernels and the
 offsets of the convolution before it take in.
 
-A few numbers, one a band, broadcast slowly; repeated along the rows of an image they do not.
+A few numbers, one per band, broadcast slowly; repeated along the rows of an image they do not.
 
 An ascent climbs one map an image. Where the last layer on the way is a plain convolution, its other
 maps need not be computed at all: that saves most of a wide layer, forward and backward.

@@ -45,7 +45,7 @@ _PREPROCESS = {
 class InputSpec:
     """Statistics of the model's image input, in the units that the model is fed.
 
-    `mean` and `std` have one number a band. `low` and `high` are the range of plain pixels, NaN
+    `mean` and `std` have one number per band. `low` and `high` are the range of plain pixels, NaN
     where it is not known.
     """
 
@@ -109,7 +109,7 @@ class InputSpec:
         """Return the same input with statistics that the user gives.
 
         Args:
-            mean, std: one number, or one a band.
+            mean, std: one number, or one per band.
             value_range: lowest and highest value of a pixel.
             preprocess: `caffe`, `torch` or `tf`: as `keras.applications` prepares images.
 
@@ -203,7 +203,8 @@ class InputSpec:
         """Give a notice where mean and deviation are neither known nor measured."""
         if not self.is_known:
             notice(
-                "the input's mean and deviation are not known; 0 and 1 are taken. Give images of "
+                "the input's mean and standard deviation are not known; 0 and 1 are used. Give "
+                "images of "
                 "the model's data (data=...), or set Network.inputs."
             )
 

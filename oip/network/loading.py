@@ -47,7 +47,7 @@ _SAFE_CLASSES = frozenset([("applications", "convnext", "LayerScale")])
 _UNSAFE_CLASSES = {
     "Lambda": "runs code that is stored in the file",
     "__lambda__": "runs code that is stored in the file",
-    "__typespec__": "is no part of a plain Keras model",
+    "__typespec__": "is not part of a plain Keras model",
     "TFSMLayer": "loads another file",
     "TorchModuleWrapper": "unpickles code",
     "JaxLayer": "runs code that is stored in the file",

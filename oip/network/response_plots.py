@@ -119,7 +119,7 @@ class MapGrid:
     size: tuple[int, int]
     """Nodes of a map, rows and columns."""
     columns: int
-    """Maps a row."""
+    """Maps per row."""
     zoom: int = 1
     """Pixels that a node is wide and high."""
     gap: int = 1
@@ -144,8 +144,8 @@ class MapGrid:
         """Lay out some maps.
 
         Args:
-            columns: maps a row; about as many as there are rows if None.
-            most: maps a row at the most, if `columns` is None.
+            columns: maps per row; about as many as there are rows if None.
+            most: maps per row at the most, if `columns` is None.
             inches: width on paper, 0 for a plain picture; it decides where numbers stand.
 
         Raises:
@@ -299,7 +299,7 @@ def panel_figure(
         panels: all of the same maps; None leaves a gap.
         numbers: (k,) of the maps.
         across: panels a row.
-        columns: maps a row; about as many as there are rows if None.
+        columns: maps per row; about as many as there are rows if None.
         color: a name in `COLORS`.
         marks: (k, rows, columns) bool and a color: nodes that are framed in every panel.
 

@@ -178,7 +178,7 @@ class Responses:
             color: `grey`, `viridis`, or `jet`, which has no even steps.
             scale: `shared`: one scale for all; `own`: one for each map over these images. Both
                 begin at 0, or at the lowest response below it.
-            columns: maps a row; about as many as there are rows if None.
+            columns: maps per row; about as many as there are rows if None.
             marks: (m, *nodes) bool: nodes to frame, in the order of `maps`.
             across: images side by side; four at the most if None.
 
@@ -328,7 +328,7 @@ def responses(
     numbers = map_numbers(info, maps)
     names = [str(index) for index in range(len(pixels))] if titles is None else list(titles)
     if len(names) != len(pixels):
-        raise SettingsError("titles", f"{len(pixels)}, one an image", len(names))
+        raise SettingsError("titles", f"{len(pixels)}, one per image", len(names))
     return Responses(
         layer=info.name,
         index=None if info.index == UNLISTED else info.index,

@@ -80,7 +80,7 @@ def export_pictures(
     size: int = 224,
     force: bool = False,
 ) -> list[Path]:
-    """Write one picture a map into a folder; return the files, named as by `picture_names`.
+    """Write one picture per map into a folder; return the files, named as by `picture_names`.
 
     Args:
         oips: of one layer, such as `oip.layer_oips` reads from a run.

@@ -178,6 +178,8 @@ class ReconstructAnswer(Part, frozen=True, kw_only=True):
     result: SummaryLayers
     notes: list[str]
     """Remarks that the command printed."""
+    labeled: str | None = None
+    """The source of the images if they have labels."""
 
 
 def summary(run: Run, indices: Sequence[int], seconds: float) -> RunSummary:

@@ -148,7 +148,7 @@ def _images_of(record: ShardFile, path: Path, best: bool = False) -> np.ndarray:
     if rows is not None or more is not None:
         with files.reading(path, "a whole shard"):
             if rows is None or more is None or more.shape != (len(rows), *images.shape[2:]):
-                raise ValueError("best images of another form")
+                raise ValueError("best images of another shape")
             images[rows, 0] = more
     return images
 

@@ -337,7 +337,7 @@ def training_findings(
     inputs, input_rises = _changes(trainings, "input")
     by_chance = input_rises.pop("random labels")
     statement, outcomes = _input_statement(source, trainings, input_rises)
-    silence = "" if outcomes else " The paper says nothing of these data."
+    silence = "" if outcomes else " The paper does not treat these data."
     rows = {
         "entropy_over_training": (itertools.chain(*entropy_rises.values()), entropy),
         "label_over_training": (itertools.chain(*label_rises.values()), label),

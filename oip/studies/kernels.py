@@ -19,7 +19,7 @@ from oip.studies.trained import DENSENET, LENET, WIDTHS, Outcome, RecordedTraini
 
 NAME = "kernels"
 SOURCE = trained.SOURCE
-TITLE = "What single kernels know about the label during training"
+TITLE = "Information of single kernels about the label during training"
 MINUTES = 3
 TAKES = ("data", "iterations")
 SCHEMA = 1

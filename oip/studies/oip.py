@@ -398,7 +398,7 @@ def add_matches(folder: Folder, matches: Sequence[tuple[Measured, Arrays]]) -> N
             gains.append(share.low - chance.high)
     verdict = _same_features(shares, gains)
     count = len(matches[0][0].accuracy)
-    constants = {"networks": f"{count} networks a data set", "threshold": THRESHOLD}
+    constants = {"networks": f"{count} networks per data set", "threshold": THRESHOLD}
     folder.add(finding(NAME, "matched", verdict, values, same=_SAME, **constants))
 
 

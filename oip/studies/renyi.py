@@ -451,7 +451,7 @@ def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
         if enough >= 0:
             short.append(enough < 0.3 * maps and kept < whole - 1)
         else:
-            enough, remark = math.nan, "no conclusion, the maps together are soon at log2 n"
+            enough, remark = math.nan, "no conclusion: together the maps soon reach log2 n"
         values[label] = [Value("maps", enough, form=".0f", remark=remark)]
     constants = {"where_found": where, "maps": maps, "whole": whole, "tested": tested}
     return finding(NAME, "width", agreement(short), values, **constants)

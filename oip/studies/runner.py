@@ -165,8 +165,8 @@ def _add_study(
     settings = replace(settings, **{option: getattr(StudySettings(), option) for option in unused})
     folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared, progress)
     for option in unused:
-        folder.note(f"The option '{option}' is not for this study, which has nothing of the kind.")
-        print_line(f"{name}: the option '{option}' is not for this study; it is run without.")
+        folder.note(f"This study does not use the option '{option}'.")
+        print_line(f"{name}: this study does not use the option '{option}'; it runs without it.")
     with measured(took := folder.file("took.json")):
         try:
             module.run(folder)

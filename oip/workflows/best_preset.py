@@ -94,8 +94,8 @@ def reconstruct_best_into(
 
     RUN/presets/NAME holds all OIPs of each preset. Every second image of the data serves for the
     choice, the others for the legibility that is reported; a third of them each where `aligned` or
-    `context` takes features from the last third. The same call goes on where it was
-    stopped.
+    `context` takes features from the last third. The same call continues interrupted
+    work.
 
     Args:
         out, model, layers, objectives, resize, progress: as for `oip.reconstruct_into`.

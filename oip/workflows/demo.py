@@ -111,7 +111,7 @@ def run_demo(
 ) -> DemoResult:
     """Train a small network, reconstruct and rank all of its maps, and build a gallery.
 
-    The same call goes on where it was stopped.
+    The same call continues interrupted work.
 
     Args:
         data: a source of images with labels, without a part: both parts are used.
@@ -283,7 +283,7 @@ def run_pretrained_demo(
     """Show what some maps and classes of a pretrained network react to, in a gallery.
 
     Maps of an early, a middle and a late layer, evenly spread over the layer, and some classes.
-    With labels in the data the maps are ranked. The same call goes on where it was stopped.
+    With labels in the data the maps are ranked. The same call continues interrupted work.
 
     Args:
         network: as for `models.pretrained`, such as `efficientnet-lite0`.

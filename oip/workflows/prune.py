@@ -266,7 +266,7 @@ class Pruner:
         orders, unordered = self._map_orders(plan)
         notices = [f"{name}: {text}" for name, order in orders.items() for text in order.notices]
         if whole := self._whole | unordered:
-            notices.insert(0, f"layers that stay whole: {_listed(whole)}.")
+            notices.insert(0, f"layers that are not pruned: {_listed(whole)}.")
         removed = self._removed(orders, plan.keep)
         dropped = removed_channels(self.network, removed, self.channels)
         model = without(self.network, removed, self.channels)
@@ -277,7 +277,9 @@ class Pruner:
             )
             stages["corrected"] = self.measure(model)
             if skipped:
-                notices.append(f"not corrected, no plain kernel: {', '.join(skipped)}.")
+                notices.append(
+                    f"not corrected, because they have no plain kernel: {', '.join(skipped)}."
+                )
         if plan.epochs:
             self._fine_tune(model, plan)
             stages["fine-tuned"] = self.measure(model)

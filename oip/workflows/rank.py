@@ -121,7 +121,7 @@ def rank_into(
 ) -> list[RankedLayer]:
     """Rank the maps of layers by what they know about the label, and write that into a run.
 
-    The same call goes on where it was stopped.
+    The same call continues interrupted work.
 
     Args:
         out: the run's folder; new, empty, or a run of the same model.
@@ -500,7 +500,7 @@ def maps_to_rank(network: Network, layers: Layers, at: str) -> list[Selection]:
     lacking = _without_pooling(selections) if at == "block" and not layers else []
     if not lacking or len(lacking) == len(selections):
         return selections  # what cannot be ranked is refused there
-    notice(f"left out, no pooling follows: {', '.join(lacking)}")
+    notice(f"left out, because no pooling follows them: {', '.join(lacking)}")
     return [pair for pair in selections if pair[0].name not in lacking]
 
 

@@ -41,7 +41,7 @@ def reconstruct_into(
     preset: str = AUTO,
     **changes: object,
 ) -> Run:
-    """Grow OIPs and write them into a run; the same call goes on where it was stopped.
+    """Grow OIPs and write them into a run; the same call continues interrupted work.
 
     Args:
         out: the run's folder; new, empty, or a run of the same model and settings.
@@ -112,7 +112,7 @@ def select_targets(
         return select_maps(network, layers), None
     names = [layers] if isinstance(layers, str) else layers or ()
     if not isinstance(names, Sequence) or len(names) > 1:
-        raise SettingsError("objective", "one layer beside it", names)
+        raise SettingsError("objective", "one layer as well", names)
     return [], objective_targets(network, objectives, *map(str, names))
 
 
@@ -126,7 +126,7 @@ def check_top(
     """
     if top is None:
         if by is not None:
-            raise SettingsError("by", "a number of top maps beside it", "none")
+            raise SettingsError("by", "a number of top maps as well", "none")
         return None
     if objectives:
         raise SettingsError("top", "maps", "objectives")

@@ -65,7 +65,7 @@ def test_shares_are_percentages_as_people_write_them(oips):
     count = len(oips.maps)
     shares = replace(oips, data_active=np.ones(count), null_percentile=np.full(count, 2.5))
     page = shares[3]._repr_html_()
-    assert "<td>share of the data with a response</td><td>100 %</td>" in page
+    assert "<td>share of the data images that excite it</td><td>100 %</td>" in page
     assert "<td>2.5 %</td>" in page and "100.000" not in page
 
 

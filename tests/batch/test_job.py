@@ -32,7 +32,7 @@ PLAIN = {"models": ["a.keras"], "out": "runs"}
         ({"engine": {"workers": 0}}, "engine.workers"),
         ({"retries": -1}, "retries"),
         ({"rank": {}}, "data"),
-        ({"settings": {"preset": "aligned"}}, "align: expected data beside it"),
+        ({"settings": {"preset": "aligned"}}, "align: expected data as well"),
         ({"rank": {"samples": 3}, "data": "x"}, "rank.samples"),
         ({"models": []}, "at least one"),
         ({"models": [{"path": "a.keras", "application": "VGG16"}]}, "both"),

@@ -157,7 +157,7 @@ def clipped_site(tmp_path_factory):
     path = run.folder(0) / "ranking.json"
     record = files.read_json(path)
     first = record["estimators"][0]
-    first["notices"] = ["decoder: 1 estimate under 0 is shown as 0."]
+    first["notices"] = ["decoder: 1 estimate below 0 is shown as 0."]
     next(row for row in first["maps"] if row["map"] == 7).update(mi=0.0, low=0.0)
     files.write_json(path, record)
     return gallery.build(run)

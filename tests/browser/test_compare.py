@@ -82,9 +82,9 @@ def test_a_map_opens_from_the_comparison_and_leads_back(look, site):
 
 def test_taking_the_last_one_out_closes(look, site):
     page = look(f"{site.as_uri()}#c=1.0_1.1&v=1")
-    page.click('[aria-label="Take out map 0"]')
+    page.click('[aria-label="Remove map 0"]')
     page.wait_for_function("document.querySelectorAll('#compare article').length === 1")
-    page.click('[aria-label="Take out map 1"]')
+    page.click('[aria-label="Remove map 1"]')
     page.wait_for_function("!document.querySelector('dialog[open]')")
     assert _picked(page) == ""
 

@@ -100,7 +100,7 @@ def test_everything_known_is_shown(look, site):
         "Starts",
         "From noise",
         "Layer details",
-        "Response, compared",
+        "Response, beside data and noise",
         "Most redundant other maps",
         "Model output for this OIP",
         "When the map is silenced",
@@ -126,7 +126,7 @@ def test_a_score_is_one_number_in_text_bars_chart_and_files(look, site):
             entry["score"] for entry in maps if (entry["index"], entry["map"]) == (1, number)
         )
         assert f"Score {shown_figure(score)};" in page.text_content("dialog .verdict")
-        bars = page.locator("section:has(h3:text-is('Response, compared')) .class-bar")
+        bars = page.locator("section:has(h3:text-is('Response, beside data and noise')) .class-bar")
         assert bars.first.text_content() == f"OIP{shown_figure(score)}"
         chart = page.locator("section:has(h3:text-is('Score')) svg").first
         assert f"best {shown_figure(score)}" in chart.get_attribute("aria-label")

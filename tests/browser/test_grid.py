@@ -162,7 +162,7 @@ def test_sort_and_filter_by_legibility(look, site, rows):
     )
     assert keys(page) == shown and "legible=70" in page.url
     page.click("a.tile")
-    sentence = f"picks the more exciting image {100 * share:.0f} % of the time"
+    sentence = f"chooses the image that excites the map more {100 * share:.0f} % of the time"
     page.wait_for_function(
         "text => document.querySelector('#map').innerText.includes(text)", sentence
     )

@@ -89,7 +89,7 @@ def test_orders(call, small_file, bars, tmp_path):
     )
     status, _, err = call(*arguments, "--order", tmp_path / "run")
     assert status == 0
-    assert "not ranked: second, dense" in err
+    assert "no ranking of second, dense" in err
 
 
 def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):

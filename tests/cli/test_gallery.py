@@ -86,7 +86,7 @@ def test_a_run_without_responses_to_data_says_what_finds_them(made, capsys, monk
     for path in run.path.glob("layers/*/responses.npz"):
         path.unlink()
     assert oip(["gallery", str(run.path), "--with-data"]) == 0
-    assert "'oip rank' finds those" in capsys.readouterr().err
+    assert "Rank its maps with 'oip rank'" in capsys.readouterr().err
 
 
 def test_other_data_are_refused(made, capsys):

@@ -125,7 +125,7 @@ def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path)
     status, printed, _ = call(*arguments, *SMALL)
     assert status == 0
     assert "responsive" in printed
-    assert "groups of starts" in printed  # ten maps are few
+    assert "distinct patterns among the starts" in printed  # ten maps are few
     assert "pixels" not in printed
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
 

@@ -199,12 +199,12 @@ def test_an_option_that_a_study_does_not_use_is_refused(small, call, tmp_path, o
 def test_of_several_studies_each_uses_what_it_can(small, call, tmp_path):
     record = ("study", "counts", "lacks", "--data", "mnist-sample", "--out", tmp_path)
     _, _, err = call(*record)
-    assert "lacks: the option 'data' is not for this study" in err
+    assert "lacks: this study does not use the option 'data'" in err
     assert "counts: the option" not in err
     shown = {row: json.loads((tmp_path / row / "study.json").read_text()) for row in record[1:3]}
     assert shown["counts"]["settings"]["data"] == ["mnist-sample"]
     assert shown["lacks"]["settings"]["data"] == []
-    assert "The option 'data' is not for this study" in shown["lacks"]["notes"][0]
+    assert "This study does not use the option 'data'" in shown["lacks"]["notes"][0]
 
 
 @pytest.mark.parametrize(

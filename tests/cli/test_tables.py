@@ -171,7 +171,7 @@ def test_a_legend_of_units_does_not_speak_of_maps():
 def test_a_table_of_evidence_fits_a_terminal_of_80_columns(terminal):
     """As that of `oip reconstruct`: rows stay in a line, headings break, columns move together."""
     stream = terminal(80)
-    headings = ("map", "verdict", "score", "best image", "stability", "of others", "patterns")
+    headings = ("map", "verdict", "score", "best image", "stability", "above others", "patterns")
     row = (127, "responsive", "1.568", "0.197", "0.45", "97 %", "2 (0, 1)", 120)
     tables.print_table(
         (*headings, "steps", "ended"), [(*row, "step limit reached")] * 3, left=("verdict", "ended")

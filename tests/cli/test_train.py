@@ -122,7 +122,7 @@ def test_many_classes_show_their_mistakes(
         (["--data", "mnist-smaple"], "Did you mean 'mnist-sample'"),
         (["--data", "mnist-sample:test"], "--data mnist-sample"),
         (["--units", "5"], "expected filters, activation, hidden; received units"),
-        (["--filters", "1,2"], "3 numbers, one a layer"),
+        (["--filters", "1,2"], "3 numbers, one per layer"),
         (["--hidden", "0"], "whole numbers from 1"),
         (["--entropy", "99"], "bits, which these images"),
         (["--activation", "steep"], "relu, tanh"),

@@ -173,7 +173,7 @@ def test_pages_are_written_and_lead_to_files(full_run):
         for link in re.findall(r'(?:href|src)="([^"#:]+)["#]', text):
             assert (folder / name).parent.joinpath(link).is_file(), (name, link)
     text = (folder / "layers/001.html").read_text("utf-8")
-    for heading in ("Pruning candidates", "What the maps share", "Over training", "Verdicts"):
+    for heading in ("Pruning candidates", "Redundancy of the maps", "Over training", "Verdicts"):
         assert heading in text
     assert "Information plane" in (folder / "model.html").read_text("utf-8")
 

@@ -324,7 +324,7 @@ def test_data_images_only_when_given(run):
     pictures = {path.name: path.read_bytes() for path in folder.glob("img/data/*.webp")}
     assert pictures and b"caption" in b"".join(details.values())
     for _ in range(2):  # they stay, with their captions
-        with pytest.warns(Notice, match="stay in it"):
+        with pytest.warns(Notice, match="keeps its data images"):
             gallery.build(run)
         assert {path.name: path.read_bytes() for path in folder.glob("img/data/*")} == pictures
         assert {path.name: path.read_bytes() for path in folder.glob("data/detail-*.js")} == details
@@ -504,7 +504,7 @@ def test_data_images_are_in_one_file_only_when_given(run):
     )
     made = gallery.build(run, data_images=images, single_file=True)
     assert '"img/data/00' in made.read_text("utf-8")
-    with pytest.warns(Notice, match="holds none now"):
+    with pytest.warns(Notice, match="no longer holds"):
         gallery.build(run, single_file=True)
     assert '"img/data/00' not in made.read_text("utf-8")
 

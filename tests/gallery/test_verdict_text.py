@@ -68,7 +68,7 @@ def test_dead_and_failed_maps_have_no_score():
         evidence = replace(EVIDENCE, verdict=verdict, score=None, stability=None)
         assert sentences(evidence) == [VERDICT_MEANINGS[verdict]]
     proved = replace(EVIDENCE, verdict="dead", stability=None, provably_dead=True)
-    assert "no input can open the map" in " ".join(sentences(proved))
+    assert "no input can make it respond" in " ".join(sentences(proved))
 
 
 def test_without_data_nothing_is_said_of_data():
@@ -115,8 +115,9 @@ def test_legibility_is_one_sentence():
     silent = MapLegibility(map=4, reason="silent")
     record = LegibilityFile(layer="a", index=0, judge="lite2", samples=1000, maps=[row, silent])
     assert legibility_sentence(record, row) == (
-        "Shown these pictures, lite2 picks the more exciting image 87 % of the time (95 %: 80 % to "
+        "Shown these pictures, lite2 chooses the image that excites the map more 87 % of the time "
+        "(95 %: 80 % to "
         "92 %; chance 50 %; with the best images 95 %; with pictures of other maps 51 %), over "
         "5000 pairs of 1000 images."
     )
-    assert "fewer than two images excite it" in legibility_sentence(record, silent)
+    assert "it responds to too few images" in legibility_sentence(record, silent)

@@ -123,7 +123,7 @@ def test_components_are_those_of_large_images_too():
 @pytest.mark.parametrize(
     ("target", "word"),
     [
-        (np.arange(9), r"\(300,\), one number an image"),
+        (np.arange(9), r"\(300,\), one number per image"),
         (np.full(300, np.nan), "finite"),
         (np.ones(300), "numbers that differ"),
         (np.array(["a"] * 300), "dtype"),

@@ -104,7 +104,7 @@ def test_labels_as_units_of_the_output(small_model, small_images):
         output_units(network, labels + 1, 40)
     with pytest.raises(DataError, match="whole numbers from 0 to 3"):
         output_units(network, labels.astype(str), 40)
-    with pytest.raises(DataError, match="40, one an image"):
+    with pytest.raises(DataError, match="40, one per image"):
         output_units(network, labels[:-1], 40)
 
 

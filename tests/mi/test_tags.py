@@ -74,9 +74,9 @@ def test_rare_tags_are_left_out_and_named():
     assert np.isfinite(result.raw).all()
     several, left = tag_notices(tags, ("a", "b", "c"))
     assert "2 tags by itself" in several and left.endswith("were left out: c.")
-    with pytest.raises(DataError, match="tell images apart"):
+    with pytest.raises(DataError, match="some images have and others lack"):
         tag_notices(tags[:, 2:], ("c",))
-    with pytest.raises(DataError, match="one a tag"):
+    with pytest.raises(DataError, match="one per tag"):
         tag_names(3, ("a", "b"))
 
 
@@ -104,5 +104,5 @@ def test_a_layer_is_ranked_by_tags(tmp_path):
     assert "mi:sky" in ranking.to_pandas()
     repeated = mi.rank(model, images, tags.tolist(), "own", estimators=["gaussian"])
     assert repeated.classes == ("0", "1") and (repeated.estimators[0].mi == by.mi).all()
-    with pytest.raises(DataError, match="one row an image"):
+    with pytest.raises(DataError, match="one row per image"):
         mi.rank(model, images, tags[:50], "own")

@@ -83,7 +83,7 @@ def test_pixels_are_kept_as_bytes_or_floats_with_their_range(
         (np.full((2, 4, 4, 1), np.nan), None, "finite"),
         (np.array([[["x"]]]), None, "numbers"),
         (np.zeros((2, 3, 8, 8)), None, "bands last"),
-        (pixels(), np.zeros(5, int), "one an image"),
+        (pixels(), np.zeros(5, int), "one per image"),
         (pixels(), np.zeros(6), "whole numbers"),
         (pixels(), np.eye(3, dtype=int)[[0, 1, 2, 0, 1, 2]], "argmax"),
         (pixels(), np.full((6, 3), 2), "Several labels of an image"),
@@ -125,11 +125,11 @@ def test_several_labels_of_an_image_are_tags():
     assert data.classes == ("a", "b", "c") and data.targets is data.tags
     assert data.required_targets() is data.tags and "3 tags" in repr(data)
     assert chosen(data, np.array([3, 0]), "x").tags.tolist() == tags[[3, 0]].tolist()
-    with pytest.raises(DataError, match=r"one label an image.*3 tags"):
+    with pytest.raises(DataError, match=r"one label per image.*3 tags"):
         data.required_labels()
-    with pytest.raises(DataError, match="one a tag"):
+    with pytest.raises(DataError, match="one per tag"):
         labeled(pixels(), tags, ("a",), "x")
-    with pytest.raises(DataError, match="one row an image"):
+    with pytest.raises(DataError, match="one row per image"):
         labeled(pixels(), tags[:3], (), "x")
     with pytest.raises(DataError, match="argmax"):
         labeled(pixels(), np.eye(6, dtype=int), (), "x").required_labels()
@@ -141,5 +141,5 @@ def test_labels_for_another_task_are_left_out_until_they_are_needed():
         assert data.targets is None and len(data) == 6
         with pytest.raises(DataError, match="x: labels"):
             data.required_targets()
-    with pytest.raises(DataError, match="one an image"):
+    with pytest.raises(DataError, match="one per image"):
         labeled(pixels(), np.zeros(5, int), (), "x")

@@ -103,7 +103,7 @@ def test_options_are_told_as_text_or_as_they_are() -> None:
     [
         ("lenet5", {"units": "3"}, "expected filters, activation; received units"),
         ("vgg16-cifar", {"filters": "3"}, "expected none; received filters"),
-        ("lenet5", {"filters": "6"}, "2 numbers, one a layer"),
+        ("lenet5", {"filters": "6"}, "2 numbers, one per layer"),
         ("lenet5", {"filters": "6,-1"}, "whole numbers from 1"),
         ("lenet5", {"filters": (6, 0)}, "whole numbers from 1"),
         ("lenet5", {"filters": "six"}, "whole numbers from 1"),

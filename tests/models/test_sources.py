@@ -205,7 +205,7 @@ def test_labels_may_be_missing(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"x": IMAGES}, "'images'"),
-        ({"images": IMAGES, "labels": LABELS[:9]}, "one an image"),
+        ({"images": IMAGES, "labels": LABELS[:9]}, "one per image"),
         ({"images": IMAGES, "labels": LABELS - 1}, "-1 to 1"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a", "b"])}, "0 to 1"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array([["a"]])}, "names"),
@@ -329,7 +329,7 @@ def test_a_part_that_is_not_there_is_named(idx_folder: Path) -> None:
 def test_labels_that_are_missing_or_too_few(idx_folder: Path) -> None:
     path = idx_folder / "train-labels-idx1-ubyte"
     path.write_bytes(idx(np.zeros(5)))
-    with pytest.raises(DataError, match="6, one an image; received 5"):
+    with pytest.raises(DataError, match="6, one per image; received 5"):
         load(f"{idx_folder}:train")
     path.unlink()
     with pytest.raises(DataError, match="train-labels"):
@@ -453,6 +453,6 @@ def test_labels_may_be_a_column_or_large_ids(tmp_path: Path, scale: int) -> None
         data = load(path)
         assert (data.classes, data.labels.tolist()) == (("0", "1", "2"), LABELS.tolist())
         return
-    with pytest.warns(Notice, match="labels up to 100000000 are no class numbers"):
+    with pytest.warns(Notice, match="labels up to 100000000 are not class numbers"):
         data = load(path)
     assert (data.classes, data.labels.tolist()) == (("0", "100000000"), [0] * 5 + [1] * 5)

@@ -184,7 +184,7 @@ def test_lines_of_any_length_come_alone_or_together():
     [
         ({"layer": "thrid"}, ModelError, "layer: expected one of first, second"),
         ({"maps": [70]}, SettingsError, "0 to 69"),
-        ({"titles": ["one"]}, SettingsError, "one an image"),
+        ({"titles": ["one"]}, SettingsError, "one per image"),
         ({"byte_budget": 1000}, SettingsError, "fewer images"),
         ({"images": np.zeros((2, 9, 9, 1))}, DataError, "shape"),
         ({"images": np.full((2, 16, 16, 1), np.nan)}, DataError, "finite"),

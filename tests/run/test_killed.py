@@ -59,4 +59,4 @@ def test_an_interrupt_is_one_line_and_exit_1(commands, small_file, tmp_path, num
         end_at_last.cancel()
     assert status == 1
     text = (tmp_path / "remarks").read_text()
-    assert text.strip() == "oip: interrupted; what was finished is kept."
+    assert text.strip() == "oip: interrupted. Finished work is kept; the same command continues it."

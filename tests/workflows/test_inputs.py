@@ -24,7 +24,7 @@ def test_data_are_a_source_a_dataset_or_arrays(small_data, bars):
     assert (names.classes, names.labels.tolist()) == (("a", "b"), [1, 0])
     assert load_data(images).labels is None
     assert load_data(small_data).source.endswith(":test")
-    with pytest.raises(DataError, match="one an image"):
+    with pytest.raises(DataError, match="one per image"):
         load_data(images, labels[:-1])
 
 

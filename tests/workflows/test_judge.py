@@ -184,7 +184,7 @@ def test_lines_are_judged_by_networks_of_lines_alone(tmp_path):
     run, own = tmp_path / "run", tmp_path / "own.keras"
     oip.reconstruct_into(run, own, "@0", data=lines, starts=1, steps=4, screened=8)
     given = {"data": f"{tmp_path / 'lines.npz'}:all", "model": own}
-    with pytest.warns(Notice, match="says nothing of its input"):
+    with pytest.warns(Notice, match="does not describe its input"):
         (record,) = oip.judge_into(run, judge=str(tmp_path / "other.keras"), **given)
     assert (record.layer, record.samples) == ("filters", 240)
     with pytest.raises(DataError, match="judge 'pixels'"):

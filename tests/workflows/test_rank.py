@@ -93,7 +93,7 @@ def test_layers_that_no_pooling_follows_are_left_out_where_none_is_named(
 ):
     images, labels = bars
     options = {"data": images, "labels": labels, "estimators": ["kde"], "samples": 40}
-    with pytest.warns(Notice, match="no pooling follows: second"):
+    with pytest.warns(Notice, match="no pooling follows them: second"):
         (layer,) = oip.rank_into(tmp_path / "run", small_model, at="block", **options)
     assert layer.layer.name == "first"
 

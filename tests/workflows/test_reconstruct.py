@@ -25,7 +25,7 @@ def test_statistics_that_are_assumed_are_named(tmp_path):
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
-    with pytest.warns(Notice, match="mean and deviation are not known"):
+    with pytest.warns(Notice, match="mean and standard deviation are not known"):
         oip.reconstruct_into(tmp_path / "run", model, steps=2, starts=1)
 
 
