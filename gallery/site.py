@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import webbrowser
@@ -52,6 +53,8 @@ from oip.run.run import OLD_GALLERY, UNFINISHED_GALLERY, Run, clear_leftovers
 from oip.run.shards import data_digest
 
 _LONGEST_TITLE = 200
+_DATA_IMAGE = re.compile(rb"img/data/[0-9]+\.webp")
+"""In a single file that holds images of the data; the script has `img/data/` without a number."""
 
 
 def build(
@@ -263,7 +266,7 @@ def _write(
 
 def _notice_of_data(target: Path, data_images: np.ndarray | None) -> None:
     """Say that data images of a single file are gone, which will be replaced without any."""
-    if data_images is None and target.exists() and b'"img/data/' in target.read_bytes():
+    if data_images is None and target.exists() and _DATA_IMAGE.search(target.read_bytes()):
         notice(
             f"'{target.name}' no longer holds images of the data, because none were given this "
             "time."

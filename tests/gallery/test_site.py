@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -507,6 +508,8 @@ def test_data_images_are_in_one_file_only_when_given(run):
     with pytest.warns(Notice, match="no longer holds"):
         gallery.build(run, single_file=True)
     assert '"img/data/00' not in made.read_text("utf-8")
+    with warnings.catch_warnings(action="error", category=Notice):
+        gallery.build(run, single_file=True)  # nothing more is lost
 
 
 BANNED = (
