@@ -225,6 +225,8 @@ def _write(
     elif data is not None:
         digest = data.digest
         notice("the gallery keeps its data images. To remove them, build it with keep_data=False.")
+    elif keep and store.old is not None and (store.old / "img/data").is_dir():
+        notice("the gallery of an earlier version held data images; without any given it has none.")
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     unfit: list[str] = []

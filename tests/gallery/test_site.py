@@ -20,6 +20,7 @@ from oip.ascent.results import Oips
 from oip.core import files
 from oip.core.errors import Notice, RunError, SettingsError
 from oip.core.files import read_json, write_json
+from oip.core.formats import DrawnFile
 from oip.core.images import enhanced
 from oip.gallery import site
 from oip.gallery.pages import POLICY
@@ -336,6 +337,18 @@ def test_data_images_only_when_given(run):
     assert not list(folder.glob("img/data/*"))
     gallery.build(run)  # what was removed does not come back
     assert not list(folder.glob("img/data/*"))
+
+
+def test_data_images_of_an_earlier_version_do_not_go_without_a_word(run):
+    images = np.random.default_rng(0).random((30, 12, 12, 1)).astype(np.float32) * 255
+    folder = gallery.build(run, data_images=images).parent
+    drawn = DrawnFile.read(folder / "drawn.json")
+    del drawn.drawn["data digest"]
+    drawn.write(folder / "drawn.json")
+    with pytest.warns(Notice, match="an earlier version held data images"):
+        gallery.build(run)
+    assert not (folder / "img/data").exists()
+    gallery.build(run)
 
 
 def test_bgr_inputs_are_shown_as_rgb(maker, tmp_path, edit_record):
