@@ -199,7 +199,7 @@ def _print_translation(layer: LayerTranslation, noun: str) -> None:
             _median([node.aligned for node in other_nodes]),
             row.nodes[reference].aligned,
         )
-        rows.append((row.map, *(number(value, 2) for value in medians)))
+        rows.append((row.map, *map(_share, medians)))
     names = ("pairs at the expected shift", "similarity unmoved", "moved as expected")
     headings = (noun, *names, "starts of one node")
     title = f"{layer.layer}: OIPs of {len(layer.nodes)} nodes (medians over nodes)"
