@@ -269,12 +269,14 @@ def causes(
     effect, margin = 0.0 - fed.mean[:, 0], fed.margin[:, 0]  # 0.0, not -0.0, where nothing changes
     logit_effect, logit_margin = 0.0 - moved.mean[0], moved.margin[0]
     size = abs(float(fed.whole[0]))
-    notices = ()
+    notices: tuple[str, ...] = ()
     if size == 0:
         notices = (
             "The unit does not respond to these images, so that no effect can be measured. Use "
             "other images.",
         )
+    if info.response.form == "heads":
+        notices = (*notices, "Heads are not silenced: the outputs that they move are not measured.")
     agreement = np.nan
     if labels is not None:
         whole = ablate(network, images, labels, earlier, to=to, samples=samples, seed=seed)
@@ -314,11 +316,12 @@ def _moved(
 ) -> tuple[tuple[str, ...], SilencingEffects]:
     """Return the names of the outputs and the effects of silencing the unit on their logits.
 
-    Both are empty for a network that does not end in classes, and for the layer that gives them.
+    Both are empty for a network that does not end in classes, for the layer that gives them, and
+    for attention heads, whose response is the length of a vector and not that itself.
     """
     network, layer = sample.network, sample.layer
     head = _class_layer(network)
-    if head is None or head.last_call <= layer.last_call:
+    if head is None or head.last_call <= layer.last_call or layer.response.form == "heads":
         return (), SilencingEffects(np.empty(0), np.empty((1, 0)), np.empty((1, 0)))
     silenced = SilencedMaps(layer, np.array([unit]), fill_values(sample, layer, to, byte_budget))
     logits = ImageNumbers(head.response, _pre_activation)

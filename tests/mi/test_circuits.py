@@ -139,6 +139,10 @@ def test_heads_are_not_silenced(images):
         with pytest.raises(ModelError, match="silencing"):
             mi.ablate(model, images, np.arange(60) % 3, layer)
     assert mi.causes(model, images, "classes", 0).source == "patches"
+    result = mi.causes(model, images, "attention/heads", 1)  # fed, and what it moves left out
+    assert result.source == "patches" and result.effect.any()
+    assert result.classes == () and "outputs that they move" in result.notices[0]
+    assert result.to_dict()["outputs"] == []
 
 
 @pytest.mark.parametrize(
