@@ -97,7 +97,7 @@ def test_a_direction_is_silenced_along_itself(model, images):
 def test_a_silent_unit_says_so(model, images):
     result = mi.causes(model, -images, "second", 1)
     assert np.isnan(result.share).all() and not result.effect.any()
-    assert "silent" in result.notices[0]
+    assert "does not respond to these images" in result.notices[0]
     assert "-0" not in repr(result)
 
 
