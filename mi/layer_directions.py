@@ -479,7 +479,15 @@ def _result(
     if low <= chance:
         more = "more images or steps" if method == "sae" else "more images"
         notices.append(f"Random directions explain as much of held-out images: use {more}.")
+    axes = _principal_axes(training.values - mean)
     count = min(len(order), sample.layer.maps)
+    fixed = _explained_by(axes[:, :usable], centered)
+    if method == "sae" and explained < fixed:
+        notices.append(
+            f"The autoencoder explains {explained:.0%} of the variance of held-out images, as many "
+            f"principal components as it may use for a sample ({usable}) explain {fixed:.0%}: "
+            "use more steps or images."
+        )
     return Directions(
         layer=sample.layer.name,
         index=sample.layer.index,
@@ -491,7 +499,7 @@ def _result(
         explained=explained,
         low=float(low),
         high=float(high),
-        ceiling=_of_principal_components(training.values - mean, centered, count),
+        ceiling=_explained_by(axes[:, :count], centered),
         chance=chance,
         active=float(number.mean()) if number.size else 0.0,
         samples=len(training.values),
@@ -510,10 +518,9 @@ def _share(total: float, residual: float) -> float:
     return float(1.0 - residual / total) if total > _FLAT else 0.0
 
 
-def _of_principal_components(training: np.ndarray, held_out: np.ndarray, count: int) -> float:
-    """Return the share that as many principal components of the training samples explain."""
-    _, axes = np.linalg.eigh(training.T.astype(np.float64) @ training)
-    return _explained_by(axes[:, ::-1][:, :count], held_out)
+def _principal_axes(centered: np.ndarray) -> np.ndarray:
+    """Return the principal components (m, m) of centered samples (s, m), as columns."""
+    return np.linalg.eigh(centered.T.astype(np.float64) @ centered)[1][:, ::-1]
 
 
 def _of_random_directions(held_out: np.ndarray, count: int, seed: int) -> float:

@@ -246,7 +246,7 @@ def test_minimising_ends_below_every_start(small_network):
 @pytest.mark.parametrize(
     ("expression", "layer", "error", "message"),
     [
-        ("map:3", None, SettingsError, "name of a layer"),
+        ("map:3", None, SettingsError, "name of its layer"),
         ("map:70", "second", SettingsError, "0 to 69"),
         ("node:1@9,9", "second", SettingsError, "5 x 5"),
         ("node:1@2", "second", SettingsError, "5 x 5"),

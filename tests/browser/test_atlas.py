@@ -25,7 +25,7 @@ def test_the_atlas_opens_and_closes_and_is_in_the_address(look, site):
     page.wait_for_selector(".atlas-field canvas")
     assert "atlas=1" in page.url and not page.locator("#grid").is_visible()
     assert page.text_content(".atlas h2") == "second"
-    assert "Not placed: 1 map without" in page.text_content(".atlas")
+    assert "Not placed: 1 map whose response" in page.text_content(".atlas")
     assert min(_size(page)) > 300
     page.keyboard.press("a")
     page.wait_for_selector("a.tile")

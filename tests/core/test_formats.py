@@ -89,7 +89,7 @@ def test_a_sidecar_may_say_little(tmp_path):
         ("input", {"mean": "0"}, "mean"),
         ("model", {"sha256": None}, "sha256"),
         ("layers", [LAYER, LAYER], "two layers"),
-        ("layers", [{**LAYER, "index": -1}], "no layer"),
+        ("layers", [{**LAYER, "index": -1}], "not a layer"),
         ("layers", [{"index": 0}], "layer"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_run_changed_by_hand_is_one_line(tmp_path, part, change, reason):
 def test_a_batch_and_a_sidecar_changed_by_hand_are_one_line(tmp_path):
     run = {"run": "../0000", "model": "m", "sha256": "5", "key": "6", "settings": {}}
     values = {"schema": 1, "kind": "oip-batch", "runs": [{**run, "layers": [], "ranked": False}]}
-    with pytest.raises(RunError, match="no name of a run"):
+    with pytest.raises(RunError, match="not the name of a run"):
         formats.BatchFile.read(_written(tmp_path / "batch.json", values))
     values = {"kind": "oip-model", "input": {"low": 2, "high": 1}}
     with pytest.raises(RunError, match="low to high"):

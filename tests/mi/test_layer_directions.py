@@ -96,6 +96,10 @@ def test_an_autoencoder_of_a_layer(model, images):
     assert len(result) == 20 and result.explained > 0.8
     assert 1.0 <= result.active <= 2.0
     assert result.explained > result.chance
+    assert "The autoencoder explains" not in " ".join(result.notices)
+    untrained = mi.directions(model, images, "mixed", method="sae", count=20, active=2, steps=1)
+    assert untrained.explained < result.explained
+    assert "as it may use for a sample (2) explain" in " ".join(untrained.notices)
 
 
 def test_an_autoencoder_that_was_hardly_trained_is_named():

@@ -127,7 +127,7 @@ def test_a_layer_that_cannot_be_pruned_stays_whole_and_is_named(kind, method, wh
     assert result.kept.keys() == {"first", "middle", "last"} - whole - (
         {"middle"} if kind == "spectral" else set()
     )
-    (notice,) = (text for text in result.notices if "stay whole" in text)
+    (notice,) = (text for text in result.notices if "not pruned" in text)
     assert all(f"'{name}'" in notice for name in whole) and reason in notice
     with pytest.raises(ModelError, match=reason):
         pruned(model, bars, method=method, layers=[*whole])
