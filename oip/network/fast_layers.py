@@ -15,8 +15,8 @@ offsets of the convolution before it take in.
 
 A few numbers, one per band, broadcast slowly; repeated along the rows of an image they do not.
 
-An ascent climbs one map an image. Where the last layer on the way is a plain convolution, its other
-maps need not be computed at all: that saves most of a wide layer, forward and backward.
+An ascent climbs one map per image. Where the last layer on the way is a plain convolution, its
+other maps need not be computed at all: that saves most of a wide layer, forward and backward.
 
 The gradient of Keras' dense layers in float8 fails in a graph; it is that of the layer as it was
 before, which is what those layers are trained with.

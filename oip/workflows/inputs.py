@@ -232,6 +232,7 @@ def opened_run(
     *,
     data_dir: str | Path | None = None,
     resize: str | None = None,
+    hint: str = "Say where it is: model='FILE'.",
 ) -> tuple[Network, Dataset]:
     """Open the model of a run, its input as in the run, and load data in the size of its input.
 
@@ -240,6 +241,7 @@ def opened_run(
         model: None where its file lies in the run's folder, beside it or here.
         imports: modules that register custom layers of the model.
         data, data_dir, resize: as for `opened`.
+        hint: what to do where the model is not found.
 
     Raises:
         RunError: the model is not found, or is another one.
@@ -247,7 +249,7 @@ def opened_run(
     record = run.record.input
     free = run.record.loading and run.record.loading.input_size
     given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
-    path = _model_file(run) if model is None else model
+    path = _model_file(run, hint) if model is None else model
     network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
     model_record = ModelRecord(name=network.name, sha256=network.digest)
     check_same_model(run.path, run.record.model, model_record)
@@ -264,7 +266,7 @@ def opened_run(
     return network, images
 
 
-def _model_file(run: Run) -> Path:
+def _model_file(run: Run, hint: str) -> Path:
     """Return the file of a run's model: in the run's folder, beside it or in the working directory.
 
     Raises:
@@ -277,7 +279,7 @@ def _model_file(run: Run) -> Path:
             if path.is_file() and files.sha256(path) == model.sha256:
                 return path
     text = f"'{model.name}' ({model.sha256[:12]}) in '{run.path}', beside it or here"
-    raise RunError("the run's model", text, "none", "Say where it is: model='FILE'.")
+    raise RunError("the run's model", text, "none", hint)
 
 
 def opened_with_parts(

@@ -182,3 +182,10 @@ def test_bad_input_writes_nothing(folder, tmp_path):
     with pytest.raises(SettingsError):
         oip.match_into(*runs, data=data, by="shape", out=tmp_path / "new")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "notes.txt"]
+
+
+def test_a_run_without_its_model_says_how_to_name_it(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "own", tmp_path / "alone/run")
+    with pytest.raises(RunError, match="name both models"):
+        oip.match_into("alone/run", folder / "turned", data=f"{folder / 'bars.npz'}:all")
