@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
@@ -233,20 +234,24 @@ class _Worker:
                 raise CancelledError
             return executor.submit(function, *arguments).result()
         except (BrokenExecutor, CancelledError) as error:
-            process = self._process
-            self.end()
-            code = None if process is None else process.exitcode
-            reason = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+            code = self.end()
+            if code is None:
+                reason = "exit status unknown"
+            else:
+                reason = f"signal {-code}" if code < 0 else f"exit status {code}"
             raise WorkerLost(
                 f"the worker process ended in the middle of its work ({reason})"
             ) from error
 
-    def end(self) -> None:
+    def end(self) -> int | None:
+        """End the process; return its exit code as `multiprocessing` does, None if unknown."""
         executor, self._executor = self._executor, None
-        if executor is not None and self._process is not None:
-            self._process.kill()
-            self._process.join(_SECONDS_TO_END)
-            executor.shutdown(wait=False, cancel_futures=True)
+        process, self._process = self._process, None
+        if executor is None or process is None:
+            return None
+        process.kill()
+        executor.shutdown(wait=False, cancel_futures=True)
+        return _exit_code(process)
 
     def _begin(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
@@ -258,6 +263,19 @@ class _Worker:
         self._process = next((child for child in children if child.pid == number), None)
         self._executor = executor
         return executor
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    """Wait some seconds for a process; return its exit code, None where it goes on.
+
+    The executor's thread waits for it too. Whichever waits second is told at once that there is no
+    such process, and has the code only when the first has noted it.
+    """
+    end = time.monotonic() + _SECONDS_TO_END
+    process.join(_SECONDS_TO_END)
+    while process.exitcode is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return process.exitcode
 
 
 _SAFE_PATH = "PYTHONSAFEPATH"

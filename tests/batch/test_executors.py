@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -114,6 +115,31 @@ def test_a_process_that_dies_is_replaced_and_the_others_live_on(pool):
     after = {pid for pid, _, _ in about(pool)}
     assert len(before & after) == 1
     assert len(after) == 2
+
+
+def test_the_exit_status_is_known_where_another_thread_waits_first(monkeypatch):
+    """The executor's thread has waited for the process and not yet noted how it ended."""
+    workers, wait = Pool([""]), os.waitpid
+    number = workers.submit(os.getpid).result()
+    waited = threading.Event()
+
+    def slow_to_note(pid, flag):
+        if pid == number and not threading.current_thread().name.startswith("oip-pool"):
+            status = wait(pid, 0)
+            waited.set()
+            time.sleep(0.5)
+            return status
+        if pid == number:
+            waited.wait(5)
+        return wait(pid, flag)
+
+    monkeypatch.setattr(os, "waitpid", slow_to_note)
+    try:
+        with pytest.raises(WorkerLost, match="signal 9"):
+            workers.submit(eval, DIE).result()
+        assert waited.is_set()
+    finally:
+        workers.close()
 
 
 def test_closing_ends_what_is_under_way():
