@@ -252,6 +252,7 @@ class GradientAscent:
         reasons = np.full(count, _RUNNING)
         steps = np.zeros(count, np.int64)
         running = np.arange(count)
+        inputs = self._inputs(items, noise, focus)
         first = 0
         for last in _check_steps(settings, self._coarse_steps):
             evaluations = last - first + (last == settings.steps)
@@ -260,9 +261,7 @@ class GradientAscent:
                 share = min(1.0, (first + part) / settings.steps)
                 report(1 - len(running) / count * (1 - share))
 
-            state, trace, stuck = self._take_steps(
-                state, items[running], noise[running], first, evaluations, focus, taken
-            )
+            state, trace, stuck = self._take_steps(state, inputs, first, evaluations, taken)
             traces[running, first : first + evaluations] = trace
             keys[running, last] = state.best.key
             steps[running] = last
@@ -286,10 +285,13 @@ class GradientAscent:
                 ended = _ended_together(ended, items[running])
             reasons[running] = ended
             rows = ended == _RUNNING
+            if rows.all():
+                continue
             running = running[rows]
-            state = tf.nest.map_structure(lambda array, rows=rows: array[rows], state)
             if not running.size:
                 break
+            state = tf.nest.map_structure(lambda array, rows=rows: array[rows], state)
+            inputs = self._inputs(items[running], noise[running], focus)
         for column, step in enumerate(kept_steps):
             late = steps < step
             snapshots[late, column] = final.best_images[late]
@@ -329,33 +331,31 @@ class GradientAscent:
     def _take_steps(
         self,
         state: AscentState[np.ndarray],
-        items: np.ndarray,
-        noise: np.ndarray,
+        inputs: AscentInputs,
         first: int,
         count: int,
-        focus: Focus,
         taken: Callable[[int], None],
     ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
-        """Take `count` steps from step `first` on, for images of items (n,).
+        """Take `count` steps from step `first` on, for the n images of `inputs`.
 
         The graph is left every `seconds_in_graph`, to call `taken` with the number of steps so far.
 
         Returns:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
-        inputs, traces, done = self._inputs(items, noise, focus), [], 0
+        traces, done, images = [], 0, len(state.images)
         run = self._coarse_run if first < self._coarse_steps else self._run
         tensors = tf.nest.map_structure(tf.constant, state)
-        stuck = tf.zeros(len(items), tf.bool)
+        stuck = tf.zeros(images, tf.bool)
         while done < count:
-            room = int(self.seconds_in_graph / max(self._seconds_per_image * len(items), 1e-9))
+            room = int(self.seconds_in_graph / max(self._seconds_per_image * images, 1e-9))
             part = min(count - done, max(1, room))
             started = time.perf_counter()
             tensors, trace, stuck = run(
                 tensors, inputs, tf.constant(first + done), tf.constant(part)
             )
             traces.append(trace.numpy())
-            self._seconds_per_image = (time.perf_counter() - started) / part / len(items)
+            self._seconds_per_image = (time.perf_counter() - started) / part / images
             done += part
             taken(done)
         state = tf.nest.map_structure(lambda tensor: tensor.numpy(), tensors)

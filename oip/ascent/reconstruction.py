@@ -161,17 +161,12 @@ def grow_oips(
     images = settings.starts + len(snapshot_steps(settings.steps, settings.snapshots))
     hint = "Choose fewer maps at a time, or keep them in a run: 'oip reconstruct', 'oip batch'."
     check_memory(f"'{targets.name}'", (len(items), images), shape, _FLOAT16, byte_limit, hint)
-    done = 0
-    parts = []
 
     def report(grown: float) -> None:
-        progress(f"{targets.name}: maps", done + grown, len(items))
+        progress(f"{targets.name}: maps", grown, len(items))
 
     report(0)
-    for _, numbers in aligned_blocks(items):
-        parts.append(ascent.grow(numbers, report))
-        done += len(numbers)
-    oips = join_oips(parts)
+    oips = ascent.grow(items, report)
     reach = shift_reach(targets.jump, shape[:-1])
     stability = start_stability(
         *(oips.images, oips.alive, reach, settings.seed, targets.index),
@@ -278,7 +273,7 @@ class Ascent:
         return np.zeros(len(self.targets.can_be_inactive), bool)
 
     def grow(self, maps: np.ndarray, report: Report = lambda done: None) -> Oips:
-        """Grow OIPs of some items, all of one aligned block; their stability is not computed.
+        """Grow OIPs of some items; their stability is not computed.
 
         `report` receives how many are grown, every second or step; a fraction is work on the next.
         """

@@ -27,7 +27,9 @@ else:
 
     class _LazyModule(ModuleType):
         def __getattr__(self, name: str) -> Any:
-            return getattr(import_quietly(self.__name__), name)
+            value = getattr(import_quietly(self.__name__), name)
+            setattr(self, name, value)  # found at once from now on
+            return value
 
     keras, tf = _LazyModule("keras"), _LazyModule("tensorflow")
     Tensor = Any  # stands in annotations only
