@@ -5,6 +5,7 @@ Also the receptive fields of nodes, as boxes on the image.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.targets import Stage, Targets
+from oip.ascent.targets import MapTargets, Stage, Targets
 from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import Tensor, tf
 from oip.network.forward import batch_rows
@@ -21,7 +22,7 @@ from oip.network.network import Network
 
 _TINY = 1e-12
 _GRADIENT_BUDGET = 256 << 20
-_PROBE_IMAGES = 32
+_FIRST_PROBES, _PROBE_IMAGES = 4, 32
 
 
 class PixelMask(NamedTuple):
@@ -103,8 +104,9 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
     """Return the pixels that count: (1, h, w) bool of a layer, (items, h, w) of objectives.
 
     A pixel is visible if the gradient of a random combination of the nodes that an item is computed
-    from is not zero there for at least one of several noise images. If none of them gives an item a
-    gradient, nothing can be said, and every pixel counts as visible.
+    from is not zero there for at least one of several noise images, of which there are no more than
+    it takes to see all pixels, or all in a layer's receptive fields. If none of them gives an item
+    a gradient, nothing can be said, and every pixel counts as visible.
 
     Raises:
         ModelError: no gradient leads from the items to the image input at all.
@@ -120,6 +122,7 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
         return None if gradient is None else tf.reduce_any(gradient != 0, axis=[0, -1]).numpy()
 
     masks = np.zeros((targets.uses_probe.shape[1], *network.inputs.shape[:-1]), bool)
+    reached = reached_pixels(targets.layer if isinstance(targets, MapTargets) else None, masks[0])
     connected = False
     for probe, mask in enumerate(masks):
         for images in _noise_batches(network, targets, seed):
@@ -128,7 +131,7 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
                 break
             connected = True
             mask |= part
-            if mask.all():
+            if mask[reached].all():
                 break
     if not connected:
         raise ModelError(
@@ -185,9 +188,26 @@ def _noise_batches(network: Network, targets: Targets, seed: int) -> Iterator[np
     """Yield noise images, as many at a time as fit the byte budget."""
     noise = Noise(network.inputs.shape, "equal")
     size = 4 * targets.bytes_per_image
-    for rows in batch_rows(_PROBE_IMAGES, size, _GRADIENT_BUDGET, _PROBE_IMAGES):
-        starts = np.arange(rows.start, rows.stop)
-        yield noise.images(seed, targets.index, starts, "probe")[0]
+    for first, last in ((0, _FIRST_PROBES), (_FIRST_PROBES, _PROBE_IMAGES)):
+        for rows in batch_rows(last - first, size, _GRADIENT_BUDGET, _PROBE_IMAGES):
+            starts = np.arange(first + rows.start, first + rows.stop)
+            yield noise.images(seed, targets.index, starts, "probe")[0]
+
+
+def reached_pixels(layer: LayerInfo | None, image: np.ndarray) -> np.ndarray:
+    """Return the pixels of an image (h, w) in the receptive field of some node, bool (h, w).
+
+    All of them without a layer, or where it has no known geometry.
+    """
+    if layer is None or layer.receptive_field is None or len(layer.size) != image.ndim:
+        return np.ones(image.shape, bool)
+    axes = [np.zeros(side, bool) for side in image.shape]
+    for axis, pixels in enumerate(axes):
+        nodes = np.zeros((layer.size[axis], len(axes)), int)
+        nodes[:, axis] = np.arange(len(nodes))
+        for low, high in field_boxes(layer, nodes, image.shape)[:, axis]:
+            pixels[max(0, math.floor(low)) : max(0, math.ceil(high))] = True
+    return functools.reduce(np.logical_and.outer, axes)
 
 
 def field_boxes(layer: LayerInfo, nodes: np.ndarray, sides: Sequence[int]) -> np.ndarray:

@@ -11,6 +11,7 @@ from oip.ascent.masks import (
     central_node,
     checked_nodes,
     field_boxes,
+    reached_pixels,
     spread_nodes,
     visible_masks,
 )
@@ -153,6 +154,24 @@ def test_each_node_has_a_field_of_its_own(small_model):
     assert np.array_equal(visible[4], corner)
     maps = visible_masks(network, MapTargets(network, network.find("second")), 0)
     assert maps.shape == (1, 16, 16)
+
+
+def test_pixels_are_reached_if_a_node_sees_them():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((13, 12, 1)), layers.Conv2D(4, 2, strides=3, name="apart")]
+    )
+    network = Network(model)
+    layer = network.find("apart")
+    reached = reached_pixels(layer, np.zeros((13, 12), bool))
+    rows, columns = (np.arange(side) % 3 < 2 for side in (13, 12))
+    rows[-1] = False  # the last row is one pixel, no window
+    assert np.array_equal(reached, np.logical_and.outer(rows, columns))
+    assert np.array_equal(visible_masks(network, MapTargets(network, layer), 0)[0], reached)
+    assert reached_pixels(None, reached).all()
 
 
 def test_nodes_grown_together_keep_no_noise_outside_their_fields(small_model, small_images):
