@@ -105,18 +105,16 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Files of `WAITING` go to the worker beyond the cores, all others to the other workers."""
+    """Files of `WAITING` go to the worker beyond the cores first, others to the other workers.
+
+    Where no file suits a worker, it takes any: all go on to the end, and no core is idle while a
+    worker waits.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class WaitingFilesApart(LoadFileScheduling):
-        def _reschedule(self, node):
-            if self._waits(node) and not self._next_file(waiting=True):
-                node.shutdown()
-            else:
-                super()._reschedule(node)
-
         def _assign_work_unit(self, node):
-            """Put the file that suits the worker first; where there is none, it takes any."""
+            """Put the file that suits the worker first, if there is one."""
             file = self._next_file(waiting=self._waits(node))
             if file:
                 self.workqueue.move_to_end(file, last=False)
@@ -152,9 +150,13 @@ def pytest_collection_modifyitems(items):
 
 @functools.cache
 def freeze_objects():
-    """Spare the collector the half million objects of TensorFlow, which it would walk each time."""
+    """Spare the collector the half million objects of TensorFlow, which it would walk each time.
+
+    What is traced makes many objects and few circles: it comes less often, too.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 class SharedModels:
