@@ -8,7 +8,9 @@ import sys
 def main() -> None:
     """Run the command line."""
     from oip.cli.main import main as command
+    from oip.core.frameworks import hide_optional_packages
 
+    hide_optional_packages()
     command()
 
 

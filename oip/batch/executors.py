@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from oip.batch.job import EngineSettings
 from oip.core.errors import OipError, SettingsError
-from oip.core.frameworks import usable_cores
+from oip.core.frameworks import hide_optional_packages, usable_cores
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor
@@ -311,6 +311,7 @@ def _prepare_process(environment: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.update(environment)
+    hide_optional_packages()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -30,7 +30,7 @@ import numpy as np
 
 from oip.core.errors import ModelError, logged, reason_of
 from oip.core.files import Json, RefusedFile, check_content, check_regular
-from oip.core.frameworks import keras
+from oip.core.frameworks import import_quietly, keras
 
 _CONFIG_LIMIT = 64 << 20
 _BYTES_OF_A_WEIGHT = 4
@@ -72,10 +72,11 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     """
     path = Path(path)
     _check_kind(path)
+    config = read_config(path)
     trusted = tuple(imports)
+    import_quietly("keras")  # before modules of the user's do it
     for module in trusted:
         _import(module)
-    config = read_config(path)
     check_config(config, trusted, path.name)
     _check_sizes(path)
 

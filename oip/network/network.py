@@ -21,7 +21,7 @@ from oip.core.errors import (
     notice,
     reason_of,
 )
-from oip.core.frameworks import Tensor, import_quietly, keras, tf
+from oip.core.frameworks import Tensor, keras, tf
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.graphs import Graphs
 from oip.network.layers import (
@@ -69,7 +69,6 @@ class Network:
         input_shape: tuple[int, ...] | None = None,
         input: str | None = None,
     ):
-        import_quietly("keras")  # before modules of the user's do it
         self.imports = tuple(imports)
         if isinstance(model, Network):
             raise ModelError("Network", "a Keras model or a path", "a Network")

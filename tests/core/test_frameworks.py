@@ -33,6 +33,35 @@ def test_importing_brings_no_heavy_library(statement):
     assert out.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("name", ["missing", "damaged"])
+def test_a_file_that_is_no_model_is_refused_without_tensorflow(tmp_path, name):
+    path = tmp_path / f"{name}.keras"
+    if name == "damaged":
+        path.write_bytes(b"no zip file")
+    code = (
+        "import sys; from oip.network.loading import load_model; from oip import OipError\n"
+        f"try: load_model({str(path)!r})\n"
+        "except OipError as error: print(error, 'tensorflow' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "expected a" in out.stdout and out.stdout.strip().endswith("False")
+
+
+def test_keras_does_without_optional_packages_that_others_get(tmp_path):
+    (tmp_path / "drawing.py").write_text(
+        "try: import matplotlib\nexcept ImportError: matplotlib = None\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from oip.core.frameworks import hide_optional_packages, import_quietly\n"
+        "hide_optional_packages(); first = import_quietly('drawing').matplotlib\n"
+        "import matplotlib; del sys.modules['drawing']\n"
+        "print(first, import_quietly('drawing').matplotlib is matplotlib)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["None", "True"]
+
+
 @pytest.mark.parametrize("package", ["oip", "oip.mi", "oip.models", "oip.gallery"])
 def test_public_names_are_there_and_others_are_not(package):
     import importlib
