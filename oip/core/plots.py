@@ -47,6 +47,7 @@ FONT, SMALL = 8.0, 7.0
 """Points of titles and labels, and of ticks and legends."""
 _FINE = 200
 """Most pixels along the longer side of a picture whose pixels are shown one by one."""
+_NO_LAYOUT = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 _KINDS = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
 _STYLE = {
     "font.size": FONT,
@@ -151,12 +152,13 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
 
     kind = checked_kind(kind)
     # Laying out again starts from the last layout and drifts by a hair: what was laid out stays.
+    # A figure with an engine, be it "none", would be drawn twice: the first time for the layout.
     engine = drawing.get_layout_engine()
     if engine is not None:
         engine.execute(drawing)
-        drawing.set_layout_engine("none")
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "oip"}):
+    with matplotlib.rc_context({"svg.hashsalt": "oip", **_NO_LAYOUT}):
+        drawing.set_layout_engine(None)
         drawing.savefig(stream, format=kind[1:], metadata=_KINDS[kind], dpi=DPI)
     return stream.getvalue()
 
