@@ -47,7 +47,6 @@ FONT, SMALL = 8.0, 7.0
 """Points of titles and labels, and of ticks and legends."""
 _FINE = 200
 """Most pixels along the longer side of a picture whose pixels are shown one by one."""
-_NO_LAYOUT = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 _KINDS = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
 _STYLE = {
     "font.size": FONT,
@@ -157,7 +156,13 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
     if engine is not None:
         engine.execute(drawing)
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "oip", **_NO_LAYOUT}):
+    with matplotlib.rc_context(
+        {
+            "svg.hashsalt": "oip",
+            "figure.autolayout": False,
+            "figure.constrained_layout.use": False,
+        }
+    ):
         drawing.set_layout_engine(None)
         drawing.savefig(stream, format=kind[1:], metadata=_KINDS[kind], dpi=DPI)
     return stream.getvalue()

@@ -327,21 +327,27 @@ def partial_rank_correlation(
 ) -> Value:
     """Return Spearman's correlation of two numbers, a third one's part taken out of both.
 
-    The interval is that of pairs drawn with replacement, by a bootstrap with this seed.
+    The interval is that of pairs drawn with replacement, by a bootstrap with this seed. NaN where
+    the third number is one of the two, or constant.
     """
     from scipy.stats import rankdata
 
-    def partial(rows: np.ndarray) -> float:
-        ranks = np.array([rankdata(row[rows]) for row in (first, second, given)])
+    def partial(rows: np.ndarray) -> np.ndarray:
+        """Return the correlation (k,) of each row of numbers (k, n) of pairs."""
+        ranks = rankdata(np.stack([first, second, given])[:, rows], axis=2)  # (3, k, n)
+        ranks -= ranks.mean(axis=2, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
-            (_, ab, ac), (_, _, bc), _ = np.corrcoef(ranks)
-            return float((ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2)))
+            ranks /= np.linalg.norm(ranks, axis=2, keepdims=True)
+            ab, ac, bc = ((ranks[i] * ranks[j]).sum(axis=1) for i, j in ((0, 1), (0, 2), (1, 2)))
+            left = (1 - ac**2) * (1 - bc**2)
+            return np.where(left > 1e-13, (ab - ac * bc) / np.sqrt(left), np.nan)
 
     rng = generator(seed, "bootstrap of pairs", len(first))
-    drawn = np.array([partial(rng.integers(0, len(first), len(first))) for _ in range(_DRAWS)])
+    drawn = partial(rng.integers(0, len(first), (_DRAWS, len(first))))
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (math.nan, math.nan)
-    return Value("", partial(np.arange(len(first))), float(low), float(high), "+.2f")
+    (value,) = partial(np.arange(len(first))[None])
+    return Value("", float(value), float(low), float(high), "+.2f")
 
 
 def drift(values: np.ndarray, steps: np.ndarray) -> Value:
