@@ -273,6 +273,16 @@ def figures_as_they_fall(monkeypatch):
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    """The ascent takes four steps from the best of eight starts where nothing else is set."""
+    from oip.ascent.settings import PRESETS
+
+    for preset in PRESETS.values():
+        for name, value in {"steps": 4, "screened": 8}.items():
+            monkeypatch.setitem(preset, name, value)
+
+
 @pytest.fixture(scope="session")
 def small_images():
     """40 images of 16 x 16 with bars, 0 to 255, and their labels."""

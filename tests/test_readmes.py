@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from oip.ascent.results import VERDICTS, shown_verdict
-from oip.ascent.settings import PRESETS
 from oip.cli.main import COMMANDS, root, run
 from oip.core.images import png
 
@@ -84,7 +83,7 @@ def material(tmp_path_factory):
 
 
 @pytest.fixture
-def workspace(material, tmp_path, monkeypatch, figures_as_they_fall):
+def workspace(material, tmp_path, monkeypatch, figures_as_they_fall, few_steps):
     """A working directory with the model and the data; few steps, and figures as they fall."""
     folder, images, labels = material
     for path in folder.iterdir():
@@ -93,9 +92,6 @@ def workspace(material, tmp_path, monkeypatch, figures_as_they_fall):
     demo.mkdir(parents=True)
     (demo / "model.keras").write_bytes((folder / "model.keras").read_bytes())
     monkeypatch.chdir(tmp_path)
-    for preset in PRESETS.values():
-        for name, value in {"steps": 4, "screened": 8}.items():
-            monkeypatch.setitem(preset, name, value)
     return {"images": images, "labels": labels}
 
 

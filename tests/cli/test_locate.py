@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from oip.core.formats import DecompositionFile
 from oip.gallery.rerun_command import commands_again
@@ -8,6 +9,11 @@ from oip.run.check import verify_run
 from oip.run.run import Run
 
 SMALL = ["--starts", "2", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def quick_ascent(few_steps):
+    """How good OIPs of single nodes are is tested where they are grown."""
 
 
 def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_path):
