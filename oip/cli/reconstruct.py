@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,14 @@ from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from oip.ascent.results import MapEvidence
+    from oip.ascent.settings import AscentSettings, AutoSettings
+    from oip.ascent.targets import ObjectiveTargets
+    from oip.core.progress import Progress
+    from oip.models import Dataset
+    from oip.network.network import Network
     from oip.run.reconstruct import ReconstructedLayer, RunSummary
+    from oip.run.run import Run
+    from oip.workflows.inputs import Selection
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
@@ -48,81 +56,190 @@ _EVIDENCE = (
 )
 
 
+@dataclass(frozen=True)
+class AscentOptions:
+    """How images are grown, and of which maps or objectives; None for the value of the preset."""
+
+    preset: str
+    changes: tuple[str, ...]
+    starts: int | None
+    steps: int | None
+    screened: int | None
+    noise: str | None
+    snapshots: int | None
+    judge: str | None
+    judge_layer: str | None
+    start: Path | None
+    expressions: tuple[str, ...]
+    top: int | None
+    by: str | None
+
+    def plan(self, seed: int, has_data: bool) -> AscentPlan:
+        """Return what the options ask for.
+
+        Raises:
+            SettingsError: unknown settings, or options that need others.
+        """
+        from oip.ascent.settings import requested_settings
+        from oip.core.checks import parse_assignments
+        from oip.workflows.best_preset import best_presets, candidate_settings
+        from oip.workflows.reconstruct import check_top
+
+        names = ("starts", "steps", "screened", "noise", "snapshots")
+        changes = {name: getattr(self, name) for name in names}
+        changes |= {"seed": seed, **parse_assignments(self.changes, "--set")}
+        presets = best_presets(self.preset)
+        if presets is None and (self.judge or self.judge_layer) is not None:
+            raise SettingsError("--judge", "--preset best as well", f"--preset {self.preset}")
+        if presets is not None and (self.judge is None or not has_data or self.start is not None):
+            raise SettingsError(
+                "--preset best", "--judge and --data as well, and no --from", "other options"
+            )
+        candidates = {} if presets is None else candidate_settings(presets, changes)
+        from_image = self.start is not None
+        settings = None if candidates else requested_settings(self.preset, from_image, **changes)
+        if self.top is None and self.by is not None:
+            raise SettingsError("--by", "--top N as well", "--by alone")
+        if self.top is not None and not self.expressions and not has_data:
+            raise SettingsError("--top", "--data with labels, to rank the maps", "none")
+        by = check_top(self.top, self.by, self.expressions, has_data)
+        return AscentPlan(self, seed, settings, candidates, by)
+
+
+@dataclass(frozen=True)
+class AscentPlan:
+    """What `AscentOptions` ask for."""
+
+    options: AscentOptions
+    seed: int
+    settings: AscentSettings | AutoSettings | None
+    """None where several presets are compared."""
+    candidates: dict[str, AscentSettings]
+    """The settings of each preset that is compared."""
+    by: str | None
+    """Quantity that the best maps are found by; None for all maps."""
+
+    def grow(
+        self,
+        out: Path,
+        network: Network,
+        images: Dataset | None,
+        layers: list[Selection],
+        targets: ObjectiveTargets | None,
+        imports: tuple[str, ...],
+        progress: Progress,
+    ) -> tuple[Run, list[Selection], list[str]]:
+        """Grow maps of layers, or objectives; return the run, the maps that are grown, remarks."""
+        from oip.ascent.settings import of_input
+        from oip.run.reconstruct import reconstruct_layers
+        from oip.workflows.best_preset import grow_best
+        from oip.workflows.inputs import load_start
+        from oip.workflows.top_maps import find_top_maps
+
+        start, top, judge = self.options.start, self.options.top, self.options.judge
+        start = None if start is None else load_start(network, start)
+        notes: list[str] = []
+        if top is not None and self.by is not None and images is not None:
+            more = {"by": self.by, "seed": self.seed, "progress": progress}
+            best = find_top_maps(out, network, layers, images, top=top, **more)
+            layers, notes = best.selections, [f"oip: {text}" for text in best.notices]
+        if images is not None and judge is not None:
+            more = {"targets": targets, "imports": imports, "progress": progress}
+            judges = (judge, self.options.judge_layer)
+            run = grow_best(out, network, layers, images, self.candidates, *judges, **more)
+        elif self.settings is not None:
+            settings = of_input(self.settings, network.inputs.shape)
+            run = reconstruct_layers(
+                out, network, layers, settings, images, progress, targets, start
+            )
+        return run, layers, notes
+
+
+_ascent_options = options.as_object(
+    "ascent",
+    AscentOptions,
+    click.option("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]"),
+    click.option("--steps", type=int, help="Largest number of steps.  [default: 120; natural: 64]"),
+    click.option(
+        "--screened",
+        type=int,
+        help="Noise images that are tried first.  [default: 256; natural: 16]",
+    ),
+    click.option(
+        "--noise",
+        help="Wavelengths of the noise at the start: equal, white, no-white, single:GRID, "
+        "tilt:BETA, dirichlet, or a weight for each octave, the shortest wavelength first: "
+        "weights:1,0.5,0,0.  [default: equal]",
+    ),
+    click.option(
+        "--snapshots",
+        type=int,
+        metavar="N",
+        help="Images kept of each map's evolution from noise; 0 for none.  [default: 8]",
+    ),
+    click.option(
+        "--preset",
+        default="auto",
+        help="default, natural, aligned or context (with --data), accentuate, author, fourier or "
+        "maco. auto takes natural for color images, default for all others, and accentuate with "
+        "--from. best, or best:natural,maco, grows several and keeps the most legible one of each "
+        "unit (with --judge and --data).",
+        show_default=True,
+    ),
+    click.option(
+        "--judge",
+        metavar="MODEL|pixels",
+        help="With --preset best: the network that judges legibility, as for 'oip judge'.",
+    ),
+    click.option(
+        "--judge-layer",
+        metavar="L",
+        help="With --preset best: the layer of the judge, as for 'oip judge'.",
+    ),
+    click.option(
+        "--from",
+        "start",
+        type=click.Path(path_type=Path),
+        metavar="IMAGE",
+        help="An image file to start from in place of noise; it is cropped and resized as data "
+        "are.",
+    ),
+    click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of the ascent, such as jitter=2 or total_variation=0.3.",
+    ),
+    click.option(
+        "--objective",
+        "expressions",
+        multiple=True,
+        metavar="EXPR",
+        help="Instead of maps: class:4 or class:NAME, unit:3, node:17@3,2, direction:FILE.npy, "
+        "map:17, or sums.",
+    ),
+    click.option(
+        "--top",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Rank the maps first and reconstruct only the N best of each layer; --data needs "
+        "labels.",
+    ),
+    click.option(
+        "--by",
+        metavar="NAME",
+        help="With --top, the order: mi, by information about the class, or separates:CLASS,CLASS, "
+        "by how well a map separates two classes.  [default: mi]",
+    ),
+)
+
+
 @click.command()
 @options.model_argument
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
 @options.out("Folder of the run.")
-@click.option("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]")
-@click.option("--steps", type=int, help="Largest number of steps.  [default: 120; natural: 64]")
-@click.option(
-    "--screened", type=int, help="Noise images that are tried first.  [default: 256; natural: 16]"
-)
-@click.option(
-    "--noise",
-    help="Wavelengths of the noise at the start: equal, white, no-white, single:GRID, tilt:BETA, "
-    "dirichlet, or a weight for each octave, the shortest wavelength first: weights:1,0.5,0,0.  "
-    "[default: equal]",
-)
-@click.option(
-    "--snapshots",
-    type=int,
-    metavar="N",
-    help="Images kept of each map's evolution from noise; 0 for none.  [default: 8]",
-)
-@click.option(
-    "--preset",
-    default="auto",
-    help="default, natural, aligned or context (with --data), accentuate, author, fourier or "
-    "maco. auto takes natural for color images, default for all others, and accentuate with "
-    "--from. "
-    "best, or best:natural,maco, grows several and keeps the most legible one of each unit (with "
-    "--judge and --data).",
-    show_default=True,
-)
-@click.option(
-    "--judge",
-    metavar="MODEL|pixels",
-    help="With --preset best: the network that judges legibility, as for 'oip judge'.",
-)
-@click.option(
-    "--judge-layer",
-    metavar="L",
-    help="With --preset best: the layer of the judge, as for 'oip judge'.",
-)
-@click.option(
-    "--from",
-    "start",
-    type=click.Path(path_type=Path),
-    metavar="IMAGE",
-    help="An image file to start from in place of noise; it is cropped and resized as data are.",
-)
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the ascent, such as jitter=2 or total_variation=0.3.",
-)
-@click.option(
-    "--objective",
-    "expressions",
-    multiple=True,
-    metavar="EXPR",
-    help="Instead of maps: class:4 or class:NAME, unit:3, node:17@3,2, direction:FILE.npy, map:17, "
-    "or sums.",
-)
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Rank the maps first and reconstruct only the N best of each layer; --data needs labels.",
-)
-@click.option(
-    "--by",
-    metavar="NAME",
-    help="With --top, the order: mi, by information about the class, or separates:CLASS,CLASS, "
-    "by how well a map separates two classes.  [default: mi]",
-)
+@_ascent_options
 @click.option("--details", is_flag=True, help="Show every map of every layer.")
 @options.data("Reference images that the OIPs are compared with.", required=False)
 @options.model_and_input
@@ -134,18 +251,10 @@ def command(
     selections: tuple[str, ...],
     data: DataOptions,
     out: Path,
-    preset: str,
-    judge: str | None,
-    judge_layer: str | None,
-    changes: tuple[str, ...],
-    expressions: tuple[str, ...],
-    start: Path | None,
-    top: int | None,
-    by: str | None,
+    ascent: AscentOptions,
     details: bool,
     seed: int,
     output: Output,
-    **ascent: int | str | None,
 ) -> int:
     """Grow the original input pattern of each map of MODEL.
 
@@ -173,45 +282,21 @@ def command(
               oip reconstruct model.keras --top 16 --by mi --data mnist-sample --out runs/best
     """
     from oip.ascent.objectives import objective
-    from oip.ascent.settings import AUTO, auto_reason, of_input, requested_settings
-    from oip.core.checks import parse_assignments
+    from oip.ascent.settings import AUTO, auto_reason
     from oip.core.files import check_writable
-    from oip.run.reconstruct import (
-        ReconstructAnswer,
-        RunSummary,
-        SummaryLayers,
-        reconstruct_layers,
-        summary,
-    )
-    from oip.workflows.best_preset import best_presets, candidate_settings, grow_best
-    from oip.workflows.directions import with_run_directions
-    from oip.workflows.inputs import load_start
-    from oip.workflows.reconstruct import check_top, select_targets
-    from oip.workflows.top_maps import find_top_maps
+    from oip.run.reconstruct import ReconstructAnswer, RunSummary, SummaryLayers, summary
+    from oip.workflows.reconstruct import select_targets
 
     started = time.monotonic()
-    ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
-    presets = best_presets(preset)
-    if presets is None and (judge or judge_layer) is not None:
-        raise SettingsError("--judge", "--preset best as well", f"--preset {preset}")
-    if presets is not None and (judge is None or data.source is None or start is not None):
-        raise SettingsError(
-            "--preset best", "--judge and --data as well, and no --from", "other options"
-        )
-    candidates = {} if presets is None else candidate_settings(presets, ascent)
-    requested = None if candidates else requested_settings(preset, start is not None, **ascent)
-    if top is None and by is not None:
-        raise SettingsError("--by", "--top N as well", "--by alone")
-    if top is not None and not expressions and data.source is None:
-        raise SettingsError("--top", "--data with labels, to rank the maps", "none")
-    by = check_top(top, by, expressions, data.source is not None)
+    preset, expressions, from_image = ascent.preset, ascent.expressions, ascent.start is not None
+    plan = ascent.plan(seed, data.source is not None)
     objectives = [objective(text) for text in expressions]
     check_writable(out)
-    choices = {"selections": selections, "settings": requested, "preset": preset, "top": top}
-    choices |= {"objectives": expressions, "by": by}
+    choices = {"selections": selections, "settings": plan.settings, "preset": preset}
+    choices |= {"top": ascent.top, "objectives": expressions, "by": plan.by}
     request = model.request("reconstruct", out, data, choices)
-    is_kept = not model.imports and start is None and "direction:" not in "".join(expressions)
-    is_kept = is_kept and not candidates
+    is_kept = not (model.imports or from_image or plan.candidates)
+    is_kept = is_kept and "direction:" not in "".join(expressions)
     answer = request.answer(ReconstructAnswer) if is_kept else None
     ranked = None if expressions else selections
     if answer is not None:
@@ -220,51 +305,46 @@ def command(
         result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
         steps = _next_steps(model.model, ranked, out, answer.labeled)
         return _printed(result, details, output, steps)
-    if data.source is None:
-        with output.waiting(f"opening {model.model.name}"):
-            network, images = model.open(None), None
-    else:
-        network, images = model.open_with(data, output)
-    network = with_run_directions(network, out)
-    begin = None if start is None else load_start(network, start)
-    chosen, targets = select_targets(network, selections, objectives)
+    network, images = _opened(model, data, out, output)
+    layers, targets = select_targets(network, selections, objectives)
     network.inputs.warn_if_assumed()
-    layers = len(chosen)
-    notes: list[str] = []
     with output.progress() as progress:
-        if top is not None and by is not None and images is not None:
-            best = find_top_maps(
-                out, network, chosen, images, top=top, by=by, seed=seed, progress=progress
-            )
-            notes += [f"oip: {text}" for text in best.notices]
-            chosen = best.selections
-        if requested is not None:
-            settings = of_input(requested, network.inputs.shape)
-            run = reconstruct_layers(
-                out, network, chosen, settings, images, progress, targets, begin
-            )
-        elif images is not None and judge is not None:
-            more = {"targets": targets, "imports": model.imports, "progress": progress}
-            run = grow_best(out, network, chosen, images, candidates, judge, judge_layer, **more)
+        run, grown, notes = plan.grow(
+            out, network, images, layers, targets, model.imports, progress
+        )
     if preset == AUTO:
-        notes.append(f"oip: {auto_reason(network.inputs.shape, start is not None)}")
+        notes.append(f"oip: {auto_reason(network.inputs.shape, from_image)}")
     for text in notes:
         output.note(text)
-    indices = [layer.index for layer, _ in chosen]
+    indices = [layer.index for layer, _ in grown]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(started))
-    if presets is not None and not output.as_json:
+    if plan.candidates and not output.as_json:
         _print_legibility(out, indices, details)
     labeled = data.source if images is not None and images.targets is not None else None
     status = _printed(result, details, output, _next_steps(model.model, ranked, out, labeled))
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
-    if len(chosen) < layers or skipped_inputs:
+    if len(grown) < len(layers) or skipped_inputs:
         return max(status, 1)
     if status == 0 and network.inputs.is_known and is_kept:
-        layers = SummaryLayers(layers=result.layers)
-        content = ReconstructAnswer(result=layers, notes=notes, labeled=labeled)
-        request.note(run, indices, images, content)
+        content = SummaryLayers(layers=result.layers)
+        answer = ReconstructAnswer(result=content, notes=notes, labeled=labeled)
+        request.note(run, indices, images, answer)
     return status
+
+
+def _opened(
+    model: ModelOptions, data: DataOptions, out: Path, output: Output
+) -> tuple[Network, Dataset | None]:
+    """Open the model, with the directions of the run as layers, and the data, if any."""
+    from oip.workflows.directions import with_run_directions
+
+    if data.source is not None:
+        network, images = model.open_with(data, output)
+        return with_run_directions(network, out), images
+    with output.waiting(f"opening {model.model.name}"):
+        network = model.open(None)
+    return with_run_directions(network, out), None
 
 
 def _since(started: float) -> float:
