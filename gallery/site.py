@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from oip.core import files
 from oip.core.errors import RunError, SettingsError, notice
-from oip.core.formats import DrawnFile, GalleryMarker
+from oip.core.formats import DrawnFile, GalleryMarker, InputRecord
 from oip.core.html import framed, kernel_shell
 from oip.core.progress import Progress, automatic
 from oip.core.units import plural
@@ -218,15 +218,13 @@ def _write(
     drawn_from += ["masks"] if have_masks else []
     keys = PictureKeys(store.old, drawn_from)
     images = MapImages(store, keys, spec, layers, are_colors, single, have_masks)
-    digest = data_digest(data_images)
-    data: ShownData | None = KeptDataImages.of(store, keys, spec) if keep else None
+    data: ShownData | None = None
     if data_images is not None:
+        digest = data_digest(data_images)
         data = DataImages(store, keys, spec, data_images, data_labels, classes, digest)
-    elif data is not None:
-        digest = data.digest
-        notice("the gallery keeps its data images. To remove them, build it with keep_data=False.")
-    elif keep and store.old is not None and (store.old / "img/data").is_dir():
-        notice("the gallery of an earlier version held data images; without any given it has none.")
+    elif keep:
+        data = _kept_data(store, keys, spec)
+    digest = None if data is None else data.digest
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     unfit: list[str] = []
@@ -242,15 +240,7 @@ def _write(
         for part, content in layer_details(layer, record, name, shown, images.stretches):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
-    if isinstance(data, KeptDataImages) and data.missing:
-        images_missing = plural(data.missing, "data image")
-        notice(f"{images_missing} that maps respond to most are not in the existing gallery.")
-    if unfit:
-        names = ", ".join(f"'{name}'" for name in unfit)
-        notice(
-            f"no data images are shown for {names}, because these layers were ranked on other "
-            "images."
-        )
+    _notice_of_missing_images(data, unfit)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
     about["tags"] = any(layer.has_tags for layer in layers)
@@ -264,6 +254,29 @@ def _write(
     store.write("assets/app.css", app_style())
     keys.write(store)
     return pages
+
+
+def _kept_data(store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataImages | None:
+    """Return the data images of the gallery that is replaced, and say that they are kept."""
+    data = KeptDataImages.of(store, keys, spec)
+    if data is not None:
+        notice("the gallery keeps its data images. To remove them, build it with keep_data=False.")
+    elif store.old is not None and (store.old / "img/data").is_dir():
+        notice("the gallery of an earlier version held data images; without any given it has none.")
+    return data
+
+
+def _notice_of_missing_images(data: ShownData | None, unfit: Sequence[str]) -> None:
+    """Say which data images are not shown: those missing, and those of the layers `unfit`."""
+    if isinstance(data, KeptDataImages) and data.missing:
+        images_missing = plural(data.missing, "data image")
+        notice(f"{images_missing} that maps respond to most are not in the existing gallery.")
+    if unfit:
+        names = ", ".join(f"'{name}'" for name in unfit)
+        notice(
+            f"no data images are shown for {names}, because these layers were ranked on other "
+            "images."
+        )
 
 
 def _notice_of_data(target: Path, data_images: np.ndarray | None) -> None:

@@ -467,10 +467,6 @@ def _result(
     variance = np.square(along).mean(axis=0) / max(spread, _FLAT)
     used = np.mean(np.abs(codes) > _FLAT, axis=0)
     order = np.argsort(-variance, kind="stable")
-    squares = np.square(codes, dtype=np.float64)
-    peak = np.square(squares).sum(axis=1)
-    has_code = peak > 0
-    number = squares.sum(axis=1)[has_code] ** 2 / peak[has_code]
     notices = []
     dead = int((used == 0).sum())
     if dead:
@@ -501,11 +497,20 @@ def _result(
         high=float(high),
         ceiling=_explained_by(axes[:, :count], centered),
         chance=chance,
-        active=float(number.mean()) if number.size else 0.0,
+        active=_active(codes),
         samples=len(training.values),
         images=len(np.unique(training.image)),
         notices=tuple(notices),
     )
+
+
+def _active(codes: np.ndarray) -> float:
+    """Return how many directions make up a sample: the mean participation ratio of its codes."""
+    squares = np.square(codes, dtype=np.float64)  # (s, k)
+    peak = np.square(squares).sum(axis=1)
+    has_code = peak > 0
+    ratios = squares.sum(axis=1)[has_code] ** 2 / peak[has_code]
+    return float(ratios.mean()) if ratios.size else 0.0
 
 
 def _by_image(values: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -295,6 +295,25 @@ class UnitClusters(NamedTuple):
     variety_p: np.ndarray
     variety_p_adjusted: np.ndarray
 
+    def add_clusters(
+        self, unit: int, labels: np.ndarray, images: np.ndarray, points: np.ndarray
+    ) -> None:
+        """Fill in the clusters of a unit, the largest first, each with its most central images.
+
+        Args:
+            labels: (n,) the cluster of each of the unit's images.
+            images: (n,) their indices.
+            points: (n, d) their features.
+        """
+        self.clusters[unit] = labels.max() + 1
+        self.silhouette[unit] = _silhouette(points, labels)
+        for row, cluster in enumerate(np.argsort(-np.bincount(labels), kind="stable")):
+            members = np.flatnonzero(labels == cluster)
+            distance = ((points[members] - points[members].mean(axis=0)) ** 2).sum(axis=1)
+            near = members[np.argsort(distance, kind="stable")[:EXAMPLES]]
+            self.sizes[unit, row] = len(members)
+            self.examples[unit, row, : len(near)] = images[near]
+
 
 def clusters_of_units(
     responses: np.ndarray,
@@ -334,7 +353,7 @@ def clusters_of_units(
         images=np.zeros(units, int),
         **{name: np.full(units, np.nan) for name in _NUMBERS},
     )
-    chosen: dict[int, np.ndarray] = {}
+    best_images: dict[int, np.ndarray] = {}
     partitions: dict[int, _Partition] = {}
     varieties: dict[int, np.ndarray] = {}  # of random sets, by the number of their images
     kinds: dict[int, _ImagesOfOneKind] = {}
@@ -353,27 +372,19 @@ def clusters_of_units(
             variety = _variety(points, best)
             source = generator(seed, "clusters", unit)
             sets = np.concatenate([best[None], kinds[size].draw(variety, references, source)])
-            chosen[unit], partitions[unit] = best, _partition(points[sets], source)
+            best_images[unit], partitions[unit] = best, _partition(points[sets], source)
             below = np.sum(varieties[size] <= variety + 1e-9)
             result.variety[unit] = variety
             result.variety_p[unit] = (1 + below) / (1 + _RANDOM_SETS)
         progress(label, unit + 1, units)
-    null = np.sort(np.concatenate([np.zeros(0), *(part.null for part in partitions.values())]))
-    for unit, part in partitions.items():
-        above = len(null) - np.searchsorted(null, part.distinctness - 1e-9)
+    null = np.sort(np.concatenate([np.zeros(0), *(fit.null for fit in partitions.values())]))
+    for unit, partition in partitions.items():
+        above = len(null) - np.searchsorted(null, partition.distinctness - 1e-9)
         result.p_value[unit] = (1 + above) / (1 + len(null))
-        result.explained[unit], result.expected[unit] = part.explained, part.expected
+        result.explained[unit], result.expected[unit] = partition.explained, partition.expected
         is_single = result.p_value[unit] > ALPHA
-        labels = np.zeros(result.images[unit], int) if is_single else part.labels
-        result.clusters[unit] = labels.max() + 1
-        unit_points = points[chosen[unit]]
-        result.silhouette[unit] = _silhouette(unit_points, labels)
-        for row, cluster in enumerate(np.argsort(-np.bincount(labels), kind="stable")):
-            members = np.flatnonzero(labels == cluster)
-            distance = ((unit_points[members] - unit_points[members].mean(axis=0)) ** 2).sum(axis=1)
-            near = members[np.argsort(distance, kind="stable")[:EXAMPLES]]
-            result.sizes[unit, row] = len(members)
-            result.examples[unit, row, : len(near)] = chosen[unit][near]
+        labels = np.zeros(result.images[unit], int) if is_single else partition.labels
+        result.add_clusters(unit, labels, best_images[unit], points[best_images[unit]])
     return result._replace(
         p_adjusted=adjusted(result.p_value), variety_p_adjusted=adjusted(result.variety_p)
     )

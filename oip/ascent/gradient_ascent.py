@@ -249,16 +249,14 @@ class GradientAscent:
         snapshots[:, :1] = state.best_images[:, None]
         traces = np.full((count, settings.steps + 1), np.nan, np.float32)
         keys = np.full((count, settings.steps + 1), -np.inf, np.float32)
-        reasons = np.full(count, _RUNNING)
-        steps = np.zeros(count, np.int64)
-        running = np.arange(count)
+        reasons, steps = np.full(count, _RUNNING), np.zeros(count, np.int64)
         inputs = self._inputs(items, noise, focus)
-        first = 0
+        first, running = 0, np.arange(count)
         for last in _check_steps(settings, self._coarse_steps):
             evaluations = last - first + (last == settings.steps)
 
-            def taken(part: int, first: int = first, running: np.ndarray = running) -> None:
-                share = min(1.0, (first + part) / settings.steps)
+            def taken(count_now: int, first: int = first, running: np.ndarray = running) -> None:
+                share = min(1.0, (first + count_now) / settings.steps)
                 report(1 - len(running) / count * (1 - share))
 
             state, trace, stuck = self._take_steps(state, inputs, first, evaluations, taken)
@@ -269,28 +267,17 @@ class GradientAscent:
             first = last
             if last in kept_steps:
                 snapshots[running, kept_steps.index(last)] = state.shown
-            ended = np.full(len(running), _RUNNING)
-            earlier = last - settings.patience
-            if earlier >= settings.warmup and settings.keep == "best":
-                ended[self._settled(keys[running, earlier], state.best, items[running])] = (
-                    _CONVERGED
-                )
-            if last == settings.steps:
-                is_planned = settings.keep == "last"
-                ended[ended == _RUNNING] = _SCHEDULE if is_planned else _BUDGET
-            if settings.keep == "best" or last == settings.steps:  # the last is what is scored
-                ended[stuck] = _STALLED
-            ended[~np.isfinite(state.best.key) | ~np.isfinite(trace[:, -1])] = _FAILED
-            if settings.diversity > 0:
-                ended = _ended_together(ended, items[running])
-            reasons[running] = ended
-            rows = ended == _RUNNING
-            if rows.all():
+            broken = ~np.isfinite(state.best.key) | ~np.isfinite(trace[:, -1])
+            reasons[running] = self._reasons(
+                last, keys[running], state.best, stuck, broken, items[running]
+            )
+            goes_on = reasons[running] == _RUNNING
+            if goes_on.all():
                 continue
-            running = running[rows]
+            running = running[goes_on]
             if not running.size:
                 break
-            state = tf.nest.map_structure(lambda array, rows=rows: array[rows], state)
+            state = tf.nest.map_structure(lambda array, rows=goes_on: array[rows], state)
             inputs = self._inputs(items[running], noise[running], focus)
         for column, step in enumerate(kept_steps):
             late = steps < step
@@ -307,6 +294,36 @@ class GradientAscent:
             snapshots=snapshots,
             alpha=_as_bytes(final.alpha),
         )
+
+    def _reasons(
+        self,
+        last: int,
+        keys: np.ndarray,
+        best: BestSoFar[np.ndarray],
+        stuck: np.ndarray,
+        broken: np.ndarray,
+        items: np.ndarray,
+    ) -> np.ndarray:
+        """Return why images end after a step, (n,) int; `_RUNNING` for those that go on.
+
+        Args:
+            last: number of the step.
+            keys: (n, steps + 1), the best keys after each check of what has converged.
+            stuck: (n,) bool, without a gradient.
+            broken: (n,) bool, whose responses are not finite.
+        """
+        settings = self.settings
+        reasons = np.full(len(items), _RUNNING)
+        earlier = last - settings.patience
+        if earlier >= settings.warmup and settings.keep == "best":
+            reasons[self._settled(keys[:, earlier], best, items)] = _CONVERGED
+        if last == settings.steps:
+            is_planned = settings.keep == "last"
+            reasons[reasons == _RUNNING] = _SCHEDULE if is_planned else _BUDGET
+        if settings.keep == "best" or last == settings.steps:  # the last is what is scored
+            reasons[stuck] = _STALLED
+        reasons[broken] = _FAILED
+        return _ended_together(reasons, items) if settings.diversity > 0 else reasons
 
     def _settled(
         self, earlier: np.ndarray, best: BestSoFar[np.ndarray], items: np.ndarray

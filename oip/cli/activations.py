@@ -100,14 +100,7 @@ def command(
     check_writable(out)
     network, images = model.open_with(data, output)
     outputs = [network.find_output(name) for name in layers] or network.shown_layers()
-    indices = (
-        _parse_indices(numbers, len(images))
-        if numbers is not None
-        else _of_classes(images, names, count)
-    )
-    if len(indices) > _MOST_IMAGES:
-        limit = f"at most {_MOST_IMAGES}"
-        raise SettingsError("images in one picture", limit, len(indices))
+    indices = _indices(images, numbers, names, count)
     for layer in outputs:
         check_budget(layer, len(indices), layer.maps)
     titles = [_title(images, index) for index in indices]
@@ -115,10 +108,8 @@ def command(
     across = count if names and count <= ACROSS else None
     style: dict[str, Any] = {"color": colour, "scale": scale}
     records: list[Record] = []
-    drawn: list[tuple[Responses, np.ndarray | None]] = []
-    pictures: list[tuple[Path, Responses]] = []
+    drawn: list[tuple[Path, Responses, np.ndarray | None]] = []
     errors: list[DataError] = []
-    unusable = False
     for layer, maps in zip(outputs, orders, strict=True):
         try:
             result = responses(network, images.images[indices], layer.name, titles=titles)
@@ -129,25 +120,24 @@ def command(
             continue
         path = out / f"{layer.last_call:03d}-{name_part(layer.name)}.{kind}"
         plots.save(result.plot(order=maps, columns=columns, across=across, **style), path)
-        pictures.append((path, result))
+        drawn.append((path, result, maps))
         records.append({**result.to_dict(), "file": path.name})
         if len(result.unusable):
-            unusable = True
             listed = ", ".join(str(number) for number in result.unusable[:8])
             output.note(f"oip: {layer.name}: not finite: {result.nouns} {listed}")
-        if len(indices) == 1:
-            drawn.append((result, maps))
     if len(errors) == len(outputs):
         raise errors[-1]
-    overview = _overview(drawn, out / f"overview.{kind}", style, output)
+    overview = None
+    if len(indices) == 1:
+        overview = _overview([row[1:] for row in drawn], out / f"overview.{kind}", style, output)
     if output.as_json:
         print_json({"folder": str(out), "overview": overview, "layers": records})
     else:
-        _print(pictures)
+        _print(drawn)
         print_text(out)
     grow = ("oip", "reconstruct", model.model, "--data", data.source)
     output.next_steps(quoted(*grow, "--out", model.run))
-    return 1 if errors or unusable else 0
+    return 1 if errors or any(len(result.unusable) for _, result, _ in drawn) else 0
 
 
 def _overview(
@@ -172,7 +162,7 @@ def _overview(
     return path.name
 
 
-def _print(pictures: list[tuple[Path, Responses]]) -> None:
+def _print(drawn: list[tuple[Path, Responses, np.ndarray | None]]) -> None:
     rows = [
         (
             path.name,
@@ -182,11 +172,23 @@ def _print(pictures: list[tuple[Path, Responses]]) -> None:
             "x".join(str(side) for side in result.values.shape[2:]) or "-",
             f"{result.lowest:z.3g} to {result.largest:z.3g}",
         )
-        for path, result in pictures
+        for path, result, _ in drawn
     ]
-    noun = "maps" if all(result.kind == "maps" for _, result in pictures) else "units"
+    noun = "maps" if all(result.kind == "maps" for _, result, _ in drawn) else "units"
     headings = ("file", "layer", "class", noun, "size", "responses")
-    print_table(headings, rows, ", ".join(pictures[0][1].titles), left=headings[:3])
+    print_table(headings, rows, ", ".join(drawn[0][1].titles), left=headings[:3])
+
+
+def _indices(images: Dataset, numbers: str | None, names: Sequence[str], count: int) -> np.ndarray:
+    """Return the indices of the images to draw: those given, or the first of each class."""
+    if numbers is not None:
+        indices = _parse_indices(numbers, len(images))
+    else:
+        indices = _of_classes(images, names, count)
+    if len(indices) > _MOST_IMAGES:
+        limit = f"at most {_MOST_IMAGES}"
+        raise SettingsError("images in one picture", limit, len(indices))
+    return indices
 
 
 def _parse_indices(text: str, count: int) -> np.ndarray:

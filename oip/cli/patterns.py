@@ -164,13 +164,13 @@ def command(
     records: dict[str, Any] = {name: result.to_dict() for name, result in results.items()}
     if silence:
         records["silenced"] = [
-            {"points": point_kind, **part.to_dict()} for point_kind, part in silenced
+            {"points": point_kind, **ablation.to_dict()} for point_kind, ablation in silenced
         ]
-    for row, (point_kind, part) in enumerate(silenced):
-        plots.save(part.plot(), out / f"silenced-{row}-{point_kind}.{kind}")
     for name, result in results.items():
         plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
         result.save(out / f"{name}.npz")
+    for row, (point_kind, ablation) in enumerate(silenced):
+        plots.save(ablation.plot(), out / f"silenced-{row}-{point_kind}.{kind}")
     record = PatternsFile.of({"data": images.source, **records})
     record.write(out / "patterns.json")
     for notice in dict.fromkeys(text for result in results.values() for text in result.notices):
@@ -180,13 +180,17 @@ def command(
     else:
         _print(record, layer.noun)
         print_text(out)
-    if second is None:
-        output.next_steps("add --against CLASS to see what separates two classes")
-    else:
-        best = f"{layer.name}:{records['separation']['maps'][0]['map']}"
-        grow = ("oip", "reconstruct", model.model, best, "--data", data.source)
-        output.next_steps(quoted(*grow, "--out", model.run))
+    output.next_steps(_next_step(model, data, record.separation or None))
     return 1 if any(result.unusable.size for result in results.values()) else 0
+
+
+def _next_step(model: ModelOptions, data: DataOptions, separation: ClassSeparation | None) -> str:
+    """Return the command that grows the map that separates best, if two classes are compared."""
+    if separation is None:
+        return "add --against CLASS to see what separates two classes"
+    best = f"{separation.layer}:{separation.maps[0].map}"
+    grow = ("oip", "reconstruct", model.model, best, "--data", data.source)
+    return quoted(*grow, "--out", model.run)
 
 
 def _check_silence(layer: LayerInfo, at: str) -> None:

@@ -40,7 +40,7 @@ from oip.workflows.inputs import opened, select_maps
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from oip.workflows.inputs import Images, Layers, Model
+    from oip.workflows.inputs import Images, Layers, Model, Selection
 
 FILE = "locations.json"
 SUMS = "decomposition.npz"
@@ -160,10 +160,7 @@ def locate_into(
     selections = select_maps(network, layers)
     for layer, _ in selections if translation else ():
         check_receptive_field(layer)
-    opened_run = None if kept_in is None else Run.open(kept_in)
-    if opened_run is not None:
-        for layer, _ in selections:
-            opened_run.check_unit_layer(network, layer.name)
+    opened_run = None if kept_in is None else _run_of(network, selections, kept_in)
     classes = images.classes if images.labels is not None else None
     of_images = {"count": count, "labels": images.labels, "classes": classes}
     growing: dict[str, Any] = {"seed": seed, "progress": progress}
@@ -171,34 +168,47 @@ def locate_into(
     pictures: list[str] = []
     not_finite: dict[str, tuple[int, ...]] = {}
     for layer, maps in selections:
-        parts = []
+        blocks = []
         for begin in range(0, len(maps), _BLOCK):
-            block = (network, f"@{layer.index}", maps[begin : begin + _BLOCK])
+            name, numbers = f"@{layer.index}", maps[begin : begin + _BLOCK]
             more = {**of_images, **growing, "starts": starts}
-            locations = locate(network, images.images, *block[1:], **more)
-            part = _located(locations, layer)
+            locations = locate(network, images.images, name, numbers, **more)
+            block = _located(locations, layer)
             pictures += _draw(locations, out, "places")
             if locations.unusable.size:
                 unusable = map(int, locations.unusable)
                 not_finite[layer.name] = (*not_finite.get(layer.name, ()), *unusable)
             if translation:
                 more = {**growing, "starts": starts or 4}
-                nodes = translate(*block, **more)
-                sums = decompose(*block, copies=copies, **more)
+                nodes = translate(network, name, numbers, **more)
+                sums = decompose(network, name, numbers, copies=copies, **more)
                 pictures += [*_draw(nodes, out, "nodes"), *_draw(sums, out, "sum")]
-                part = msgspec.structs.replace(
-                    part,
-                    translation=msgspec.convert(nodes.to_dict(), LayerTranslation),
-                    decomposition=msgspec.convert(sums.to_dict(), LayerDecomposition),
-                )
+                block = _with_sums(block, nodes, sums)
                 if opened_run is not None:
                     key = _key(network, copies, starts or 4, seed)
                     opened_run.change(layer.index, SUMS, partial(_added, sums, key))
-            parts.append(part)
-        located.append(_merged(parts))
+            blocks.append(block)
+        located.append(_merged(blocks))
     record = LocationsFile(data=images.source, layers=located)
     record.write(out / FILE)
     return LocatedPatterns(out, record, tuple(pictures), not_finite)
+
+
+def _run_of(network: Network, selections: Sequence[Selection], path: Path) -> Run:
+    """Open a run; a RunError if it is of another model, or does not show the layers."""
+    run = Run.open(path)
+    for layer, _ in selections:
+        run.check_unit_layer(network, layer.name)
+    return run
+
+
+def _with_sums(block: LocatedLayer, nodes: Translations, sums: Decompositions) -> LocatedLayer:
+    """Return the record of a block of maps, with their OIPs of several nodes and as sums."""
+    return msgspec.structs.replace(
+        block,
+        translation=msgspec.convert(nodes.to_dict(), LayerTranslation),
+        decomposition=msgspec.convert(sums.to_dict(), LayerDecomposition),
+    )
 
 
 def _located(locations: Locations, layer: LayerInfo) -> LocatedLayer:
