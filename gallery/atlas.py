@@ -58,9 +58,9 @@ def _placed_maps(layer: LayerEntry) -> tuple[np.ndarray, np.ndarray]:
     responses = layer.responses
     if responses is None or responses.likeness is None:
         return np.zeros(0, int), np.zeros((0, 0))
-    shown = np.isin(responses.maps, [entry.map for entry in layer.maps])
+    in_gallery = np.isin(responses.maps, [entry.map for entry in layer.maps])
     points = responses.likeness.astype(np.float64)
-    usable = shown & np.isfinite(points).all(axis=1) & (np.abs(points).sum(axis=1) > 0)
+    usable = in_gallery & np.isfinite(points).all(axis=1) & (np.abs(points).sum(axis=1) > 0)
     return responses.maps[usable], points[usable]
 
 

@@ -127,7 +127,7 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
     frame = Frame((0.0, float(len(groups))), (least, most or 1.0), high=250.0, bottom=46.0)
     half = min(24.0, 0.3 * (frame.wide - frame.left - frame.right) / len(groups))
     every = -(-len(groups) // 14)
-    shown = []
+    boxes = []
     for index, ((label, _), values) in enumerate(zip(groups, finite, strict=True)):
         box: PageValues = {
             "x": frame.across(index + 0.5),
@@ -142,14 +142,14 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
                 f"{label}: median {median:z.2f} bits, quartiles {first:z.2f} and {third:z.2f}, "
                 f"from {low:z.2f} to {high:z.2f}, {len(values)} in all"
             )
-        shown.append(box)
+        boxes.append(box)
     return {
         **frame.box,
         "half": half,
-        "boxes": shown,
+        "boxes": boxes,
         "y_ticks": _labeled(ticks(least, most), frame.up),
         "letters": max(4, int((frame.wide - 62) / len(groups) * every / 6.2)),
-        "summary": "; ".join(box["title"] for box in shown if box["values"])[:600],
+        "summary": "; ".join(box["title"] for box in boxes if box["values"])[:600],
     }
 
 

@@ -328,8 +328,8 @@ class MapImages:
             self._write("tile", block, number, [[resized(best, TILE)]])
             self._write("full", block, number, [[resized(row[0], self.limit)] for row in rows])
             if len(images) > 1:
-                rest = [[resized(image, self._start) for image in row[1:]] for row in rows]
-                self._write("starts", block, number, rest)
+                other_starts = [[resized(image, self._start) for image in row[1:]] for row in rows]
+                self._write("starts", block, number, other_starts)
             if self.have_masks and oips.alpha is not None:
                 masked = faded(rows[0], oips.alpha[row, :MOST_IN_A_ROW])
                 self._write("masks", block, number, [[resized(m, self._start) for m in masked]])

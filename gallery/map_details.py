@@ -178,7 +178,7 @@ def _class_information(entry: MapEntry, classes: np.ndarray | None) -> PageValue
     if classes is None:
         return {}
 
-    def shown(values: np.ndarray | None, digits: int) -> list[float | None] | None:
+    def of_classes(values: np.ndarray | None, digits: int) -> list[float | None] | None:
         if values is None:
             return None
         return [rounded(values[k], digits) if k < len(values) else None for k in classes]
@@ -189,10 +189,10 @@ def _class_information(entry: MapEntry, classes: np.ndarray | None) -> PageValue
             None
             if estimate is None or estimate.per_class is None
             else {
-                "mi": shown(estimate.per_class, 3),
-                "low": shown(estimate.class_low, 3),
-                "high": shown(estimate.class_high, 3),
-                "p": shown(estimate.class_p, 2),
+                "mi": of_classes(estimate.per_class, 3),
+                "low": of_classes(estimate.class_low, 3),
+                "high": of_classes(estimate.class_high, 3),
+                "p": of_classes(estimate.class_p, 2),
             }
             for estimate in entry.information
         ],
@@ -209,10 +209,10 @@ def histograms(layer: LayerEntry, number: int, classes: np.ndarray | None, most:
     if responses is None or row is None or not np.isfinite(responses.edges[row]).all():
         return {}
     histogram = responses.histogram[row]
-    shown = np.arange(len(histogram)) if classes is None else classes[classes < len(histogram)]
+    indices = np.arange(len(histogram)) if classes is None else classes[classes < len(histogram)]
     return {
         "edges": [rounded(edge) for edge in responses.edges[row][[0, -1]]],
-        "histogram": [[int(k), histogram[k].astype(int).tolist()] for k in shown[:most]],
+        "histogram": [[int(k), histogram[k].astype(int).tolist()] for k in indices[:most]],
     }
 
 
@@ -317,7 +317,7 @@ def _kernels(table: MapKernels | None) -> PageValues | None:
     if table is None or not table.kernels:
         return None
     names = ("mi", "low", "high", "p_adjusted", "with_map")
-    shown = [
+    kernels = [
         {
             "input": kernel.input,
             **{name: rounded(getattr(kernel, name), 3) for name in names},
@@ -325,7 +325,7 @@ def _kernels(table: MapKernels | None) -> PageValues | None:
         }
         for kernel in table.kernels[:_MOST_KERNELS]
     ]
-    return {"of": table.of, "shown": shown}
+    return {"of": table.of, "shown": kernels}
 
 
 def scaled_weights(rows: list[list[float]] | None) -> list[list[float]] | None:
@@ -536,12 +536,12 @@ def _kinds(clusters: ClustersFile | None, number: int, data: ShownData | None) -
     kinds = [name for name in ("selective", "polysemantic") if getattr(row, name)]
     if kinds:
         text = f"{' and '.join(kinds).capitalize()}. {text}"
-    shown: list[PageValues] = []
+    examples: list[PageValues] = []
     if data is not None and data.digest and data.digest == clusters.images_sha256:
         for size, images in zip(row.sizes, row.examples, strict=False):
-            shown += [
+            examples += [
                 {"image": image, "caption": data.caption(image), "size": size}
                 for image in images[:_MOST_EXAMPLES]
                 if data.write(image)
             ]
-    return {"text": text, "examples": shown}
+    return {"text": text, "examples": examples}

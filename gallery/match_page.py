@@ -138,7 +138,7 @@ def _layer_values(
 def _unit(
     unit: UnitMatch, pictures: dict[int, tuple[int, int]], links: Sequence[str | None]
 ) -> PageValues:
-    shown = None if unit.correlation is None else f"{unit.correlation:z.2f}"
+    correlation = None if unit.correlation is None else f"{unit.correlation:z.2f}"
     ends = None
     if unit.low is not None and unit.high is not None:
         ends = f"{unit.low:z.2f} to {unit.high:z.2f}"
@@ -146,7 +146,7 @@ def _unit(
     return {
         "map": unit.map,
         "partner": unit.partner,
-        "correlation": shown,
+        "correlation": correlation,
         "interval": ends,
         "similarity": None if unit.similarity is None else f"{unit.similarity:z.2f}",
         "percentile": None if unit.percentile is None else f"{unit.percentile:.0f}",

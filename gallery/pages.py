@@ -139,17 +139,17 @@ def times(values: Sequence[float] | None) -> str:
 
 def _facts(layer: LayerEntry) -> list[tuple[str, str]]:
     info = layer.info
-    shown = len(layer.maps)
+    count = len(layer.maps)
     maps = info.maps
     if info.objectives:
-        return [("Objectives", str(shown)), *_legibility(layer)]
+        return [("Objectives", str(count)), *_legibility(layer)]
     has_nodes = bool(info.size) or info.kind == "maps"
     field = "everything" if info.sees_everything else _sides(info.receptive_field)
     nodes = "Nodes of a map" if info.kind == "maps" else "Nodes"
     nodes = "Tokens" if info.kind in ("tokens", "heads") else nodes
     return [
         ("Kind", plain_name(info.layer_class or "unknown")),
-        (f"{info.noun.capitalize()}s", f"{shown} of {maps} shown" if shown != maps else str(maps)),
+        (f"{info.noun.capitalize()}s", f"{count} of {maps} shown" if count != maps else str(maps)),
         *([(nodes, times(info.size))] * has_nodes),
         ("Receptive field", field),
         *([("Jump", _sides(info.jump))] * bool(info.jump or info.kind == "maps")),

@@ -57,18 +57,18 @@ def _redundant(layer: LayerEntry, pruned: set[int]) -> dict[int, int]:
         return {}
     share = redundancy.share()
     rows = {int(number): row for row, number in enumerate(redundancy.maps)}
-    kept: list[int] = []
+    kept_rows: list[int] = []
     substitutes: dict[int, int] = {}
     for entry in layer.maps:
         if entry.map not in rows or entry.map in pruned:
             continue
         row = rows[entry.map]
-        values = share[row, kept] if kept else np.array([])
+        values = share[row, kept_rows] if kept_rows else np.array([])
         if values.size and np.nanmax(values, initial=-1.0) >= SAME:
-            best = kept[int(np.nanargmax(values))]
+            best = kept_rows[int(np.nanargmax(values))]
             substitutes[entry.map] = int(redundancy.maps[best])
         else:
-            kept.append(row)
+            kept_rows.append(row)
     return substitutes
 
 

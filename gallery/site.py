@@ -236,8 +236,8 @@ def _write(
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
         unfit += [] if fits else [layer.name]
-        shown = data if fits else None
-        for part, content in layer_details(layer, record, name, shown, images.stretches):
+        layer_images = data if fits else None
+        for part, content in layer_details(layer, record, name, layer_images, images.stretches):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
     _notice_of_missing_images(data, unfit)

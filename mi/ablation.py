@@ -228,9 +228,9 @@ def class_numbers(head: LayerInfo) -> ImageNumbers:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(codes, logits)
         class_logits = tf.gather(logits, codes, batch_dims=1)
-        rest = tf.reduce_sum(logits, -1) - class_logits
+        other_logits = tf.reduce_sum(logits, -1) - class_logits
         hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == codes
-        lead = class_logits - rest / float(max(2, head.maps) - 1)
+        lead = class_logits - other_logits / float(max(2, head.maps) - 1)
         return tf.stack([losses, lead, tf.cast(hits, tf.float32)], axis=-1)
 
     return ImageNumbers(head.response, numbers)

@@ -145,10 +145,10 @@ def eigenvalues(matrices: np.ndarray, byte_budget: int = 256 << 20) -> np.ndarra
     if matrices.size < LEAST_ELEMENTS:
         return _numpy_eigenvalues(flat).reshape(matrices.shape[:-1])
     step = max(1, byte_budget // (flat.itemsize * n * n))
-    parts = [flat[start : start + step] for start in range(0, len(flat), step)]
+    blocks = [flat[start : start + step] for start in range(0, len(flat), step)]
     values = [
-        _on_device(lambda p=part: _numpy_eigenvalues(p), lambda tf, p=part: tf.linalg.eigvalsh(p))
-        for part in parts
+        _on_device(lambda p=block: _numpy_eigenvalues(p), lambda tf, p=block: tf.linalg.eigvalsh(p))
+        for block in blocks
     ]
     return np.concatenate(values).reshape(matrices.shape[:-1])
 
@@ -161,8 +161,8 @@ def _numpy_eigenvalues(matrices: np.ndarray) -> np.ndarray:
     """
     if len(matrices) < 2:
         return np.linalg.eigvalsh(matrices)
-    parts = np.array_split(matrices, min(len(matrices), _PARTS))
-    return np.concatenate(thread_map(np.linalg.eigvalsh, parts))
+    blocks = np.array_split(matrices, min(len(matrices), _PARTS))
+    return np.concatenate(thread_map(np.linalg.eigvalsh, blocks))
 
 
 def _on_device(

@@ -107,15 +107,15 @@ def _drawn_rows(
         rows = np.flatnonzero((names == first) | (names == second))
         codes = (names[rows] == second).astype(int)
         return rows[validation.stratified(codes, samples, seed)]
-    own_rows, rest = np.flatnonzero(names == first), np.flatnonzero(names != first)
-    codes = np.unique(names[rest], return_inverse=True)[1]
-    least = min(len(rest), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
-    room = min(max(samples // 2, samples - len(rest)), samples - least)
+    own_rows, other_rows = np.flatnonzero(names == first), np.flatnonzero(names != first)
+    codes = np.unique(names[other_rows], return_inverse=True)[1]
+    least = min(len(other_rows), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
+    room = min(max(samples // 2, samples - len(other_rows)), samples - least)
     if room < 2:
         raise SettingsError("samples", f"at least {least + 2}", samples)
     own_rows = seeds.generator(seed, "class samples").permutation(own_rows)[:room]
-    rest = rest[validation.stratified(codes, samples - len(own_rows), seed)]
-    return np.sort(np.concatenate([own_rows, rest]))
+    other_rows = other_rows[validation.stratified(codes, samples - len(own_rows), seed)]
+    return np.sort(np.concatenate([own_rows, other_rows]))
 
 
 def class_name(
@@ -163,10 +163,10 @@ def _outputs(
         return np.array([units[name] for name in names]), tuple(map(str, unit_names or ()))
     if values.min() < 0 or values.max() >= count:
         return None, ()
-    shown = list(unit_names or (f"output {unit}" for unit in range(count)))
+    output_names = list(unit_names or (f"output {unit}" for unit in range(count)))
     for unit in np.unique(values):
-        shown[int(unit)] = str(names[values == unit][0])
-    return values.astype(np.int64), tuple(str(name) for name in shown)
+        output_names[int(unit)] = str(names[values == unit][0])
+    return values.astype(np.int64), tuple(str(name) for name in output_names)
 
 
 def class_predictions(

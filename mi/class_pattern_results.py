@@ -170,8 +170,8 @@ class CommonPatterns(PatternResult):
 
         By the largest excess of a common point; maps without one last, by their largest share.
         """
-        rest = np.nan_to_num(self.share, nan=-1.0).reshape(len(self), -1).max(axis=1)
-        return self.maps[np.lexsort((self.maps, -rest, -self._excess_of_maps))]
+        largest_share = np.nan_to_num(self.share, nan=-1.0).reshape(len(self), -1).max(axis=1)
+        return self.maps[np.lexsort((self.maps, -largest_share, -self._excess_of_maps))]
 
     @property
     def _excess_of_maps(self) -> np.ndarray:

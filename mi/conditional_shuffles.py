@@ -69,7 +69,7 @@ class ConditionalShuffles:
             return self._x.values[_order_within_classes(self._given.values, draw)]
         if self._x.is_label:
             return _drawn_codes(self._shares, draw)
-        shuffled = self._fit.mean + self._fit.rest[_order_among_nearest(self._near, draw)]
+        shuffled = self._fit.mean + self._fit.residuals[_order_among_nearest(self._near, draw)]
         return np.clip(shuffled, self._x.values.min(axis=0), self._x.values.max(axis=0))
 
     @property
@@ -163,18 +163,18 @@ class ConditionalMean:
     alone is one of the choices.
 
     A smoother H gives H x, whose own error has the variance s^2 tr(H H') / n for noise of variance
-    s^2, and leaves (I - H) x. `rest` is scaled so that the variances of both add up to s^2: x put
-    together again from the mean and an exchanged rest is as noisy about its true mean as x is.
+    s^2, and leaves (I - H) x. the residuals are scaled so that the variances of both add up to s^2:
+    x put together again from the mean and exchanged residuals is as noisy about its true mean as x.
 
     Attributes:
         mean: (n, d).
-        rest: (n, d), x - mean, scaled.
+        residuals: (n, d), x - mean, scaled.
         features: (n, k): Z, and the directions of the kernel with the least error over all columns;
             (n, 0) if they are not asked for.
     """
 
     mean: np.ndarray
-    rest: np.ndarray
+    residuals: np.ndarray
     features: np.ndarray
 
     @classmethod
@@ -194,7 +194,7 @@ class ConditionalMean:
             kernels,
             _ARRAYS_OF_A_FIT * squared.nbytes,
         )
-        least = _left_out_error(plane.left, plane.leverage)
+        least = _left_out_error(plane.residuals, plane.leverage)
         freedom = plane.freedom
         mean, factor = plane.mean.copy(), np.full(x.shape[1], _noise_factor(n, freedom, freedom))
         for fit in fits:
@@ -221,7 +221,7 @@ class _Plane(NamedTuple):
     """(n, rank), orthonormal."""
     mean: np.ndarray
     """(n, d)."""
-    left: np.ndarray
+    residuals: np.ndarray
     """(n, d): x - mean."""
     leverage: np.ndarray
     """(n,)."""
@@ -253,13 +253,13 @@ class _KernelFit(NamedTuple):
     def best(cls, kernel: np.ndarray, centers: np.ndarray, plane: _Plane) -> _KernelFit:
         """Fit a kernel (n, centers)."""
         basis, values = _directions(kernel, centers, plane.basis)
-        n, d = plane.left.shape
+        n, d = plane.residuals.shape
         least, mean, factor, total = np.full(d, np.inf), np.zeros((n, d)), np.ones(d), np.inf
-        coordinates, squares = basis.T @ plane.left, basis**2
+        coordinates, squares = basis.T @ plane.residuals, basis**2
         for ridge in _RIDGES * values[-1] if len(values) else ():
             shrinkage = values / (values + ridge)
             smooth = basis @ (shrinkage[:, None] * coordinates)
-            error = _left_out_error(plane.left - smooth, plane.leverage + squares @ shrinkage)
+            error = _left_out_error(plane.residuals - smooth, plane.leverage + squares @ shrinkage)
             total = min(total, float(error.sum()))
             better = error < least
             least[better] = error[better]
@@ -276,9 +276,9 @@ def _basis(columns: np.ndarray) -> np.ndarray:
     return left[:, values > _NONE * values[0]]
 
 
-def _left_out_error(rest: np.ndarray, leverage: np.ndarray) -> np.ndarray:
-    """Return the mean square (d,) of leave-one-out residuals, from rest (n, d), leverage (n,)."""
-    return ((rest / np.maximum(1.0 - leverage, 1e-3)[:, None]) ** 2).mean(axis=0)
+def _left_out_error(residuals: np.ndarray, leverage: np.ndarray) -> np.ndarray:
+    """Return the mean square (d,) of leave-one-out residuals (n, d), with their leverage (n,)."""
+    return ((residuals / np.maximum(1.0 - leverage, 1e-3)[:, None]) ** 2).mean(axis=0)
 
 
 def _noise_factor(n: int, trace: float, trace_of_squares: float) -> float:

@@ -404,7 +404,7 @@ def _kurtoses(values: np.ndarray) -> np.ndarray:
 
 def _order(
     name: str,
-    shown: str,
+    name_shown: str,
     parameters: dict[str, float],
     unit: str,
     values: np.ndarray,
@@ -425,7 +425,7 @@ def _order(
     unknown = np.full(len(values), np.nan)
     return EstimatorRanking(
         estimator=name,
-        name_shown=shown,
+        name_shown=name_shown,
         parameters=dict(parameters),
         held_out=False,
         mi=values,

@@ -290,22 +290,22 @@ def _samples(sample: LayerSample, rows: np.ndarray, seed: int, progress: Progres
     per_image = int(np.clip(most // len(rows), 1, nodes))
     random = seeds.generator(seed, "nodes of directions")
     graph = layer_graph(sample.network, layer.response)
-    parts = []
+    blocks = []
     label = f"responses of {layer.name}"
     progress(label, 0, len(rows))
 
-    def responses(part: Any) -> Any:
-        return graph(part)[0].response
+    def responses(images: Any) -> Any:
+        return graph(images)[0].response
 
     size = sample.network.activation_bytes(layer)
     for batch, values in run_in_batches(responses, sample.images[rows], size):
         flat = values.reshape(len(values), nodes, layer.maps)
         node_indices = np.argsort(random.random((len(values), nodes)), axis=1)[:, :per_image]
-        parts.append(
+        blocks.append(
             np.take_along_axis(flat, node_indices[:, :, None], axis=1).reshape(-1, layer.maps)
         )
         progress(label, batch.stop, len(rows))
-    values = np.concatenate(parts)
+    values = np.concatenate(blocks)
     image = np.repeat(np.arange(len(rows)), per_image)
     finite = np.isfinite(values).all(axis=1)
     if not finite.any():

@@ -250,17 +250,17 @@ def legibility(
     check_count(len(pixels))
     scale = PictureScale.of(network.inputs, pixels)
     opened = judge_of(judge, judge_layer, network, pixels, scale)
-    shown = oip_pictures(oips, scale)
-    if len(shown) != len(numbers) or shown.shape[2:] != pixels.shape[1:]:
+    pictures = oip_pictures(oips, scale)
+    if len(pictures) != len(numbers) or pictures.shape[2:] != pixels.shape[1:]:
         shape = f"({len(numbers)}, k, " + ", ".join(map(str, pixels.shape[1:])) + ")"
-        raise DataError("pictures of OIPs", f"shape {shape}", shown.shape)
+        raise DataError("pictures of OIPs", f"shape {shape}", pictures.shape)
     if responses is None:
         label = f"{name}: responses"
         (means,) = means_of_layers(network, pixels, [sample.layer], progress, label)
         values = means[:, sample.maps]
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
-    unit_features = shown_features(opened, shown, _usable(oips, shown), mean)
+    unit_features = shown_features(opened, pictures, _usable(oips, pictures), mean)
     answers = judged_units(values, feature_directions(looks, mean), unit_features, progress, name)
     return Legibility.of(answers, name, index, numbers, opened, len(pixels), split)
 
@@ -331,7 +331,7 @@ def shown_features(
 def judged_units(
     responses: np.ndarray,
     images: np.ndarray,
-    shown: np.ndarray,
+    oip_features: np.ndarray,
     progress: Progress = silent,
     name: str = "units",
     byte_budget: int = BYTE_BUDGET,
@@ -341,7 +341,7 @@ def judged_units(
     Args:
         responses: (n, m) numbers by which each image excites each unit.
         images: (n, d) directions of the images' features.
-        shown: (m, d) mean direction of each unit's OIPs; NaN where there are none.
+        oip_features: (m, d) mean direction of each unit's OIPs; NaN where there are none.
         progress: called with the number of units done.
         name: of what is judged, for the progress.
         byte_budget: of similarities that are in memory at a time.
@@ -349,7 +349,7 @@ def judged_units(
     count = responses.shape[1]
     numbers = np.full((5, count), np.nan)
     pairs, reasons = np.zeros(count, np.int64), [""] * count
-    has_oip = np.asarray(np.isfinite(shown).all(1))
+    has_oip = np.asarray(np.isfinite(oip_features).all(1))
     room = max(1, byte_budget // (4 * len(responses) * (1 + CONTROLS)))
     label = f"{name}: judged"
     progress(label, 0, count)
@@ -358,7 +358,7 @@ def judged_units(
         controls = {unit: _other_units(unit, has_oip) for unit in block if has_oip[unit]}
         needed = np.unique([*controls, *(other for row in controls.values() for other in row)])
         needed = needed.astype(int)
-        alike = images @ shown[needed].T if len(needed) else np.zeros((len(images), 0))
+        alike = images @ oip_features[needed].T if len(needed) else np.zeros((len(images), 0))
         column = {unit: position for position, unit in enumerate(needed.tolist())}
         for unit in block:
             question = Question.of(responses[:, unit])

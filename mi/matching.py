@@ -315,22 +315,24 @@ def match(
     check_number("threshold", threshold, -1.0, 1.0)
     given = images if isinstance(images, tuple) else (images, images)
     networks = [
-        Network.of(model, images=part) for model, part in zip((first, second), given, strict=True)
+        Network.of(model, images=pictures)
+        for model, pictures in zip((first, second), given, strict=True)
     ]
     pixels = [
-        check_images(network.inputs, part) for network, part in zip(networks, given, strict=True)
+        check_images(network.inputs, pictures)
+        for network, pictures in zip(networks, given, strict=True)
     ]
-    kept = _used_images(pixels, samples, seed)
+    image_indices = _used_images(pixels, samples, seed)
     rows, columns, pairs = _chosen_layers(networks[0], networks[1], layers)
     views = [
-        View(network, part[kept], chosen)
-        for network, part, chosen in zip(networks, pixels, (rows, columns), strict=True)
+        View(network, pictures[image_indices], layer_list)
+        for network, pictures, layer_list in zip(networks, pixels, (rows, columns), strict=True)
     ]
     alignment = layer_alignment(views[0], views[1], shuffles, seed, progress)
     paired_by = "given"
     if not pairs:
         paired_by, pairs = _paired_layers(rows, columns, alignment.value)
-    halves = _Halves.of(len(kept), seed, shuffles)
+    halves = _Halves.of(len(image_indices), seed, shuffles)
     matches = tuple(
         _matched(pair, x, y, by, halves, threshold)
         for pair, x, y in _paired_responses(views, pairs, by, progress)
@@ -354,11 +356,11 @@ def _used_images(pixels: Sequence[np.ndarray], samples: int, seed: int) -> np.nd
     if len(first) != len(second):
         expected = f"as many as for the first network, {len(first)}"
         raise DataError("images of the second network", expected, len(second))
-    kept = first_image_of_copies(first, unlabeled_subset(len(first), len(first), seed))
-    kept = kept[unlabeled_subset(len(kept), samples, seed).indices]
-    if len(kept) < FEWEST:
-        raise DataError("images", f"{FEWEST} or more that differ", len(kept))
-    return seeds.generator(seed, "order").permutation(kept)  # no batch of one class alone
+    indices = first_image_of_copies(first, unlabeled_subset(len(first), len(first), seed))
+    indices = indices[unlabeled_subset(len(indices), samples, seed).indices]
+    if len(indices) < FEWEST:
+        raise DataError("images", f"{FEWEST} or more that differ", len(indices))
+    return seeds.generator(seed, "order").permutation(indices)  # no batch of one class alone
 
 
 def _paired_layers(
@@ -431,10 +433,10 @@ def _paired_responses(
     from oip.network.forward import grid_responses
 
     count = len(views[0].images)
-    left = list(pairs)
-    while left:
+    open_pairs = list(pairs)
+    while open_pairs:
         group, grids, room = [], [], _BYTE_BUDGET
-        for layer, other in left:
+        for layer, other in open_pairs:
             grid = _grid(layer, other, by, count)
             size = 4 * count * int(np.prod(grid)) * (layer.maps + other.maps)
             if group and size > room:
@@ -458,7 +460,7 @@ def _paired_responses(
                 progress(label, number * count + rows.stop, 2 * count)
             values.append(arrays)
         yield from zip(group, *values, strict=True)
-        left = left[len(group) :]
+        open_pairs = open_pairs[len(group) :]
 
 
 def _grid(layer: LayerInfo, other: LayerInfo, by: By, count: int) -> tuple[int, ...]:

@@ -128,13 +128,13 @@ class Measurement:
         clips = self.estimator.clips
         least = -np.inf if self.floor is None or not clips else self.floor
         most = np.inf if value.ceiling is None or not clips else value.ceiling
-        shown = float(np.clip(value.nats, least, most))
+        clipped = float(np.clip(value.nats, least, most))
         low = high = p = chance = None
         notices = self.notices + value.notices
         if draws is not None and draws.size > 1:
             ends = interval_ends(value.nats, draws)
-            low = float(np.clip(ends[0], least, shown))
-            high = float(np.clip(ends[1], shown, most))
+            low = float(np.clip(ends[0], least, clipped))
+            high = float(np.clip(ends[1], clipped, most))
             notices += self._biased()
         elif draws is not None and not draws.size:
             notices += (_NO_INTERVAL,)
@@ -146,7 +146,7 @@ class Measurement:
             quantity=self.quantity,
             estimator=self.estimator.name,
             parameters={name: python_number(setting) for name, setting in parameters.items()},
-            nats=shown,
+            nats=clipped,
             n=len(self.arrays[0]),
             d=self.d,
             ceiling=value.ceiling,
@@ -154,7 +154,7 @@ class Measurement:
             high=high,
             p_value=p,
             chance=chance,
-            raw=None if value.nats == shown else value.nats,
+            raw=None if value.nats == clipped else value.nats,
             seed=self.seed,
             notices=notices,
             least=value.least,

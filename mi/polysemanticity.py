@@ -466,9 +466,10 @@ def _partition(sets: np.ndarray, random: np.random.Generator) -> _Partition:
     unit_logs, references = logs[:, 0], logs[:, 1:]
     count = references.shape[1]
     mean, variance = references.mean(axis=1), references.var(axis=1)
-    rest = (references - mean[:, None]) * count / (count - 1)  # from the mean of the other sets
-    spread = (variance[:, None] - rest**2 * (count - 1) / count**2) * count / (count - 1)
-    null = (-rest / np.sqrt(np.maximum(spread, 1e-18))).max(axis=0)
+    # From the mean of the other sets.
+    deviations = (references - mean[:, None]) * count / (count - 1)
+    spread = (variance[:, None] - deviations**2 * (count - 1) / count**2) * count / (count - 1)
+    null = (-deviations / np.sqrt(np.maximum(spread, 1e-18))).max(axis=0)
     gaps = (mean - unit_logs) / np.sqrt(np.maximum(variance, 1e-18))
     best = int(gaps.argmax())
     explained = 1 - within[best]

@@ -103,11 +103,11 @@ def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, 
 def _comparable(values: np.ndarray, estimates: MapEstimates, ordered: bool) -> np.ndarray:
     """Return values (..., m) to order by: 0 for those under it, -1 for maps without a number."""
     bias = estimates.bias
-    shown = np.where(np.isfinite(values), np.maximum(values - bias, 0.0), -1.0)
+    above_bias = np.where(np.isfinite(values), np.maximum(values - bias, 0.0), -1.0)
     if ordered:
-        return shown
+        return above_bias
     at_ceiling = estimates.saturated & (bias < SATURATED * estimates.ceiling)
-    return np.where(at_ceiling, np.inf, shown)
+    return np.where(at_ceiling, np.inf, above_bias)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
@@ -516,12 +516,12 @@ def rank(
         >>> ranking = mi.rank("model.keras", images, labels, "Conv2D_3")  # doctest: +SKIP
         >>> ranking.to_pandas().head()  # doctest: +SKIP
     """
-    chosen = _chosen(estimators, with_input)
+    requested = _instances(estimators, with_input)
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
     sample = sample.draw(labels, samples, classes, with_tags=True)
     label, count, begun = f"{sample.layer.name}: ranking", len(sample.maps), 0
     summaries = ResponseSummaries(sample)
-    measurements = _MapMeasurements(sample, chosen, with_input)
+    measurements = _MapMeasurements(sample, requested, with_input)
     for block in summaries.blocks(byte_budget, progress, "ranking"):
         for chunk in measurements.add(block.values, np.flatnonzero(block.finite)):
             progress(label, begun + int(chunk[-1]) + 1, count)
@@ -608,19 +608,19 @@ def _few_images(sample: LayerSample) -> list[str]:
     ]
 
 
-def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[LabelEstimator]:
+def _instances(estimators: Sequence[str | Estimator], with_input: bool) -> list[LabelEstimator]:
     """Return the estimators of some names, one about the input among them if requested."""
     requested = [estimators] if isinstance(estimators, (str, Estimator)) else list(estimators)
     if not requested:
         raise SettingsError("estimators", "at least one", "none")
-    chosen = [label_estimator(estimator) for estimator in requested]
-    names = [estimator.name for estimator in chosen]
+    instances = [label_estimator(estimator) for estimator in requested]
+    names = [estimator.name for estimator in instances]
     if len(set(names)) < len(names):
         raise SettingsError("estimators", "each one once", ", ".join(names))
-    if with_input and not any(estimator.can("input_information") for estimator in chosen):
+    if with_input and not any(estimator.can("input_information") for estimator in instances):
         expected = f"one about the input, of {', '.join(able('input_information'))}"
         raise SettingsError("estimators", expected, ", ".join(names))
-    return chosen
+    return instances
 
 
 def _shuffles(estimator: LabelEstimator, maps: int) -> int:

@@ -432,11 +432,11 @@ def _groups(grams: np.ndarray, order: np.ndarray, context: _Context) -> GroupInf
     maps = len(order)
     sizes = sorted({min(2**power, maps) for power in range(maps.bit_length() + 1)})
     joint = np.ones(context.input_gram.shape)
-    values, shares, done = [], [], 0
+    values, shares, joined = [], [], 0
     for size in sizes:
-        for row in order[done:size]:
+        for row in order[joined:size]:
             joint *= grams[row]
-        done = size
+        joined = size
         values.append(context.informations(joint))
         shares.append(context.entropy(joint) / math.log(len(joint)))
     result = bits(np.array(values))

@@ -66,7 +66,7 @@ def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
     draw = seeds.generator(seed, "halves")
     members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
     counts = np.array([len(indices) for indices in members])
-    parts = []
+    halves = []
     for _ in range(-(-draws // 2)):
         sizes = draw.multivariate_hypergeometric(counts, len(codes) // 2)
         sizes = np.clip(sizes, 1, np.maximum(1, counts - 1))
@@ -75,8 +75,8 @@ def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
         second = [
             order[min(size, len(order) - 1) :] for order, size in zip(orders, sizes, strict=True)
         ]
-        parts += [np.sort(np.concatenate(first)), np.sort(np.concatenate(second))]
-    return parts
+        halves += [np.sort(np.concatenate(first)), np.sort(np.concatenate(second))]
+    return halves
 
 
 def shuffled(codes: np.ndarray, seed: int, shuffles: int) -> np.ndarray:
@@ -129,20 +129,20 @@ def over_prepared(
         expensive: single classes have half as many halves and shuffles.
     """
     codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
-    parts = class_halves(codes, samples.seed, samples.draws)
+    half_sets = class_halves(codes, samples.seed, samples.draws)
     mixed = shuffled(codes, samples.seed, samples.shuffles)
     counts = np.bincount(codes)
     # A map without information keeps its zeros.
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
-    raw, drawn = np.zeros(maps), np.zeros((len(parts), maps))
+    raw, drawn = np.zeros(maps), np.zeros((len(half_sets), maps))
     null = np.zeros((samples.shuffles, maps))
     few_halves, few_shuffles = (
         (_FEW_ALONE if maps == 1 else _FEW) if samples.one_vs_rest else (0, 0)
     )
     if expensive:
         few_halves, few_shuffles = few_halves // 4 * 2, few_shuffles // 2
-    few_parts, few_mixed = parts[:few_halves], mixed[:few_shuffles]
-    single_drawn = np.zeros((len(few_parts), maps, classes))
+    few_sets, few_mixed = half_sets[:few_halves], mixed[:few_shuffles]
+    single_drawn = np.zeros((len(few_sets), maps, classes))
     single_null = np.zeros((len(few_mixed), maps, classes))
 
     def several(prepared: Prepared, labels: Iterable[Labels]) -> np.ndarray:
@@ -159,14 +159,15 @@ def over_prepared(
             return ()
         raw[index] = prepared.information(codes, None)
         drawn[:, index] = paired_draws(
-            raw[index], several(prepared, ((codes[part], part) for part in parts))
+            raw[index], several(prepared, ((codes[half], half) for half in half_sets))
         )
         null[:, index] = several(prepared, ((labels, None) for labels in mixed))
         if not samples.one_vs_rest:
             return prepared.notices
         single[index] = several(prepared, ((_only(codes, c), None) for c in range(classes)))
         of_halves = several(
-            prepared, ((_only(codes[part], c), part) for part in few_parts for c in range(classes))
+            prepared,
+            ((_only(codes[half], c), half) for half in few_sets for c in range(classes)),
         )
         single_drawn[:, index] = paired_draws(single[index], of_halves.reshape(-1, classes))
         # Shuffled, classes of one size are alike.

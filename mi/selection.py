@@ -300,7 +300,7 @@ def conditional_width(
         return entropy, entropy + label - class_entropy(matrix, codes, alpha)
 
     alone = np.array(thread_map(lambda matrix: measured(matrix.astype(np.float64))[1], grams))
-    chosen = np.ones((n, n))
+    gram = np.ones((n, n))
     before = 0.0
     order: list[int] = []
     scores, p_values = np.zeros(len(grams)), []
@@ -308,7 +308,7 @@ def conditional_width(
     notices: tuple[str, ...] = ()
     remaining = list(range(len(grams)))
     while remaining:
-        values = thread_map(lambda row, chosen=chosen: measured(chosen * grams[row]), remaining)
+        values = thread_map(lambda row, gram=gram: measured(gram * grams[row]), remaining)
         best = int(np.argmax([information for _, information in values]))
         row, (entropy, information) = remaining[best], values[best]
         if entropy >= SATURATED * math.log(n):
@@ -324,10 +324,13 @@ def conditional_width(
                 rest *= grams[other]
 
         def added(
-            order: np.ndarray, chosen: np.ndarray = chosen, rest: np.ndarray = rest, row: int = row
+            order: np.ndarray,
+            gram: np.ndarray = gram,
+            rest: np.ndarray = rest,
+            row: int = row,
         ) -> float:
             """Return I(rest; Y | chosen, T) for T with its samples in an order."""
-            joint = chosen * cut(grams[row], order)
+            joint = gram * cut(grams[row], order)
             return measured(rest * joint)[1] - measured(joint)[1]
 
         draw = seeds.generator(seed, "null", len(order))
@@ -341,12 +344,12 @@ def conditional_width(
             break
         order.append(row)
         remaining.remove(row)
-        chosen = chosen * grams[row]
+        gram = gram * grams[row]
         before = information
     else:
         width = len(order)
-    rest = sorted(remaining, key=lambda row: -alone[row])
-    return SelectionSize(np.array(order + rest), scores, np.array(p_values), width, notices)
+    unselected = sorted(remaining, key=lambda row: -alone[row])
+    return SelectionSize(np.array(order + unselected), scores, np.array(p_values), width, notices)
 
 
 def _scores(
@@ -364,15 +367,15 @@ def _scores(
     if method == "random":
         draw = seeds.generator(sample.seed, "random maps", sample.layer.index)
         return draw.random(len(sample.maps))
-    parts = []
+    blocks = []
     for _, values, finite in sample.responses():
         part = np.full(len(finite), -np.inf)
         if finite.any():
             part[finite] = estimator.over_maps(
                 values[:, finite], sample.codes, sample.seed, distinct=True
             ).raw
-        parts.append(part)
-    return np.concatenate(parts)
+        blocks.append(part)
+    return np.concatenate(blocks)
 
 
 def positive_share(sample: LayerSample) -> np.ndarray:

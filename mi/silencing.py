@@ -182,8 +182,8 @@ def fill_values(
     if to == "mean":
         graph = layer_graph(sample.network, layer.response)
         size = sample.network.activation_bytes()
-        for _, part in image_batches(sample.images, size, byte_budget, _BATCH):
-            response = graph(tf.constant(part))[0].response.numpy()
+        for _, images in image_batches(sample.images, size, byte_budget, _BATCH):
+            response = graph(tf.constant(images))[0].response.numpy()
             total += response.sum(axis=0, dtype=np.float64) / len(sample)
     return total
 
@@ -215,14 +215,14 @@ def silencing_effects(
 
     def run_without(images: Tensor, values: Tensor, true: Tensor, codes: Tensor) -> Tensor:
         """Return (k, n, c): the numbers of n images without each of k parts."""
-        parts = tf.shape(codes)[0]
+        sets = tf.shape(codes)[0]
 
         def changed(response: Tensor) -> Tensor:
             return silenced.replaced(response, values, codes)
 
-        activations = _run_changed(network, layer, images, parts, changed, image_numbers.output)
-        numbers = image_numbers.numbers(activations, tf.tile(true, parts[None]))
-        return tf.reshape(numbers, [parts, tf.shape(images)[0], -1])
+        activations = _run_changed(network, layer, images, sets, changed, image_numbers.output)
+        numbers = image_numbers.numbers(activations, tf.tile(true, sets[None]))
+        return tf.reshape(numbers, [sets, tf.shape(images)[0], -1])
 
     before = layer_graph(network, layer.response)
     run = compiled_for_images(

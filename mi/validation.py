@@ -262,9 +262,9 @@ def label_entropy(codes: np.ndarray) -> float:
 def class_entropies(codes: np.ndarray) -> np.ndarray:
     """Return (classes,) entropies of being of a class or not, in nats: ceilings of one-vs-rest."""
     share = np.bincount(codes) / len(codes)
-    rest = 1.0 - share
+    other_share = 1.0 - share
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.stack([share * np.log(share), rest * np.log(rest)])
+        parts = np.stack([share * np.log(share), other_share * np.log(other_share)])
     return -np.nan_to_num(parts).sum(axis=0)
 
 

@@ -199,13 +199,13 @@ def numbered(
 def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:
     """Return the train part and the test part of data without parts, split as `split` does it."""
     train, test = (
-        chosen(data, split(data.labels, len(data), part), f"{data.source}:{part}")
+        take_images(data, split(data.labels, len(data), part), f"{data.source}:{part}")
         for part in ("train", "test")
     )
     return train, test
 
 
-def chosen(data: Dataset, indices: np.ndarray, source: str) -> Dataset:
+def take_images(data: Dataset, indices: np.ndarray, source: str) -> Dataset:
     """Return the images at `indices`, in that order."""
     labels = None if data.labels is None else data.labels[indices]
     tags = None if data.tags is None else data.tags[indices]

@@ -24,12 +24,12 @@ from oip.models.datasets import (
     Dataset,
     ModelShape,
     check_resize,
-    chosen,
     dataset,
     fitted,
     fitted_to_model,
     labeled,
     split,
+    take_images,
 )
 from oip.models.images_on_disk import TABLES, Sizing, load_class_folders, load_table
 
@@ -163,7 +163,7 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
         every = dataset(*_embedded_digits(), _DIGITS, source) if digits else vectors(source)
         # A fixed, stratified share, or all of it, the train part first.
         indices = [split(every.labels, len(every), key) for key in _parts(part)]
-        return chosen(every, np.concatenate(indices), source)
+        return take_images(every, np.concatenate(indices), source)
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data folder '{data_dir}'", "a folder", "no such folder")
     folder = None if data_dir is None else data_dir / name
@@ -267,7 +267,7 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
     indices = split(data.labels, len(data), part)
     if not len(indices):
         raise DataError(f"{source}: images to split", "2 or more a class", len(data))
-    return chosen(data, indices, source)
+    return take_images(data, indices, source)
 
 
 def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:

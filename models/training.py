@@ -112,15 +112,15 @@ def train(
         DataError: data that do not fit the recipe or each other.
         RunError: `out` cannot be written.
     """
-    chosen = recipe_of(recipe) if isinstance(recipe, str) else recipe
+    chosen_recipe = recipe_of(recipe) if isinstance(recipe, str) else recipe
     out = Path(out)
     check_model_path(out)
     labels_test = _checked_labels(data_train, data_test)
-    settings = chosen.settings(len(data_train)) if settings is None else settings
+    settings = chosen_recipe.settings(len(data_train)) if settings is None else settings
     mean, std = statistics(data_train.images)
 
     keras.utils.set_random_seed(settings.seed)
-    model = chosen.build(
+    model = chosen_recipe.build(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
     )
     start = None if prepare is None else prepare(model)
@@ -140,10 +140,10 @@ def train(
         },
         "classes": list(data_train.classes),
         "data": data_train.source,
-        "recipe": chosen.name,
+        "recipe": chosen_recipe.name,
         "options": {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in chosen.options.items()
+            for name, value in chosen_recipe.options.items()
         },
         "settings": settings.to_dict(),
         "start": None if start is None else start._asdict(),

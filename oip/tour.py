@@ -84,15 +84,15 @@ class Tour:
 
     def _train(self) -> tuple[Network, Dataset]:
         from oip import models
-        from oip.models.datasets import chosen
+        from oip.models.datasets import take_images
         from oip.network.network import Network
 
         train = models.load("mnist-sample:train")
         test = models.load("mnist-sample:test")
-        test = chosen(test, np.arange(min(len(test), self._images)), test.source)
-        part = chosen(train, np.arange(self._images), train.source)
+        test = take_images(test, np.arange(min(len(test), self._images)), test.source)
+        some_train = take_images(train, np.arange(self._images), train.source)
         settings = models.recipe("conv-stack").settings(self._images, epochs=5)
-        result = models.train("conv-stack", part, test, settings, self.folder / "model.keras")
+        result = models.train("conv-stack", some_train, test, settings, self.folder / "model.keras")
         self._note(f"{self._images} images, accuracy {100 * result.accuracy:.1f} % on test images")
         return Network(result.path), test
 

@@ -52,23 +52,23 @@ def fit_logistic(
     """
     classes, width = len(onehot), features.shape[1] + 1
     result = np.empty((*penalties.shape, classes, width), features.dtype)
-    for fits, part in _parts(features, onehot, used, byte_budget):
-        weights = np.zeros((len(part), classes * width), features.dtype)
+    for fits, samples in _sample_blocks(features, onehot, used, byte_budget):
+        weights = np.zeros((len(samples), classes * width), features.dtype)
         for index, penalty in enumerate(penalties[fits].T):
-            pull = part.pull(penalty, (classes, width))
-            scale = 1 / (np.tile(part.squares, (1, classes)) / classes + pull)
-            objective = _logistic_loss(part, pull, (-1, classes, width))
+            pull = samples.pull(penalty, (classes, width))
+            scale = 1 / (np.tile(samples.squares, (1, classes)) / classes + pull)
+            objective = _logistic_loss(samples, pull, (-1, classes, width))
             weights = _minimize(objective, weights, scale.__mul__, tolerance, steps)
             result[fits, index] = weights.reshape(-1, classes, width)
     return result
 
 
-def _logistic_loss(part: _Samples, pull: np.ndarray, shape: tuple[int, ...]) -> Objective:
+def _logistic_loss(samples: _Samples, pull: np.ndarray, shape: tuple[int, ...]) -> Objective:
     def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope = pull * flat
-        odds = flat.reshape(shape) @ part.inputs
-        loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
-        slope.reshape(shape)[:] += odds @ part.inputs.transpose(0, 2, 1)
+        odds = flat.reshape(shape) @ samples.inputs
+        loss = 0.5 * _dot(slope, flat) + samples.cross_entropy(odds)
+        slope.reshape(shape)[:] += odds @ samples.inputs.transpose(0, 2, 1)
         return loss, slope
 
     return objective
@@ -215,7 +215,7 @@ class Networks:
         start = (_SPREAD * draw).astype(np.float32)
         parts = [
             _trained_network(part, start, len(onehot), steps)
-            for _, part in _parts(self._inputs, onehot, used, byte_budget)
+            for _, part in _sample_blocks(self._inputs, onehot, used, byte_budget)
         ]
         self._first, self._last = (np.concatenate(weights) for weights in zip(*parts, strict=True))
 
@@ -227,19 +227,19 @@ class Networks:
 
 
 def _trained_network(
-    part: _Samples, start: np.ndarray, classes: int, steps: int
+    samples: _Samples, start: np.ndarray, classes: int, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weights (fits, units, r + 1) and (fits, classes, units + 1), thresholds last."""
-    fits, (units, width), cut = len(part), start.shape, start.size
+    fits, (units, width), cut = len(samples), start.shape, start.size
     penalty = np.full(fits, 1 / PRIOR)
     pull = np.concatenate(
         [
-            np.repeat(part.pull(penalty, (1, 2))[:, :1], cut, axis=1),
-            part.pull(penalty, (classes, units + 1)),
+            np.repeat(samples.pull(penalty, (1, 2))[:, :1], cut, axis=1),
+            samples.pull(penalty, (classes, units + 1)),
         ],
         axis=1,
     )
-    active = np.ones((fits, units + 1, part.share.shape[1]), np.float32)
+    active = np.ones((fits, units + 1, samples.share.shape[1]), np.float32)
     inside = active[:, :units]
 
     def layers(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,24 +249,24 @@ def _trained_network(
     def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope = pull * flat
         first, last = layers(flat)
-        np.tanh(first @ part.inputs, out=inside)
+        np.tanh(first @ samples.inputs, out=inside)
         odds = last @ active
-        loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
+        loss = 0.5 * _dot(slope, flat) + samples.cross_entropy(odds)
         inner_slope = last[..., :units].transpose(0, 2, 1) @ odds
         inner_slope *= 1 - inside * inside
         slope_first, slope_last = layers(slope)
-        slope_first += inner_slope @ part.inputs.transpose(0, 2, 1)
+        slope_first += inner_slope @ samples.inputs.transpose(0, 2, 1)
         slope_last += odds @ active.transpose(0, 2, 1)
         return loss, slope
 
     flat = np.zeros(pull.shape, np.float32)
     layers(flat)[0][:] = start
-    np.tanh(start @ part.inputs, out=inside)
-    inverse = (active * part.share[:, None]) @ active.transpose(0, 2, 1) / classes
+    np.tanh(start @ samples.inputs, out=inside)
+    inverse = (active * samples.share[:, None]) @ active.transpose(0, 2, 1) / classes
     diagonal = np.arange(units + 1)
     inverse[:, diagonal, diagonal] += pull[:, cut : cut + units + 1] + _FLOOR
     inverse = np.linalg.inv(inverse)
-    across = 1 / (_CURVATURE * part.squares + pull[:, :1])[:, None]
+    across = 1 / (_CURVATURE * samples.squares + pull[:, :1])[:, None]
 
     def precondition(slope: np.ndarray) -> np.ndarray:
         result = np.empty_like(slope)
@@ -307,9 +307,9 @@ def neighbor_sums(features: np.ndarray, label: np.ndarray, neighbors: Sequence[i
             inside = (block <= limits[0]).astype(np.float32)
             inside *= _SUM_BASE
             inside += block <= limits[1]
-            both = inside @ label
-            np.floor(both / _SUM_BASE, out=sums[0, rows])
-            np.subtract(both, _SUM_BASE * sums[0, rows], out=sums[1, rows])
+            packed_sums = inside @ label
+            np.floor(packed_sums / _SUM_BASE, out=sums[0, rows])
+            np.subtract(packed_sums, _SUM_BASE * sums[0, rows], out=sums[1, rows])
             continue
         for member, limit in enumerate(limits):
             np.matmul((block <= limit).astype(np.float32), label, out=sums[member, rows])
@@ -420,7 +420,7 @@ class _Samples:
         return loss
 
 
-def _parts(
+def _sample_blocks(
     features: np.ndarray, onehot: np.ndarray, used: np.ndarray, byte_budget: int
 ) -> Iterator[tuple[slice, _Samples]]:
     """Yield fits and their samples, as many as the budget holds."""
@@ -471,10 +471,10 @@ def _minimize(
         used = better & (curvature > 0)
         pairs.append((step, change, np.where(used, 1 / np.where(used, curvature, 1.0), 0.0)))
         scale = np.where(used, curvature / np.where(used, shape, 1.0), scale)
-        weights = _chosen(better, tried, weights)
+        weights = _rows_of_both(better, tried, weights)
         value = np.where(better, next_value, value)
-        slope = _chosen(better, next_slope, slope)
-        direction = _chosen(better, _direction(slope, pairs, precondition, scale), direction)
+        slope = _rows_of_both(better, next_slope, slope)
+        direction = _rows_of_both(better, _direction(slope, pairs, precondition, scale), direction)
         length = np.where(better, 1.0, _SHORTER * length)
     return weights
 
@@ -497,7 +497,7 @@ def _direction(
     return -result
 
 
-def _chosen(rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _rows_of_both(rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return some rows of the first array, the others of the second."""
     return first if rows.all() else np.where(rows[:, None], first, second)
 

@@ -344,11 +344,11 @@ def chance_information(x: np.ndarray, y: np.ndarray) -> float:
     logs = _log_factorials(n)
     a, b = a[:, None, None], b[:, None]
     k = np.arange(1, min(a.max(), b.max()) + 1)
-    rest = n - a - b + k
-    possible = (k <= np.minimum(a, b)) & (rest >= 0)
+    neither = n - a - b + k
+    possible = (k <= np.minimum(a, b)) & (neither >= 0)
     more_a, more_b = np.maximum(a - k, 0), np.maximum(b - k, 0)
     chance = logs[a] + logs[b] + logs[n - a] + logs[n - b] - logs[n]
-    chance = chance - logs[k] - logs[more_a] - logs[more_b] - logs[np.clip(rest, 0, n)]
+    chance = chance - logs[k] - logs[more_a] - logs[more_b] - logs[np.clip(neither, 0, n)]
     terms = np.where(possible, np.exp(chance) * k / n * np.log(n * k / (a * b)), 0.0)
     return float(times_a @ terms.sum(axis=2) @ times_b)
 

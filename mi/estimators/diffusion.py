@@ -290,10 +290,10 @@ class Dsmi(_Diffusion, LabelEstimator):
 
         halves: dict[bytes, float] = {}
 
-        def entropy_of_half(part: np.ndarray, indices: np.ndarray) -> float:
+        def entropy_of_half(gram: np.ndarray, indices: np.ndarray) -> float:
             key = indices.tobytes()
             if key not in halves:
-                halves[key] = self._entropy(part)
+                halves[key] = self._entropy(gram)
             return halves[key]
 
         def information(labels: np.ndarray, indices: np.ndarray | None) -> float:

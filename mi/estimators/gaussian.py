@@ -278,11 +278,11 @@ def _log_determinants(matrices: np.ndarray) -> np.ndarray:
     """
     d = matrices.shape[-1]
     flat = matrices.reshape(-1, d, d)
-    left = np.ascontiguousarray(flat.transpose(1, 2, 0))
+    eliminated = np.ascontiguousarray(flat.transpose(1, 2, 0))
     for index in range(d - 1):
-        factors = left[index + 1 :, index] / np.maximum(left[index, index], DIGITS)
-        left[index + 1 :, index + 1 :] -= factors[:, None] * left[index, index + 1 :]
-    pivots = left[np.arange(d), np.arange(d)]
+        factors = eliminated[index + 1 :, index] / np.maximum(eliminated[index, index], DIGITS)
+        eliminated[index + 1 :, index + 1 :] -= factors[:, None] * eliminated[index, index + 1 :]
+    pivots = eliminated[np.arange(d), np.arange(d)]
     logs = np.log(np.maximum(pivots, DIGITS)).sum(axis=0)
     # The least eigenvalue is |M| ((d - 1) / tr M)^(d - 1) at least.
     traces = np.maximum(np.trace(flat, axis1=1, axis2=2), DIGITS)

@@ -179,13 +179,13 @@ class OneVsRest:
         """
         classes, n = odds.shape
         shares = np.exp(odds)
-        rest = np.log(np.maximum(shares.sum(axis=0) - shares, np.finfo(float).tiny))
+        other_odds = np.log(np.maximum(shares.sum(axis=0) - shares, np.finfo(float).tiny))
         entropies = class_entropies(codes)
         # Over the share of the class or of the rest, not over the entropy: the same mean, but drawn
         # samples of a class more often make it less of a surprise, too.
         share = np.bincount(codes, minlength=classes)[:, None] / n
         with np.errstate(divide="ignore"):
-            gain, gain_of_rest = odds - np.log(share), rest - np.log1p(-share)
+            gain, gain_of_rest = odds - np.log(share), other_odds - np.log1p(-share)
         gains = np.where(codes == np.arange(classes)[:, None], gain, gain_of_rest)
         self.raw = gains.mean(axis=1)
         """(classes,)"""
@@ -193,8 +193,8 @@ class OneVsRest:
         drawn[order] = gains.T
         self.ends = interval_ends(self.raw, weights @ drawn / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
-        self._none = entropies + rest.mean(axis=1)
-        self.more = (odds - rest) / n
+        self._none = entropies + other_odds.mean(axis=1)
+        self.more = (odds - other_odds) / n
         """(classes, n): what a sample adds to a value if it is of the class."""
         middle = self._none + (self.more * shares_by_fold(codes, folds)).sum(axis=1)
         self._reaches = middle + (self.raw - middle) / null_width - TIE
@@ -565,8 +565,8 @@ class Predictive(HeldOut):
         for fold, rows in enumerate(outside):
             inside = ~rows
             mixed = np.tensordot(weights[fold, :-1], every[..., inside].astype(np.float64), 1)
-            rest = (1 - trust[fold]) * weights[fold, :-1].sum() + weights[fold, -1]
-            result[:, inside] = np.log(trust[fold] * mixed + rest * share[fold, :, None])
+            prior_weight = (1 - trust[fold]) * weights[fold, :-1].sum() + weights[fold, -1]
+            result[:, inside] = np.log(trust[fold] * mixed + prior_weight * share[fold, :, None])
         return Predictions(result, (logs * outside).sum(axis=1) / outside.sum(axis=1))
 
 

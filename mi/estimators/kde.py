@@ -74,9 +74,9 @@ class KernelPlan:
         order = np.argsort(given, kind="stable")
         codes = given[order]
         counts = np.bincount(codes)
-        parts = class_halves(given, seed, draws)
-        halves = np.zeros((len(codes), len(parts)), np.float32)
-        for column, indices in enumerate(parts):
+        index_sets = class_halves(given, seed, draws)
+        halves = np.zeros((len(codes), len(index_sets)), np.float32)
+        for column, indices in enumerate(index_sets):
             halves[indices, column] = 1.0
         return cls(
             order=order,
@@ -247,12 +247,12 @@ class KernelAccumulator:
         sizes, counts = plan.half_sizes[draws], plan.half_counts[:, draws]
         sums *= sizes / all_classes[:, draws]
         _sum_of_rest(sums, sizes)
-        rest = sizes - counts
+        other_counts = sizes - counts
         for code, _, inside in plan.parts(rows):
-            sums[code, inside] = own_sums[inside, draws] * rest[code]
+            sums[code, inside] = own_sums[inside, draws] * other_counts[code]
         within = plan.halves[rows, draws]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
-        logs -= within.sum(axis=0)[:, None] * np.log(rest).T
+        logs -= within.sum(axis=0)[:, None] * np.log(other_counts).T
         self._drawn_classes += logs / sizes[:, None]
 
     def add_null(self, rows: slice, kernel: np.ndarray) -> None:
@@ -265,7 +265,7 @@ class KernelAccumulator:
             return
         n, classes = len(plan.codes), len(plan.counts)
         kernel *= (n / self._all_classes[rows]).astype(np.float32)[:, None]
-        rest = (n - plan.counts).astype(np.float32)
+        other_counts = (n - plan.counts).astype(np.float32)
         row_indices = np.arange(len(kernel))[None, :]
         for part, members in plan.shuffle_parts:
             mixed = plan.shuffled[part, rows]
@@ -275,9 +275,9 @@ class KernelAccumulator:
             self._mixed[part] += np.log(class_means).sum(axis=1) / n
             if plan.one_vs_rest:
                 _sum_of_rest(sums, n)
-                sums[row_indices, columns, mixed] = class_means * rest[mixed]
+                sums[row_indices, columns, mixed] = class_means * other_counts[mixed]
                 logs = np.log(sums, out=sums).sum(axis=0, dtype=np.float64)
-                self._mixed_classes[part] += (logs - len(kernel) * np.log(rest)) / n
+                self._mixed_classes[part] += (logs - len(kernel) * np.log(other_counts)) / n
 
     @property
     def information(self) -> float:
@@ -295,8 +295,8 @@ class KernelAccumulator:
         result = np.empty(classes)
         for code in range(classes):
             count = plan.counts[code]
-            rest = self._all_classes - sums[:, code]
-            class_means = np.where(plan.codes == code, sums[:, code] / count, rest / (n - count))
+            outside = self._all_classes - sums[:, code]
+            class_means = np.where(plan.codes == code, sums[:, code] / count, outside / (n - count))
             # A sample is in its own kernel sum, so own is 1 / n or more but for rounding.
             result[code] = np.log(np.maximum(class_means, 1.0 / n) * n / self._all_classes).mean()
         return result

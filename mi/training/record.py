@@ -176,11 +176,11 @@ class TrainingRecord:
         """
         layers = self._layers_with_maps()
         figure, panels = plots.figure(7, 2.2 * len(layers), rows=len(layers))
-        shown = _evenly_spread(len(self), _BOXES)
+        indices = _evenly_spread(len(self), _BOXES)
         for axes, layer in zip(panels[:, 0], layers, strict=True):
-            values = [row[np.isfinite(row)] for row in layer.label[shown]]
+            values = [row[np.isfinite(row)] for row in layer.label[indices]]
             axes.boxplot(values, flierprops={"markersize": 2}, medianprops={"color": _EMPHASIS})
-            axes.set_xticks(range(1, 1 + len(shown)), [str(step) for step in self.steps[shown]])
+            axes.set_xticks(range(1, 1 + len(indices)), [str(step) for step in self.steps[indices]])
             axes.set_xlabel("step")
             self._draw_ceiling(axes)
             title = f"{layer.layer}: {layer.label.shape[1]} maps"
@@ -215,22 +215,22 @@ class TrainingRecord:
         """
         recorded = self[layer]
         self._layers_with_maps((recorded,))
-        shown = _evenly_spread(len(self), _TABLES)
+        indices = _evenly_spread(len(self), _TABLES)
         start = np.argsort(-np.nan_to_num(recorded.label[0], nan=-1.0), kind="stable")
-        values = recorded.per_class[shown][:, start]
+        values = recorded.per_class[indices][:, start]
         if ranks:
             missing = np.isnan(values)
             falling = -np.nan_to_num(values, nan=-1.0)
             order = falling.argsort(axis=1, kind="stable").argsort(axis=1)
             values = np.where(missing, np.nan, order + 1.0)
         limits = (1, values.shape[1]) if ranks else (0.0, float(np.nanmax(values, initial=1e-9)))
-        size = (1.6 * len(shown) + 1.0, min(9.0, 1.6 + 0.09 * len(start)))
-        figure, grid = plots.figure(*size, columns=len(shown), sharey=True)
+        size = (1.6 * len(indices) + 1.0, min(9.0, 1.6 + 0.09 * len(start)))
+        figure, grid = plots.figure(*size, columns=len(indices), sharey=True)
         colors = f"{plots.SEQUENTIAL}_r" if ranks else plots.SEQUENTIAL
         names = [plots.printable(name[:12]) for name in self.classes]
         look = {"aspect": "auto", "cmap": colors, "vmin": limits[0], "vmax": limits[1]}
         images = []
-        for axes, step, table in zip(grid[0], self.steps[shown], values, strict=True):
+        for axes, step, table in zip(grid[0], self.steps[indices], values, strict=True):
             images.append(axes.imshow(table, interpolation="nearest", **look))
             axes.set_title(f"step {step}", fontsize=plots.FONT)
             if len(names) <= _LABELED_CLASSES:

@@ -385,7 +385,7 @@ def _principal_coordinates(gram: np.ndarray) -> np.ndarray:
     So that a whole layer, however many nodes it has, costs no more than its number of images.
     """
     values, axes = np.linalg.eigh(gram)
-    kept = values > 1e-6 * max(float(values[-1]), 0.0)
-    if not kept.any():
+    is_positive = values > 1e-6 * max(float(values[-1]), 0.0)
+    if not is_positive.any():
         return np.zeros((len(gram), 1))
-    return (axes[:, kept] * np.sqrt(values[kept]))[:, ::-1]
+    return (axes[:, is_positive] * np.sqrt(values[is_positive]))[:, ::-1]

@@ -152,9 +152,9 @@ class Decompositions(ByMap):
         arrays |= {name: getattr(self, name) for name in ("images", "node_images", "sums")}
         arrays |= {"maps": self.maps, "n_null": self.n_null}
         if existing is not None and existing.key == key:
-            rest = ~np.isin(existing.maps, self.maps)
+            is_other = ~np.isin(existing.maps, self.maps)
             arrays = {
-                name: np.concatenate([getattr(existing, name)[rest], values])
+                name: np.concatenate([getattr(existing, name)[is_other], values])
                 for name, values in arrays.items()
             }
         order = np.argsort(arrays["maps"])
@@ -182,7 +182,7 @@ class Decompositions(ByMap):
             titles = (
                 f"{self.noun} {self.maps[row]}",
                 "one node",
-                f"sum: {_shown(self.share[row, 0])}",
+                f"sum: {_two_decimals(self.share[row, 0])}",
                 "rest",
             )
             parts = (image, self.node_images[row].astype(np.float32), total, image - total)
@@ -285,8 +285,8 @@ def decompose(
     numbers, shape = map_numbers(info, maps), network.inputs.shape
     most = _NODES[copies] if most is None else check_whole("most", most)
     settings |= {"starts": check_whole("starts", starts), "seed": seed}
-    chosen = of_input(requested_settings(preset, **settings), shape)
-    turns = turn_angles(angles, chosen.rotation, len(shape) - 1)
+    ascent_settings = of_input(requested_settings(preset, **settings), shape)
+    turns = turn_angles(angles, ascent_settings.rotation, len(shape) - 1)
     nodes = spread_nodes(info, most)
     other_maps = null_maps(
         info, numbers, seed, NULL_MAPS if copies == "shifted" else NULL_MAPS // 2
@@ -297,7 +297,7 @@ def decompose(
     if data is not None:
         data = check_images(network.inputs, data, "data")
     steps = len(grown_nodes) + 1
-    ascent = Ascent(network, MapTargets(network, info), chosen, data)
+    ascent = Ascent(network, MapTargets(network, info), ascent_settings, data)
     label = f"{info.name}: OIPs of maps and nodes"
     oips = grow_oips(ascent, numbers, piece_of(progress, label, 0, steps))
     grown = []
@@ -472,7 +472,7 @@ class _Pixels:
         self._visible = np.broadcast_to(visible[..., None], tuple(shape))
         self._factor = max(1, -(-max(shape[:-1]) // _MOST_SIDE))
         small = self._reduced(self._visible[None].astype(np.float32))[0]
-        self._kept = small >= 0.5
+        self._is_visible = small >= 0.5
         field = layer.receptive_field or (1,) * (len(shape) - 1)
         blocks = np.zeros(small.shape[:-1], int)
         for axis, (side, extent) in enumerate(zip(small.shape[:-1], field, strict=True)):
@@ -482,8 +482,8 @@ class _Pixels:
                 [-1 if dimension == axis else 1 for dimension in range(blocks.ndim)]
             )
             blocks = blocks * (number[-1] + 1) + along
-        kept = np.broadcast_to(blocks[..., None], small.shape)[self._kept]
-        _, self.blocks = np.unique(kept, return_inverse=True)
+        block_of_value = np.broadcast_to(blocks[..., None], small.shape)[self._is_visible]
+        _, self.blocks = np.unique(block_of_value, return_inverse=True)
         count = int(self.blocks.max()) + 1
         drawn = generator(seed, "blocks", layer.index).permutation(count)
         self._fold = (drawn % min(_FOLDS, count))[self.blocks]
@@ -498,7 +498,7 @@ class _Pixels:
 
     def columns(self, images: np.ndarray) -> np.ndarray:
         """Return (pixels, n) float64 of images (n, h, w, b), each with mean 0."""
-        values = self._reduced(images)[:, self._kept].T.astype(np.float64)
+        values = self._reduced(images)[:, self._is_visible].T.astype(np.float64)
         return values - values.mean(0)
 
     def fit(self, design: np.ndarray, targets: np.ndarray) -> _Fit:
@@ -510,10 +510,10 @@ class _Pixels:
         errors = np.zeros((len(penalties), *squares.shape))
         for fold in np.unique(self._fold) if scale > 0 else ():
             rows = np.flatnonzero(self._fold == fold)
-            part, left_out = design[rows], targets[rows]
-            solved = _ridge(gram - part.T @ part, cross - part.T @ left_out, penalties)
+            inputs, left_out = design[rows], targets[rows]
+            solved = _ridge(gram - inputs.T @ inputs, cross - inputs.T @ left_out, penalties)
             for number, weights in enumerate(solved):
-                errors[number] += self._by_block((left_out - part @ weights) ** 2, rows)
+                errors[number] += self._by_block((left_out - inputs @ weights) ** 2, rows)
         best = errors.sum(1).argmin(0)
         every = np.arange(targets.shape[1])
         weights = np.full((design.shape[1], targets.shape[1]), np.nan)
@@ -521,15 +521,15 @@ class _Pixels:
             for number in np.unique(best):
                 is_best = best == number
                 weights[:, is_best] = _ridge(gram, cross[:, is_best], penalties[[number]])[0]
-        left = errors[best, :, every].T
+        residuals = errors[best, :, every].T
         total = squares.sum(0)
         total = np.where(total > 0, total, np.nan) if scale > 0 else np.full(len(total), np.nan)
         return _Fit(
-            share=1.0 - left.sum(0) / total,
+            share=1.0 - residuals.sum(0) / total,
             fitted=1.0 - np.square(targets - design @ weights).sum(0) / total,
             penalty=np.where(np.isfinite(total), np.array(_PENALTIES)[best], np.nan),
             weights=np.where(np.isfinite(total), weights, np.nan),
-            errors=left,
+            errors=residuals,
             squares=squares,
         )
 
@@ -597,9 +597,9 @@ def explained_interval(fit: _Fit, seed: int, layer: int) -> np.ndarray:
         count, np.full(count, 1.0 / count), _RESAMPLES
     )
     squares = draws @ fit.squares
-    kept = squares > 0
-    return np.percentile(1.0 - (draws @ fit.errors)[kept] / squares[kept], (2.5, 97.5))
+    varies = squares > 0
+    return np.percentile(1.0 - (draws @ fit.errors)[varies] / squares[varies], (2.5, 97.5))
 
 
-def _shown(value: float) -> str:
+def _two_decimals(value: float) -> str:
     return f"{value:z.2f}" if np.isfinite(value) else "-"

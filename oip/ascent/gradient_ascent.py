@@ -97,7 +97,7 @@ class GradientAscent:
             begun = tf.constant((origin - origin.mean()) / max(origin.std(), 1e-6), tf.float32)
             self._origin[0] = (begun if bound is None else bound.bounded(begun)).numpy()
         self._masks = PixelMasks(visible, shape)
-        self._chosen = graph_settings(settings)
+        self._built_in = graph_settings(settings)
         self._parameterization = parameterization_of(settings, shape, data)
         self._arrays = {
             name: tf.constant(array) for name, array in self._parameterization.arrays.items()
@@ -158,7 +158,14 @@ class GradientAscent:
         }
         inputs = AscentInputs(**signatures)
         key = (
-            *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled, size),
+            *(
+                "ascent",
+                self._built_in,
+                self.targets.key,
+                tuple(self._arrays),
+                network.spoiled,
+                size,
+            ),
             *(output.key for output in self._features.outputs),
             *(() if self._features.last is None else (self._features.last[0].key,)),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),
@@ -186,7 +193,7 @@ class GradientAscent:
     def _graph(self, inputs: AscentInputs, size: tuple[int, ...] | None = None) -> AscentGraph:
         kind = type(self._parameterization)
         features = self._features
-        return AscentGraph(self.network, self.targets, self._chosen, kind, inputs, size, features)
+        return AscentGraph(self.network, self.targets, self._built_in, kind, inputs, size, features)
 
     def _inputs(self, items: np.ndarray, noise: np.ndarray, focus: Focus) -> AscentInputs:
         references, usual = (), np.ones(len(items), np.float32)
@@ -255,8 +262,8 @@ class GradientAscent:
         for last in _check_steps(settings, self._coarse_steps):
             evaluations = last - first + (last == settings.steps)
 
-            def taken(count_now: int, first: int = first, running: np.ndarray = running) -> None:
-                share = min(1.0, (first + count_now) / settings.steps)
+            def taken(steps_done: int, first: int = first, running: np.ndarray = running) -> None:
+                share = min(1.0, (first + steps_done) / settings.steps)
                 report(1 - len(running) / count * (1 - share))
 
             state, trace, stuck = self._take_steps(state, inputs, first, evaluations, taken)
@@ -360,21 +367,21 @@ class GradientAscent:
         Returns:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
-        traces, done, images = [], 0, len(state.images)
+        traces, steps_done, images = [], 0, len(state.images)
         run = self._coarse_run if first < self._coarse_steps else self._run
         tensors = tf.nest.map_structure(tf.constant, state)
         stuck = tf.zeros(images, tf.bool)
-        while done < count:
+        while steps_done < count:
             room = int(self.seconds_in_graph / max(self._seconds_per_image * images, 1e-9))
-            part = min(count - done, max(1, room))
+            chunk = min(count - steps_done, max(1, room))
             started = time.perf_counter()
             tensors, trace, stuck = run(
-                tensors, inputs, tf.constant(first + done), tf.constant(part)
+                tensors, inputs, tf.constant(first + steps_done), tf.constant(chunk)
             )
             traces.append(trace.numpy())
-            self._seconds_per_image = (time.perf_counter() - started) / part / images
-            done += part
-            taken(done)
+            self._seconds_per_image = (time.perf_counter() - started) / chunk / images
+            steps_done += chunk
+            taken(steps_done)
         state = tf.nest.map_structure(lambda tensor: tensor.numpy(), tensors)
         return state, np.concatenate(traces).T, stuck.numpy()
 

@@ -319,7 +319,7 @@ def node_oips(
         data, preset, settings: of the ascent, as for `oip.reconstruct`.
         attempts: climbs of a map that stays inactive, each from other starts.
     """
-    chosen = of_input(requested_settings(preset, **settings), network.inputs.shape)
+    ascent_settings = of_input(requested_settings(preset, **settings), network.inputs.shape)
     if data is not None:
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
@@ -327,7 +327,7 @@ def node_oips(
     objectives = [Objective(((1.0, Term("node", int(number), indices)),)) for number in maps]
     targets = objective_targets(network, objectives, layer.name)
     targets.refuses_constants = False
-    ascent = Ascent(network, targets, chosen, data, progress, attempts=attempts)
+    ascent = Ascent(network, targets, ascent_settings, data, progress, attempts=attempts)
     return grow_oips(ascent, np.arange(len(objectives)), progress)
 
 
@@ -383,11 +383,11 @@ def _strongest(
         np.add.at(best.counts, (rows, nodes[rows, columns]), 1)
         active = values > 0 if layer.can_be_inactive else np.isfinite(values)
         numbers = np.broadcast_to(np.arange(batch.start, batch.stop), values.shape)
-        both = np.concatenate([best.values, np.where(active, values, -np.inf)], 1)
-        order = np.argsort(-both, axis=1, kind="stable")[:, :count]
-        best.values[:] = np.take_along_axis(both, order, 1)
-        for kept, new in ((best.images, np.where(active, numbers, _NO_IMAGE)), (best.nodes, nodes)):
-            kept[:] = np.take_along_axis(np.concatenate([kept, new], 1), order, 1)
+        candidates = np.concatenate([best.values, np.where(active, values, -np.inf)], 1)
+        order = np.argsort(-candidates, axis=1, kind="stable")[:, :count]
+        best.values[:] = np.take_along_axis(candidates, order, 1)
+        for old, new in ((best.images, np.where(active, numbers, _NO_IMAGE)), (best.nodes, nodes)):
+            old[:] = np.take_along_axis(np.concatenate([old, new], 1), order, 1)
         progress(f"{layer.name}: images", batch.stop, len(images))
     best.images[best.broken] = _NO_IMAGE
     return best

@@ -126,11 +126,11 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
     connected = False
     for probe, mask in enumerate(masks):
         for images in _noise_batches(network, targets, seed):
-            part = influence(tf.constant(images), probe)
-            if part is None:
+            influences = influence(tf.constant(images), probe)
+            if influences is None:
                 break
             connected = True
-            mask |= part
+            mask |= influences
             if mask[reached].all():
                 break
     if not connected:

@@ -131,7 +131,7 @@ def reconstruct(
     network = Network.of(model, images=data)
     if names and (classes or network.classes is None):
         network = network.with_classes(names)
-    chosen = of_input(requested, network.inputs.shape)
+    ascent_settings = of_input(requested, network.inputs.shape)
     if data is not None:
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
@@ -141,7 +141,7 @@ def reconstruct(
     else:
         info = network.find(str(layer))
         targets, items = MapTargets(network, info), map_numbers(info, maps)
-    ascent = Ascent(network, targets, chosen, data, progress, start=start)
+    ascent = Ascent(network, targets, ascent_settings, data, progress, start=start)
     return grow_oips(ascent, items, progress)
 
 

@@ -306,12 +306,12 @@ class References:
             for output, tensor, slope in zip(outputs, watched, slopes, strict=True):
                 values, slope = channels_last(tensor, output), channels_last(slope, output)
                 maps = values.shape[-1]
-                part = tf.reduce_sum(values * slope, list(range(1, len(values.shape) - 1)))
+                influence = tf.reduce_sum(values * slope, list(range(1, len(values.shape) - 1)))
                 planes = tf.transpose(
                     tf.reshape(values, [tf.shape(values)[0], -1, maps]), [0, 2, 1]
                 )
                 ordered = tf.sort(planes, direction="DESCENDING")
-                features.append((ordered, tf.abs(part)))
+                features.append((ordered, tf.abs(influence)))
             return activations.post, features
 
         pairs = zip(targets.array_shapes, self._arrays, strict=True)
@@ -356,12 +356,12 @@ def _aligned_layers(layers: list[LayerInfo]) -> list[LayerInfo]:
     """Return, of each number of nodes up to 1,024, the narrowest layer, the last of equal ones."""
     narrowest: dict[tuple[int, ...], LayerInfo] = {}
     for layer in layers:
-        kept = narrowest.get(layer.size)
-        if kept is None or layer.maps <= kept.maps:
+        candidate = narrowest.get(layer.size)
+        if candidate is None or layer.maps <= candidate.maps:
             narrowest[layer.size] = layer
-    chosen = sorted(narrowest.values(), key=lambda layer: int(np.prod(layer.size)))
-    coarse = [layer for layer in chosen if np.prod(layer.size) <= _MOST_NODES]
-    return coarse or chosen[:1]
+    by_size = sorted(narrowest.values(), key=lambda layer: int(np.prod(layer.size)))
+    coarse = [layer for layer in by_size if np.prod(layer.size) <= _MOST_NODES]
+    return coarse or by_size[:1]
 
 
 def fidelity_layer(layers: list[LayerInfo]) -> LayerInfo | None:

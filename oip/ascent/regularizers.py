@@ -99,8 +99,8 @@ def blurred(images: Tensor, sigma: float | Tensor, radius: int) -> Tensor:
         shape = tf.constant([-1, *(int(side or 0) for side in images.shape[1:])])
         padded = tf.pad(images, _padding(rank, axis, radius, radius), "SYMMETRIC")
         begins = (np.eye(rank, dtype=np.int32)[axis] * offset for offset in range(2 * radius + 1))
-        parts = (tf.slice(padded, begin, shape) for begin in begins)
-        images = tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)])
+        shifted = (tf.slice(padded, begin, shape) for begin in begins)
+        images = tf.add_n([weight * image for weight, image in zip(weights, shifted, strict=True)])
     return images
 
 

@@ -113,10 +113,10 @@ def screen(
     def report(done: int) -> None:
         progress(label, settings.screened + whites + done, total)
 
-    kept = 1
+    top = 1
     if settings.reference_terms and data is not None:
-        kept = min(settings.references, len(data))
-    on_data = _on_data(reactions, network, targets, data, masks, report, kept)
+        top = min(settings.references, len(data))
+    on_data = _on_data(reactions, network, targets, data, masks, report, top)
     if targets.refuses_constants:
         values = np.stack([post, pre])
         constant = _constant(values.min(1), values.max(1)) & ~on_data.varied & ~broken
@@ -144,14 +144,14 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
         Rows of `images` in ascending order, `count` of them or as many as there are.
     """
     flat = images.reshape(len(images), int(np.prod(images.shape[1:])))
-    chosen: list[int] = []
+    distinct: list[int] = []
     for row in range(len(images)):
-        if len(chosen) == count:
+        if len(distinct) == count:
             break
-        if np.all(np.abs(flat[chosen] @ flat[row]) < _ALIKE * flat.shape[1]):
-            chosen.append(row)
-    rest = [row for row in range(len(images)) if row not in chosen]
-    return np.sort(np.array(chosen + rest[: count - len(chosen)], np.int64))
+        if np.all(np.abs(flat[distinct] @ flat[row]) < _ALIKE * flat.shape[1]):
+            distinct.append(row)
+    similar = [row for row in range(len(images)) if row not in distinct]
+    return np.sort(np.array(distinct + similar[: count - len(distinct)], np.int64))
 
 
 def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
@@ -188,15 +188,15 @@ def _on_data(
     data: np.ndarray | None,
     masks: np.ndarray,
     report: Callable[[int], None],
-    kept: int,
+    top: int,
 ) -> _OnData:
     count = len(targets.can_be_inactive)
     if data is None:
         unknown = np.full(count, np.nan)
-        return _OnData(unknown, unknown.copy(), np.full((count, kept), -1), np.zeros(count, bool))
+        return _OnData(unknown, unknown.copy(), np.full((count, top), -1), np.zeros(count, bool))
     excited = np.zeros(count)
-    strongest = np.full((kept, count), -np.inf, np.float32)
-    best = np.zeros((kept, count), np.int64)
+    strongest = np.full((top, count), -np.inf, np.float32)
+    best = np.zeros((top, count), np.int64)
     scores = np.full(count, -np.inf)
     low = np.full((2, count), np.inf, np.float32)
     high = -low
@@ -205,12 +205,12 @@ def _on_data(
     size = targets.bytes_per_image
     for rows, images in image_batches(data, size, _BYTE_BUDGET, _MOST_IMAGES):
         post, pre, _ = reactions(images)
-        both = np.stack([post, pre])
-        low, high = np.minimum(low, both.min(1)), np.maximum(high, both.max(1))
+        pair = np.stack([post, pre])
+        low, high = np.minimum(low, pair.min(1)), np.maximum(high, pair.max(1))
         excited += (post > 0).sum(0)
         numbers = np.repeat(np.arange(rows.start, rows.stop)[:, None], count, 1)
         strongest = np.concatenate([strongest, np.nan_to_num(post, nan=-np.inf)])
-        order = np.argsort(-strongest, axis=0, kind="stable")[:kept]
+        order = np.argsort(-strongest, axis=0, kind="stable")[:top]
         best = np.take_along_axis(np.concatenate([best, numbers]), order, 0)
         strongest = np.take_along_axis(strongest, order, 0)
         for number, mask in enumerate(different):

@@ -203,9 +203,9 @@ class MapTargets(Targets):
             largest = tf.equal(before, tf.reduce_max(before, nodes, keepdims=True))
             largest = tf.cast(largest & tf.reshape(by_peak, [-1, *ones]), tf.float32)
             count = tf.maximum(tf.reduce_sum(largest, nodes, keepdims=True), 1.0)
-            part = largest / count
-            part = part if own_map is None else part * own_map
-            return part + of_means(by_pre & tf.logical_not(by_peak))
+            slope = largest / count
+            slope = slope if own_map is None else slope * own_map
+            return slope + of_means(by_pre & tf.logical_not(by_peak))
 
         def of_all_means() -> Tensor:
             return tf.broadcast_to(of_means(by_pre), shape)
@@ -439,7 +439,7 @@ class ObjectiveTargets(Targets):
             post,
             pre,
             list(tensors.values()),
-            [tf.add_n(parts) for parts in slopes.values()],
+            [tf.add_n(of_groups) for of_groups in slopes.values()],
             capped,
             features,
         )

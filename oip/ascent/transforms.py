@@ -43,23 +43,23 @@ def transform_of(
     Raises:
         SettingsError: scale, rotation, mirror or crop of images with one spatial axis.
     """
-    parts: list[Transform] = []
+    transforms: list[Transform] = []
     size = shape if size is None else size
     moved = settings.scale > 0 or settings.rotation > 0 or settings.mirror or settings.crop < 1
     if moved or size != shape:
         if len(shape) != 3:
             raise SettingsError("scale, rotation, mirror and crop", "two spatial axes", f"{shape}")
-        parts.append(_rotation(settings, shape, size, seed))
+        transforms.append(_rotation(settings, shape, size, seed))
     if settings.jitter > 0:
-        parts.append(_shift(shift_in_pixels(settings.jitter, size), size, seed))
+        transforms.append(_shift(shift_in_pixels(settings.jitter, size), size, seed))
     if settings.soften > 0:
         radius = blur_radius(settings.soften)
-        parts.append(lambda images, step: blurred(images, settings.soften, radius))
-    if not parts:
+        transforms.append(lambda images, step: blurred(images, settings.soften, radius))
+    if not transforms:
         return None
 
     def transform(images: Tensor, step: Tensor) -> Tensor:
-        for part in parts:
+        for part in transforms:
             images = part(images, step)
         return images
 

@@ -225,9 +225,11 @@ def translation(
     other_maps = null_maps(info, numbers, seed)
     grown: list[Oips] = []
     for column, node in enumerate(indices):
-        chosen = np.concatenate([numbers, other_maps]) if column == reference else numbers
+        grown_maps = np.concatenate([numbers, other_maps]) if column == reference else numbers
         within = piece_of(progress, f"{info.name}: nodes", column, len(indices))
-        oips = node_oips(network, info, chosen, node, within, starts=starts, seed=seed, **settings)
+        oips = node_oips(
+            network, info, grown_maps, node, within, starts=starts, seed=seed, **settings
+        )
         grown.append(oips)
     images = [visible_images(oips) for oips in grown]
     shifts = (indices - indices[reference]) * np.array(info.jump)
@@ -261,9 +263,9 @@ def visible_images(oips: Oips) -> np.ndarray:
 
 def null_maps(layer: LayerInfo, maps: np.ndarray, seed: int, count: int = NULL_MAPS) -> np.ndarray:
     """Return maps for a null of `count` beside those that are measured, as many as it needs."""
-    rest = np.setdiff1d(np.arange(layer.maps), maps)
+    other_maps = np.setdiff1d(np.arange(layer.maps), maps)
     needed = max(0, count + 1 - len(maps))
-    return np.sort(generator(seed, "other maps", layer.index).permutation(rest)[:needed])
+    return np.sort(generator(seed, "other maps", layer.index).permutation(other_maps)[:needed])
 
 
 class _Comparison(NamedTuple):

@@ -198,7 +198,7 @@ class _Unit:
 class _LayerProgress:
     run: PlannedRun
     inspection: LayerInspection
-    left: int = 0
+    open_shards: int = 0
     """Shards that are not over yet."""
 
 
@@ -237,10 +237,10 @@ class _Driver:
             PartlyFailed: it had to stop before.
         """
         for task in tasks:
-            self.layers[task.run, task.layer].left += 1
+            self.layers[task.run, task.layer].open_shards += 1
         self._add(_units(tasks, self.engine.together))
         for layer in self.layers.values():
-            if not layer.left:
+            if not layer.open_shards:
                 self._layer_grown(layer)
         self._loop()
         if self.stopped:
@@ -324,8 +324,8 @@ class _Driver:
         self.watcher.ended(task, outcome)
         layer = self.layers[task.run, task.layer]
         if task.step == "grow":
-            layer.left -= 1
-            if not layer.left:
+            layer.open_shards -= 1
+            if not layer.open_shards:
                 self._layer_grown(layer)
         elif task.step == "stability":
             self._layer_done(layer)

@@ -42,10 +42,10 @@ def command(model: ModelOptions, output: Output) -> None:
     """
     network = model.open(None)
     layers = network.layers
-    rest = network.other_layers if all_rows() or not layers else []
+    other_layers = network.other_layers if all_rows() or not layers else []
     inputs, unseen = _inputs(network), _unseen_end(network)
     if output.as_json:
-        more = {"other_layers": [layer.to_dict() for layer in rest]} if rest else {}
+        more = {"other_layers": [layer.to_dict() for layer in other_layers]} if other_layers else {}
         records = [layer.to_dict() for layer in layers]
         of_inputs = [item._asdict() for item in inputs]
         print_json({"layers": records, **more, "inputs": of_inputs, "unseen_end": unseen})
@@ -57,8 +57,8 @@ def command(model: ModelOptions, output: Output) -> None:
         print_table(
             headings, rows, network.name, left=("layer", "class"), legend=_legend(headings, points)
         )
-    if rest:
-        rows = [_row(layer, _count(layer)) for layer in rest]
+    if other_layers:
+        rows = [_row(layer, _count(layer)) for layer in other_layers]
         title = "other layers" if layers else network.name
         headings = (*headings[:3], "kind", *headings[4:])
         print_table(

@@ -185,11 +185,11 @@ def command(
         return _answered(answer, out, output, started)
     network, images = model.open_with(data, output)
     network = with_run_directions(network, out)
-    chosen = maps_to_rank(network, selections, settings.at)
+    maps_of_layers = maps_to_rank(network, selections, settings.at)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []
     with output.progress() as progress:
-        for result in rank_layers(out, network, chosen, images, settings, progress, errors):
+        for result in rank_layers(out, network, maps_of_layers, images, settings, progress, errors):
             ranked.append(result)
             if not output.as_json:
                 print_layer(result)

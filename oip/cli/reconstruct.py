@@ -108,7 +108,7 @@ class AscentOptions:
 
 @dataclass(frozen=True)
 class AscentPlan:
-    """What `AscentOptions` ask for."""
+    """The settings and the maps that `AscentOptions` ask for."""
 
     options: AscentOptions
     seed: int

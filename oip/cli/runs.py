@@ -556,9 +556,9 @@ def export_command(
             names = picture_names(index, info.name, range(info.maps), kind)
             check_ours((out / name for name in names), force)
         for index in indices:
-            for part in layer_parts(source, index, kind != "png"):
+            for oips in layer_parts(source, index, kind != "png"):
                 shown = False if plain else None
-                written += export_pictures(part, out, kind, shown, size, force)
+                written += export_pictures(oips, out, kind, shown, size, force)
     if output.as_json:
         print_json({"files": [str(path) for path in written]})
     else:

@@ -68,22 +68,22 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
 
     if unknown := [name for name in names if name not in STUDIES and name != _EVERY]:
         raise SettingsError("study", ", ".join((*STUDIES, _EVERY)), f"'{unknown[0]}'")
-    chosen: tuple[str, ...] = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
+    studies: tuple[str, ...] = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
     choices["size"] = options.DataOptions(size=choices["size"]).sides
     settings = StudySettings(**choices)
     with output.progress() as progress:
-        if _EVERY in names or len(chosen) > 1:
-            done = run_several(chosen, out, settings, progress, output.note)
+        if _EVERY in names or len(studies) > 1:
+            report = run_several(studies, out, settings, progress, output.note)
         else:
-            done = run_study(next(iter(chosen)), out, settings, progress, print_line=output.note)
-    for name, reason in done.stopped.items():
+            report = run_study(next(iter(studies)), out, settings, progress, print_line=output.note)
+    for name, reason in report.stopped.items():
         warn(f"{name}: {reason}")
-    for name, reasons in done.lacking.items():
+    for name, reasons in report.lacking.items():
         for reason in reasons:
             warn(f"{name}: done without: {reason}")
     if output.as_json:
-        print_json({**asdict(done), "page": str(done.page), "studies": list(chosen)})
+        print_json({**asdict(report), "page": str(report.page), "studies": list(studies)})
     else:
-        print_text(done.page)
-        output.next_steps(f"open {done.page} in a browser")
-    return 0 if done.whole else 1
+        print_text(report.page)
+        output.next_steps(f"open {report.page} in a browser")
+    return 0 if report.whole else 1

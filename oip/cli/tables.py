@@ -71,24 +71,24 @@ def print_table(
     from rich.text import Text
 
     cells = [[plain_text(cell) for cell in row] for row in rows]
-    shown = cells if all_rows() else cells[:MOST_ROWS]
+    shown_rows = cells if all_rows() else cells[:MOST_ROWS]
     texts = [plain_text(heading) for heading in headings]
     console = Console(file=sys.stdout, highlight=False)
     is_left = [heading in left for heading in headings]
     is_terminal = sys.stdout.isatty()
     room = console.width if is_terminal else _WIDTH
-    widths, gap = _widths(texts, shown, is_left, room, is_terminal)
+    widths, gap = _widths(texts, shown_rows, is_left, room, is_terminal)
     console.width = max(console.width, _total(widths, gap))
     table = Table(box=box.SIMPLE_HEAD, padding=_PADDING[gap])
     for text, heading, width in zip(texts, headings, widths, strict=True):
         table.add_column(Text(text), justify="left" if heading in left else "right", width=width)
-    for row in shown:
+    for row in shown_rows:
         table.add_row(*map(_cell, row, widths))
     if title:
         click.echo("\n".join(_wrapped(plain_text(title), room if is_terminal else None)))
     console.print(table)
-    if len(shown) < len(cells):
-        click.echo(f"  and {len(cells) - len(shown)} more rows: --all prints them\n")
+    if len(shown_rows) < len(cells):
+        click.echo(f"  and {len(cells) - len(shown_rows)} more rows: --all prints them\n")
     for heading, meaning in _new(legend or {}).items():
         lines = _wrapped(f"  {heading}: {meaning}", room if is_terminal else None)
         console.print(Text("\n".join(lines), style="dim"), soft_wrap=True)

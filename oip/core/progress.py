@@ -141,8 +141,8 @@ class _TerminalBars(Reporter):
         number = self._tasks[label]
         speed = self._bars.tasks[self._bars.task_ids.index(number)].speed
         rate = f", {rate_text(speed)}" if speed else ""
-        shown = escape(text) or f"{int(done)}/{total}{rate}"
-        self._bars.update(number, completed=done, total=total, text=shown)
+        counts = escape(text) or f"{int(done)}/{total}{rate}"
+        self._bars.update(number, completed=done, total=total, text=counts)
 
 
 def _rich_bars() -> RichProgress:

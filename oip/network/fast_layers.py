@@ -181,8 +181,8 @@ def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..
             inner = images[:, : high * rows, : wide * columns]
             windows = tf.reshape(inner, [-1, high, rows, wide, columns, maps])
             spread = [-1, high, 1, wide, 1, maps]
-            chosen = tf.cast(tf.equal(windows, tf.reshape(top, spread)), upstream.dtype)
-            routed = tf.math.multiply_no_nan(tf.reshape(upstream, spread), chosen)
+            is_top = tf.cast(tf.equal(windows, tf.reshape(top, spread)), upstream.dtype)
+            routed = tf.math.multiply_no_nan(tf.reshape(upstream, spread), is_top)
             routed = tf.reshape(routed, tf.shape(inner))
             margins = [images.shape[1] - high * rows, images.shape[2] - wide * columns]
             return (

@@ -159,21 +159,21 @@ def run_to_all(
         return counted
 
     ends = list({id(output.layer): output.layer for output in outputs}.values())
-    rest = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
+    inner = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
     with keras.StatelessScope(state_mapping=list(instead)), ExitStack() as stack:
         if for_gradient:
-            pools = [layer for layer in rest if has_fast_pooling(layer)]
-            narrow = [layer for layer in rest if has_fast_convolution(layer)]
-            banded = [layer for layer in rest if has_fast_standardization(layer)]
+            pools = [layer for layer in inner if has_fast_pooling(layer)]
+            narrow = [layer for layer in inner if has_fast_convolution(layer)]
+            banded = [layer for layer in inner if has_fast_standardization(layer)]
             stack.enter_context(shadowed(pools, fast_pooling))
             stack.enter_context(shadowed(banded, fast_standardization))
             stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
-            float8 = [layer for layer in [*rest, *ends] if is_float8(layer)]
+            float8 = [layer for layer in [*inner, *ends] if is_float8(layer)]
             stack.enter_context(shadowed(float8, straight_through))
             if not spoiled and not tf.executing_eagerly():
-                stack.enter_context(normalization_folded(rest))
+                stack.enter_context(normalization_folded(inner))
         if spoiled and not instead:
-            stack.enter_context(nan_kept([*rest, *ends]))
+            stack.enter_context(nan_kept([*inner, *ends]))
         stack.enter_context(without_noise(model))
         stack.enter_context(shadowed(ends, stop))
         try:
@@ -253,8 +253,8 @@ def _channels_last(activations: LayerActivations, output: LayerOutput) -> LayerA
     """Give both tensors as float32 with the channels last; one tensor stays one tensor."""
     before, after = activations
     if before is after:
-        both = _projected(after, output)
-        return LayerActivations(both, both)
+        tensor = _projected(after, output)
+        return LayerActivations(tensor, tensor)
     return LayerActivations(_projected(before, output), _projected(after, output))
 
 
@@ -374,9 +374,9 @@ def map_blocks(
     for start in range(0, len(numbers), room):
         block = numbers[start : start + room]
         values = np.empty((len(images), len(block), nodes), np.float32)
-        chosen = tf.constant(block, tf.int32)
+        indices = tf.constant(block, tf.int32)
         size = network.activation_bytes(layer)
-        for rows, part in run_in_batches(graph, images, size, chosen):
+        for rows, part in run_in_batches(graph, images, size, indices):
             values[rows] = part
         yield block, values
 
@@ -401,8 +401,8 @@ def means_of_layers(
     last = max(layers, key=lambda layer: layer.last_call)
     values = [np.empty((len(images), layer.maps), np.float32) for layer in layers]
 
-    def means(part: Tensor) -> list[Tensor]:
-        return [_node_mean(activations.response) for activations in graph(part)]
+    def means(images: Tensor) -> list[Tensor]:
+        return [_node_mean(activations.response) for activations in graph(images)]
 
     progress(label, 0, len(images))
     for rows, parts in run_in_batches(means, images, network.activation_bytes(last)):
@@ -432,10 +432,10 @@ def grid_responses(
     graph = layer_graph(network, *(layer.response for layer in layers))
     last = max(layers, key=lambda layer: layer.last_call)
 
-    def cells(part: Tensor) -> list[Tensor]:
+    def cells(images: Tensor) -> list[Tensor]:
         return [
             _on_grid(activations.response, layer, grid)
-            for activations, layer, grid in zip(graph(part), layers, grids, strict=True)
+            for activations, layer, grid in zip(graph(images), layers, grids, strict=True)
         ]
 
     yield from run_in_batches(cells, images, network.activation_bytes(last))
@@ -476,10 +476,10 @@ def gram_matrices(
     graph = layer_graph(network, *(layer.response for layer in layers))
     budget = 1 << 30
 
-    def products(part: Tensor) -> list[Tensor]:
+    def products(images: Tensor) -> list[Tensor]:
         grams = []
-        for activations in graph(part):
-            flat = tf.reshape(activations.response, [tf.shape(part)[0], -1])
+        for activations in graph(images):
+            flat = tf.reshape(activations.response, [tf.shape(images)[0], -1])
             flat -= tf.reduce_mean(flat, axis=0)
             grams.append(tf.matmul(flat, flat, transpose_b=True))
         return grams
@@ -503,8 +503,8 @@ def features(
         The rows of a batch in `images`, and its features.
     """
 
-    def run(part: Tensor) -> Tensor:
-        inputs = network.feed(part)
+    def run(images: Tensor) -> Tensor:
+        inputs = network.feed(images)
         values = run_to_all(network.model, inputs, [output], spoiled=network.spoiled, enter=enter)
         return _node_mean(values[0].response)
 
@@ -525,9 +525,9 @@ def selected_maps(network: Network, output: LayerOutput) -> TensorFunction:
     """
     graph = layer_graph(network, output)
 
-    def responses(part: Tensor, block: Tensor) -> Tensor:
-        chosen = tf.gather(graph(part)[0].response, block, axis=-1)
-        flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
+    def responses(images: Tensor, block: Tensor) -> Tensor:
+        values = tf.gather(graph(images)[0].response, block, axis=-1)
+        flat = tf.reshape(values, [tf.shape(values)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])
 
     return responses

@@ -395,14 +395,14 @@ def image_input(
     if not candidates:
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
         raise ModelError("the model's input", "images (h, w, bands)", shapes)
-    chosen = candidates[0] if name is None else _named(name, names, candidates)
-    image_shape = tuple(specs[chosen].shape[1:])
+    index_of_images = candidates[0] if name is None else _named(name, names, candidates)
+    image_shape = tuple(specs[index_of_images].shape[1:])
     for index in candidates:  # free sides of the other inputs only have to be some number
         sides = tuple(_FREE_SIDE if side is None else int(side) for side in specs[index].shape[1:])
-        if index == chosen and shape is not None:
+        if index == index_of_images and shape is not None:
             sides = _fitting(image_shape, tuple(int(side) for side in shape), channels_first)
         specs[index] = tf.TensorSpec((1, *sides), specs[index].dtype)
-    return ImageInput(specs, chosen, None in image_shape, names)
+    return ImageInput(specs, index_of_images, None in image_shape, names)
 
 
 def _names(model: keras.Model, declared: list[keras.KerasTensor]) -> tuple[str, ...]:

@@ -50,13 +50,15 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
             reasons = " and ".join(sorted(set(network.random.values())))
             notice(f"left out, because they depend on {reasons}: {names}.")
         return [(layer, np.arange(layer.maps)) for layer in steady]
-    chosen: dict[int, set[int]] = {}
+    maps_of: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)
         if network.image_input not in layer.inputs:
             raise _of_another_input(network, layer)
-        chosen.setdefault(layer.index, set()).update(maps.tolist())
-    return [(network.layer_at(index), np.array(sorted(chosen[index]))) for index in sorted(chosen)]
+        maps_of.setdefault(layer.index, set()).update(maps.tolist())
+    return [
+        (network.layer_at(index), np.array(sorted(maps_of[index]))) for index in sorted(maps_of)
+    ]
 
 
 def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:

@@ -233,9 +233,9 @@ def other_layers(
     inactive = _inactive_calls(calls)
     layers: list[LayerInfo] = []
     for call in calls:
-        part = _part_of_attention(call)
+        role = _part_of_attention(call)
         kind = _unit_kind(call, axes, located[call.number])
-        if is_listed(call, axes) or kind is None or (part and part != _ATTENTION_OUTPUT):
+        if is_listed(call, axes) or kind is None or (role and role != _ATTENTION_OUTPUT):
             continue
         layout = getattr(call.layer, "data_format", None)
         first = channels_first if layout is None else layout == "channels_first"
@@ -247,7 +247,7 @@ def other_layers(
         if kind == "tokens":
             layer = _arranged(layer, grids[call.number])
         heads = None
-        if part:
+        if role:
             outer = call.path.rpartition("/")[0]
             uses = f"#{call.use}" if call.use else ""
             heads = _heads(replace(layer, name=f"{outer}/heads{uses}"), call)
@@ -444,7 +444,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         return response(call, "input", layer_types.activation_of(call.layer))
     if layer_types.activation_name(call.layer) != "linear":
         return response(call, "fused", layer_types.activation_of(call.layer))
-    end = rest = call
+    end = resting = call
     while True:
         if end.then is not None and is_nonlinear(end.then):
             return response(end, "same", end.then)
@@ -458,9 +458,9 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
             return response(following, "input", following.own)
         if not (_keeps_maps(following.layer) or layer_types.is_normalization(following.layer)):
             break
-        rest = following if rest is end and _keeps_maps(following.layer) else rest
+        resting = following if resting is end and _keeps_maps(following.layer) else resting
         end = following
-    return response(rest, "same", None)
+    return response(resting, "same", None)
 
 
 def _as_it_is(call: Call, channels_first: bool) -> LayerOutput:

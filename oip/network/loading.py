@@ -305,9 +305,9 @@ def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
         kind = part.get("class_name")
         module = part.get("module")
         if not isinstance(kind, str) or "." in kind or "." in _function_name(part):
-            shown = kind if isinstance(kind, str) else type(kind).__name__
+            class_name = kind if isinstance(kind, str) else type(kind).__name__
             part_name = _function_name(part) or _own_name(part)
-            raise unsafe("plain names of classes", f"'{shown}' ('{part_name}')")
+            raise unsafe("plain names of classes", f"'{class_name}' ('{part_name}')")
         if kind in _UNSAFE_CLASSES:
             raise unsafe(
                 "plain Keras layers",

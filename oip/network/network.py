@@ -194,9 +194,9 @@ class Network:
         return [layer for _, layer in tracing.leaf_layers(self.model)]
 
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
-        chosen = inputs.image_input(self.model, input_shape, self.channels_first, self._input)
-        self.specs, self.image_input, self.free = chosen.specs, chosen.index, chosen.free
-        self.input_names = chosen.names
+        choice = inputs.image_input(self.model, input_shape, self.channels_first, self._input)
+        self.specs, self.image_input, self.free = choice.specs, choice.index, choice.free
+        self.input_names = choice.names
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
         spec = inputs.input_spec(shape, self._leaf_layers, self.sidecar)
@@ -443,12 +443,12 @@ class Network:
             ModelError: the model has none of these.
         """
         pooling = [self._pooling(layer) for layer in self.layers if layer.block is not None]
-        rest = [
+        dense_and_heads = [
             layer.with_softmax()
             for layer in self.other_layers
             if layer.kind == "heads" or (layer.is_dense and layer.kind != "maps")
         ]
-        shown = [*self.layers, *pooling, *rest]
+        shown = [*self.layers, *pooling, *dense_and_heads]
         if not shown:
             raise self._without("a model with convolutional or dense layers")
         return sorted(shown, key=lambda layer: layer.last_call)
@@ -535,5 +535,5 @@ class Network:
 def _no_layer(
     kind: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
 ) -> ModelError:
-    shown = ", ".join(names if listed is None else listed) or "none in this model"
-    return ModelError(kind, f"one of {shown}", f"'{name}'", did_you_mean(name, names))
+    listing = ", ".join(names if listed is None else listed) or "none in this model"
+    return ModelError(kind, f"one of {listing}", f"'{name}'", did_you_mean(name, names))

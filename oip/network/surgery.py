@@ -84,8 +84,8 @@ def removed_channels(
         info = network.find(name)
         layers[info.index] = info
         numbers = [int(number) for number in maps]
-        chosen = map_numbers(info, numbers) if numbers else np.zeros(0, np.int64)
-        identities = channels.of_layer(network, info)[chosen]
+        map_indices = map_numbers(info, numbers) if numbers else np.zeros(0, np.int64)
+        identities = channels.of_layer(network, info)[map_indices]
         reason = channels.why_locked(identities)
         if reason is not None:
             raise ModelError(
@@ -353,7 +353,7 @@ def corrected(
     changed = Network(smaller)
     changed.inputs = network.inputs
     new_layers = {call.path: call.layer for call in changed.calls}
-    left: list[str] = []
+    unchanged: list[str] = []
     readers = [
         reader
         for reader in channels.readers
@@ -363,13 +363,13 @@ def corrected(
     for done, reader in enumerate(readers, 1):
         new = new_layers[reader.path]
         if reader.uses > 1 or not has_patches(new) or inputs_of(new) > LARGEST:
-            left.append(reader.path)
+            unchanged.append(reader.path)
         else:
             stay = ~np.isin(channels.same(channels.makers[id(reader.layer)]), dropped)
             used = images_needed(network, reader.layer, images)
             _fit(network, changed, reader.layer, new, stay, used)
         progress("correction", done, len(readers))
-    return left
+    return unchanged
 
 
 def inputs_of(layer: keras.Layer) -> int:
@@ -411,8 +411,8 @@ def received(
     """
     source = LayerOutput(layer, pre_activation="input")
 
-    def run(part: Tensor) -> Tensor:
-        inputs = run_to(network.model, network.feed(part), source).pre_activation
+    def run(images: Tensor) -> Tensor:
+        inputs = run_to(network.model, network.feed(images), source).pre_activation
         return tf.reshape(patches(layer, inputs), [-1, inputs_of(layer)])
 
     graph = compiled_for_images(network, run)
@@ -445,12 +445,12 @@ def _fit(
     )
     for before, after in batches:
         target = before @ kernel + bias
-        part = after - first
-        squares += part.T @ part
-        products += part.T @ target
-        total += part.sum(axis=0)
+        moved = after - first
+        squares += moved.T @ moved
+        products += moved.T @ target
+        total += moved.sum(axis=0)
         target_total += target.sum(axis=0)
-        rows += len(part)
+        rows += len(moved)
     mean, target_mean = total / rows, target_total / rows
     old_kernel = np.asarray(weights[0], np.float64).reshape(inputs, outputs)
     with_bias = len(weights) > 1

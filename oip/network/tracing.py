@@ -383,16 +383,16 @@ def shadowed(
     Without a method it is the one that runs the layer, which is another one in quantized layers.
     """
     with _shadowing:
-        done = []
+        methods = []
         try:
             for layer in layers:
                 name = method or _running_method(layer)
                 before = vars(layer).get(name, _MISSING)
                 layer.__dict__[name] = wrap(layer, getattr(layer, name))
-                done.append((layer, name, before))
+                methods.append((layer, name, before))
             yield
         finally:
-            for layer, name, before in reversed(done):
+            for layer, name, before in reversed(methods):
                 if before is _MISSING:
                     vars(layer).pop(name, None)
                 else:

@@ -87,10 +87,10 @@ class ClassProbabilities:
         """
         maps: list[np.ndarray] = []
         rows: list[np.ndarray | None] = []
-        for part in layer_parts(run, index, snapshots=False):
+        for oips in layer_parts(run, index, snapshots=False):
             has_none = bool(rows) and rows[-1] is None
-            rows.append(None if has_none else self._of(part.pixels[:, 0]))
-            maps.append(part.maps)
+            rows.append(None if has_none else self._of(oips.pixels[:, 0]))
+            maps.append(oips.maps)
         numbers = np.concatenate(maps)
         rated = [values for values in rows if values is not None]
         none = np.zeros((len(numbers), 0), np.float32)

@@ -196,10 +196,10 @@ def _compare_block(
     for number, row, second_row, similarity in zip(
         common.tolist(), rows, second_rows, similarities, strict=True
     ):
-        both = bool(first_alive[row] and second_alive[second_row])
+        both_alive = bool(first_alive[row] and second_alive[second_row])
         peers = np.delete(similarity, second_row)[np.delete(second_alive, second_row)]
         value = float(similarity[second_row])
-        enough = both and len(peers) >= _LEAST_PEERS
+        enough = both_alive and len(peers) >= _LEAST_PEERS
         yield MapComparison(
             map=number,
             verdicts=(first_verdicts[row], second_verdicts[second_row]),
@@ -207,7 +207,7 @@ def _compare_block(
                 finite_or_none(first.scores[row, 0]),
                 finite_or_none(second.scores[second_row, 0]),
             ),
-            similarity=value if both else None,
+            similarity=value if both_alive else None,
             percentile=float(100.0 * np.mean(peers < value)) if enough else None,
         )
 

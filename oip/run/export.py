@@ -44,10 +44,10 @@ def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = F
     """
     path = Path(path)
     check_ours([path], force)
-    parts = [oips] if isinstance(oips, Oips) else oips
+    blocks = [oips] if isinstance(oips, Oips) else oips
     rows = [
-        (part.maps, part.pixels[:, 0].copy(), part.scores[:, 0].copy(), part.verdicts)
-        for part in parts
+        (block.maps, block.pixels[:, 0].copy(), block.scores[:, 0].copy(), block.verdicts)
+        for block in blocks
     ]
     maps, images, scores, verdicts = map(np.concatenate, zip(*rows, strict=True))
     ExportedImagesFile(maps=maps, images=images, scores=scores, verdicts=verdicts).write(path)

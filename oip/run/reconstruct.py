@@ -188,9 +188,9 @@ def summary(run: Run, indices: Sequence[int], seconds: float) -> RunSummary:
     for index in indices:
         maps: list[MapEvidence] = []
         pixels = unseen = 0
-        for part in layer_parts(run, index, False):
-            pixels, unseen = part.visible.size, part.unseen_pixels
-            maps.extend(oip.grounds for oip in part)
+        for oips in layer_parts(run, index, False):
+            pixels, unseen = oips.visible.size, oips.unseen_pixels
+            maps.extend(oip.grounds for oip in oips)
         record = run.layer(index)
         layers.append(
             ReconstructedLayer(

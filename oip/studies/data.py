@@ -191,15 +191,15 @@ def limited(data: Dataset, count: int | None) -> Dataset:
     images come class by class, or of images without labels, a draw with a fixed seed of which any
     number of first images has the classes' shares.
     """
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
 
     count = len(data) if count is None else min(count, len(data))
     if in_random_order(data.labels, count):
         if count == len(data):
             return data
-        return chosen(data, np.arange(count), f"{data.source}, the first {count}")
+        return take_images(data, np.arange(count), f"{data.source}, the first {count}")
     indices = fair_order(data.labels, len(data))[:count]
-    return chosen(data, indices, f"{data.source}, {count} drawn in the shares of the classes")
+    return take_images(data, indices, f"{data.source}, {count} drawn in the shares of the classes")
 
 
 def in_random_order(labels: np.ndarray | None, count: int) -> bool:

@@ -387,14 +387,14 @@ def trained_small_network(
     network: SmallNetwork, images: Images, batch: ImageBatch, seed: int
 ) -> Arrays:
     """Train one network of the set on the first images, and measure it, see `_measured`."""
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
     from oip.models.training import TrainSettings, before_head, fit
 
     data = images.train
     model = _built(network.recipe, data, network.seed)
     first = np.arange(min(network.images, len(data)))
     settings = TrainSettings(network.epochs, batch=32, learning_rate=_RATE, schedule="constant")
-    fit(model, chosen(data, first, data.source), settings, silent)
+    fit(model, take_images(data, first, data.source), settings, silent)
     z = predictor(before_head(model))(batch.images)
     return _measured(model, accuracy(predictor(model), images.test), z, batch, seed)
 

@@ -65,17 +65,17 @@ def run(folder: Folder) -> None:
             network.title: trained.study_training(folder, network, data)
             for network in (LENET, DENSENET, trained.STRIDED)
         }
-        shown = {name: trainings[name] for name in (_LENET, _DENSENET)}
+        drawn = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
-            draw_boxes(folder, data, shown, width)
-        for name, training in shown.items():
+            draw_boxes(folder, data, drawn, width)
+        for name, training in drawn.items():
             for width in WIDTHS:
                 draw_heat_maps(folder, data, name, training, width)
             draw_responses(folder, data, name, first_block_responses(folder, data, training))
-        sweeps = {name: variance_sweep(folder, data, training) for name, training in shown.items()}
-        draw_variances(folder, data, shown, sweeps)
+        sweeps = {name: variance_sweep(folder, data, training) for name, training in drawn.items()}
+        draw_variances(folder, data, drawn, sweeps)
         if data.name == DIGITS:
-            folder.add(variance_finding(sweeps[_DENSENET], shown[_DENSENET]))
+            folder.add(variance_finding(sweeps[_DENSENET], drawn[_DENSENET]))
         add_kernel_findings(folder, data, trainings)
         by_source[data.name] = trainings
     add_gains_by_source(folder, by_source)
@@ -377,15 +377,17 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
     numbers: dict[str, np.ndarray] = {}
     for column, (name, training) in enumerate(trainings.items()):
         record = training.records[width]
-        shown = np.unique(np.linspace(0, len(record) - 1, _BOXES).round().astype(int))
-        ticks = [f"{step / 1000:g}k" if step >= 1000 else str(step) for step in record.steps[shown]]
+        indices = np.unique(np.linspace(0, len(record) - 1, _BOXES).round().astype(int))
+        ticks = [
+            f"{step / 1000:g}k" if step >= 1000 else str(step) for step in record.steps[indices]
+        ]
         for number, (layer, block) in enumerate(
             zip(training.network.blocks, _BLOCKS, strict=False)
         ):
             values = record[layer].label
             change = rates(values.mean(axis=1), record.steps)
             above, below = axes[2 * number, column], axes[2 * number + 1, column]
-            panels.boxes(above, list(values[shown]), ticks)
+            panels.boxes(above, list(values[indices]), ticks)
             panels.ceiling(above, record.label_ceiling)
             above.set_title(f"{name}, {block}: {values.shape[1]} kernels")
             below.axhline(0, color=plots.QUIET, lw=0.6)

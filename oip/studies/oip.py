@@ -169,11 +169,11 @@ def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
 
 def _learned(data: Images, sizes: Sizes, seed: int) -> Dataset:
     """Return the training images that networks learn from."""
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
 
     count = min(sizes.images, len(data.train))
     drawn = generator(seed, "study images").permutation(len(data.train))[:count]
-    return chosen(data.train, np.sort(drawn), data.train.source)
+    return take_images(data.train, np.sort(drawn), data.train.source)
 
 
 def _model_files(settings: StudySettings) -> list[Path]:

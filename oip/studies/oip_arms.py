@@ -577,9 +577,9 @@ def measure_nodes(
     half = np.arange(len(labels)) < len(labels) // 2
     options = {"seed": seed, "classes": names, "progress": progress}
     try:
-        chosen = test.images[half], labels[half]
+        half_of_test = test.images[half], labels[half]
         common = mi.common_patterns(
-            network, *chosen, layer.name, label, samples=2 * _SILENCED, **options
+            network, *half_of_test, layer.name, label, samples=2 * _SILENCED, **options
         )
         points = common.node_numbers("own")
         if not len(points):

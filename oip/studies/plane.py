@@ -304,17 +304,17 @@ def decisions(network: DecisionNetwork, data: Images, size: UseSize) -> Arrays:
         groups whose class has the largest combined output; of each width W `W features` and
         `W output`: information of the layer before the head, and of the outputs, in bits.
     """
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
     from oip.models.training import before_head
 
     model = untrained(network.recipe, data, network.seed)
     target = _TARGETS.get(data.name, _TARGET)
     looked = np.arange(len(data.test)) < min(_LOOKED, len(data.test) // 2)
-    first = chosen(data.test, np.flatnonzero(looked), data.test.source)
+    first = take_images(data.test, np.flatnonzero(looked), data.test.source)
     count = min(size.images, len(data.train))
-    part = chosen(data.train, np.arange(count), data.train.source)
+    some_train = take_images(data.train, np.arange(count), data.train.source)
     predict = predictor(model)
-    train_until(model, part, network.seed, lambda: accuracy(predict, first), target)
+    train_until(model, some_train, network.seed, lambda: accuracy(predict, first), target)
     images, labels = data.test.images[~looked], data.test.required_labels()[~looked]
     outputs = predict(images)
     rng = seeds.generator(network.seed, "decisions")
@@ -472,15 +472,15 @@ def regularized(plan: RegularizedTraining, data: Images, size: UseSize) -> Array
         head in bits, on test images.
     """
     from oip import mi
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
     from oip.models.training import TrainSettings, before_head, fit
 
     model = untrained(plan.recipe, data, plan.seed)
     count = min(plan.images, len(data.train))
-    part = chosen(data.train, np.arange(count), data.train.source)
+    some_train = take_images(data.train, np.arange(count), data.train.source)
     epochs = max(1, round(size.batches / math.ceil(count / REGULARIZED_BATCH)))
     settings = TrainSettings(epochs, REGULARIZED_BATCH, schedule="constant")
-    fit(regularized_model(model, plan.term, plan.weight), part, settings, silent)
+    fit(regularized_model(model, plan.term, plan.weight), some_train, settings, silent)
     rows = slice(size.measured)
     values = predictor(before_head(model))(data.test.images[rows]).astype(np.float64)
     estimator = mi.estimator("kde", **WIDTHS["relative"])

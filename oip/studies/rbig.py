@@ -150,10 +150,10 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
         mixed = np.stack([rng.permutation(column) for column in x.T], axis=1)
         chance.append(np.cumsum(mi.Destructor(layers, rotation, seed=seed).fit(mixed).removed))
     radii = [np.hypot(*points.T) for points in (fresh, generated, fresher)]
-    shown = {"data": x, "base": base, "inverse": inverse}
-    shown |= {"uniform": uniform, "generated": generated}
+    point_sets = {"data": x, "base": base, "inverse": inverse}
+    point_sets |= {"uniform": uniform, "generated": generated}
     return {
-        **{name: points[:_SHOWN] for name, points in shown.items()},
+        **{name: points[:_SHOWN] for name, points in point_sets.items()},
         "inverse_error": np.array(np.abs(inverse - x).max()),
         "cumulative": bits(np.cumsum(destructor.removed)),
         "chance": bits(np.array(chance)),

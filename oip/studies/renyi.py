@@ -446,10 +446,10 @@ def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
     labels["many"] = f"the median distance, {measures.MANY} samples, alpha 2"
     values, short = {}, []
     for name, label in labels.items():
-        enough, kept = int(selection[f"{name} width"]), 100 * float(selection[f"{name} kept"])
-        remark = f"accuracy {kept:.1f} % with these alone" if np.isfinite(kept) else ""
+        enough, accuracy = int(selection[f"{name} width"]), 100 * float(selection[f"{name} kept"])
+        remark = f"accuracy {accuracy:.1f} % with these alone" if np.isfinite(accuracy) else ""
         if enough >= 0:
-            short.append(enough < 0.3 * maps and kept < whole - 1)
+            short.append(enough < 0.3 * maps and accuracy < whole - 1)
         else:
             enough, remark = math.nan, "no conclusion: together the maps soon reach log2 n"
         values[label] = [Value("maps", enough, form=".0f", remark=remark)]

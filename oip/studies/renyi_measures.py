@@ -352,7 +352,7 @@ def pair_information(
     first, second = indices.reshape(pairs.shape).T
     alone = [values[first] + values[second] for values in single]
     whole = np.maximum(joint[0], 1e-12)
-    new_input, new_label = (2 * both - sums for both, sums in zip(joint, alone, strict=True))
+    new_input, new_label = (2 * pair - sums for pair, sums in zip(joint, alone, strict=True))
     return {
         "redundant": float(((alone[0] - joint[0]) / whole).mean()),
         "non-redundant": float((new_input / whole).mean()),
@@ -479,12 +479,12 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
             objectives.append(about[1] - BETA * about[2])
         objective = np.mean(objectives, axis=0)
         orders[f"IB, {kernel.label}"] = [np.argsort(objective, kind="stable")]
-        chosen = conditional_width(grams[0], batches[0].codes, ALPHA, seed)
-        tried = chosen.order[: len(chosen.p_values)]
-        result |= width(kernel.name, chosen.width, chosen.order)
+        by_test = conditional_width(grams[0], batches[0].codes, ALPHA, seed)
+        tried = by_test.order[: len(by_test.p_values)]
+        result |= width(kernel.name, by_test.width, by_test.order)
         result[f"{kernel.name} objective"] = bits(objective)
-        result[f"{kernel.name} p"] = chosen.p_values
-        result[f"{kernel.name} gain"] = bits(chosen.scores[tried])
+        result[f"{kernel.name} p"] = by_test.p_values
+        result[f"{kernel.name} gain"] = bits(by_test.scores[tried])
     train, labels = images.train.images, images.train.required_labels()
     sample = network, train[:_CALIBRATION], labels[:_CALIBRATION], layer
 

@@ -496,32 +496,32 @@ def regularized_model(model: keras.Model, term: str, weight: float) -> keras.Mod
     from oip.models.training import before_head
 
     features = before_head(model)
-    both = keras.Model(model.inputs, [features.outputs[0], model.outputs[0]])
+    joined = keras.Model(model.inputs, [features.outputs[0], model.outputs[0]])
 
     class Informed(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            self.both = both
+            self.both = joined
 
         def compile(self, optimizer: keras.Optimizer, **_options: object) -> None:
             """Set the optimizer; the loss is the model's own."""
             super().compile(optimizer=optimizer, jit_compile=False)  # type: ignore[arg-type]
-            optimizer.build(both.trainable_weights)
+            optimizer.build(joined.trainable_weights)
 
         def call(self, images: Tensor, training: bool | None = None) -> Tensor:
-            return both(images, training=training)[1]
+            return joined(images, training=training)[1]
 
         def train_step(self, data: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
             images, labels = tf.cast(data[0], tf.float32), tf.cast(data[1], tf.int32)
             with tf.GradientTape() as tape:
-                t, outputs = both(images, training=True)
+                t, outputs = joined(images, training=True)
                 shares = tf.gather(outputs, labels, batch_dims=1)
                 loss = -tf.reduce_mean(tf.math.log(tf.maximum(shares, 1e-7)))
                 if term:
                     about_label, about_input = kernel_information(t, labels)
                     loss += weight * (about_input if term == INPUT else -about_label)
-            slopes = tape.gradient(loss, both.trainable_weights)
-            self.optimizer.apply_gradients(zip(slopes, both.trainable_weights, strict=True))
+            slopes = tape.gradient(loss, joined.trainable_weights)
+            self.optimizer.apply_gradients(zip(slopes, joined.trainable_weights, strict=True))
             return {"loss": loss}
 
     return Informed()

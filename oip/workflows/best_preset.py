@@ -170,8 +170,10 @@ def grow_best(
     check_images(network.inputs, images.images, "data")
     parts = _image_parts(images, settings)
     folder = Path(out)
-    shown = settings.get("natural", next(iter(settings.values())))
-    written = RunSettings(reconstruct=stored_settings(shown), preset=f"{BEST}:{','.join(settings)}")
+    stored = settings.get("natural", next(iter(settings.values())))
+    written = RunSettings(
+        reconstruct=stored_settings(stored), preset=f"{BEST}:{','.join(settings)}"
+    )
     labels = targets.labels if targets is not None else ()
     layers = [layer for layer, _ in selections]
     record = run_record(network, written, images, labels, layers)
@@ -208,7 +210,7 @@ def grow_best(
     for index, key in own.items():
         shares = {preset: layers[index] for preset, layers in judged.items()}
         _keep_best(run, index, candidates, shares, key, network.inputs.picture_ends)
-        finish_layer(run, index, shown.seed, lambda: probabilities, progress)
+        finish_layer(run, index, stored.seed, lambda: probabilities, progress)
     list(JudgedRun(run, network, parts[-1], session.judge, progress).layers())
     return run
 
@@ -274,13 +276,15 @@ def _keep_best(
     )
     path = run.folder(index) / NAME
     if finished(path, record.key, PresetsFile) is None or not _is_whole(run, index, maps, key):
-        kept = {choice.map: choice.preset for choice in choices}
+        preset_of = {choice.map: choice.preset for choice in choices}
         for shard in next(iter(candidates.values())).shards(index):
             parts: list[Oips] = []
             for preset, candidate in candidates.items():
                 oips, _ = read_shard(candidate.folder(index) / shard.name)
-                chosen = [row for row, n in enumerate(oips.maps.tolist()) if kept[n] == preset]
-                parts += [oips.rows(np.array(chosen))] if chosen else []
+                own_rows = [
+                    row for row, n in enumerate(oips.maps.tolist()) if preset_of[n] == preset
+                ]
+                parts += [oips.rows(np.array(own_rows))] if own_rows else []
             with files.locked(run.folder(index)):
                 write_shard(run.folder(index) / shard.name, join_oips(parts), key, ends)
         record.write(path)

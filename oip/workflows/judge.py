@@ -221,19 +221,19 @@ class JudgedRun:
     def _judged(self, index: int, open_layers: Iterable[int]) -> LegibilityFile:
         """Judge a layer and write its file."""
         layer = self.run.layer(index)
-        shown, maps = [], []
-        for part in layer_parts(self.run, index, snapshots=False):
-            pictures = oip_pictures(part, self.scale)
+        features, maps = [], []
+        for oips in layer_parts(self.run, index, snapshots=False):
+            pictures = oip_pictures(oips, self.scale)
             label = f"{layer.name}: OIPs seen by {self.judge.name}"
             more = (self._mean, self.progress, label)
-            shown.append(shown_features(self.judge, pictures, usable_oips(part), *more))
-            maps.append(part.maps)
+            features.append(shown_features(self.judge, pictures, usable_oips(oips), *more))
+            maps.append(oips.maps)
         numbers = np.concatenate(maps)
         key = self._key(index)
         answers = judged_units(
             self.responses(layer, open_layers)[:, numbers],
             self._directions,
-            np.concatenate(shown),
+            np.concatenate(features),
             self.progress,
             layer.name,
         )

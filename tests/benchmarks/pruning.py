@@ -23,7 +23,7 @@ import numpy as np
 from oip import models
 from oip.core import seeds
 from oip.mi.selection import METHODS
-from oip.models.datasets import chosen
+from oip.models.datasets import take_images
 from oip.network.network import Network
 from oip.workflows.prune import Pruner, PruningPlan
 
@@ -31,7 +31,7 @@ from oip.workflows.prune import Pruner, PruningPlan
 def subset(data, count, seed):
     """`count` images drawn at random, all if there are no more."""
     order = seeds.generator(seed, "benchmark").permutation(len(data))[:count]
-    return chosen(data, np.sort(order), data.source)
+    return take_images(data, np.sort(order), data.source)
 
 
 def measured(source, seed, options, finished):

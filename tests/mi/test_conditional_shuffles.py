@@ -50,12 +50,12 @@ def test_a_plane_is_fitted_exactly_and_so_are_constants():
     plane = z @ np.array([[2.0, 1.0], [-0.5, 0.0]]) + 7.0
     fit = ConditionalMean.fit(plane, z)
     assert np.allclose(fit.mean, plane, atol=1e-8 * plane.std())
-    assert np.abs(fit.rest).max() < 1e-7 * plane.std()
+    assert np.abs(fit.residuals).max() < 1e-7 * plane.std()
     assert np.allclose(ConditionalMean.fit(np.ones((50, 1)), z[:50]).mean, 1.0)
     assert np.allclose(ConditionalMean.fit(plane, np.zeros((150, 1))).mean, plane.mean(axis=0))
     few = ConditionalMean.fit(plane[:3], z[:3])
     assert np.isfinite(few.mean).all()
-    assert np.isfinite(few.rest).all()
+    assert np.isfinite(few.residuals).all()
 
 
 @pytest.mark.parametrize("landmarks", [None, 60])
@@ -77,7 +77,7 @@ def test_mean_and_rest_together_are_as_noisy_as_x():
         truth = z[:, :1] * z[:, 1:2]
         x = truth + 0.5 * random.normal(size=(150, 1))
         fit = ConditionalMean.fit(x, z)
-        rebuilt = fit.mean + random.permutation(fit.rest)
+        rebuilt = fit.mean + random.permutation(fit.residuals)
         together.append((rebuilt - truth).var())
     assert np.mean(together) == pytest.approx(0.25, rel=0.12)
 

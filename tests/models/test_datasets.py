@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oip.core.errors import DataError
-from oip.models.datasets import chosen, dataset, fitted, labeled, split, statistics
+from oip.models.datasets import dataset, fitted, labeled, split, statistics, take_images
 
 CLASSES = ("a", "b", "c")
 
@@ -124,7 +124,7 @@ def test_several_labels_of_an_image_are_tags():
     assert data.labels is None and data.tags.tolist() == tags.tolist()
     assert data.classes == ("a", "b", "c") and data.targets is data.tags
     assert data.required_targets() is data.tags and "3 tags" in repr(data)
-    assert chosen(data, np.array([3, 0]), "x").tags.tolist() == tags[[3, 0]].tolist()
+    assert take_images(data, np.array([3, 0]), "x").tags.tolist() == tags[[3, 0]].tolist()
     with pytest.raises(DataError, match=r"one label per image.*3 tags"):
         data.required_labels()
     with pytest.raises(DataError, match="one per tag"):

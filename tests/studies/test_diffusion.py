@@ -192,10 +192,10 @@ TINY = diffusion.DiffusionSize(
 @pytest.fixture(scope="module")
 def digits():
     from oip import models
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
 
     train, test = (
-        chosen(models.load(f"mnist-sample:{part}"), np.arange(100), part)
+        take_images(models.load(f"mnist-sample:{part}"), np.arange(100), part)
         for part in ("train", "test")
     )
     return Images("digits", train, test)

@@ -393,10 +393,10 @@ TINY = RenyiSize(
 
 def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     from oip import models
-    from oip.models.datasets import chosen
+    from oip.models.datasets import take_images
 
     parts = (
-        chosen(models.load(f"mnist-sample:{name}"), np.arange(150), "some digits")
+        take_images(models.load(f"mnist-sample:{name}"), np.arange(150), "some digits")
         for name in ("train", "test")
     )
     data = Images("digits", *parts)
