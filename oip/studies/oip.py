@@ -53,6 +53,7 @@ from oip.studies.report import (
     StudySettings,
     base_name,
     model_files,
+    record_of,
     slug,
 )
 from oip.studies.trained import accuracy, predictor
@@ -126,7 +127,7 @@ def _measured(
     layers = _layers(first)
     names = [layer.name for layer in layers]
     images = check_images(first.inputs, limited(data.test, sizes.judged).images)
-    parts: dict[int, list[Arrays]] = {layer.index: [] for layer in layers}
+    starts: dict[int, list[arms.LayerStarts]] = {layer.index: [] for layer in layers}
     for number, (path, network) in enumerate(networks.items()):
         if [layer.name for layer in _layers(network)] != names:
             same = f"a network with {', '.join(names)}"
@@ -138,10 +139,11 @@ def _measured(
             settings = images, sizes, folder.settings.seed, with_ascent, report
             arguments = name, arms.measure_layer, network, layer, *settings
             of = f"{data.digest} {sha256(path)}"
-            parts[layer.index].append(folder.part(*arguments, of=of))
+            arrays = folder.part(*arguments, of=of)
+            starts[layer.index].append(record_of(arms.LayerStarts, arrays))
     rates = [_accuracy(network, data.test) for network in networks.values()]
     side = max(first.inputs.shape[:-1])
-    return Measured(data.name, layers, parts, rates, side, sizes, folder.settings.seed)
+    return Measured(data.name, layers, starts, rates, side, sizes, folder.settings.seed)
 
 
 def _labelled(progress: Progress, prefix: str) -> Progress:
@@ -208,7 +210,7 @@ def _add_notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> Non
     for result in results:
         counts = []
         for layer in result.layers:
-            excitable = (str(part["excitable"].sum()) for part in result.parts[layer.index])
+            excitable = (str(network.excitable.sum()) for network in result.starts[layer.index])
             counts.append(f"{layer.name}: {', '.join(excitable)} of {layer.maps}")
         rates = ", ".join(f"{100 * rate:.1f} %" for rate in result.accuracy)
         numbers = {"count": len(result.accuracy), "rates": rates, "counts": "; ".join(counts)}
@@ -248,9 +250,9 @@ def octaves_beside_white(result: Measured) -> Effects:
 
 def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
     """McNemar of equal octaves beside white noise, one start a map of the first seed."""
-    parts, kinds = result.parts[layer.index], arms.noises(result.side)
+    networks, kinds = result.starts[layer.index], arms.noises(result.side)
     white, *other_noises = (
-        np.concatenate([part["first"][row, 0][part["excitable"]] for part in parts])
+        np.concatenate([network.first[row, 0][network.excitable] for network in networks])
         for row in range(len(kinds))
     )
     tests = [arms.mcnemar(other, white) for other in other_noises]
@@ -602,17 +604,18 @@ def add_nodes(
     folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
 ) -> None:
     """Measure how much of an OIP is a sum of its nodes' OIPs, and what common points decide."""
-    parts = []
+    sums = []
     for number, (path, network) in enumerate(networks.items()):
         name, of = f"source-{source}/nodes-{number}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed, folder.progress
-        parts.append(folder.part(name, arms.measure_nodes, *arguments, of=of))
-    folder.add(*node_findings(data.name, parts, folder.settings.seed))
+        arrays = folder.part(name, arms.measure_nodes, *arguments, of=of)
+        sums.append(record_of(arms.NodeSums, arrays))
+    folder.add(*node_findings(data.name, sums, folder.settings.seed))
 
 
-def node_findings(source: str, parts: Sequence[Arrays], seed: int) -> list[Finding]:
-    """Return the findings on the sum of nodes' OIPs, and on common points."""
-    share, null = ([part[name] for part in parts] for name in ("share", "null"))
+def node_findings(source: str, networks: Sequence[arms.NodeSums], seed: int) -> list[Finding]:
+    """Return the findings on the sum of nodes' OIPs, and on common points, of some networks."""
+    share, null = [sums.share for sums in networks], [sums.null for sums in networks]
     observed, other = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
     gap = arms.bootstrap(arms.differences(share, null), np.median, seed, 1000)
     values = percents(
@@ -620,25 +623,22 @@ def node_findings(source: str, parts: Sequence[Arrays], seed: int) -> list[Findi
         ".0f",
     )
     maps = sum(len(rows) for rows in share)
-    constants = {"n": f"{maps} maps of {len(parts)} networks", "superposed": _SUPERPOSED}
+    constants = {"n": f"{maps} maps of {len(networks)} networks", "superposed": _SUPERPOSED}
     verdict = agreement([gap.above(), observed.value >= _SUPERPOSED])
     rows = [finding(NAME, "superposition", verdict, values, source, **constants)]
-    silenced = [part for part in parts if "together" in part]
+    silenced = [sums for sums in networks if sums.together.size]
     if silenced:
-        decisive = [bool(part["together p"] <= 0.05) for part in silenced]
         texts = []
-        for number, part in enumerate(silenced, 1):
-            name = f"network {number}, all {int(part['points'])} points"
-            rise, low, high = (float(end) for end in part["together"])
-            remark = (
-                f"random nodes {float(part['random']):z.2f}, p {float(part['together p']):z.2g}"
-            )
-            texts.append(Value(name, rise, low, high, "+.2f", remark))
-            texts.append(
-                Value("the largest of single points", float(part["alone"].max()), form="+.3f")
-            )
-            texts.append(Value("sum of single points", float(part["alone"].sum()), form="+.2f"))
-        constants = {"n": f"{len(silenced)} networks", "label": str(silenced[0]["label"])}
-        verdict = agreement(decisive)
+        for number, sums in enumerate(silenced, 1):
+            name = f"network {number}, all {int(sums.points)} points"
+            rise, low, high = map(float, sums.together)
+            remark = f"random nodes {float(sums.random):z.2f}, p {float(sums.together_p):z.2g}"
+            texts += [
+                Value(name, rise, low, high, "+.2f", remark),
+                Value("the largest of single points", float(sums.alone.max()), form="+.3f"),
+                Value("sum of single points", float(sums.alone.sum()), form="+.2f"),
+            ]
+        constants = {"n": f"{len(silenced)} networks", "label": str(silenced[0].label)}
+        verdict = agreement([bool(sums.together_p <= 0.05) for sums in silenced])
         rows.append(finding(NAME, "common_points", verdict, texts, source, **constants))
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -204,6 +204,39 @@ def steps_to(traces: np.ndarray, share: float = 0.95) -> np.ndarray:
     return np.where(final[:, 0] > 0, reached, np.nan)
 
 
+_NONE = np.zeros(0)
+
+
+class LayerStarts(NamedTuple):
+    """Starts for the c maps of a layer; for m of them also images of a arms, s seeds, k starts.
+
+    Without an ascent the fields after `first` are empty.
+    """
+
+    excitable: np.ndarray  # (c,) bool
+    opened: np.ndarray  # (noises, s, c) int: starts of `sizes.screened` that excite the map
+    first: np.ndarray  # (noises, s, c) bool: whether one start does, another one for every map
+    maps: np.ndarray = _NONE  # (m,) int
+    scores: np.ndarray = _NONE  # (a, s, m, k)
+    steps: np.ndarray = _NONE  # (a, s, m, k)
+    power: np.ndarray = _NONE  # (a, s, m, k)
+    stability: np.ndarray = _NONE  # (a, s, m): median similarity of a map's live starts
+    null: np.ndarray = _NONE  # (a, s, m): that of one of them to other maps' starts
+
+
+class NodeSums(NamedTuple):
+    """OIPs as sums of their nodes' OIPs, and a class's own common points that are silenced."""
+
+    share: np.ndarray  # (maps,): of the OIP that copies of the central node's OIP explain
+    null: np.ndarray  # (maps,): the mean of as many copies of other maps
+    points: np.ndarray = _NONE  # their number; all below are empty if the class has none of its own
+    together: np.ndarray = _NONE  # (3,): rise of the loss in bits without them, with its interval
+    random: np.ndarray = _NONE  # the median rise without as many random nodes
+    together_p: np.ndarray = _NONE
+    alone: np.ndarray = _NONE  # (points,): the rise without each
+    label: np.ndarray = _NONE
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
     """All measurements on one source of data."""
@@ -211,8 +244,8 @@ class Measured:
     source: str
     layers: tuple[LayerInfo, ...]
     """Those that were measured; the first is the negative control, the last the target."""
-    parts: dict[int, list[Arrays]]
-    """Index of the layer -> `measure_layer` of each network."""
+    starts: dict[int, list[LayerStarts]]
+    """Index of the layer -> the starts of each network."""
     accuracy: list[float]  # of each network
     side: int  # larger side of the images, in pixels
     sizes: Sizes
@@ -227,8 +260,8 @@ class Measured:
         """Return, of each network, (maps,): probability that some starts excite the map."""
         row, tried = noises(self.side).index(noise), self.sizes.screened
         return [
-            share_found(part["opened"][row][:, part["excitable"]], tried, starts).mean(0)
-            for part in self.parts[layer.index]
+            share_found(network.opened[row][:, network.excitable], tried, starts).mean(0)
+            for network in self.starts[layer.index]
         ]
 
     def gain(self, layer: LayerInfo, noise: str, starts: int) -> Value:
@@ -239,15 +272,16 @@ class Measured:
     def lives(self, layer: LayerInfo, noise: str, objective: str) -> list[np.ndarray]:
         """Return, of each network, (maps,): share of the starts that live in the end."""
         arm = arms(self.side).index((noise, objective))
-        return [(part["scores"][arm] > 0).mean(axis=(0, 2)) for part in self.parts[layer.index]]
+        networks = self.starts[layer.index]
+        return [(network.scores[arm] > 0).mean(axis=(0, 2)) for network in networks]
 
     def per_map(
         self, layer: LayerInfo, noise: str, objective: str, measure: str
     ) -> list[np.ndarray]:
         """Return, of each network, (maps,): mean of a measure over seeds and live starts."""
         arm, means = arms(self.side).index((noise, objective)), []
-        for part in self.parts[layer.index]:
-            values = part[measure][arm].astype(float)
+        for network in self.starts[layer.index]:
+            values = getattr(network, measure)[arm].astype(float)
             if measure == "scores":
                 values = np.where(values > 0, values, np.nan)
             axes = (0, 2) if values.ndim == 3 else (0,)
@@ -275,15 +309,7 @@ def measure_layer(
     with_ascent: bool,
     progress: Progress,
 ) -> Arrays:
-    """Measure one layer of one network; without `with_ascent` starts are only screened.
-
-    Returns:
-        `excitable` (c,) bool. `opened` (noises, seeds, c) int: starts of `sizes.screened` that
-        excite the map. `first` (noises, seeds, c) bool: whether one start does, another one for
-        every map. With `with_ascent`, for a arms, s seeds, m maps and k starts: `maps` (m,) int,
-        `scores`, `steps`, `power` (a, s, m, k); `stability` and `null` (a, s, m): the median
-        similarity of a map's live starts, and of one of them to the other maps'.
-    """
+    """Measure the `LayerStarts` of one network; without `with_ascent` starts are only screened."""
     kinds, every = noises(max(network.inputs.shape[:-1])), np.arange(layer.maps)
     excitable = (means_of_layers(network, images, [layer])[0] > 0).any(axis=0)
     opened = np.zeros((len(kinds), sizes.seeds, layer.maps), np.int64)
@@ -311,7 +337,7 @@ def _grow(
     seed: int,
     progress: Progress,
 ) -> Arrays:
-    """Images of every arm, grown for some of the excitable maps; see `measure_layer`."""
+    """Images of every arm, grown for some of the excitable maps; see `LayerStarts`."""
     maps = np.sort(generator(seed, "study maps", layer.index).permutation(excitable)[: sizes.maps])
     every = arms(max(network.inputs.shape[:-1]))
     shape = (len(every), sizes.seeds, len(maps), sizes.starts)
@@ -555,15 +581,7 @@ def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -
 def measure_nodes(
     network: Network, test: Dataset, sizes: Sizes, seed: int, progress: Progress
 ) -> Arrays:
-    """Measure the sum of nodes' OIPs, and silence the common points of a class, in the last layer.
-
-    Returns:
-        `share` and `null` (maps,): of the OIP that copies of the central node's OIP explain, and
-        the mean of as many of other maps. Where the class has common points of its own: `points`,
-        their number; `together` (3,): the rise of the loss in bits without them with its interval;
-        `random`, the median rise without as many random nodes; `together p`; `alone` (points,): the
-        rise without each; `label`.
-    """
+    """Measure the `NodeSums` of the last layer, with common points of a class."""
     from oip import mi
     from oip.ascent.decomposition import decompose
 

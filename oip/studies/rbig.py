@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from oip.core.units import bits
 from oip.mi.estimators.density_destructor import Rotation, bin_count, sorted_entropies
 from oip.studies.findings import Finding, Value, agreement, finding, graded, named_values
 from oip.studies.panels import error_bars, legend_below
-from oip.studies.report import Folder
+from oip.studies.report import Folder, record_of
 from oip.studies.trained import Arrays
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run(folder: Folder, size: RbigSize | None = None) -> None:
         arguments = size.samples, size.layers, rotation, folder.settings.seed
         arrays = folder.part(f"circles-{rotation}", destroy_circles, *arguments)
         _draw_circles(folder, arrays, rotation, size)
-        folder.add(*circle_findings(arrays, size.samples, name))
+        folder.add(*circle_findings(record_of(Circles, arrays), size.samples, name))
     _run_student(folder, size, folder.settings.seed)
 
 
@@ -211,6 +211,22 @@ def evenness(points: np.ndarray) -> float:
     return float(chisquare(counts).statistic / (len(counts) - 1))
 
 
+class Circles(NamedTuple):
+    """Numbers of `destroy_circles` that findings and the last panel show, in bits."""
+
+    cumulative: np.ndarray
+    """(layers,): T that the first layers removed."""
+    chance: np.ndarray
+    """(permutations, layers): the same of permuted columns."""
+    truth: np.ndarray
+    by_jacobian: np.ndarray
+    inverse_error: np.ndarray
+    evenness: np.ndarray
+    evenness_chance: np.ndarray
+    radius_generated: np.ndarray
+    radius_data: np.ndarray
+
+
 def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: RbigSize) -> None:
     """Draw the panels (a) to (f) of figure 1."""
     drawing, panels = figure(6.5, 4.4, 2, 3)
@@ -227,28 +243,29 @@ def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: Rbig
         axes.set_aspect("equal")
         if name not in ("base", "uniform"):
             axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
-    axes, truth, chance = panels[1, 2], float(arrays["truth"]), arrays["chance"]
-    layer = np.arange(1, len(arrays["cumulative"]) + 1)
+    numbers = record_of(Circles, arrays)
+    axes, truth, chance = panels[1, 2], float(numbers.truth), numbers.chance
+    layer = np.arange(1, len(numbers.cumulative) + 1)
     axes.fill_between(layer, chance.min(0), chance.max(0), color=QUIET, alpha=0.3, lw=0)
     axes.plot(layer, chance.mean(axis=0), color=QUIET, label="permuted columns")
-    axes.plot(layer, arrays["cumulative"], color=PALETTE[0], label="circles")
+    axes.plot(layer, numbers.cumulative, color=PALETTE[0], label="circles")
     axes.axhline(truth, color="black", ls="--", lw=0.8, label="truth")
     axes.set(xlabel="layer", ylabel="removed T (bits)", title="(f) sum over layers")
     axes.set_ylim(top=1.7 * truth)
     axes.legend(frameon=False, loc="upper left", fontsize=6)
     sizes = {"samples": size.samples, "layers": size.layers}
     caption = folder.text("circles", rotation=ROTATIONS[rotation], **sizes)
-    numbers = {name: values for name, values in arrays.items() if values.ndim < 2}
-    folder.figure(f"circles-{rotation}", drawing, caption, numbers)
+    plotted = {name: values for name, values in arrays.items() if values.ndim < 2}
+    folder.figure(f"circles-{rotation}", drawing, caption, plotted)
 
 
-def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
+def circle_findings(circles: Circles, samples: int, name: str) -> list[Finding]:
     """Return the findings of figure 1 with the rotation of a name."""
     row = partial(finding, NAME, name=name, samples=samples, permuted=_PERMUTED)
-    single = {key: float(values) for key, values in arrays.items() if values.ndim == 0}
-    total, truth, jacobian = float(arrays["cumulative"][-1]), single["truth"], single["by_jacobian"]
-    chance, quarter = arrays["chance"], 3 * len(arrays["cumulative"]) // 4
-    added = total - float(arrays["cumulative"][quarter])
+    total, truth = float(circles.cumulative[-1]), float(circles.truth)
+    jacobian = float(circles.by_jacobian)
+    chance, quarter = circles.chance, 3 * len(circles.cumulative) // 4
+    added = total - float(circles.cumulative[quarter])
     by_chance = chance[:, -1] - chance[:, quarter]
     share = (total - float(chance[:, -1].mean())) / truth
     level = added <= by_chance.max() + 0.01 * truth
@@ -258,9 +275,9 @@ def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
         Value("added by the last quarter of the layers", added, form=".3f"),
         Value("by chance", by_chance.mean(), by_chance.min(), by_chance.max(), ".3f"),
     ]
-    difference = Value("in a coordinate", single["inverse_error"], form=".1e")
-    evenness = single["evenness"], single["evenness_chance"]
-    radius = single["radius_generated"], single["radius_data"]
+    difference = Value("in a coordinate", float(circles.inverse_error), form=".1e")
+    evenness = float(circles.evenness), float(circles.evenness_chance)
+    radius = float(circles.radius_generated), float(circles.radius_data)
     close = evenness[0] < 2 * max(evenness[1], 1.0) and radius[0] < 2 * radius[1]
     cells = f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells"
     of_radii = ("generated points", "another set of data")

@@ -128,9 +128,10 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
             continue
         model = folder.file(f"models/{plan.name}.keras")
         name, of = f"selections/{plan.name}", f"{images.digest} {sha256(model)}"
-        selection = folder.part(name, map_selection, model, images, size, seed, of=of)
+        arguments = map_selection, model, images, size, seed
+        selection = measures.MapSelection.of(folder.part(name, *arguments, of=of))
         draw_selection(folder, key, selection, setting)
-        where = f"{selection['layer']} of {plan.recipe} on {key}"
+        where = f"{selection.layer} of {plan.recipe} on {key}"
         folder.add(*(judge(where, selection, tested) for judge in (width_finding, pruning_finding)))
 
 
@@ -357,7 +358,7 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
         values[kernel.label], full = [], {}
         for count, several in networks.by_filters.items():
             steps, rows = over_steps(several, f"{kernel.name} input")
-            most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in several]))
+            most = measures.input_entropy(several, kernel)
             mean = rows[..., networks.layer].mean(axis=(0, 2))
             below = np.flatnonzero(mean < (1 - _NEAR) * most)
             full[count] = not len(below) or below[-1] < len(mean) - 1
@@ -435,18 +436,18 @@ def synergy_finding(networks: MeasuredNetworks) -> Finding:
     return networks.finding("synergy", agreement(least.value > 0 for least in values), values)
 
 
-def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
+def width_finding(where: str, selection: measures.MapSelection, tested: int) -> Finding:
     """Return how many maps are enough by CMI-permutation, and whether they are too few.
 
     `where` names layer, network and source, which are not always the paper's.
     """
-    whole = 100 * float(selection["accuracy"])
-    maps = len(selection[f"{KERNELS[0].name} objective"])
-    labels = {kernel.name: f"{kernel.label}, 128 samples" for kernel in KERNELS}
-    labels["many"] = f"the median distance, {measures.MANY} samples, alpha 2"
+    whole = 100 * float(selection.accuracy)
+    maps = len(selection.kernels[KERNELS[0].name].objective)
+    rows = {f"{kernel.label}, 128 samples": selection.kernels[kernel.name] for kernel in KERNELS}
+    rows[f"the median distance, {measures.MANY} samples, alpha 2"] = selection.kernels["many"]
     values, short = {}, []
-    for name, label in labels.items():
-        enough, accuracy = int(selection[f"{name} width"]), 100 * float(selection[f"{name} kept"])
+    for label, row in rows.items():
+        enough, accuracy = int(row.width), 100 * float(row.kept)
         remark = f"accuracy {accuracy:.1f} % with these alone" if np.isfinite(accuracy) else ""
         if enough >= 0:
             short.append(enough < 0.3 * maps and accuracy < whole - 1)
@@ -457,15 +458,15 @@ def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
     return finding(NAME, "width", agreement(short), values, **constants)
 
 
-def pruning_finding(where: str, selection: Arrays, tested: int) -> Finding:
+def pruning_finding(where: str, selection: measures.MapSelection, tested: int) -> Finding:
     """Return whether maps with a high objective can be removed; see `width_finding`."""
-    nearest = int(np.argmin(np.abs(selection["shares"] - measures.LINE)))
+    nearest = int(np.argmin(np.abs(selection.shares - measures.LINE)))
     losses = {
-        str(name): 100 * float(selection["accuracy"] - np.nanmean(values[nearest]))
-        for name, values in zip(selection["methods"], selection["pruned"], strict=True)
+        str(name): 100 * float(selection.accuracy - np.nanmean(values[nearest]))
+        for name, values in zip(selection.methods, selection.pruned, strict=True)
     }
     verdict = agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS)
-    constants = {"share": selection["shares"][nearest], "orders": selection["pruned"].shape[2]}
+    constants = {"share": selection.shares[nearest], "orders": selection.pruned.shape[2]}
     constants |= {"where_found": where, "tested": tested}
     values = named_values(losses, losses.values(), "+.1f")
     return finding(NAME, "pruning", verdict, values, **constants)
@@ -538,7 +539,7 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
             values = networks.over_filters(f"{kernel.name} input", record)
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
-        most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in measured]))
+        most = measures.input_entropy(networks.trainings.values(), kernel)
         axes.axhline(most, color="black", lw=0.8, ls=(0, (1, 1 + index)))
         numbers[f"{kernel.name} entropy of the input"] = most
     axes.set_ylabel("I(X;T) (bits)")
@@ -572,8 +573,7 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
     colors = panels.sequence_colors(len(grouped))
     numbers: dict[str, np.ndarray | float] = {}
     for row, kernel in zip(grid, KERNELS, strict=True):
-        measured = networks.trainings.values()
-        most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in measured]))
+        most = measures.input_entropy(networks.trainings.values(), kernel)
         numbers[f"{kernel.name} entropy of the input"] = most
         for layer, (axes, name) in enumerate(zip(row, names, strict=True)):
             for (count, several), shade in zip(grouped.items(), colors, strict=True):
@@ -617,33 +617,35 @@ def draw_pairs(folder: Folder, networks: MeasuredNetworks) -> None:
     folder.figure(name, drawing, caption, numbers)
 
 
-def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) -> None:
+def draw_selection(
+    folder: Folder, key: str, selection: measures.MapSelection, setting: str
+) -> None:
     """Draw the bottleneck's objective, conditional information, and accuracy without maps."""
+    rows = [selection.kernels[kernel.name] for kernel in KERNELS]
     drawing, ((left, right), (tests, accuracies)) = figure(7.0, 4.6, 2, 2)
-    longest = max(len(selection[f"{kernel.name} p"]) for kernel in KERNELS)
-    for index, (kernel, axes) in enumerate(zip(KERNELS, (left, right), strict=True)):
-        objective, p = selection[f"{kernel.name} objective"], selection[f"{kernel.name} p"]
-        axes.hist(objective, 24, color=PALETTE[0])
-        axes.axvline(np.quantile(objective, 1 - measures.LINE), color=PALETTE[1], ls="--")
+    longest = max(len(row.p) for row in rows)
+    for index, (kernel, row, axes) in enumerate(zip(KERNELS, rows, (left, right), strict=True)):
+        axes.hist(row.objective, 24, color=PALETTE[0])
+        axes.axvline(np.quantile(row.objective, 1 - measures.LINE), color=PALETTE[1], ls="--")
         axes.set(xlabel="I(X;T) - 2 I(T;Y) (bits)", ylabel="" if index else "maps")
         axes.set_title(f"objective, {kernel.label}")
         style = {"mfc": "none", "ms": 4 + 3 * index, "ls": ("-", "--")[index]}
         style |= {"marker": panels.marker(index), "color": panels.color(index)}
-        tests.plot(np.arange(1, len(p) + 1), p, label=kernel.label, **style)
+        tests.plot(np.arange(1, len(row.p) + 1), row.p, label=kernel.label, **style)
     panels.ceiling(tests, 0.05, ":")
     tests.set(xticks=range(1, longest + 1, max(1, longest // 8)), ylim=(-0.004, None))
     tests.set(xlabel="maps chosen", ylabel="p-value of the next map", title="CMI-permutation")
     tests.legend(frameon=False)
-    shares = 100 * selection["shares"]
-    for index, name in enumerate(selection["methods"]):
-        panels.error_bars(accuracies, shares, 100 * selection["pruned"][index].T, index, name)
-    panels.ceiling(accuracies, 100 * float(selection["accuracy"]), ":")
-    labels = {"xlabel": "maps removed (%)", "ylabel": "accuracy (%)"}
-    accuracies.set(title="without retraining", **labels)
+    for index, (name, pruned) in enumerate(
+        zip(selection.methods, 100 * selection.pruned, strict=True)
+    ):
+        panels.error_bars(accuracies, 100 * selection.shares, pruned.T, index, name)
+    panels.ceiling(accuracies, 100 * float(selection.accuracy), ":")
+    accuracies.set(xlabel="maps removed (%)", ylabel="accuracy (%)", title="without retraining")
     accuracies.legend(frameon=False, fontsize=SMALL - 1)
-    layer = printable(selection["layer"])
+    layer = printable(selection.layer)
     caption = folder.text("selection", key=key, layer=layer, line=measures.LINE, setting=setting)
-    folder.figure(f"width-{key}", drawing, caption, selection)
+    folder.figure(f"width-{key}", drawing, caption, selection.arrays)
 
 
 def _short(name: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, renyi_label_entropy
 from oip.studies import trained
 from oip.studies.data import Images
-from oip.studies.report import Arrays, Folder, base_name, slug
+from oip.studies.report import Arrays, Folder, base_name, record_of, slug
 from oip.studies.trained import ImageBatch
 
 if TYPE_CHECKING:
@@ -437,16 +437,45 @@ def _network_information(
     }
 
 
-def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arrays:
-    """Return which maps of a trained network's last convolution are needed.
+def input_entropy(trainings: Iterable[Arrays], kernel: KernelWidth) -> float:
+    """Return S(X) by a kernel in bits, the mean of trainings over records and batches."""
+    return float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings]))
 
-    Returns:
-        `layer`, its name; `accuracy` of the whole network; of each kernel K `K objective` (maps,)
-        in bits, `K width` (-1 where there is no conclusion), `K p` and `K gain` (bits) of the maps
-        that were tried one after the other, `K kept` the accuracy with only those that add
-        something (NaN without any); `many width` and `many kept` of 500 samples and alpha 2;
-        `shares`, `methods`, and `pruned` (methods, shares, draws), accuracies, NaN where a method
-        has fewer draws. `elimination` is left out where it cannot fit the next layer.
+
+class EnoughMaps(NamedTuple):
+    """The maps that are enough by one kernel, stored as `KERNEL width` and so on."""
+
+    width: np.ndarray  # number of maps, -1 where there is no conclusion
+    kept: np.ndarray  # accuracy with these only, NaN without any
+    objective: np.ndarray = np.zeros(0)  # (maps,) in bits
+    p: np.ndarray = np.zeros(0)  # (tried,): of the maps that were tried one after the other
+
+
+class MapSelection(NamedTuple):
+    """The maps of a trained network's last convolution that are needed."""
+
+    layer: np.ndarray  # its name
+    accuracy: np.ndarray  # of the whole network
+    shares: np.ndarray  # (shares,) of the maps that are removed
+    methods: np.ndarray  # (methods,) names
+    pruned: np.ndarray  # (methods, shares, draws) accuracies, NaN where a method has fewer draws
+    kernels: Mapping[str, EnoughMaps] = {}
+    """By the name of a kernel, and `many`: of 500 samples and alpha 2, without an objective."""
+    arrays: Mapping[str, np.ndarray] = {}
+    """All of them, as they are stored."""
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> MapSelection:
+        """Return the record of stored arrays."""
+        names = (*(kernel.name for kernel in KERNELS), "many")
+        kernels = {name: record_of(EnoughMaps, arrays, f"{name} ") for name in names}
+        return record_of(cls, arrays)._replace(kernels=kernels, arrays=arrays)
+
+
+def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arrays:
+    """Measure the `MapSelection` of a network.
+
+    The `elimination` is left out where it cannot fit the next layer.
     """
     from oip import mi
     from oip.mi.selection import conditional_width

@@ -56,6 +56,16 @@ Arrays = dict[str, np.ndarray]
 Compute = Callable[..., "Mapping[str, ArrayLike]"]
 Item = TypeVar("Item")
 Plan = TypeVar("Plan", bound="Named")
+Record = TypeVar("Record")
+
+
+def record_of(kind: Callable[..., Record], arrays: Arrays, prefix: str = "") -> Record:
+    """Return arrays as the fields of a named tuple; those without an array keep their default.
+
+    An array of the field `p_value` has the name "PREFIXp_value" or "PREFIXp value".
+    """
+    names = {name.removeprefix(prefix).replace(" ", "_"): name for name in arrays}
+    return kind(**{key: arrays[names[key]] for key in kind.__annotations__ if key in names})
 
 
 class Named(Protocol):

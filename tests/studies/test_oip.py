@@ -213,14 +213,14 @@ def test_classifiers_and_the_pair_that_is_confused():
 
 
 def test_sums_of_nodes_and_common_points():
-    parts = [{"share": SHARES, "null": SHARES - 0.3}]
-    (row,) = oip.node_findings("digits", parts, 0)
+    sums = oip_arms.NodeSums(SHARES, SHARES - 0.3)
+    (row,) = oip.node_findings("digits", [sums], 0)
     assert row.verdict == "yes"
-    (row,) = oip.node_findings("digits", [{"share": SHARES / 4, "null": SHARES / 5}], 0)
+    (row,) = oip.node_findings("digits", [oip_arms.NodeSums(SHARES / 4, SHARES / 5)], 0)
     assert row.verdict == "partly"
-    silenced = {"points": 3, "together": [0.3, 0.2, 0.4], "random": 0.1, "together p": 0.01}
-    silenced |= {"alone": np.array([0.01, 0.02]), "label": "4"}
-    _, row = oip.node_findings("digits", [{**parts[0], **silenced}], 0)
+    silenced = {"points": 3, "together": np.array([0.3, 0.2, 0.4]), "random": 0.1}
+    silenced |= {"together_p": 0.01, "alone": np.array([0.01, 0.02]), "label": "4"}
+    _, row = oip.node_findings("digits", [sums._replace(**silenced)], 0)
     assert row.verdict == "yes" and "all 3 points +0.30 (+0.20 to +0.40" in row.ours
 
 

@@ -18,6 +18,7 @@ from oip.studies.renyi_measures import (
     ALPHA,
     KERNELS,
     LayerReadings,
+    MapSelection,
     NetworkPlan,
     Probe,
     RenyiSize,
@@ -323,13 +324,15 @@ def test_maps_that_are_enough_and_maps_that_can_go():
         selection[f"{kernel.name} objective"] = np.zeros(20)
     selection |= {"paper width": -1, "paper kept": np.nan, "relative width": 3, "many width": 2}
     selection |= {"relative kept": 0.4}
-    finding = renyi.width_finding("layer of net on x", selection, 100)
+    selection |= {"layer": "x", "methods": [], "pruned": []}
+    finding = renyi.width_finding("layer of net on x", MapSelection.of(selection), 100)
     assert finding.verdict == "yes" and "maps unknown (no conclusion" in finding.ours
-    assert renyi.width_finding("", selection | {"many width": 19}, 9).verdict == "partly"
+    more = MapSelection.of(selection | {"many width": 19})
+    assert renyi.width_finding("", more, 9).verdict == "partly"
     labels = [f"IB, {kernel.label}" for kernel in KERNELS]
     selection |= {"methods": np.array([*labels, "random"])}
     selection["pruned"] = np.array([[[0.9], [0.895]], [[0.9], [0.5]], [[0.9], [0.3]]])
-    finding = renyi.pruning_finding("here", selection, 100)
+    finding = renyi.pruning_finding("here", MapSelection.of(selection), 100)
     assert finding.verdict == "partly" and "random +60.0" in finding.ours
 
 
