@@ -127,9 +127,9 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
-        name, of = f"selections/{plan.name}", f"{images.digest} {sha256(model)}"
-        arguments = map_selection, model, images, size, seed
-        selection = measures.MapSelection.of(folder.part(name, *arguments, of=of))
+        arguments = f"selections/{plan.name}", map_selection, model, images, size, seed
+        stored = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
+        selection = measures.MapSelection.of(stored)
         draw_selection(folder, key, selection, setting)
         where = f"{selection.layer} of {plan.recipe} on {key}"
         folder.add(*(judge(where, selection, tested) for judge in (width_finding, pruning_finding)))
@@ -437,10 +437,7 @@ def synergy_finding(networks: MeasuredNetworks) -> Finding:
 
 
 def width_finding(where: str, selection: measures.MapSelection, tested: int) -> Finding:
-    """Return how many maps are enough by CMI-permutation, and whether they are too few.
-
-    `where` names layer, network and source, which are not always the paper's.
-    """
+    """Return how many maps of a layer `where` are enough by CMI-permutation, or too few."""
     whole = 100 * float(selection.accuracy)
     maps = len(selection.kernels[KERNELS[0].name].objective)
     rows = {f"{kernel.label}, 128 samples": selection.kernels[kernel.name] for kernel in KERNELS}
@@ -467,8 +464,8 @@ def pruning_finding(where: str, selection: measures.MapSelection, tested: int) -
     }
     verdict = agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS)
     constants = {"share": selection.shares[nearest], "orders": selection.pruned.shape[2]}
-    constants |= {"where_found": where, "tested": tested}
     values = named_values(losses, losses.values(), "+.1f")
+    constants |= {"where_found": where, "tested": tested}
     return finding(NAME, "pruning", verdict, values, **constants)
 
 
