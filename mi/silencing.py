@@ -120,7 +120,7 @@ class SilencedMaps:
         number = tf.maximum(codes, 0)
         weights = tf.reshape(tf.gather(rows, number), [count, 1, *[1] * axes, rows.shape[1]])
         level = tf.reshape(tf.gather(fill, number), [count, 1, *[1] * axes, 1])
-        parts = tf.reshape(response, [count, -1, *layer.size, rows.shape[1]])
+        parts = tf.reshape(response, [count, -1, *layer.size, rows.shape[1]])  # (k, n, *nodes, m)
         along = tf.reduce_sum(parts * weights, axis=-1, keepdims=True)
         is_any = tf.reshape(codes >= 0, [count, 1, *[1] * axes, 1])
         return tf.reshape(

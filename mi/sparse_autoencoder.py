@@ -94,7 +94,7 @@ def fitted_autoencoder(
     # About 0, where most samples are, and of mean square 1: one rate suits all layers.
     scale = float(np.sqrt(np.square(samples - middle, dtype=np.float64).mean())) or 1.0
     first = _drawn(samples - middle, count, random)
-    encoder, decoder = tf.Variable(tf.constant(first)), tf.Variable(tf.constant(first))
+    encoder, decoder = tf.Variable(tf.constant(first)), tf.Variable(tf.constant(first))  # (k, m)
     bias, idle = tf.Variable(tf.zeros(count)), tf.Variable(tf.zeros(count, tf.int32))
     center = tf.Variable(tf.zeros(width))
     weights = [encoder, decoder, bias, center]
@@ -104,29 +104,29 @@ def fitted_autoencoder(
     active = min(settings.active, count)
     most_dead = min(count, max(1, width // 2))
 
-    def unexplained(rest: Tensor, codes: Tensor, is_dead: Tensor) -> Tensor:
-        """Return the mean square of what dead directions leave of the rest."""
+    def unexplained(residuals: Tensor, codes: Tensor, is_dead: Tensor) -> Tensor:
+        """Return the mean square of what dead directions leave of the residuals."""
         hidden = tf.where(is_dead, codes, tf.fill(tf.shape(codes), codes.dtype.min))
         largest, numbers = tf.math.top_k(hidden, most_dead)
         revived = _spread(tf.nn.relu(largest), numbers, count)
-        return tf.reduce_mean(tf.square(tf.stop_gradient(rest) - tf.matmul(revived, decoder)))
+        return tf.reduce_mean(tf.square(tf.stop_gradient(residuals) - tf.matmul(revived, decoder)))
 
     @tf.function(autograph=False)
     def step(batch: Tensor) -> None:
         with tf.GradientTape() as tape:
-            codes = tf.matmul(batch - center, encoder, transpose_b=True) + bias
-            largest, numbers = tf.math.top_k(codes, active)
-            kept = _spread(tf.nn.relu(largest), numbers, count)
-            rest = batch - center - tf.matmul(kept, decoder)
+            codes = tf.matmul(batch - center, encoder, transpose_b=True) + bias  # (n, k)
+            largest, numbers = tf.math.top_k(codes, active)  # (n, active)
+            active_codes = _spread(tf.nn.relu(largest), numbers, count)
+            residuals = batch - center - tf.matmul(active_codes, decoder)
             is_dead = idle > _DEAD_AFTER
-            loss = tf.reduce_mean(tf.square(rest)) + tf.cond(
+            loss = tf.reduce_mean(tf.square(residuals)) + tf.cond(
                 tf.reduce_any(is_dead),
-                lambda: _DEAD_SHARE * unexplained(rest, codes, is_dead),
+                lambda: _DEAD_SHARE * unexplained(residuals, codes, is_dead),
                 lambda: tf.constant(0.0),
             )
         adam.apply(tape.gradient(loss, weights), weights)
         decoder.assign(tf.math.l2_normalize(decoder, axis=1))
-        is_used = tf.reduce_any(kept > 0, axis=0)
+        is_used = tf.reduce_any(active_codes > 0, axis=0)
         idle.assign(tf.where(is_used, tf.zeros_like(idle), idle + 1))
 
     label = "sparse autoencoder"
@@ -151,17 +151,17 @@ def _spread(values: Tensor, numbers: Tensor, count: int) -> Tensor:
     import tensorflow as tf
 
     rows = tf.repeat(tf.range(tf.shape(values)[0])[:, None], tf.shape(values)[1], axis=1)
-    indices = tf.stack([rows, numbers], axis=-1)
+    indices = tf.stack([rows, numbers], axis=-1)  # (n, a, 2)
     return tf.scatter_nd(indices, values, tf.stack([tf.shape(values)[0], count]))
 
 
 def _geometric_median(samples: np.ndarray) -> np.ndarray:
     """Return the point (m,) whose distances to the samples have the least sum, by Weiszfeld."""
-    part = samples[:: max(1, len(samples) // _FOR_MEDIAN)].astype(np.float64)
-    point = part.mean(axis=0)
+    values = samples[:: max(1, len(samples) // _FOR_MEDIAN)].astype(np.float64)
+    point = values.mean(axis=0)
     for _ in range(_ITERATIONS):
-        weights = 1.0 / np.maximum(np.linalg.norm(part - point, axis=1), 1e-9)
-        point = weights @ part / weights.sum()
+        weights = 1.0 / np.maximum(np.linalg.norm(values - point, axis=1), 1e-9)
+        point = weights @ values / weights.sum()
     return point.astype(np.float32)
 
 

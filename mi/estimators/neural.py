@@ -172,11 +172,12 @@ class Critic:
         import tensorflow as tf
 
         if self.kind == "separable":
-            first, second = self._networks[0](x), self._networks[1](y)
+            first, second = self._networks[0](x), self._networks[1](y)  # (a, k) and (b, k)
             return tf.matmul(first, second, transpose_b=True)
         a, b = tf.shape(x)[0], tf.shape(y)[0]
-        both = tf.concat([tf.repeat(x, b, axis=0), tf.tile(y, tf.stack([a, 1]))], axis=1)
-        return tf.reshape(self._networks[0](both), (a, b))
+        # (a b, dx + dy)
+        pairs = tf.concat([tf.repeat(x, b, axis=0), tf.tile(y, tf.stack([a, 1]))], axis=1)
+        return tf.reshape(self._networks[0](pairs), (a, b))
 
     def scores(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the scores (a, b) float64, computed some rows at a time."""
@@ -215,7 +216,7 @@ class _Training:
         @tf.function(reduce_retracing=True, autograph=False)
         def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
-                scores = self.critic.tensor(first, second)
+                scores = self.critic.tensor(first, second)  # (b, b)
                 maximized, state = estimator.objective(scores, state)
                 loss = -maximized
             adam.apply(tape.gradient(loss, weights), weights)

@@ -279,28 +279,28 @@ class AscentGraph:
         """
         settings, numbers, mask = self.settings, self.inputs.numbers, self.inputs.mask
         diverse = settings.diversity > 0
-        visible = self._restored(images)
+        visible = self._restored(images)  # (n, h, w, b)
         with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
             tape.watch(visible)
             shown = self._bounded(visible)
-            received, items = self._received(shown, step)
+            received, items = self._received(shown, step)  # (looks n, h', w', b) and (looks n,)
             with self._thinned(step):
                 with captured(self._features.outputs) as features:
                     activations = self._activations(received, items, step)
                 activations = self._with_features(activations, features, step)
             activations = self._with_context(activations, received, step)
             alike = likeness(activations.features, items) if diverse else None
-        slope = tape.gradient(activations.tensors, visible, activations.slopes)
+        slope = tape.gradient(activations.tensors, visible, activations.slopes)  # (n, h, w, b)
         slope = tf.ensure_shape(slope, images.shape)
         alike_slope = None
         if alike is not None:
             alike_slope = tf.ensure_shape(tape.gradient(alike, visible), images.shape)
-            alike = alike[: tf.shape(images)[0]]
+            alike = alike[: tf.shape(images)[0]]  # (n,)
         shown, post, pre, capped = self._scored(shown, activations, step)
-        size = tf.reduce_max(tf.abs(slope), image_axes(images))
+        size = tf.reduce_max(tf.abs(slope), image_axes(images))  # (n,)
         stuck = tf.logical_not(size > 0)
         direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
-        absolute = tf.reduce_mean(tf.abs(direction), -1)
+        absolute = tf.reduce_mean(tf.abs(direction), -1)  # (n, h, w)
         if settings.total_variation > 0:
             direction -= numbers.total_variation * variation_slope(shown) * mask.mask
         if settings.norm > 0:
@@ -325,7 +325,7 @@ class AscentGraph:
         looks, items = self._looks(shown, step)
         if self.settings.keep == "best" or self._coarse:
             return looks, items
-        plain = self._as_kept(shown)
+        plain = self._as_kept(shown)  # (n, h, w, b)
         plain = tf.tile(plain, [self._count, *[1] * (len(shown.shape) - 1)])
         return images_where(self._is_last(step), plain, looks), items
 
@@ -375,13 +375,13 @@ class AscentGraph:
             layer = AlignedLayer(
                 *(tf.tile(part, [count, *[1] * (len(part.shape) - 1)]) for part in layer)
             )
-            tensor, output = features[number], outputs[number]
+            tensor, output = features[number], outputs[number]  # (looks n, ...): as in the layer
             slope = inputs.numbers.align * layer.slope(channels_last(tensor, output))
             tensors.append(tensor)
             slopes.append(_as_layer(slope, tensor, output))
         if settings.fidelity > 0 and self._features.faithful is not None:
             output, tensor = outputs[-1], features[len(outputs) - 1]
-            origins, _ = self._looks(inputs.origin, step)
+            origins, _ = self._looks(inputs.origin, step)  # (looks, h', w', b)
             model_inputs = self.network.feed(_in_input_units(origins, self.network))
             with captured([output]) as recorded:
                 run_to(self.network.model, model_inputs, output, self.network.finite_weights)
@@ -402,7 +402,7 @@ class AscentGraph:
             return activations
         network, (output, enter) = self.network, self._features.last
         with self._thinned(step):
-            last = run_to_all(
+            last = run_to_all(  # (looks n, *nodes, d)
                 network.model,
                 network.feed(_in_input_units(received, network)),
                 [output],

@@ -148,6 +148,7 @@ class Linear(Parameterization):
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
         if "gain" in self.arrays:
+            # (h, w // 2 + 1, 1)
             gain = tf.cast(tf.expand_dims(self.arrays["gain"], -1), tf.complex64)
             direction = _inverse(_spectrum(direction) * gain, images)
         if "mixing" in self.arrays:
@@ -176,8 +177,9 @@ class Phases(Parameterization):
         return self._mixed("mixing", _inverse(self._with_magnitude(_spectrum(images)), images))
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
+        # (n, h, w // 2 + 1, b), as slope and turn
         spectrum = _spectrum(self._mixed("unmixing", images))
-        along = self._mixed("mixing", direction, transposed=True)
+        along = self._mixed("mixing", direction, transposed=True)  # (n, h, w, b)
         slope = tf.math.imag(_spectrum(along) * tf.math.conj(spectrum))
         turn = expand_like(rates, slope) * _unit(slope)
         turned = spectrum * tf.exp(tf.complex(tf.zeros_like(turn), turn))
@@ -209,6 +211,7 @@ class Bound:
 
     def bounded(self, images: Tensor) -> Tensor:
         """Return standardized images (n, h, w, b) inside the range."""
+        # (b,) or (w, b)
         center, half = (along_rows(values, images) for values in (self._center, self._half))
         return tf.tanh((images - center) / half) * half + center
 
@@ -307,13 +310,14 @@ def _inverse(spectrum: Tensor, images: Tensor) -> Tensor:
     """Return images from their Fourier transform, in the shape of images (n, *sides, b)."""
     sides = [int(side or 0) for side in images.shape[1:-1]]
     if len(sides) == 1:
-        lines = tf.signal.irfft(tf.transpose(spectrum, [0, 2, 1]), sides)
+        lines = tf.signal.irfft(tf.transpose(spectrum, [0, 2, 1]), sides)  # (n, b, t)
         return tf.transpose(lines, [0, 2, 1])
-    planes = tf.signal.irfft2d(tf.transpose(spectrum, [0, 3, 1, 2]), sides)
+    planes = tf.signal.irfft2d(tf.transpose(spectrum, [0, 3, 1, 2]), sides)  # (n, b, h, w)
     return tf.transpose(planes, [0, 2, 3, 1])
 
 
 def _unit(values: Tensor) -> Tensor:
     """Return values (n, ...) at RMS 1."""
+    # (n, 1, ...)
     size = tf.sqrt(tf.reduce_mean(tf.square(values), image_axes(values), keepdims=True))
     return values / tf.maximum(size, _TINY)

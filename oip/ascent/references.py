@@ -58,7 +58,7 @@ class AlignedLayer(NamedTuple, Generic[Array]):
         nodes = int(np.prod([int(side or 0) for side in features.shape[1:-1]]))
         planes = tf.transpose(tf.reshape(features, [-1, nodes, maps]), [0, 2, 1])
         rows = tf.reshape(planes, [-1, nodes])  # (n maps, nodes)
-        values, order = tf.math.top_k(rows, nodes)
+        values, order = tf.math.top_k(rows, nodes)  # (n maps, nodes), as difference and positions
         difference = tf.reshape(self.values, [-1, nodes]) - values
         difference *= 2.0 / nodes * tf.reshape(self.weights, [-1, 1])
         count = tf.shape(rows)[0]
@@ -66,7 +66,7 @@ class AlignedLayer(NamedTuple, Generic[Array]):
         flat = tf.scatter_nd(
             tf.reshape(positions, [-1, 1]), tf.reshape(difference, [-1]), [count * nodes]
         )
-        slopes = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])
+        slopes = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])  # (n, nodes, maps)
         return tf.reshape(slopes, tf.shape(features))
 
 
@@ -101,10 +101,10 @@ class Context(NamedTuple, Generic[Array]):
         nodes = list(range(1, len(features.shape) - 1))
         count = tf.cast(tf.reduce_prod(tf.shape(features)[1:-1]), tf.float32)
         off = (tf.reduce_mean(tf.cast(features, tf.float32), nodes) - self.mean) / self.spread
-        length = tf.maximum(tf.norm(off, axis=-1, keepdims=True), _TINY)
+        length = tf.maximum(tf.norm(off, axis=-1, keepdims=True), _TINY)  # (n, 1), as cosine
         unit = off / length
         cosine = tf.reduce_sum(unit * self.directions, -1, keepdims=True)
-        slope = (self.directions - cosine * unit) / length / self.spread / count
+        slope = (self.directions - cosine * unit) / length / self.spread / count  # (n, d)
         shape = [-1, *[1] * len(nodes), int(features.shape[-1] or 0)]
         return tf.broadcast_to(tf.reshape(slope, shape), tf.shape(features))
 
@@ -136,7 +136,7 @@ def nearness_slope(features: Tensor, origin: Tensor) -> Tensor:
     """
     nodes = list(range(1, len(features.shape) - 1))
     difference = origin - features
-    length = tf.norm(difference, axis=-1, keepdims=True)
+    length = tf.norm(difference, axis=-1, keepdims=True)  # (n, *nodes, 1)
     mean_length = tf.reduce_mean(tf.norm(origin, axis=-1, keepdims=True), nodes, keepdims=True)
     count = float(np.prod([int(side or 0) for side in features.shape[1:-1]]))
     return difference / tf.maximum(length, _TINY) / tf.maximum(mean_length, _TINY) / count

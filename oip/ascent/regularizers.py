@@ -62,10 +62,10 @@ def likeness(features: Tensor, groups: Tensor) -> Tensor:
     if maps > _MIXTURES:
         mixing = tf.random.stateless_normal((maps, _MIXTURES), (maps, 1)) / maps**0.5
         features = tf.einsum("npc,ck->npk", features, mixing)
-    gram = tf.matmul(features, features, transpose_a=True)
-    flat = tf.reshape(gram, [tf.shape(gram)[0], -1])
+    gram = tf.matmul(features, features, transpose_a=True)  # (n, k, k) for k maps or mixtures
+    flat = tf.reshape(gram, [tf.shape(gram)[0], -1])  # (n, k k)
     flat = flat / (tf.norm(flat, axis=1, keepdims=True) + _TINY)
-    peers = tf.cast(groups[:, None] == groups[None], tf.float32)
+    peers = tf.cast(groups[:, None] == groups[None], tf.float32)  # (n, n)
     peers = tf.linalg.set_diag(peers, tf.zeros(tf.shape(groups)[:1]))
     alike = tf.reduce_sum(tf.matmul(flat, flat, transpose_b=True) * peers, 1)
     return alike / tf.maximum(tf.reduce_sum(peers, 1), 1.0)

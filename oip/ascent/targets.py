@@ -154,7 +154,7 @@ class MapTargets(Targets):
     def all_items(self, images: Tensor) -> Activations:
         (before, after), *_ = layer_graph(self._network, self.layer.response)(images)
         nodes = _node_axes(before)
-        post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)
+        post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)  # (n, maps)
         return Activations(post, pre, tf.reduce_max(before, nodes))
 
     def own_items(
@@ -167,7 +167,7 @@ class MapTargets(Targets):
     ) -> OwnActivations:
         response, maps = self.layer.response, self.layer.maps
         single = not all_maps and has_own_maps(self._network, response)
-        if single:
+        if single:  # before, after: (n, *nodes, 1), else (n, *nodes, maps)
             before, after = run_to_own(self._network, list(inputs), response, items)
         else:
             before, after = self._tensors(inputs, for_gradient=True)
@@ -183,7 +183,7 @@ class MapTargets(Targets):
 
         def of_means(chosen: Tensor) -> Tensor:
             """Return the gradient of the means of chosen images, (n, 1, ..., maps)."""
-            share = tf.cast(chosen, tf.float32) / _node_count(before)
+            share = tf.cast(chosen, tf.float32) / _node_count(before)  # (n,), then (n, 1, ..., 1)
             share = tf.reshape(share, [-1, *ones])
             return share if own_map is None else share * own_map
 
@@ -299,7 +299,7 @@ class _TermGroup(NamedTuple):
         if self.form == "node":
             return tf.scatter_nd(self._indices(tensor, array), weights, shape)
         if self.form == "mean":
-            numbers = tf.one_hot(tf.cast(array[:, 0], tf.int32), tensor.shape[-1])
+            numbers = tf.one_hot(tf.cast(array[:, 0], tf.int32), tensor.shape[-1])  # (t, maps)
             array = numbers * array[:, 1:]
         slope = tf.matmul(weights, array) / _node_count(tensor)  # (n, maps)
         ones = [1] * (len(tensor.shape) - 2)
@@ -390,8 +390,8 @@ class ObjectiveTargets(Targets):
     def all_items(self, images: Tensor) -> Activations:
         arrays = _TermArrays.of([tf.constant(array) for array in self.arrays])
         reached = layer_graph(self._network, *self._outputs)(images)
-        post, pre = self._values(reached, arrays.groups)
-        post, pre = self._sums(post), self._sums(pre)
+        post, pre = self._values(reached, arrays.groups)  # (n, terms)
+        post, pre = self._sums(post), self._sums(pre)  # (n, objectives)
         return Activations(post, pre, pre)
 
     def _sums(self, terms: Tensor) -> Tensor:
@@ -415,7 +415,7 @@ class ObjectiveTargets(Targets):
     ) -> OwnActivations:
         reached = self._tensors(inputs)
         terms = _TermArrays.of(arrays)
-        post, pre = self._values(reached, terms.groups)
+        post, pre = self._values(reached, terms.groups)  # (n, terms)
         weights = tf.gather(terms.weights, items)  # (n, terms)
         inactive = terms.can_be_inactive & (post <= 0)  # (n, terms), as at_limit
         at_limit = post >= terms.limits

@@ -191,7 +191,7 @@ def thinned(
         ICLR 2020 (less gradient through branches).
     """
     first = step * looks
-    draws = tf.stack(
+    draws = tf.stack(  # (looks, blocks), as weights
         [_draws(first + number, seed, 3, 1 + len(blocks))[1:] for number in range(looks)]
     )
     shares = most * tf.constant([block.depth for block in blocks], tf.float32)
@@ -213,7 +213,7 @@ def thinned(
             parts, branch = list(values), blocks[numbers[use]].branch
             repeated = tf.repeat(weights[:, numbers[use]], tf.shape(parts[branch])[0] // looks)
             shape = [-1, *[1] * (len(parts[branch].shape) - 1)]
-            weight = tf.cast(tf.reshape(repeated, shape), parts[branch].dtype)
+            weight = tf.cast(tf.reshape(repeated, shape), parts[branch].dtype)  # (n, 1, ..., 1)
             parts[branch] = weighted(parts[branch], weight)
             return call(parts, *args, **kwargs)
 

@@ -68,17 +68,17 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
     above, left = ((rows - 1) // 2, (columns - 1) // 2) if same else (0, 0)
 
     def convolved(images: Tensor, kernel: tf.Variable) -> Tensor:
-        weights = tf.convert_to_tensor(kernel)
+        weights = tf.convert_to_tensor(kernel)  # (rows, columns, bands, maps)
         bands = int(weights.shape[2] or 0)
 
         @tf.custom_gradient
         def run(images: Tensor) -> Any:
-            output = convolve(images, weights)
+            output = convolve(images, weights)  # (n, h, w, maps)
 
             def gradient(upstream: Tensor) -> Tensor:
                 flat = tf.reshape(upstream, [-1, upstream.shape[-1]])  # (n h w, maps)
                 taps = tf.reshape(weights, [rows * columns * bands, -1])  # (taps bands, maps)
-                spread = tf.reshape(
+                spread = tf.reshape(  # (taps, bands, n, h, w)
                     tf.matmul(taps, flat, transpose_b=True),
                     [rows * columns, bands, -1, upstream.shape[1], upstream.shape[2]],
                 )
@@ -135,7 +135,7 @@ def own_convolution(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
 
     @tf.custom_gradient
     def run(images: Tensor) -> Any:
-        flat = tf.reshape(images, [-1, high * wide, bands])
+        flat = tf.reshape(images, [-1, high * wide, bands])  # (n, h w, bands)
         products = tf.reshape(tf.matmul(flat, own), [-1, high, wide, rows * columns])
         output = tf.nn.conv2d(products, meeting, strides, padding)
         if offsets is not None:
@@ -150,7 +150,7 @@ def own_convolution(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
                 padding=padding,
             )
             spread = tf.reshape(spread, [-1, high * wide, rows * columns])
-            slopes = tf.matmul(spread, own, transpose_b=True)
+            slopes = tf.matmul(spread, own, transpose_b=True)  # (n, h w, bands)
             return tf.reshape(slopes, [-1, high, wide, bands])
 
         return output, gradient
@@ -178,7 +178,7 @@ def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..
 
         def gradient(upstream: Tensor) -> Tensor:
             high, wide, maps = top.shape[1], top.shape[2], top.shape[3]
-            inner = images[:, : high * rows, : wide * columns]
+            inner = images[:, : high * rows, : wide * columns]  # (n, h rows, w columns, maps)
             windows = tf.reshape(inner, [-1, high, rows, wide, columns, maps])
             spread = [-1, high, 1, wide, 1, maps]
             is_top = tf.cast(tf.equal(windows, tf.reshape(top, spread)), upstream.dtype)
@@ -272,7 +272,7 @@ def _normalized_convolution(
         offset += tf.convert_to_tensor(normalization.beta)
     if convolution.bias is not None:
         offset += tf.convert_to_tensor(convolution.bias) * scale
-    kernel = tf.convert_to_tensor(convolution.kernel)
+    kernel = tf.convert_to_tensor(convolution.kernel)  # (*window, bands, maps)
     output: Any
     if isinstance(convolution, keras.layers.Conv2D):
         output = convolution.convolution_op(images, kernel * scale)

@@ -479,7 +479,7 @@ def gram_matrices(
     def products(images: Tensor) -> list[Tensor]:
         grams = []
         for activations in graph(images):
-            flat = tf.reshape(activations.response, [tf.shape(images)[0], -1])
+            flat = tf.reshape(activations.response, [tf.shape(images)[0], -1])  # (n, nodes maps)
             flat -= tf.reduce_mean(flat, axis=0)
             grams.append(tf.matmul(flat, flat, transpose_b=True))
         return grams
@@ -526,7 +526,7 @@ def selected_maps(network: Network, output: LayerOutput) -> TensorFunction:
     graph = layer_graph(network, output)
 
     def responses(images: Tensor, block: Tensor) -> Tensor:
-        values = tf.gather(graph(images)[0].response, block, axis=-1)
+        values = tf.gather(graph(images)[0].response, block, axis=-1)  # (n, *nodes, block)
         flat = tf.reshape(values, [tf.shape(values)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])
 
