@@ -190,10 +190,10 @@ class LayerSample:
         unique_images = first_image_of_copies(self.images, subset)
         if len(unique_images) < len(subset.indices):
             label_values = label_column("labels", labels)[unique_images]
-            rest = labeled_subset(label_values, len(unique_images), samples, self.seed, classes)
+            drawn = labeled_subset(label_values, len(unique_images), samples, self.seed, classes)
             notice = copies_notice(len(subset.indices), len(unique_images))
-            notices = tuple(dict.fromkeys((*subset.notices, *rest.notices, notice)))
-            subset = replace(rest, indices=unique_images[rest.indices], notices=notices)
+            notices = tuple(dict.fromkeys((*subset.notices, *drawn.notices, notice)))
+            subset = replace(drawn, indices=unique_images[drawn.indices], notices=notices)
         return self.take(subset)
 
     def _tagged(self, tags: np.ndarray, samples: int, classes: Sequence[str] | None) -> ImageSubset:

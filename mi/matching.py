@@ -494,8 +494,8 @@ def _matched(
     moving = (np.abs(a).sum(axis=(0, 1)) > 0)[rows] & (np.abs(b).sum(axis=(0, 1)) > 0)[columns]
     rows, columns = rows[moving], columns[moving]
     left, right = (
-        _standardized(values[halves.measuring][:, :, chosen])
-        for values, chosen in ((x, rows), (y, columns))
+        _standardized(values[halves.measuring][:, :, units])
+        for values, units in ((x, rows), (y, columns))
     )
     partners = np.full(layer.maps, -1)
     partners[rows] = columns

@@ -628,8 +628,8 @@ def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:
     """Return the sides without copies of samples and without constant columns, and notices."""
     arrays, notices = _without_copies(*(side.values for side in sides))
     pairs = zip(sides, arrays, strict=True)
-    kept = [replace(s, values=v if s.is_label else _varied_or_first(v)) for s, v in pairs]
-    return kept, notices
+    distinct = [replace(s, values=v if s.is_label else _varied_or_first(v)) for s, v in pairs]
+    return distinct, notices
 
 
 def _without_copies(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:

@@ -166,8 +166,7 @@ def over_prepared(
             return prepared.notices
         single[index] = several(prepared, ((_only(codes, c), None) for c in range(classes)))
         of_halves = several(
-            prepared,
-            ((_only(codes[half], c), half) for half in few_sets for c in range(classes)),
+            prepared, ((_only(codes[half], c), half) for half in few_sets for c in range(classes))
         )
         single_drawn[:, index] = paired_draws(single[index], of_halves.reshape(-1, classes))
         # Shuffled, classes of one size are alike.

@@ -324,10 +324,7 @@ def conditional_width(
                 rest *= grams[other]
 
         def added(
-            order: np.ndarray,
-            gram: np.ndarray = gram,
-            rest: np.ndarray = rest,
-            row: int = row,
+            order: np.ndarray, gram: np.ndarray = gram, rest: np.ndarray = rest, row: int = row
         ) -> float:
             """Return I(rest; Y | chosen, T) for T with its samples in an order."""
             joint = gram * cut(grams[row], order)

@@ -232,7 +232,7 @@ def _title(data: Dataset, index: int) -> str:
 def _orders(
     order: str,
     network: Network,
-    chosen: Sequence[LayerInfo],
+    layers: Sequence[LayerInfo],
     data: Dataset,
     seed: int,
     output: Output,
@@ -241,20 +241,20 @@ def _orders(
     from oip.network.layers import UNLISTED
 
     if order == "index":
-        return [None] * len(chosen)
-    indices = sorted({layer.index for layer in chosen if layer.index != UNLISTED})
+        return [None] * len(layers)
+    indices = sorted({layer.index for layer in layers if layer.index != UNLISTED})
     ranked = (
         _ranked(network, indices, data, seed, output)
         if order == "mi"
         else _ranked_in(Path(order), network, indices)
     )
-    missing = [layer.name for layer in chosen if layer.index not in ranked]
+    missing = [layer.name for layer in layers if layer.index not in ranked]
     if missing:
         output.note(
             f"oip: the run has no ranking of {', '.join(missing)}; their maps are in the order of "
             "their numbers."
         )
-    return [None if layer.index is None else ranked.get(layer.index) for layer in chosen]
+    return [None if layer.index is None else ranked.get(layer.index) for layer in layers]
 
 
 def _ranked(

@@ -143,24 +143,24 @@ def command(
     elif nodes:
         raise SettingsError("--node", "--silence as well", "--node alone")
     points = None if not nodes else _chosen_nodes(layer, maps, nodes)
-    pixels, rest = images.images, None
+    pixels, held_out = images.images, None
     if silence:
         check_classes(network, images)
         first_half, second_half = _halves(labels, sampling["seed"])
-        rest = (images.images[second_half], labels[second_half])
+        held_out = (images.images[second_half], labels[second_half])
         pixels, labels = pixels[first_half], labels[first_half]
     silenced: list[tuple[str, mi.NodeAblation]] = []
     with output.progress() as progress:
         sampling |= {"maps": maps, "classes": images.classes, "progress": progress}
         thresholds = {"level": level, "most": most}
         results = _results((network, pixels, labels, layer), first, second, thresholds, sampling)
-        if rest is not None:
+        if held_out is not None:
             settings = {"seed": sampling["seed"], "classes": images.classes, "progress": progress}
             settings |= {"samples": sampling["samples"], "split": images.source}
             common = [
                 result for result in results.values() if isinstance(result, mi.CommonPatterns)
             ]
-            silenced = _silenced(network, rest, layer, common, points, output, settings)
+            silenced = _silenced(network, held_out, layer, common, points, output, settings)
     records: dict[str, Any] = {name: result.to_dict() for name, result in results.items()}
     if silence:
         records["silenced"] = [
@@ -234,8 +234,8 @@ def _chosen_nodes(layer: LayerInfo, maps: np.ndarray, nodes: Sequence[str]) -> n
         example = ",".join("23"[:axes])
         form = f"{axes} of 0 and more, such as {example}"
         raise SettingsError("--node", form, f"'{' '.join(nodes)}'")
-    chosen = np.array(rows, int)
-    return np.column_stack([np.repeat(maps, len(chosen)), np.tile(chosen, (len(maps), 1))])
+    indices = np.array(rows, int)
+    return np.column_stack([np.repeat(maps, len(indices)), np.tile(indices, (len(maps), 1))])
 
 
 def _is_number(text: str) -> bool:
