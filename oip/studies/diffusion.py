@@ -84,7 +84,7 @@ class DiffusionSize:
     images: int | None = None  # of a training; all if None
     tested: int | None = None
     measured: int = 1_000  # test images whose representation is measured
-    recipes: tuple[str, ...] = ("lenet5", "resnet-small", "conv-stack")
+    recipes: tuple[str, ...] = ("lenet5", "resnet-small", "conv-stack", "vit")
     epochs: int = 20
     records: int = 24  # steps of a training that are measured, about
     seeds: int = 3
