@@ -35,11 +35,23 @@ class Figure(NamedTuple):
     note: str = ""
 
 
+class Seconds(NamedTuple):
+    """Of some work in this process."""
+
+    processor: float
+    wall: float
+
+    @classmethod
+    def of(cls, work: Callable[[], object]) -> Seconds:
+        """Return the seconds that some work takes."""
+        started = time.perf_counter(), time.process_time()
+        work()
+        return cls(time.process_time() - started[1], time.perf_counter() - started[0])
+
+
 def cpu(work: Callable[[], object]) -> float:
     """Return the processor seconds of some work in this process."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
+    return Seconds.of(work).processor
 
 
 def digits(maps: int = _MAPS) -> Any:
@@ -68,16 +80,29 @@ def ascent() -> Iterator[Figure]:
     def grow(seed: int) -> None:
         oip.reconstruct(network, "Conv2D_3", starts=1, steps=_STEPS, seed=seed)
 
-    first, second = cpu(lambda: grow(0)), cpu(lambda: grow(1))
-    yield Figure("first call", first, "s", note=f"{_MAPS} maps, {_STEPS} steps, one start")
-    yield Figure("second call, another seed", second, "s")
-    loop = cpu(tutorial(network, layer, _STEPS))
-    yield Figure("the tutorial's loop, by a first call", loop / first, "times", ">= 15")
-    try:
-        other = cpu(tf_keras_vis(network, layer, _STEPS))
-    except ImportError:
-        return
-    yield Figure("tf-keras-vis in one batch, by a second call", other / second, "times", ">= 15")
+    first = Seconds.of(lambda: grow(0))
+    calls = [Seconds.of(partial(grow, seed)) for seed in range(1, 8)]
+    second = Seconds(*map(statistics.median, zip(*calls, strict=True)))
+    yield Figure(
+        "first call", first.processor, "s", note=f"{_MAPS} maps, {_STEPS} steps, one start"
+    )
+    yield Figure("second call, another seed", second.processor, "s", note="median of 7")
+    yield from _ratios(
+        "the tutorial's loop, by a first call", tutorial(network, layer, _STEPS), first
+    )
+    with contextlib.suppress(ImportError):
+        other = tf_keras_vis(network, layer, _STEPS)
+        yield from _ratios("tf-keras-vis in one batch, by a second call", other, second)
+
+
+def _ratios(name: str, work: Callable[[], object], by: Seconds) -> Iterator[Figure]:
+    """Yield how many times as long some work takes; wall times mean nothing on a busy machine."""
+    seconds = Seconds.of(work)
+    for kind in Seconds._fields:
+        value, base = getattr(seconds, kind), getattr(by, kind)
+        yield Figure(
+            f"{name}, {kind}", value / base, "times", ">= 15", f"{value:.2f} and {base:.2f} s"
+        )
 
 
 def deep() -> Iterator[Figure]:
