@@ -168,7 +168,8 @@ class GradientAscent:
             ),
             *(output.key for output in self._features.outputs),
             *(() if self._features.last is None else (self._features.last[0].key,)),
-            *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),
+            *(spec.shape, spec.mean.tobytes(), spec.std.tobytes()),
+            str((float(spec.low), float(spec.high))),  # an unknown end, NaN, is equal to no other
         )
         return network.graphs.kept(
             key,

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -172,6 +173,9 @@ def test_a_layer_is_traced_once_whatever_it_is_climbed_with(small_model, small_i
     oip.locate(network, small_images[0], "second", maps=[1], patterns=False)
     next(map_blocks(network, small_images[0].astype("float32"), network.find("second")))
     assert network.graphs.traced == 2
+    network.inputs = dataclasses.replace(network.inputs, low=float("nan"), high=float("nan"))
+    oip.reconstruct(network, "second", maps=[3], **QUICK)
+    assert network.graphs.traced == 2  # a range that is not known is the same one
     oip.reconstruct(network, "second", maps=[3], total_variation=0.1, **QUICK)
     oip.reconstruct(network, "second", maps=[3], total_variation=0.2, **QUICK)
     assert network.graphs.traced == 3
