@@ -105,8 +105,9 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
 
     A pixel is visible if the gradient of a random combination of the nodes that an item is computed
     from is not zero there for at least one of several noise images, of which there are no more than
-    it takes to see all pixels, or all in a layer's receptive fields. If none of them gives an item
-    a gradient, nothing can be said, and every pixel counts as visible.
+    it takes to see all pixels, or all in a layer's receptive fields if no other one is seen, as
+    through a gate. If none of them gives an item a gradient, nothing can be said, and every pixel
+    counts as visible.
 
     Raises:
         ModelError: no gradient leads from the items to the image input at all.
@@ -131,7 +132,7 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
                 break
             connected = True
             mask |= influences
-            if mask[reached].all():
+            if mask.all() or np.array_equal(mask, reached):
                 break
     if not connected:
         raise ModelError(

@@ -174,6 +174,24 @@ def test_pixels_are_reached_if_a_node_sees_them():
     assert reached_pixels(None, reached).all()
 
 
+def test_pixels_seen_through_a_gate_alone_are_looked_for_in_all_noise_images(monkeypatch):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    images = keras.Input((21, 17, 1))
+    strided = layers.Conv2D(4, 2, strides=4)(images)
+    rare = layers.Conv2D(4, 1, activation="relu", bias_initializer=keras.initializers.Constant(-1))
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(rare(images))
+    gated = layers.Conv2D(3, 1, name="gated")(layers.Multiply()([strided, gate]))
+    network = Network(keras.Model(images, gated))
+    targets = MapTargets(network, network.find("gated"))
+    visible = visible_masks(network, targets, 0)
+    assert not reached_pixels(targets.layer, visible[0]).all()
+    monkeypatch.setattr("oip.ascent.masks.reached_pixels", lambda _, image: np.ones_like(image))
+    assert np.array_equal(visible, visible_masks(network, targets, 0))
+
+
 def test_nodes_grown_together_keep_no_noise_outside_their_fields(small_model, small_images):
     arguments = ["node:3@0,0", "node:5@4,4"]
     data = small_images[0][:40]
