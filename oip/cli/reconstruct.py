@@ -89,7 +89,8 @@ class AscentOptions:
         changes = {name: getattr(self, name) for name in names}
         changes |= {"seed": seed, **parse_assignments(self.changes, "--set")}
         presets = best_presets(self.preset)
-        if presets is None and (self.judge or self.judge_layer) is not None:
+        has_judge = self.judge is not None or self.judge_layer is not None
+        if presets is None and has_judge:
             raise SettingsError("--judge", "--preset best as well", f"--preset {self.preset}")
         if presets is not None and (self.judge is None or not has_data or self.start is not None):
             raise SettingsError(

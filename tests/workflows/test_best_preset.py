@@ -98,6 +98,8 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     assert "judge judge.keras, 200 images of images.npz:all, 1, 3, 5 ..." in capsys.readouterr().out
     assert command(arguments) == 2
     assert "--judge and --data as well" in capsys.readouterr().err
+    assert command([*arguments, "--preset", "default", "--judge", ""]) == 2
+    assert "--preset best as well" in capsys.readouterr().err
     assert command([*arguments, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
     assert "other weights" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
