@@ -163,8 +163,8 @@ class ConditionalMean:
     alone is one of the choices.
 
     A smoother H gives H x, whose own error has the variance s^2 tr(H H') / n for noise of variance
-    s^2, and leaves (I - H) x. the residuals are scaled so that the variances of both add up to s^2:
-    x put together again from the mean and exchanged residuals is as noisy about its true mean as x.
+    s^2, and leaves (I - H) x. The residuals are scaled so that the variances of both add up to s^2:
+    x put together from the mean and exchanged residuals is as noisy about its true mean as x is.
 
     Attributes:
         mean: (n, d).
