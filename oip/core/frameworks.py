@@ -54,6 +54,11 @@ def hide_optional_packages() -> None:
     _hidden_packages[:] = _OPTIONAL
 
 
+def show_optional_packages() -> None:
+    """Let Keras find all packages if it is imported later, for modules that may need them in it."""
+    _hidden_packages.clear()
+
+
 def import_quietly(name: str) -> ModuleType:
     """Import a module while the process's stderr is shut, for native code that ignores settings.
 

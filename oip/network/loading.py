@@ -30,7 +30,7 @@ import numpy as np
 
 from oip.core.errors import ModelError, logged, reason_of
 from oip.core.files import Json, RefusedFile, check_content, check_regular
-from oip.core.frameworks import import_quietly, keras
+from oip.core.frameworks import import_quietly, keras, show_optional_packages
 
 _CONFIG_LIMIT = 64 << 20
 _BYTES_OF_A_WEIGHT = 4
@@ -74,6 +74,8 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     _check_kind(path)
     config = read_config(path)
     trusted = tuple(imports)
+    if trusted:
+        show_optional_packages()
     import_quietly("keras")  # before modules of the user's do it
     for module in trusted:
         _import(module)

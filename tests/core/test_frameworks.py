@@ -54,12 +54,15 @@ def test_keras_does_without_optional_packages_that_others_get(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from oip.core.frameworks import hide_optional_packages, import_quietly\n"
+        "from oip.core.frameworks import show_optional_packages\n"
         "hide_optional_packages(); first = import_quietly('drawing').matplotlib\n"
         "import matplotlib; del sys.modules['drawing']\n"
-        "print(first, import_quietly('drawing').matplotlib is matplotlib)"
+        "print(first, import_quietly('drawing').matplotlib is matplotlib)\n"
+        "del sys.modules['drawing'], sys.modules['matplotlib']; show_optional_packages()\n"
+        "print(import_quietly('drawing').matplotlib is not None)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == ["None", "True"]
+    assert out.stdout.split() == ["None", "True", "True"]
 
 
 @pytest.mark.parametrize("package", ["oip", "oip.mi", "oip.models", "oip.gallery"])

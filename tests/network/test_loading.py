@@ -138,6 +138,16 @@ def test_custom_layers_come_by_import(tmp_path, monkeypatch):
         load_model(path, ["no_such_module_anywhere"])
 
 
+def test_modules_of_the_user_find_a_keras_with_all_that_it_does(small_model, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("oip.network.loading.show_optional_packages", lambda: calls.append(True))
+    small_model.save(tmp_path / "model.keras")
+    load_model(tmp_path / "model.keras")
+    assert not calls
+    load_model(tmp_path / "model.keras", ["json"])
+    assert calls
+
+
 def test_what_is_no_model_is_named(tmp_path, small_file):
     with pytest.raises(ModelError, match="no such file"):
         load_model(tmp_path / "none.keras")
