@@ -20,7 +20,7 @@ def run(small_file, tmp_path_factory):
     return out
 
 
-def test_patterns_of_arrays_are_located_and_drawn(small_model, small_images, tmp_path):
+def test_patterns_of_arrays_are_located_and_drawn(small_model, small_images, tmp_path, few_steps):
     images, labels = small_images
     result = oip.locate_into(
         tmp_path, small_model, "second:0-1", data=images, labels=labels, count=3, starts=1
@@ -35,7 +35,7 @@ def test_patterns_of_arrays_are_located_and_drawn(small_model, small_images, tmp
     assert result.not_finite == {}
 
 
-def test_sums_of_copies_are_kept_in_the_run(small_file, small_data, run, tmp_path):
+def test_sums_of_copies_are_kept_in_the_run(small_file, small_data, run, tmp_path, few_steps):
     arguments = {"data": small_data, "translation": True, "starts": 1}
     result = oip.locate_into(run, small_file, "second:2", **arguments)
     assert result.out == run / "places" and len(result.pictures) == 3
