@@ -229,7 +229,7 @@ def commands() -> Iterator[Figure]:
             seconds, wall, memory = _command("layers", folder / "lite0.keras")
             note = f"processor {seconds:.1f} s"
             yield Figure("oip layers of EfficientNet-Lite0", wall, "s (wall)", "<= 5", note)
-            yield Figure("its memory", memory, "MB", "<= 600", "TensorFlow's import: 660 to 680")
+            yield Figure("its memory", memory, "MB", "<= 600", "TensorFlow's import: 550")
         seconds, wall, memory = _command("demo", "--out", folder / "demo", "-q")
         note = f"processor {seconds:.1f} s, {memory:.0f} MB"
         yield Figure("oip demo", wall, "s (wall)", "<= 32", note)
