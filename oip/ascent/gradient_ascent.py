@@ -158,18 +158,12 @@ class GradientAscent:
         }
         inputs = AscentInputs(**signatures)
         key = (
-            *(
-                "ascent",
-                self._built_in,
-                self.targets.key,
-                tuple(self._arrays),
-                network.spoiled,
-                size,
-            ),
+            *("ascent", self._built_in, self.targets.key, tuple(self._arrays)),
+            *(network.spoiled, size),
             *(output.key for output in self._features.outputs),
             *(() if self._features.last is None else (self._features.last[0].key,)),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes()),
-            str((float(spec.low), float(spec.high))),  # an unknown end, NaN, is equal to no other
+            np.array([spec.low, spec.high], float).tobytes(),  # NaN, unknown, equals no NaN
         )
         return network.graphs.kept(
             key,

@@ -275,8 +275,8 @@ resize = click.option(
     "--resize",
     type=click.Choice(["crop", "fit", "stretch"]),
     help="Bring images of other sizes to the size of the input: crop takes their middle, fit puts "
-    "the "
-    "whole image on black, stretch distorts it.  [default: crop for image files, none for arrays]",
+    "the whole image on black, stretch distorts it.  [default: crop for image files, none for "
+    "arrays]",
 )
 size = click.option(
     "--input-size",
