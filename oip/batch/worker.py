@@ -128,6 +128,9 @@ class WorkerCache:
 
     def network(self, job: ModelJob) -> Network:
         """Return the job's model, its input settled."""
+        entry = self._entries.get("network")
+        if entry is not None and entry[0] != job.network_key:
+            self.forget_models()  # with all that holds it, before the next one is opened
         return self._keep("network", job.network_key, lambda: self._loaded(job))
 
     def data(self, job: ModelJob) -> Dataset | None:
@@ -168,12 +171,13 @@ class WorkerCache:
 
     def forget_models(self) -> None:
         """Give back what belongs to a model."""
-        for name in ("ascent", "outputs", "network"):
-            self._entries.pop(name, None)
-        gc.collect()
+        names = {"ascent", "outputs", "network"} & self._entries.keys()
+        for name in names:
+            del self._entries[name]
+        if names:
+            gc.collect()
 
     def _loaded(self, job: ModelJob) -> Network:
-        self.forget_models()
         if not job.data_of_model:
             network = open_network(job.path, self.data(job), job.input)
         else:
@@ -185,7 +189,9 @@ class WorkerCache:
         entry = self._entries.get(name)
         if entry is None or entry[0] != key:
             entry = None
-            if self._entries.pop(name, None) is not None:  # not both at once
+            previous = self._entries.pop(name, None)  # not both at once
+            if previous is not None and name != "data":
+                del previous
                 gc.collect()  # compiled graphs hold each other in circles
             self._entries[name] = entry = (key, make())
         return entry[1]  # type: ignore[return-value]
