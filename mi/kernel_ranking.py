@@ -195,28 +195,29 @@ def rank_kernels(
     about_label = label_estimator(estimator)
     sample = LayerSample.of(model_or_path, images, layer, maps=map, seed=seed)
     sample = sample.draw(labels, samples, classes)
-    number = int(sample.maps[0])
+    map_index = int(sample.maps[0])
     call = kernel_call(sample.network, sample.layer)
     check_plain(call, sample.layer)
     _check_size(call, len(sample))
-    parts = partial_responses(sample.network, call, sample.images, number)
-    if not np.isfinite(parts).all():
-        raise NoFiniteResponses.of(f"{sample.layer.name}:{number}")
+    partials = partial_responses(sample.network, call, sample.images, map_index)
+    if not np.isfinite(partials).all():
+        raise NoFiniteResponses.of(f"{sample.layer.name}:{map_index}")
     (block,) = sample.responses()
     response = block.values[:, 0]
     shuffles = _SHUFFLES if about_label.shuffles else 0
     estimates = about_label.over_maps(
-        parts, sample.codes, seed, shuffles, about_label.map_draws, distinct=True
+        partials, sample.codes, seed, shuffles, about_label.map_draws, distinct=True
     )
     renyi = Renyi(alpha=2.0)
     shared = thread_map(
-        lambda row: renyi.information(parts[:, row], response, seed).nats, range(parts.shape[1])
+        lambda row: renyi.information(partials[:, row], response, seed).nats,
+        range(partials.shape[1]),
     )
-    weights = np.asarray(call.layer.get_weights()[0])[..., number]
+    weights = np.asarray(call.layer.get_weights()[0])[..., map_index]
     return KernelRanking(
         layer=sample.layer.name,
         index=sample.layer.index,
-        map=number,
+        map=map_index,
         ranking=EstimatorRanking.of(about_label, estimates),
         with_map=np.maximum(bits(np.array(shared)), 0.0),
         weights=np.moveaxis(weights if weights.ndim == 3 else weights[None], -1, 0),
@@ -241,11 +242,13 @@ def _check_size(call: Call, samples: int) -> None:
     inputs = int(call.layer.weights[0].shape[-2])
     size = 4 * samples * inputs * int(np.prod([side or 1 for side in call.output_shape[1:-1]]))
     if size > _RESPONSE_BYTES:
-        most, hint = f"at most {_RESPONSE_BYTES >> 20} MiB", "Use fewer samples."
-        raise SettingsError("partial responses", most, f"{size >> 20} MiB", hint)
+        expected, hint = f"at most {_RESPONSE_BYTES >> 20} MiB", "Use fewer samples."
+        raise SettingsError("partial responses", expected, f"{size >> 20} MiB", hint)
 
 
-def partial_responses(network: Network, call: Call, images: np.ndarray, number: int) -> np.ndarray:
+def partial_responses(
+    network: Network, call: Call, images: np.ndarray, map_index: int
+) -> np.ndarray:
     """Return (n, inputs, nodes) float32: what each kernel adds to the map's pre-activation."""
     import tensorflow as tf
 
@@ -254,7 +257,7 @@ def partial_responses(network: Network, call: Call, images: np.ndarray, number: 
     from oip.network.surgery import bytes_received, kernel_matrix, patches
 
     source = LayerOutput(call.layer, call.use, "input")
-    kernel = kernel_matrix(call.layer)[..., number].astype(np.float32)
+    kernel = kernel_matrix(call.layer)[..., map_index].astype(np.float32)
 
     def run(batch: Tensor) -> Tensor:
         before, _ = run_to(network.model, network.feed(batch), source)
@@ -263,4 +266,4 @@ def partial_responses(network: Network, call: Call, images: np.ndarray, number: 
     graph = compiled_for_images(network, run)
     size = bytes_received(network, call.layer)
     batches = run_in_batches(graph, images, size, byte_budget=_BATCH_BYTES, most=256)
-    return np.concatenate([part for _, part in batches])
+    return np.concatenate([responses for _, responses in batches])

@@ -89,14 +89,14 @@ def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, 
     if not len(estimates.draws):
         return np.ones_like(observed), np.full_like(observed, len(observed))
     draws = _comparable(estimates.draws, estimates, ordered)
-    first = np.empty(draws.shape)
-    last = np.empty(draws.shape)
-    for number, draw in enumerate(draws):
+    first_ranks = np.empty(draws.shape)
+    last_ranks = np.empty(draws.shape)
+    for index, draw in enumerate(draws):
         rising = np.sort(-draw)
-        first[number] = np.searchsorted(rising, -draw, side="left") + 1
-        last[number] = np.searchsorted(rising, -draw, side="right")
-    low = np.quantile(first, (1 - LEVEL) / 2, axis=0, method="lower").astype(int)
-    high = np.quantile(last, (1 + LEVEL) / 2, axis=0, method="higher").astype(int)
+        first_ranks[index] = np.searchsorted(rising, -draw, side="left") + 1
+        last_ranks[index] = np.searchsorted(rising, -draw, side="right")
+    low = np.quantile(first_ranks, (1 - LEVEL) / 2, axis=0, method="lower").astype(int)
+    high = np.quantile(last_ranks, (1 + LEVEL) / 2, axis=0, method="higher").astype(int)
     return np.minimum(low, observed), np.maximum(high, observed)
 
 
@@ -274,7 +274,7 @@ class EstimatorRanking:
             notices.append(f"{self.estimator}: {below} {estimates} shown as 0.")
         return notices
 
-    def map_information(self, row: int, number: int) -> MapInformation:
+    def map_information(self, row: int, map_index: int) -> MapInformation:
         """Return the numbers of one map, a row of the arrays, as `ranking.json` holds them."""
         finite = bool(np.isfinite(self.mi[row]))
 
@@ -283,7 +283,7 @@ class EstimatorRanking:
 
         names = ("mi", "low", "high", "p_value", "p_adjusted", "chance", "raw")
         return MapInformation(
-            map=number,
+            map=map_index,
             rank=int(self.rank[row]),
             rank_low=int(self.rank_low[row]),
             rank_high=int(self.rank_high[row]),
@@ -318,9 +318,9 @@ class Ranking(LayerResult):
     """What the numbers are about, see `mi.rank_without_labels`."""
 
     def __repr__(self) -> str:
-        first = self.estimators[0]
-        best = three_best(self.order, first.mi[first.order], "bits")
-        return f"Ranking({self._title}; best by {first.estimator}: {self.noun} {best})"
+        ranking = self.estimators[0]
+        best = three_best(self.order, ranking.mi[ranking.order], "bits")
+        return f"Ranking({self._title}; best by {ranking.estimator}: {self.noun} {best})"
 
     @property
     def order(self) -> np.ndarray:
@@ -427,7 +427,7 @@ class Ranking(LayerResult):
             axes.errorbar(across, mi, np.maximum(error, 0), fmt="none", ecolor="black", lw=0.8)
             axes.axhline(ranking.ceiling, color=plots.PALETTE[1], lw=1, ls="--", label="ceiling")
             if len(order) <= _LABELED_BARS:
-                names = [str(number) for number in self.maps[order]]
+                names = [str(map_index) for map_index in self.maps[order]]
                 axes.set_xticks(across, names, fontsize=plots.SMALL - 1, rotation=90)
             else:
                 axes.set_xticks([])
@@ -444,17 +444,19 @@ class Ranking(LayerResult):
         return f"{self.layer}: {self._counted}, {self.samples} images{split}"
 
     def _repr_html_(self) -> str:
-        first = self.estimators[0]
+        ranking = self.estimators[0]
         rows = []
-        for row in first.order[:_ROWS]:
-            rank = int(first.rank[row]) if first.ordered else None
-            interval = f"{first.low[row]:z.3f} to {first.high[row]:z.3f}"
-            bits_of = np.nan_to_num(first.per_class[row])
+        for row in ranking.order[:_ROWS]:
+            rank = int(ranking.rank[row]) if ranking.ordered else None
+            interval = f"{ranking.low[row]:z.3f} to {ranking.high[row]:z.3f}"
+            bits_of = np.nan_to_num(ranking.per_class[row])
             best = self.classes[bits_of.argmax()] if bits_of.any() else None
-            p_value = f"{first.p_adjusted[row]:.2g}"
-            rows.append((rank, int(self.maps[row]), float(first.mi[row]), interval, p_value, best))
+            p_value = f"{ranking.p_adjusted[row]:.2g}"
+            rows.append(
+                (rank, int(self.maps[row]), float(ranking.mi[row]), interval, p_value, best)
+            )
         headings = ("rank", self.noun, "information, bits", "95 % interval", "p-value, adjusted")
-        text = f"{first.name_shown}, at most {first.ceiling:.3f} bits"
+        text = f"{ranking.name_shown}, at most {ranking.ceiling:.3f} bits"
         return html.block(
             self._title,
             *map(html.paragraph, (text, *self.all_notices)),
@@ -556,25 +558,25 @@ class _MapMeasurements:
     def add(self, responses: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Measure the maps of some rows of responses (n, m, d); yield the rows that are done."""
         chunks = [rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK)]
-        numbers = range(len(self._estimators))
-        items = [(chunk, number) for chunk in chunks for number in numbers]
+        indices = range(len(self._estimators))
+        items = [(chunk, index) for chunk in chunks for index in indices]
         measured = iterate_in_threads(partial(self._measure, responses), items, self._bytes)
         for chunk in chunks:
-            for number in numbers:
+            for index in indices:
                 about_label, about_input = next(measured)
-                self._about_label[number].append(about_label)
+                self._about_label[index].append(about_label)
                 if about_input is not None:
-                    self._about_input[number].append(about_input)
+                    self._about_input[index].append(about_input)
             yield chunk
 
     def _measure(
         self, responses: np.ndarray, item: tuple[np.ndarray, int]
     ) -> tuple[MapEstimates, np.ndarray | None]:
         """Measure a chunk of maps by one estimator, about the label and about the input."""
-        chunk, number = item
+        chunk, index = item
         values = responses[:, chunk]
-        estimator, sample = self._estimators[number], self._sample
-        drawn = (sample.seed, self._shuffles[number], estimator.map_draws)
+        estimator, sample = self._estimators[index], self._sample
+        drawn = (sample.seed, self._shuffles[index], estimator.map_draws)
         if sample.tags is None:
             about_label = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
         else:
@@ -585,12 +587,12 @@ class _MapMeasurements:
 
     def rankings(self, usable: np.ndarray) -> tuple[EstimatorRanking, ...]:
         """Return the rankings of all maps; those of `usable` (m,) bool were measured."""
-        parts = zip(self._estimators, self._about_label, self._about_input, strict=True)
+        triples = zip(self._estimators, self._about_label, self._about_input, strict=True)
         return tuple(
             EstimatorRanking.of(
                 estimator, join_blocks(estimates).spread(usable), _spread(about_input, usable)
             )
-            for estimator, estimates, about_input in parts
+            for estimator, estimates, about_input in triples
         )
 
 
@@ -641,10 +643,10 @@ def _input_information(estimator: Estimator, values: np.ndarray, seed: int) -> n
     return np.array(thread_map(information, range(values.shape[1])))
 
 
-def _spread(parts: list[np.ndarray], usable: np.ndarray) -> np.ndarray | None:
+def _spread(blocks: list[np.ndarray], usable: np.ndarray) -> np.ndarray | None:
     """Return the values of the usable maps among all maps, NaN for the others."""
-    if not parts:
+    if not blocks:
         return None
     result = np.full(len(usable), np.nan)
-    result[usable] = np.concatenate(parts)
+    result[usable] = np.concatenate(blocks)
     return result

@@ -109,7 +109,7 @@ class KernelPlan:
         """(n, draws / 2): of each pair of halves the first; the second is the rest."""
         return np.ascontiguousarray(self.halves[:, ::2])
 
-    def parts(self, rows: slice) -> Iterator[tuple[int, slice, slice]]:
+    def class_slices(self, rows: slice) -> Iterator[tuple[int, slice, slice]]:
         """Yield for every class its code, its samples, and those of them that are in `rows`.
 
         The latter are counted from the first of `rows`; there may be none.
@@ -136,11 +136,11 @@ class KernelPlan:
         n, classes, count = len(self.codes), len(self.counts), len(self.shuffled)
         step = max(1, self.byte_budget // 2 // (8 * n * classes))
         for start in range(0, count, step):
-            part = slice(start, min(start + step, count))
-            codes = self.shuffled[part]
+            shuffles = slice(start, min(start + step, count))
+            codes = self.shuffled[shuffles]
             members = np.zeros((n, len(codes), classes), np.float32)
             members[np.arange(n)[None, :], np.arange(len(codes))[:, None], codes] = 1.0
-            yield part, members.reshape(n, -1)
+            yield shuffles, members.reshape(n, -1)
 
     @property
     def working_bytes(self) -> int:
@@ -210,20 +210,22 @@ class KernelAccumulator:
             return
         step = max(1, plan.byte_budget // 8 // (2 * len(plan.counts) * plan.halves.shape[1]))
         for start in range(rows.start, rows.stop, step):
-            part = slice(start, min(start + step, rows.stop))
-            self._add_half_rows(part, kernel[start - rows.start : part.stop - rows.start])
+            block = slice(start, min(start + step, rows.stop))
+            self._add_half_rows(block, kernel[start - rows.start : block.stop - rows.start])
 
     def _add_half_rows(self, rows: slice, kernel: np.ndarray) -> None:
         """Do `add_halves` for some rows."""
         plan = self._plan
-        parts, sizes, within = list(plan.parts(rows)), plan.half_sizes, plan.halves[rows]
+        slices, sizes, within = list(plan.class_slices(rows)), plan.half_sizes, plan.halves[rows]
         of_classes = self._over_classes[rows].astype(np.float32)
         # Over each class in the first of each pair of halves: (classes, rows, pairs).
-        first = np.stack([matmul(kernel[:, part], plan.first_halves[part]) for _, part, _ in parts])
-        all_classes = _of_pairs(first.sum(axis=0), of_classes.sum(axis=1))
+        first_halves = np.stack(
+            [matmul(kernel[:, samples], plan.first_halves[samples]) for _, samples, _ in slices]
+        )
+        all_classes = _of_pairs(first_halves.sum(axis=0), of_classes.sum(axis=1))
         own_sums = np.empty_like(within)
-        for code, _, inside in parts:
-            own_sums[inside] = _of_pairs(first[code, inside], of_classes[inside, code])
+        for code, _, inside in slices:
+            own_sums[inside] = _of_pairs(first_halves[code, inside], of_classes[inside, code])
             own_sums[inside] *= sizes / plan.half_counts[code]
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
         for values in (own_sums, all_classes):
@@ -232,7 +234,7 @@ class KernelAccumulator:
         own_sums /= all_classes
         self._drawn += np.log(own_sums).sum(axis=0, dtype=np.float64) / sizes
         if plan.class_draws:
-            of_draws = _of_pairs(first[..., : plan.class_draws // 2], of_classes.T)
+            of_draws = _of_pairs(first_halves[..., : plan.class_draws // 2], of_classes.T)
             self._add_class_halves(rows, of_draws, all_classes, own_sums)
 
     def _add_class_halves(
@@ -248,7 +250,7 @@ class KernelAccumulator:
         sums *= sizes / all_classes[:, draws]
         _sum_of_rest(sums, sizes)
         other_counts = sizes - counts
-        for code, _, inside in plan.parts(rows):
+        for code, _, inside in plan.class_slices(rows):
             sums[code, inside] = own_sums[inside, draws] * other_counts[code]
         within = plan.halves[rows, draws]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
@@ -267,17 +269,17 @@ class KernelAccumulator:
         kernel *= (n / self._all_classes[rows]).astype(np.float32)[:, None]
         other_counts = (n - plan.counts).astype(np.float32)
         row_indices = np.arange(len(kernel))[None, :]
-        for part, members in plan.shuffle_parts:
-            mixed = plan.shuffled[part, rows]
+        for shuffles, members in plan.shuffle_parts:
+            mixed = plan.shuffled[shuffles, rows]
             columns = np.arange(len(mixed))[:, None]
             sums = matmul(kernel, members).reshape(len(kernel), -1, classes)
             class_means = sums[row_indices, columns, mixed] / plan.counts[mixed]
-            self._mixed[part] += np.log(class_means).sum(axis=1) / n
+            self._mixed[shuffles] += np.log(class_means).sum(axis=1) / n
             if plan.one_vs_rest:
                 _sum_of_rest(sums, n)
                 sums[row_indices, columns, mixed] = class_means * other_counts[mixed]
                 logs = np.log(sums, out=sums).sum(axis=0, dtype=np.float64)
-                self._mixed_classes[part] += (logs - len(kernel) * np.log(other_counts)) / n
+                self._mixed_classes[shuffles] += (logs - len(kernel) * np.log(other_counts)) / n
 
     @property
     def information(self) -> float:
@@ -315,15 +317,15 @@ class KernelAccumulator:
         )
 
 
-def _of_pairs(first: np.ndarray, total: np.ndarray) -> np.ndarray:
+def _of_pairs(first_halves: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Return sums (..., draws) over halves, from those over the first of each pair (..., pairs).
 
     The second is the rest of the total (...).
     """
-    both = np.empty((*first.shape, 2), np.float32)
-    both[..., 0] = first
-    np.subtract(total[..., None], first, out=both[..., 1])
-    return both.reshape(*first.shape[:-1], 2 * first.shape[-1])
+    both = np.empty((*first_halves.shape, 2), np.float32)
+    both[..., 0] = first_halves
+    np.subtract(total[..., None], first_halves, out=both[..., 1])
+    return both.reshape(*first_halves.shape[:-1], 2 * first_halves.shape[-1])
 
 
 def _sum_of_rest(sums: np.ndarray, total: float | np.ndarray) -> None:
@@ -508,12 +510,12 @@ class Kde(LabelEstimator):
             hint = "Give a variance of its own, such as noise=0.1."
             raise SettingsError("kde: x", "samples that differ", "a constant", hint)
         of_noise = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
-        of_sample, most = self._of_sample(distances), math.log(len(x))
+        of_sample, ceiling = self._of_sample(distances), math.log(len(x))
         notices = ()
-        if of_sample >= SATURATED * most:
+        if of_sample >= SATURATED * ceiling:
             notices = ("Saturated: at this variance hardly two samples overlap.",)
         return RawEstimate(
-            of_noise + of_sample, ceiling=of_noise + most, least=of_noise, notices=notices
+            of_noise + of_sample, ceiling=of_noise + ceiling, least=of_noise, notices=notices
         )
 
     def _of_sample(self, distances: Distances) -> float:

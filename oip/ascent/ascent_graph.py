@@ -60,7 +60,7 @@ class AscentState(NamedTuple, Generic[Array]):
 
     images: Array
     """(n, h, w, b): as they climb."""
-    shown: Array
+    standardized: Array
     """(n, h, w, b): as they are scored, standardized over the visible pixels."""
     best_images: Array
     """(n, h, w, b): the best that each has been, as it is scored."""
@@ -220,10 +220,10 @@ class AscentGraph:
     def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Return starts (n, h, w, b) as the first step receives them, and as they are scored."""
         images = self._parameterization.begin(self.inputs.mask.restored(starts))
-        return images, self._shown(images)
+        return images, self._scored_images(images)
 
     def run(
-        self, state: AscentState[Tensor], first: Tensor, count: Tensor
+        self, state: AscentState[Tensor], first_step: Tensor, count: Tensor
     ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
         """Take `count` steps from step `first` on.
 
@@ -241,7 +241,7 @@ class AscentGraph:
             _stuck: Tensor,
             trace: tf.TensorArray,
         ) -> tuple[object, ...]:
-            moved, shown, after, size, stuck = self._step(images, before, step)
+            moved, standardized, after, size, stuck = self._step(images, before, step)
             if self.settings.alpha:
                 alpha += tf.where(self._is_last(step), 0.0, size)  # no step follows the last
             active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
@@ -251,21 +251,25 @@ class AscentGraph:
             better = new.key > best.key
             if self.settings.keep == "last":
                 better = tf.ones_like(better)
-            best_images = images_where(better, shown, best_images)
+            best_images = images_where(better, standardized, best_images)
             pairs = zip(new, best, strict=True)
             best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
-            trace = trace.write(step - first, after.value)
+            trace = trace.write(step - first_step, after.value)
             return step + 1, moved, best_images, best, after, alpha, stuck, trace
 
         trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
         stuck = tf.zeros_like(self.inputs.can_be_inactive)
-        pictures = (first, state.images, state.best_images)
+        pictures = (first_step, state.images, state.best_images)
         values = (*pictures, state.best, state.step, state.alpha, stuck, trace)
         _, images, best_images, best, after, alpha, stuck, trace = tf.while_loop(
-            lambda step, *_: step < first + count, body, values, parallel_iterations=1
+            lambda step, *_: step < first_step + count, body, values, parallel_iterations=1
         )
-        shown = self._shown(images)
-        return AscentState(images, shown, best_images, best, after, alpha), trace.stack(), stuck
+        standardized = self._scored_images(images)
+        return (
+            AscentState(images, standardized, best_images, best, after, alpha),
+            trace.stack(),
+            stuck,
+        )
 
     def _step(
         self, images: Tensor, before: StepState[Tensor], step: Tensor
@@ -282,8 +286,10 @@ class AscentGraph:
         visible = self._restored(images)  # (n, h, w, b)
         with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
             tape.watch(visible)
-            shown = self._bounded(visible)
-            received, items = self._received(shown, step)  # (looks n, h', w', b) and (looks n,)
+            standardized = self._bounded(visible)
+            received, items = self._received(
+                standardized, step
+            )  # (looks n, h', w', b) and (looks n,)
             with self._thinned(step):
                 with captured(self._features.outputs) as features:
                     activations = self._activations(received, items, step)
@@ -296,15 +302,15 @@ class AscentGraph:
         if alike is not None:
             alike_slope = tf.ensure_shape(tape.gradient(alike, visible), images.shape)
             alike = alike[: tf.shape(images)[0]]  # (n,)
-        shown, post, pre, capped = self._scored(shown, activations, step)
+        standardized, post, pre, capped = self._scored(standardized, activations, step)
         size = tf.reduce_max(tf.abs(slope), image_axes(images))  # (n,)
         stuck = tf.logical_not(size > 0)
         direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
         absolute = tf.reduce_mean(tf.abs(direction), -1)  # (n, h, w)
         if settings.total_variation > 0:
-            direction -= numbers.total_variation * variation_slope(shown) * mask.mask
+            direction -= numbers.total_variation * variation_slope(standardized) * mask.mask
         if settings.norm > 0:
-            direction -= numbers.norm * norm_slope(shown, numbers.norm_power) * mask.mask
+            direction -= numbers.norm * norm_slope(standardized, numbers.norm_power) * mask.mask
         if alike is not None and alike_slope is not None:
             weight = numbers.diversity * expand_like(alike, alike_slope)
             direction -= weight * mask.unit(alike_slope)
@@ -315,28 +321,28 @@ class AscentGraph:
         if not self._parameterization.keeps_spectrum:
             moved = mask.restored(moved, settings.free_mean)
         moved = images_where(stuck, images, moved)
-        return moved, shown, StepState(rates, post, pre, capped), absolute, stuck
+        return moved, standardized, StepState(rates, post, pre, capped), absolute, stuck
 
-    def _received(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    def _received(self, standardized: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each.
 
         They are the images as they are kept, where the last step is what is kept.
         """
-        looks, items = self._looks(shown, step)
+        looks, items = self._looks(standardized, step)
         if self.settings.keep == "best" or self._coarse:
             return looks, items
-        plain = self._as_kept(shown)  # (n, h, w, b)
-        plain = tf.tile(plain, [self._count, *[1] * (len(shown.shape) - 1)])
+        plain = self._as_kept(standardized)  # (n, h, w, b)
+        plain = tf.tile(plain, [self._count, *[1] * (len(standardized.shape) - 1)])
         return images_where(self._is_last(step), plain, looks), items
 
-    def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    def _looks(self, standardized: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each."""
         if self._as_it_is:
-            return shown, self.inputs.items
+            return standardized, self.inputs.items
         count, transform = self._count, self._transform
         looks = [
-            shown if transform is None else transform(shown, step * count + number)
-            for number in range(count)
+            standardized if transform is None else transform(standardized, step * count + look)
+            for look in range(count)
         ]
         return tf.concat(looks, 0), tf.tile(self.inputs.items, [count])
 
@@ -349,11 +355,11 @@ class AscentGraph:
         if not self._blocks:
             return nullcontext()
         numbers = self.inputs.numbers
-        most = numbers.drop_path
+        rate = numbers.drop_path
         if self.settings.keep == "last" and not self._coarse:
-            most = tf.where(self._is_last(step), 0.0, most)
+            rate = tf.where(self._is_last(step), 0.0, rate)
         share = self.settings.branch_gradient
-        return thinned(self._blocks, most, self._count, numbers.seed, step, share)
+        return thinned(self._blocks, rate, self._count, numbers.seed, step, share)
 
     def _with_features(
         self, activations: OwnActivations, features: Mapping[int, Tensor], step: Tensor
@@ -371,11 +377,11 @@ class AscentGraph:
             for slope in activations.slopes
         ]
         tensors = list(activations.tensors)
-        for number, layer in enumerate(inputs.references):
+        for index, layer in enumerate(inputs.references):
             layer = AlignedLayer(
-                *(tf.tile(part, [count, *[1] * (len(part.shape) - 1)]) for part in layer)
+                *(tf.tile(array, [count, *[1] * (len(array.shape) - 1)]) for array in layer)
             )
-            tensor, output = features[number], outputs[number]  # (looks n, ...): as in the layer
+            tensor, output = features[index], outputs[index]  # (looks n, ...): as in the layer
             slope = inputs.numbers.align * layer.slope(channels_last(tensor, output))
             tensors.append(tensor)
             slopes.append(_as_layer(slope, tensor, output))
@@ -420,7 +426,7 @@ class AscentGraph:
         return activations._replace(tensors=[*activations.tensors, last], slopes=slopes)
 
     def _scored(
-        self, shown: Tensor, activations: OwnActivations, step: Tensor
+        self, standardized: Tensor, activations: OwnActivations, step: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return images as they are kept; the response, the pre-activation and `capped` (n,).
 
@@ -430,22 +436,24 @@ class AscentGraph:
         if self.settings.keep == "last":
             if not self._coarse:
                 last = self._is_last(step)
-                shown = tf.cond(last, lambda: self._as_kept(shown), lambda: shown)
+                standardized = tf.cond(
+                    last, lambda: self._as_kept(standardized), lambda: standardized
+                )
         elif not self._as_it_is:
-            activations = self._activations(shown, self.inputs.items, step)
-        count = tf.shape(shown)[0]
+            activations = self._activations(standardized, self.inputs.items, step)
+        count = tf.shape(standardized)[0]
         capped = tf.cast(activations.capped, tf.float32)
-        return shown, activations.post[:count], activations.pre[:count], capped[:count]
+        return standardized, activations.post[:count], activations.pre[:count], capped[:count]
 
     def _is_last(self, step: Tensor) -> Tensor:
         return step >= self.inputs.numbers.steps
 
-    def _as_kept(self, shown: Tensor) -> Tensor:
-        """Return images with the values that a picture has; the gradient is that of `shown`."""
+    def _as_kept(self, standardized: Tensor) -> Tensor:
+        """Return images with the values that a picture has; the gradient goes through."""
         bound = self._bound
         if bound is None:
-            return shown
-        return tf.grad_pass_through(bound.rounded)(shown)
+            return standardized
+        return tf.grad_pass_through(bound.rounded)(standardized)
 
     def _activations(self, images: Tensor, items: Tensor, step: Tensor) -> OwnActivations:
         numbers = self.inputs.numbers
@@ -462,8 +470,8 @@ class AscentGraph:
         """
         settings, numbers = self.settings, self.inputs.numbers
         if settings.rate_up == settings.rate_down == 1.0:
-            done = tf.cast(step, tf.float32) / tf.cast(numbers.steps, tf.float32)
-            late = tf.maximum(0.0, 2.0 * done - 1.0)
+            share = tf.cast(step, tf.float32) / tf.cast(numbers.steps, tf.float32)
+            late = tf.maximum(0.0, 2.0 * share - 1.0)
             rate = numbers.rate * (1.0 - (1.0 - numbers.rate_end) * late)
             return tf.fill(tf.shape(before.rate), rate)
         by_pre = (step < numbers.warmup) | (now.value <= 0) | (now.capped * before.capped > 0)
@@ -498,7 +506,7 @@ class AscentGraph:
         due = tf.equal(tf.math.floormod(step, numbers.blur_every), numbers.blur_every - 1)
         return tf.cond(due, lambda: blurred(images, sigma, int(radius)), lambda: images)
 
-    def _shown(self, images: Tensor) -> Tensor:
+    def _scored_images(self, images: Tensor) -> Tensor:
         """Return images as they are scored."""
         return self._bounded(self._restored(images))
 
@@ -520,8 +528,8 @@ def _as_layer(slope: Tensor, tensor: Tensor, output: LayerOutput) -> Tensor:
 def _in_input_units(images: Tensor, network: Network) -> Tensor:
     """Return standardized images as the model is fed; the gradient takes two operations."""
     spec = network.inputs
-    parts = (along_rows(values, images) for values in (spec.mean, spec.std))
-    mean, std = (tf.constant(part, tf.float32) for part in parts)
+    constants = (along_rows(values, images) for values in (spec.mean, spec.std))
+    mean, std = (tf.constant(values, tf.float32) for values in constants)
 
     @tf.custom_gradient
     def run(images: Tensor) -> Any:

@@ -136,7 +136,7 @@ class GradientAscent:
         network = self.network
         spec = network.inputs
         image = image_spec(network)
-        value, number = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
+        value, integer = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
         best, step = BestSoFar(value, value, value), StepState(value, value, value, value)
         alpha = tf.TensorSpec((None, *self._alpha_sides), tf.float32)
         state = AscentState(image, image, image, best, step, alpha)
@@ -167,8 +167,10 @@ class GradientAscent:
         )
         return network.graphs.kept(
             key,
-            lambda state, inputs, first, count: self._graph(inputs, size).run(state, first, count),
-            *(state, inputs, number, number),
+            lambda state, inputs, first_step, count: self._graph(inputs, size).run(
+                state, first_step, count
+            ),
+            *(state, inputs, integer, integer),
         )
 
     @property
@@ -253,22 +255,24 @@ class GradientAscent:
         keys = np.full((count, settings.steps + 1), -np.inf, np.float32)
         reasons, steps = np.full(count, _RUNNING), np.zeros(count, np.int64)
         inputs = self._inputs(items, noise, focus)
-        first, running = 0, np.arange(count)
+        first_step, running = 0, np.arange(count)
         for last in _check_steps(settings, self._coarse_steps):
-            evaluations = last - first + (last == settings.steps)
+            evaluations = last - first_step + (last == settings.steps)
 
-            def taken(steps_done: int, first: int = first, running: np.ndarray = running) -> None:
-                share = min(1.0, (first + steps_done) / settings.steps)
+            def taken(
+                steps_done: int, first_step: int = first_step, running: np.ndarray = running
+            ) -> None:
+                share = min(1.0, (first_step + steps_done) / settings.steps)
                 report(1 - len(running) / count * (1 - share))
 
-            state, trace, stuck = self._take_steps(state, inputs, first, evaluations, taken)
-            traces[running, first : first + evaluations] = trace
+            state, trace, stuck = self._take_steps(state, inputs, first_step, evaluations, taken)
+            traces[running, first_step : first_step + evaluations] = trace
             keys[running, last] = state.best.key
             steps[running] = last
             final.put(running, state)
-            first = last
+            first_step = last
             if last in kept_steps:
-                snapshots[running, kept_steps.index(last)] = state.shown
+                snapshots[running, kept_steps.index(last)] = state.standardized
             broken = ~np.isfinite(state.best.key) | ~np.isfinite(trace[:, -1])
             reasons[running] = self._reasons(
                 last, keys[running], state.best, stuck, broken, items[running]
@@ -340,18 +344,20 @@ class GradientAscent:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
         empty = np.zeros((len(items), *self._shape_if(0)))
         graph = self._graph(self._inputs(items, empty, "mean"))
-        images, shown = graph.begin(tf.constant(starts, tf.float32))
+        images, standardized = graph.begin(tf.constant(starts, tf.float32))
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self.settings.rate, np.float32)
         best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest, 0 * rate)
         alpha = np.zeros((len(starts), *self._alpha_sides), np.float32)
-        return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step, alpha)
+        return AscentState(
+            images.numpy(), standardized.numpy(), standardized.numpy(), best, step, alpha
+        )
 
     def _take_steps(
         self,
         state: AscentState[np.ndarray],
         inputs: AscentInputs,
-        first: int,
+        first_step: int,
         count: int,
         taken: Callable[[int], None],
     ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
@@ -363,7 +369,7 @@ class GradientAscent:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
         traces, steps_done, images = [], 0, len(state.images)
-        run = self._coarse_run if first < self._coarse_steps else self._run
+        run = self._coarse_run if first_step < self._coarse_steps else self._run
         tensors = tf.nest.map_structure(tf.constant, state)
         stuck = tf.zeros(images, tf.bool)
         while steps_done < count:
@@ -371,7 +377,7 @@ class GradientAscent:
             chunk = min(count - steps_done, max(1, room))
             started = time.perf_counter()
             tensors, trace, stuck = run(
-                tensors, inputs, tf.constant(first + steps_done), tf.constant(chunk)
+                tensors, inputs, tf.constant(first_step + steps_done), tf.constant(chunk)
             )
             traces.append(trace.numpy())
             self._seconds_per_image = (time.perf_counter() - started) / chunk / images
@@ -440,20 +446,20 @@ class AscentByMap(AscentResult):
 def _as_bytes(alpha: np.ndarray) -> np.ndarray:
     """Return sizes (n, ...) as shares of each image's 99th percentile, uint8."""
     axes = tuple(range(1, alpha.ndim))
-    most = np.percentile(alpha, 99, axis=axes, keepdims=True)
-    share = np.clip(alpha / np.where(most > 0, most, 1.0), 0.0, 1.0)
+    largest = np.percentile(alpha, 99, axis=axes, keepdims=True)
+    share = np.clip(alpha / np.where(largest > 0, largest, 1.0), 0.0, 1.0)
     return (share * 255 + 0.5).astype(np.uint8)
 
 
-def snapshot_steps(steps: int, most: int = _MOST_SNAPSHOTS) -> list[int]:
+def snapshot_steps(steps: int, max_snapshots: int = _MOST_SNAPSHOTS) -> list[int]:
     """Return the steps at which an image is kept on its way: 0, log-spaced, the last; or none.
 
     >>> snapshot_steps(120)
     [0, 2, 4, 8, 15, 30, 60, 120]
     """
-    steps_kept = {0, steps} if most else set()
+    steps_kept = {0, steps} if max_snapshots else set()
     step = steps
-    while step > 3 and len(steps_kept) < most:
+    while step > 3 and len(steps_kept) < max_snapshots:
         step = -(-step // 2)
         steps_kept.add(step)
     return sorted(steps_kept)
@@ -465,8 +471,8 @@ def _check_steps(settings: AscentSettings, coarse_steps: int = 0) -> list[int]:
     Every check has another one `patience` steps before it. They are the same for any number of
     snapshots, so that these change nothing else.
     """
-    parts = max(1, settings.patience // _CHECK_STEPS)
-    stride = settings.patience // parts if settings.patience % parts == 0 else settings.patience
+    checks = max(1, settings.patience // _CHECK_STEPS)
+    stride = settings.patience // checks if settings.patience % checks == 0 else settings.patience
     snapshots = snapshot_steps(settings.steps)
     return sorted({*range(stride, settings.steps, stride), *snapshots, coarse_steps} - {0})
 

@@ -118,7 +118,7 @@ class Channels:
 
 def kernel_call(network: Network, info: LayerInfo) -> Call:
     """Return the call of the convolution or other layer itself, whose response `info` describes."""
-    return next(call for call in network.calls if call.number == info.call)
+    return next(call for call in network.calls if call.index == info.call)
 
 
 class _KernelAxes(NamedTuple):
@@ -152,8 +152,8 @@ class _Follower:
         ends = {number for output in self.network.recording.outputs for number in output.calls}
         read = {source for call in calls for source in call.sources}
         for call in calls:
-            if call.number not in read or call.number in ends:
-                self._lock([self.after[call.number]], "it is the model's output")
+            if call.index not in read or call.index in ends:
+                self._lock([self.after[call.index]], "it is the model's output")
         parents = _first_of_tied(self.count, self.ties)
         readers = list(self.readers.values())
         channels = Channels(self.cuts, self.makers, self.outputs, readers, parents, {}, self.whole)

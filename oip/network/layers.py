@@ -234,7 +234,7 @@ def other_layers(
     layers: list[LayerInfo] = []
     for call in calls:
         role = _part_of_attention(call)
-        kind = _unit_kind(call, axes, located[call.number])
+        kind = _unit_kind(call, axes, located[call.index])
         if is_listed(call, axes) or kind is None or (role and role != _ATTENTION_OUTPUT):
             continue
         layout = getattr(call.layer, "data_format", None)
@@ -243,9 +243,9 @@ def other_layers(
         activated = is_activated(call)
         layer = replace(layer_of_call(call, calls, first, activated), kind=kind)
         if not activated:
-            layer = replace(layer, can_be_inactive=inactive[call.number])
+            layer = replace(layer, can_be_inactive=inactive[call.index])
         if kind == "tokens":
-            layer = _arranged(layer, grids[call.number])
+            layer = _arranged(layer, grids[call.index])
         heads = None
         if role:
             outer = call.path.rpartition("/")[0]
@@ -329,7 +329,7 @@ def _heads(layer: LayerInfo, projection: Call) -> LayerInfo | None:
         kind="heads",
         maps=heads,
         response=replace(response, grid=layer.response.grid),
-        last_call=projection.number,
+        last_call=projection.index,
         activation="length",
         can_be_inactive=False,
         upper_limit=math.inf,
@@ -359,8 +359,8 @@ def layer_of_call(
         maps=int(call.output_shape[1 if first else -1] or 0),
         size=_size(response.end.output_shape, first),
         response=response.output,
-        call=call.number,
-        last_call=response.end.number,
+        call=call.index,
+        last_call=response.end.index,
         inputs=response.end.inputs,
         activation=response.activation,
         can_be_inactive=response.can_be_inactive,
@@ -480,8 +480,8 @@ def _pooling_after(call: Call, calls: list[Call]) -> Call | None:
 
 
 def _only_follower(call: Call, calls: list[Call]) -> Call | None:
-    followers = [other for other in calls if call.number in other.sources]
-    if len(followers) == 1 and followers[0].sources == (call.number,) and followers[0].plain:
+    followers = [other for other in calls if call.index in other.sources]
+    if len(followers) == 1 and followers[0].sources == (call.index,) and followers[0].plain:
         return followers[0]
     return None
 

@@ -66,14 +66,14 @@ def repeatability(
     noise = [
         call
         for call in recording.calls
-        if layer_types.is_dropout(call.layer) and call.number in _origins(recording.calls, changing)
+        if layer_types.is_dropout(call.layer) and call.index in _origins(recording.calls, changing)
     ]
     if not noise and not dropouts:
         return Repeatability([], _random(recording.calls, changing))
     quiet, repeated = _answers(model, images, quiet=True)
     for call in dropouts:
-        before, after = plain[call.number], quiet[call.number]
-        if call.number not in changing and _differ(before, after):
+        before, after = plain[call.index], quiet[call.index]
+        if call.index not in changing and _differ(before, after):
             raise ModelError(
                 f"layer '{call.path}', a kind of dropout",
                 "one that leaves its input as it is at inference",
@@ -196,7 +196,7 @@ def _random(calls: Sequence[Call], changing: Mapping[int, str]) -> dict[int, str
     for call in calls:
         before = next((reasons[source] for source in call.sources if source in reasons), None)
         if before is not None:
-            reasons[call.number] = before
-        elif call.number in changing:
-            reasons[call.number] = f"{changing[call.number]} since {call.described}"
+            reasons[call.index] = before
+        elif call.index in changing:
+            reasons[call.index] = f"{changing[call.index]} since {call.described}"
     return reasons

@@ -38,14 +38,14 @@ _PASSED_THROUGH = OPERATIONS | frozenset(
 class Call:
     """One call of one layer."""
 
-    number: int
+    index: int
     layer: keras.Layer = field(repr=False)
     path: str
     """Names from the outside in, such as `encoder/conv1`."""
     use: int
     """0 for the layer's first call, 1 for its second, ..."""
     sources: tuple[int, ...]
-    """Numbers of the calls that its inputs come from; below zero are the model's own inputs, -1
+    """Indices of the calls that its inputs come from; below zero are the model's own inputs, -1
     the first, -2 the second."""
     plain: bool
     """The inputs are those calls' outputs with nothing but elementwise operations between."""
@@ -83,10 +83,10 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
         if id(layer) in visited:
             return
         visited.add(id(layer))
-        inner = [part for part in _inner(layer) if type(part).__name__ != "InputLayer"]
+        inner = [sublayer for sublayer in _inner(layer) if type(sublayer).__name__ != "InputLayer"]
         if inner and not _has_kernel(layer):
-            for part in inner:
-                visit(part, f"{path}/{part.name}" if path else part.name)
+            for sublayer in inner:
+                visit(sublayer, f"{path}/{sublayer.name}" if path else sublayer.name)
         elif path:
             leaves.append((path, layer))
 
@@ -98,7 +98,7 @@ def _attention_parts(model: keras.Model) -> dict[int, keras.Layer]:
     """Return the attention layer that each layer inside one is a part of, by the id of the part."""
     layers = model._flatten_layers(include_self=False)
     attention = [layer for layer in layers if layer_types.is_attention(layer)]
-    return {id(part): layer for layer in attention for part in _inner(layer)}
+    return {id(sublayer): layer for layer in attention for sublayer in _inner(layer)}
 
 
 class ModelOutput(NamedTuple):
@@ -107,7 +107,7 @@ class ModelOutput(NamedTuple):
     name: str
     """Key or index in what it returns; empty where it returns one tensor."""
     calls: tuple[int, ...]
-    """Numbers of the calls that it comes from; below zero are the model's inputs."""
+    """Indices of the calls that it comes from; below zero are the model's inputs."""
     direct: bool
     """It is the output of one of them, as it is."""
     changed_by: frozenset[str]
@@ -179,8 +179,8 @@ class _Recorder:
             self.origins[tensor.name] = -1 - index
         with shadowed([layer for _, layer in self.leaves], self._watched):
             outputs = call_model(self.model, inputs)
-        parts = keras.tree.flatten_with_path(outputs)
-        self.returned = [("/".join(map(str, path)), t) for path, t in parts if _is_tensor(t)]
+        named = keras.tree.flatten_with_path(outputs)
+        self.returned = [("/".join(map(str, path)), t) for path, t in named if _is_tensor(t)]
         return [tensor for _, tensor in self.returned]
 
     def _watched(self, layer: keras.Layer, call: Callable) -> Callable:
@@ -208,7 +208,7 @@ class _Recorder:
             self.spans.append(_Span(begin, _operations_so_far(), source, target))
             self.calls.append(
                 Call(
-                    number=len(self.calls),
+                    index=len(self.calls),
                     layer=layer,
                     path=self.paths[id(layer)],
                     use=use,
@@ -461,7 +461,7 @@ def _inner(layer: keras.Layer) -> list[keras.Layer]:
     layers = getattr(layer, "layers", None)
     if layers is None:
         layers = getattr(layer, "_layers", [])
-    return [part for part in layers if hasattr(part, "call") and hasattr(part, "name")]
+    return [layer for layer in layers if hasattr(layer, "call") and hasattr(layer, "name")]
 
 
 def _has_kernel(layer: keras.Layer) -> bool:
