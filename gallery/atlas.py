@@ -32,7 +32,7 @@ def layer_atlas(layer: LayerEntry, keys: PictureKeys) -> PageValues | None:
     digest = hashlib.sha256(np.ascontiguousarray(points).tobytes()).hexdigest()
     key = keys.key("atlas", digest, GRID, LANDMARKS, _STEPS)
     name = f"atlas-{layer.index:03d}"
-    text = keys.kept(f"{name}-positions") if keys.note(name, key) else None
+    text = keys.old_text(f"{name}-positions") if keys.note(name, key) else None
     plane = np.array(json.loads(text)) if text is not None else positions(points)
     keys.add(f"{name}-positions", json.dumps(plane.tolist()))
     return {"maps": maps.tolist(), "x": plane[:, 0].tolist(), "y": plane[:, 1].tolist()}
@@ -45,11 +45,13 @@ def alike_maps(layer: LayerEntry) -> dict[int, list[tuple[int, float]]]:
         return {}
     units = points / np.linalg.norm(points, axis=1, keepdims=True)
     result = {}
-    for row, number in enumerate(maps.tolist()):
+    for row, map_index in enumerate(maps.tolist()):
         likeness = units @ units[row]
         likeness[row] = -np.inf
         order = np.argsort(-likeness, kind="stable")[: min(_ALIKE, len(maps) - 1)]
-        result[number] = [(int(maps[other]), round(float(likeness[other]), 2)) for other in order]
+        result[map_index] = [
+            (int(maps[other]), round(float(likeness[other]), 2)) for other in order
+        ]
     return result
 
 

@@ -34,7 +34,7 @@ class Store:
         """SHA-256 of each file of the new folder by its name."""
         self.written: list[str] = []
         """Names of the files that were new or had changed."""
-        self.kept = 0
+        self.unchanged = 0
         """Number of files that were kept."""
 
     def write(self, name: str, content: bytes | str) -> None:
@@ -75,7 +75,7 @@ class Store:
         except OSError:  # a disk without links
             shutil.copy2(old, path)
         with self._lock:
-            self.kept += 1
+            self.unchanged += 1
 
     def _of_old(self, name: str) -> Path | None:
         if self.old is None:
@@ -115,7 +115,7 @@ class PictureKeys:
         """Add a text that belongs to pictures."""
         self._new[name] = text
 
-    def kept(self, name: str) -> str | None:
+    def old_text(self, name: str) -> str | None:
         """Return a text of the old gallery and keep it; None where it has none."""
         text = self._old.get(name)
         if text is not None:

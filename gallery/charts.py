@@ -64,9 +64,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     rough = span / count
     size = 10.0 ** math.floor(math.log10(rough))
     step = next((size * factor for factor in (1, 2, 5) if size * factor >= rough), size * 10)
-    first = math.ceil(low / step - 1e-9)
+    begin = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [round(index * step, 12) for index in range(begin, last + 1)]
 
 
 def distribution(
@@ -82,9 +82,9 @@ def distribution(
     if not len(values):
         return None
     bits = np.asarray(values, np.float64)
-    most = max(float(bits.max()), ceiling or 0.0, 1e-3)
-    counts, edges = np.histogram(np.clip(bits, 0.0, most), _BINS, (0.0, most))
-    frame = Frame((0.0, most), (0.0, float(max(counts.max(), 1))), wide=440.0, high=186.0, top=38.0)
+    peak = max(float(bits.max()), ceiling or 0.0, 1e-3)
+    counts, edges = np.histogram(np.clip(bits, 0.0, peak), _BINS, (0.0, peak))
+    frame = Frame((0.0, peak), (0.0, float(max(counts.max(), 1))), wide=440.0, high=186.0, top=38.0)
     return {
         **frame.box,
         "bars": [
@@ -100,9 +100,9 @@ def distribution(
         ],
         "median": frame.across(float(np.median(bits))),
         "median_title": f"median {np.median(bits):z.2f}",
-        "median_left": float(np.median(bits)) > most / 2,
+        "median_left": float(np.median(bits)) > peak / 2,
         "ceiling": None if ceiling is None else frame.across(ceiling),
-        "x_ticks": _labeled(ticks(0.0, most), frame.across),
+        "x_ticks": _labeled(ticks(0.0, peak), frame.across),
         "y_ticks": _labeled([0.0, float(counts.max())], frame.up),
         "summary": (
             f"{plural(len(bits), noun)} from {bits.min():z.2f} to {bits.max():z.2f} bits, "
@@ -122,9 +122,9 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
     finite = [values[np.isfinite(values)] for values in finite]
     if not any(len(values) for values in finite):
         return None
-    most = max(float(values.max()) for values in finite if len(values))
+    peak = max(float(values.max()) for values in finite if len(values))
     least = min(0.0, *(float(values.min()) for values in finite if len(values)))
-    frame = Frame((0.0, float(len(groups))), (least, most or 1.0), high=250.0, bottom=46.0)
+    frame = Frame((0.0, float(len(groups))), (least, peak or 1.0), high=250.0, bottom=46.0)
     half = min(24.0, 0.3 * (frame.wide - frame.left - frame.right) / len(groups))
     every = -(-len(groups) // 14)
     boxes = []
@@ -147,7 +147,7 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
         **frame.box,
         "half": half,
         "boxes": boxes,
-        "y_ticks": _labeled(ticks(least, most), frame.up),
+        "y_ticks": _labeled(ticks(least, peak), frame.up),
         "letters": max(4, int((frame.wide - 62) / len(groups) * every / 6.2)),
         "summary": "; ".join(box["title"] for box in boxes if box["values"])[:600],
     }

@@ -17,12 +17,12 @@ from oip.core.formats import InputRecord
 from oip.core.frameworks import usable_cores
 from oip.core.images import (
     LINE_SIZE,
+    displayable,
     enhanced,
     faded,
     is_line,
     line_picture,
     plain,
-    shown,
     stretches,
     true_colors,
 )
@@ -77,7 +77,7 @@ def resized(image: np.ndarray, limit: int) -> np.ndarray:
 
     if is_line(image):
         return line_picture(image, limit, has_letters=False)
-    pixels = shown(image)
+    pixels = displayable(image)
     rows, columns = image.shape[:2]
     scale = factor((rows, columns), limit)
     if scale >= 1:
@@ -120,7 +120,7 @@ def cell_of(size: tuple[int, int]) -> tuple[int, int, bool]:
 def fitted_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """Return (h, w, b) uint8 as a tile of a sheet."""
     if image.shape[:2] == cell and not is_line(image):
-        return shown(image)
+        return displayable(image)
     return resized(image, max(cell))
 
 
@@ -159,8 +159,8 @@ class Sheets:
         self._pixels: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
         for sheet in range(-(-len(tiles) // PER_SHEET)):
-            part = tiles[sheet * PER_SHEET : (sheet + 1) * PER_SHEET]
-            same = keys.note(f"sheet-{sheet:03d}", keys.key(*part))
+            sheet_tiles = tiles[sheet * PER_SHEET : (sheet + 1) * PER_SHEET]
+            same = keys.note(f"sheet-{sheet:03d}", keys.key(*sheet_tiles))
             if not (same and store.keep(_name(sheet))):
                 self._open.add(sheet)
 
@@ -194,8 +194,8 @@ class Sheets:
             self._open.discard(sheet)
 
 
-def _name(number: int) -> str:
-    return f"img/sheet-{number:03d}.webp"
+def _name(sheet: int) -> str:
+    return f"img/sheet-{sheet:03d}.webp"
 
 
 class MapImages:
@@ -243,10 +243,10 @@ class MapImages:
         self.tile = (max(1, round(self.size[0] * scale)), max(1, round(self.size[1] * scale)))
         """(h, w) of a tile in a file of its own."""
         contents = {
-            (layer.index, number): block.content
+            (layer.index, map_index): block.content
             for layer in layers
             for block in layer.blocks
-            for number in block.maps
+            for map_index in block.maps
         }
         order = [(layer.index, entry.map) for layer in layers for entry in layer.maps]
         self.sheets = Sheets(
@@ -276,21 +276,23 @@ class MapImages:
     def write_relations(self, layer: LayerEntry) -> None:
         """Write what maps are sums of (one node, the sum, the rest), and partners."""
         sums = layer.evidence.decomposition
-        shown = {entry.map for entry in layer.maps}
-        for row, number in enumerate([] if sums is None else sums.maps.tolist()):
-            if sums is not None and number in shown:
-                whole, total = (part[row].astype(np.float32) for part in (sums.images, sums.sums))
-                parts = (sums.node_images[row], total, whole - total)
-                tiles = [resized(self._drawn(part), TILE) for part in parts]
+        maps = {entry.map for entry in layer.maps}
+        for row, map_index in enumerate([] if sums is None else sums.maps.tolist()):
+            if sums is not None and map_index in maps:
+                whole, total = (
+                    images[row].astype(np.float32) for images in (sums.images, sums.sums)
+                )
+                panels = (sums.node_images[row], total, whole - total)
+                tiles = [resized(self._drawn(image), TILE) for image in panels]
                 self._store.write(
-                    _path("sum", layer.index, number), webp(strip([tiles]), self.lossless)
+                    _path("sum", layer.index, map_index), webp(strip([tiles]), self.lossless)
                 )
         for position, partners in enumerate(layer.evidence.partners):
             kind = f"partner-{position}"
-            for row, number in enumerate(partners.maps.tolist()):
-                if number in shown and partners.has_picture[row]:
+            for row, map_index in enumerate(partners.maps.tolist()):
+                if map_index in maps and partners.has_picture[row]:
                     content = webp(partners.pictures[row], self.lossless)
-                    self._store.write(_path(kind, layer.index, number), content)
+                    self._store.write(_path(kind, layer.index, map_index), content)
 
     def _kept(self, layer: LayerEntry, block: ShardBlock) -> bool:
         """Keep all pictures of a block; return False if one is missing."""
@@ -298,22 +300,24 @@ class MapImages:
         moves = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
         kinds = ["tile", "full"] + ["starts"] * several + ["evolution"] * moves
         kinds += ["masks"] * self.have_masks
-        paths = [_path(kind, block.layer, number) for number in block.maps for kind in kinds]
+        paths = [_path(kind, block.layer, map_index) for map_index in block.maps for kind in kinds]
         if not (all(map(self._store.has, paths)) and all(map(self._store.keep, paths))):
             return False
         return not self.are_colors or self._kept_stretches(block)
 
     def _kept_stretches(self, block: ShardBlock) -> bool:
-        text = self._keys.kept(f"stretches-{block.name}")
+        text = self._keys.old_text(f"stretches-{block.name}")
         values = {} if text is None else json.loads(text)
-        self.stretches |= {(block.layer, int(number)): value for number, value in values.items()}
+        self.stretches |= {
+            (block.layer, int(map_index)): value for map_index, value in values.items()
+        }
         return set(values) == set(map(str, block.maps))
 
     def _draw(self, block: ShardBlock, pool: ThreadPoolExecutor) -> None:
         oips, _ = read_shard(block.path)
 
         def draw_map(row: int) -> None:
-            number = int(oips.maps[row])
+            map_index = int(oips.maps[row])
             images = oips.images[row, :MOST_IN_A_ROW]
             starts = self._bands(images)
             bright, true = enhanced(starts), self._true(images)
@@ -322,39 +326,39 @@ class MapImages:
             if self.are_lines:
                 best = rows[0][0]
             elif self.are_colors:
-                self.stretches[block.layer, number] = [self._stretch(image) for image in images]
+                self.stretches[block.layer, map_index] = [self._stretch(image) for image in images]
             else:
                 rows.append(bright)
-            self._write("tile", block, number, [[resized(best, TILE)]])
-            self._write("full", block, number, [[resized(row[0], self.limit)] for row in rows])
+            self._write("tile", block, map_index, [[resized(best, TILE)]])
+            self._write("full", block, map_index, [[resized(row[0], self.limit)] for row in rows])
             if len(images) > 1:
                 other_starts = [[resized(image, self._start) for image in row[1:]] for row in rows]
-                self._write("starts", block, number, other_starts)
+                self._write("starts", block, map_index, other_starts)
             if self.have_masks and oips.alpha is not None:
                 masked = faded(rows[0], oips.alpha[row, :MOST_IN_A_ROW])
-                self._write("masks", block, number, [[resized(m, self._start) for m in masked]])
-            self.sheets.put(self._positions[block.layer, number], best)
+                self._write("masks", block, map_index, [[resized(m, self._start) for m in masked]])
+            self.sheets.put(self._positions[block.layer, map_index], best)
             if len(oips.snapshot_steps):
                 stages = self._drawn(oips.snapshots[row])[-MOST_IN_A_ROW:]
                 shown_stages = [[resized(stage, self._stage) for stage in stages]]
-                self._write("evolution", block, number, shown_stages, self._stage_quality)
+                self._write("evolution", block, map_index, shown_stages, self._stage_quality)
 
         list(pool.map(draw_map, range(len(oips.maps))))
         if self.are_colors:
-            values = {number: self.stretches[block.layer, number] for number in block.maps}
+            values = {map_index: self.stretches[block.layer, map_index] for map_index in block.maps}
             self._keys.add(f"stretches-{block.name}", json.dumps(values))
 
     def _write(
         self,
         kind: str,
         block: ShardBlock,
-        number: int,
+        map_index: int,
         rows: Sequence[Sequence[np.ndarray]],
         quality: int = _QUALITY,
     ) -> None:
         """Write equal pictures of a map, row by row, as one."""
         content = webp(strip(rows), self.lossless, quality)
-        self._store.write(_path(kind, block.layer, number), content)
+        self._store.write(_path(kind, block.layer, map_index), content)
 
     def _stretch(self, image: np.ndarray) -> list[list[float]]:
         values = stretches(image, self._mean, self._std, self._swap)
@@ -362,7 +366,7 @@ class MapImages:
 
     def _fill(self, block: ShardBlock) -> None:
         """Draw the tiles of a block that new sheets need."""
-        positions = [self._positions[block.layer, number] for number in block.maps]
+        positions = [self._positions[block.layer, map_index] for map_index in block.maps]
         rows = [row for row, position in enumerate(positions) if self.sheets.wants(position)]
         if rows:
             images = block.best_images()
@@ -386,8 +390,8 @@ class MapImages:
         return bands[..., ::-1] if self._swap and bands.shape[-1] == 3 else bands
 
 
-def _path(kind: str, layer: int, number: int) -> str:
-    return f"img/{kind}/{layer:03d}/{number:04d}.webp"
+def _path(kind: str, layer: int, map_index: int) -> str:
+    return f"img/{kind}/{layer:03d}/{map_index:04d}.webp"
 
 
 def data_picture(index: int) -> str:
@@ -425,15 +429,15 @@ class KeptDataImages:
     @classmethod
     def of(cls, store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataImages | None:
         """Return the images of the old gallery, None where it shows none."""
-        digest = keys.kept("data digest")
-        if digest is None or keys.kept("data") is None:
+        digest = keys.old_text("data digest")
+        if digest is None or keys.old_text("data") is None:
             return None
         return cls(store, keys, spec, digest)
 
     def write(self, index: int) -> bool:
         """Keep an image; return False where the old gallery has no such image."""
         if index not in self._kept:
-            is_known = self._keys.kept(f"caption of {index}") is not None
+            is_known = self._keys.old_text(f"caption of {index}") is not None
             self._kept[index] = is_known and self._store.keep(data_picture(index))
         return self._kept[index]
 
@@ -444,7 +448,7 @@ class KeptDataImages:
 
     def caption(self, index: int) -> str:
         """Return the name of the image's class, empty without labels."""
-        return self._keys.kept(f"caption of {index}") or ""
+        return self._keys.old_text(f"caption of {index}") or ""
 
 
 class DataImages:
@@ -563,8 +567,8 @@ def cluster_order(shared: np.ndarray) -> np.ndarray:
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    most = np.nanmax(shared)
-    distance = np.where(np.isfinite(shared), most - shared, most - np.nanmin(shared))
+    largest = np.nanmax(shared)
+    distance = np.where(np.isfinite(shared), largest - shared, largest - np.nanmin(shared))
     distance = (distance + distance.T) / 2
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=count <= 300)

@@ -77,11 +77,11 @@ def layer_details(
             for entry in entries
             if entry.map // PER_SCRIPT == block
         }
-        for number, details in maps.items():
-            if int(number) in alike:
-                details["alike"] = alike[int(number)]
-            if stretches is not None and (layer.index, int(number)) in stretches:
-                details["stretches"] = stretches[layer.index, int(number)]
+        for map_index, details in maps.items():
+            if int(map_index) in alike:
+                details["alike"] = alike[int(map_index)]
+            if stretches is not None and (layer.index, int(map_index)) in stretches:
+                details["stretches"] = stretches[layer.index, int(map_index)]
         yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}
 
 
@@ -199,26 +199,28 @@ def _class_information(entry: MapEntry, classes: np.ndarray | None) -> PageValue
     }
 
 
-def histograms(layer: LayerEntry, number: int, classes: np.ndarray | None, most: int) -> PageValues:
+def histograms(
+    layer: LayerEntry, map_index: int, classes: np.ndarray | None, max_classes: int
+) -> PageValues:
     """Return the response's histogram for each class.
 
     Args:
         classes: the classes to show, all if None.
     """
-    responses, row = layer.responses, _response_row(layer, number)
+    responses, row = layer.responses, _response_row(layer, map_index)
     if responses is None or row is None or not np.isfinite(responses.edges[row]).all():
         return {}
     histogram = responses.histogram[row]
     indices = np.arange(len(histogram)) if classes is None else classes[classes < len(histogram)]
     return {
         "edges": [rounded(edge) for edge in responses.edges[row][[0, -1]]],
-        "histogram": [[int(k), histogram[k].astype(int).tolist()] for k in indices[:most]],
+        "histogram": [[int(k), histogram[k].astype(int).tolist()] for k in indices[:max_classes]],
     }
 
 
-def best_data_images(layer: LayerEntry, number: int, data: ShownData) -> list[PageValues]:
+def best_data_images(layer: LayerEntry, map_index: int, data: ShownData) -> list[PageValues]:
     """Write the data images that excite a map most and return their descriptions."""
-    responses, row = layer.responses, _response_row(layer, number)
+    responses, row = layer.responses, _response_row(layer, map_index)
     if responses is None or row is None:
         return []
     images = []
@@ -234,11 +236,11 @@ def best_data_images(layer: LayerEntry, number: int, data: ShownData) -> list[Pa
     return images
 
 
-def _response_row(layer: LayerEntry, number: int) -> int | None:
+def _response_row(layer: LayerEntry, map_index: int) -> int | None:
     """Return a map's row in responses.npz, if it has one."""
     if layer.responses is None:
         return None
-    rows = np.flatnonzero(layer.responses.maps == number)
+    rows = np.flatnonzero(layer.responses.maps == map_index)
     return int(rows[0]) if rows.size else None
 
 
@@ -290,27 +292,27 @@ def _shared_evidence(layer: LayerEntry) -> PageValues:
     return shared
 
 
-def _evidence(layer: LayerEntry, number: int, data: ShownData | None) -> PageValues:
+def _evidence(layer: LayerEntry, map_index: int, data: ShownData | None) -> PageValues:
     """Return the evidence about a map beyond its OIP and its rank, where there is a file of it."""
     evidence = layer.evidence
-    parts = {
-        "kernels": _kernels(evidence.kernels_of(number)),
-        "neighbours": _neighbors(layer, number),
-        "softmax": _softmax(evidence.softmax.get(number)),
-        "ablation": _ablation(evidence.ablation_of(number)),
-        "record": _record(layer, number),
-        "legibility": _legibility(layer, number),
-        "causes": _causes(evidence.causes_of(number)),
-        "parts": _directions(layer, number),
-        "sum": _sum(evidence.decomposition, number),
+    details = {
+        "kernels": _kernels(evidence.kernels_of(map_index)),
+        "neighbours": _neighbors(layer, map_index),
+        "softmax": _softmax(evidence.softmax.get(map_index)),
+        "ablation": _ablation(evidence.ablation_of(map_index)),
+        "record": _record(layer, map_index),
+        "legibility": _legibility(layer, map_index),
+        "causes": _causes(evidence.causes_of(map_index)),
+        "parts": _directions(layer, map_index),
+        "sum": _sum(evidence.decomposition, map_index),
         "partners": [
-            _partner(partners, number, address)
+            _partner(partners, map_index, address)
             for partners, address in zip(evidence.partners, evidence.partner_addresses, strict=True)
         ]
         or None,
-        "kinds": _kinds(evidence.clusters, number, data),
+        "kinds": _kinds(evidence.clusters, map_index, data),
     }
-    return {name: part for name, part in parts.items() if part is not None}
+    return {name: value for name, value in details.items() if value is not None}
 
 
 def _kernels(table: MapKernels | None) -> PageValues | None:
@@ -339,12 +341,12 @@ def scaled_weights(rows: list[list[float]] | None) -> list[list[float]] | None:
     return [[round(float(value), 2) for value in row] for row in values / scale]
 
 
-def _neighbors(layer: LayerEntry, number: int) -> list[PageValues] | None:
+def _neighbors(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
     """Return the other maps that share most with a map, by the first measure."""
     redundancy = layer.evidence.redundancy
-    if redundancy is None or number not in redundancy.maps:
+    if redundancy is None or map_index not in redundancy.maps:
         return None
-    row = int(np.flatnonzero(redundancy.maps == number)[0])
+    row = int(np.flatnonzero(redundancy.maps == map_index)[0])
     shared = redundancy.pairs[0, row].astype(np.float64)
     shared[row] = np.nan
     order = np.argsort(np.where(np.isnan(shared), np.inf, -shared), kind="stable")
@@ -373,9 +375,9 @@ def _ablation(row: MapAblation | None) -> PageValues | None:
     return {name: rounded(getattr(row, name), 3) for name in names}
 
 
-def _legibility(layer: LayerEntry, number: int) -> PageValues | None:
+def _legibility(layer: LayerEntry, map_index: int) -> PageValues | None:
     """Return how legible a map is: the sentence, and the share with its interval."""
-    legibility, row = layer.evidence.legibility, layer.evidence.legibility_of(number)
+    legibility, row = layer.evidence.legibility, layer.evidence.legibility_of(map_index)
     if legibility is None or row is None:
         return None
     names = ("share", "low", "high", "reference", "control")
@@ -384,11 +386,11 @@ def _legibility(layer: LayerEntry, number: int) -> PageValues | None:
     return {"sentence": sentence, **numbers}
 
 
-def _record(layer: LayerEntry, number: int) -> list[float | None] | None:
+def _record(layer: LayerEntry, map_index: int) -> list[float | None] | None:
     record = layer.evidence.record
-    if record is None or number not in record.maps:
+    if record is None or map_index not in record.maps:
         return None
-    column = record.label[:, int(np.flatnonzero(record.maps == number)[0])]
+    column = record.label[:, int(np.flatnonzero(record.maps == map_index)[0])]
     return [rounded(value, 3) for value in column]
 
 
@@ -397,12 +399,12 @@ def _causes(causes: UnitCauses | None) -> PageValues | None:
     if causes is None:
         return None
     cells = []
-    for number, share, low, high in zip(
+    for unit, share, low, high in zip(
         causes.units[:_MOST_CAUSES], causes.share, causes.low, causes.high, strict=False
     ):
         value = "–" if share is None else _signed(share)
         ends = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
-        cells.append([causes.source_index, number, value, f"share of the response {value}{ends}"])
+        cells.append([causes.source_index, unit, value, f"share of the response {value}{ends}"])
     columns = (causes.classes, causes.logit_effect, causes.logit_low, causes.logit_high)
     moves = [
         [plain_name(name), rounded(effect, 3), rounded(low, 3), rounded(high, 3)]
@@ -423,12 +425,12 @@ def _signed(share: float) -> str:
     return f"{100 * share:+z.0f} %".replace("+0 ", "0 ").replace("-", "−")
 
 
-def _directions(layer: LayerEntry, number: int) -> list[PageValues] | None:
+def _directions(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
     """Return the directions that a map takes part in, or the maps that a direction is made of."""
     rows = []
     own_directions = layer.evidence.own_directions
-    if own_directions is not None and number < len(own_directions.weights):
-        weights = own_directions.weights[number]
+    if own_directions is not None and map_index < len(own_directions.weights):
+        weights = own_directions.weights[map_index]
         cells = _weighted(own_directions.base, weights, len(weights))
         text = (
             f"Weights of the maps of {plain_name(own_directions.layer)}; all squares add up to 1."
@@ -441,9 +443,9 @@ def _directions(layer: LayerEntry, number: int) -> list[PageValues] | None:
             }
         )
     for index, name, directions in layer.evidence.directions:
-        if number < directions.parts.shape[1]:
+        if map_index < directions.parts.shape[1]:
             maps = directions.parts.shape[1]
-            cells = _weighted(index, directions.parts[:, number], maps)
+            cells = _weighted(index, directions.parts[:, map_index], maps)
             text = f"Weights of this map in the directions of {name}."
             title = "Directions that it takes part in"
             rows.append({"title": title, "cells": cells, "text": text})
@@ -460,9 +462,9 @@ def _weighted(index: int, weights: np.ndarray, maps: int) -> list[list[int | str
     return cells
 
 
-def _sum(decomposition: DecompositionFile | None, number: int) -> PageValues | None:
+def _sum(decomposition: DecompositionFile | None, map_index: int) -> PageValues | None:
     """Return how much of a map's OIP is a sum of its nodes' OIPs."""
-    rows = [] if decomposition is None else np.flatnonzero(decomposition.maps == number)
+    rows = [] if decomposition is None else np.flatnonzero(decomposition.maps == map_index)
     if decomposition is None or not len(rows):
         return None
     row = int(rows[0])
@@ -484,9 +486,9 @@ def _sum(decomposition: DecompositionFile | None, number: int) -> PageValues | N
     return {"text": f"{text}."}
 
 
-def _partner(partners: PartnersFile, number: int, address: str | None) -> PageValues:
+def _partner(partners: PartnersFile, map_index: int, address: str | None) -> PageValues:
     """Return the partner of a unit in another network; `address` is that of its layer's maps."""
-    rows = np.flatnonzero(partners.maps == number)
+    rows = np.flatnonzero(partners.maps == map_index)
     other, name = plain_name(partners.other), plain_name(partners.layer)
     if not len(rows):
         text = f"No unit of {name} in {other} is its partner: no unit that"
@@ -510,10 +512,12 @@ def _partner(partners: PartnersFile, number: int, address: str | None) -> PageVa
     }
 
 
-def _kinds(clusters: ClustersFile | None, number: int, data: ShownData | None) -> PageValues | None:
+def _kinds(
+    clusters: ClustersFile | None, map_index: int, data: ShownData | None
+) -> PageValues | None:
     """Return how many kinds of images excite a unit, with examples where they may be shown."""
     rows = () if clusters is None else clusters.maps
-    row = next((entry for entry in rows if entry.map == number and entry.clusters), None)
+    row = next((entry for entry in rows if entry.map == map_index and entry.clusters), None)
     if clusters is None or row is None:
         return None
     judge = plain_name(clusters.judge)

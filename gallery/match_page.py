@@ -43,12 +43,12 @@ def write_match_page(
     Returns:
         The page.
     """
-    parts = []
+    sections = []
     for position, match in enumerate(record.matches):
         pictures: dict[int, tuple[int, int]] = {}
         if runs[0] is not None and runs[1] is not None:
             pictures = _write_pictures(folder, position, match, runs[0], runs[1], progress)
-        parts.append(_layer_values(position, match, pictures, folder, runs))
+        sections.append(_layer_values(position, match, pictures, folder, runs))
     files.write_text(folder / "assets/app.css", app_style())
     page = templates().get_template("match.html")
     text = page.render(
@@ -61,7 +61,7 @@ def write_match_page(
         without_gallery=_without_gallery(folder, record, runs),
         galleries=[None if run is None else gallery_address(folder, run) for run in runs],
         table=_table(record),
-        parts=parts,
+        parts=sections,
     )
     path = folder / "index.html"
     files.write_text(path, text)
@@ -175,25 +175,25 @@ def _write_pictures(
     label = f"pictures of {match.layer}"
     sizes: dict[int, tuple[int, int]] = {}
     is_small = exact(size_of(first.record.input.shape)) if first.record.input else False
-    for done, (number, partner) in enumerate(partners.items()):
+    for done, (unit_index, partner) in enumerate(partners.items()):
         progress(label, done, len(partners))
-        if number in first_tiles and partner in right:
-            pair = _beside(first_tiles[number], right[partner])
+        if unit_index in first_tiles and partner in right:
+            pair = _beside(first_tiles[unit_index], right[partner])
             content = webp(pair, is_small, _QUALITY)
-            files.write_bytes(folder / f"img/{position:03d}/{number:04d}.webp", content)
-            sizes[number] = (pair.shape[1], pair.shape[0])
+            files.write_bytes(folder / f"img/{position:03d}/{unit_index:04d}.webp", content)
+            sizes[unit_index] = (pair.shape[1], pair.shape[0])
     progress(label, len(partners), len(partners))
     return sizes
 
 
-def tiles_of(run: Run, index: int, numbers: set[int]) -> dict[int, np.ndarray]:
+def tiles_of(run: Run, index: int, unit_indices: set[int]) -> dict[int, np.ndarray]:
     """Return the OIPs of some units as tiles, uint8, of those that have one."""
     tiles = {}
     for oips in layer_parts(run, index, snapshots=False):
         for row in np.flatnonzero(oips.alive):
-            number = int(oips.maps[row])
-            if number in numbers:
-                tiles[number] = resized(oips.displayed(oips.images[row, 0]), TILE)
+            unit_index = int(oips.maps[row])
+            if unit_index in unit_indices:
+                tiles[unit_index] = resized(oips.displayed(oips.images[row, 0]), TILE)
     return tiles
 
 

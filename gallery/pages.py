@@ -66,8 +66,8 @@ def layer_overview(layer: LayerEntry, write_picture: WritePicture) -> PageValues
             {
                 "text": reason.text,
                 "maps": [
-                    {"map": number, "substitute": reason.substitutes.get(number)}
-                    for number in reason.maps
+                    {"map": map_index, "substitute": reason.substitutes.get(map_index)}
+                    for map_index in reason.maps
                 ],
             }
             for reason in prune_advice(layer)
@@ -83,12 +83,12 @@ def model_overview(layers: Sequence[LayerEntry], record: TrainingRecordFile | No
         layers: as they are shown, deepest first.
     """
     shallow_first = sorted(layers, key=lambda layer: layer.index)
-    first: dict[str, EstimatorColumn] = {}
+    columns: dict[str, EstimatorColumn] = {}
     for layer in shallow_first:
         for column in layer.estimators:
-            first.setdefault(column.key, column)
+            columns.setdefault(column.key, column)
     panels = []
-    for key, column in first.items():
+    for key, column in columns.items():
         groups = [(layer.name, _bits(layer, key)) for layer in shallow_first]
         chart = box_chart(groups)
         if chart is not None:
@@ -259,10 +259,10 @@ def _training(layer: LayerEntry) -> PageValues | None:
 
 def remarks(entry: MapEntry) -> list[str]:
     """Return remarks that qualify a map's numbers."""
-    first = entry.first
+    information = entry.first_information
     possible = (
-        ("not above null", first is not None and first.below_null),
-        ("saturated", first is not None and first.saturated),
+        ("not above null", information is not None and information.below_null),
+        ("saturated", information is not None and information.saturated),
         ("not converged", entry.not_converged),
     )
     return [text for text, holds in possible if holds]
@@ -388,7 +388,7 @@ class Pages:
         """Add a layer and write its pages."""
         count = -(-len(layer.maps) // PER_PAGE)
         for page in range(count):
-            part = layer.maps[page * PER_PAGE : (page + 1) * PER_PAGE]
+            entries = layer.maps[page * PER_PAGE : (page + 1) * PER_PAGE]
             page_values = {
                 "layer": layer.name,
                 "index": layer.index,
@@ -396,7 +396,7 @@ class Pages:
                 "pages": count,
                 "noun": layer.info.noun,
                 "size": images.tile,
-                "shown": [self._line(layer, entry) for entry in part],
+                "shown": [self._line(layer, entry) for entry in entries],
                 "measure": layer.estimators[0].label if layer.estimators else None,
                 "unit": layer.estimators[0].unit if layer.estimators else None,
                 "about": layer.about,
@@ -480,8 +480,8 @@ class Pages:
         }
 
     def _line(self, layer: LayerEntry, entry: MapEntry) -> PageValues:
-        first = entry.first
-        best = None if first is None else first.best
+        information = entry.first_information
+        best = None if information is None else information.best
         if best is not None:
             best = self._classes[best] if best < len(self._classes) else str(best)
         unit = layer.estimators[0].unit if layer.estimators else ""
@@ -492,10 +492,10 @@ class Pages:
             "objective": entry.objective,
             "picture": entry.row is not None,
             "verdict": entry.verdict or "no OIP",
-            "rank": first.rank if first else None,
-            "bits": None if first is None else shown_bits(first.mi),
-            "low": None if first is None else shown_bits(first.low),
-            "high": None if first is None else shown_bits(first.high),
+            "rank": information.rank if information else None,
+            "bits": None if information is None else shown_bits(information.mi),
+            "low": None if information is None else shown_bits(information.low),
+            "high": None if information is None else shown_bits(information.high),
             "best": best,
             "legible": percent_text(entry.legibility.share)
             if entry.legibility is not None and entry.legibility.share is not None
@@ -506,10 +506,10 @@ class Pages:
     def _line_of(self) -> str:
         """Return the model's line under the title."""
         data, accuracy = self._run.data, rounded(self._run.accuracy)
-        parts = [plain_name(data.source)] if data is not None else []
+        texts = [plain_name(data.source)] if data is not None else []
         if accuracy is not None:
-            parts.append(f"accuracy {100 * accuracy:.3g} %")
-        return " · ".join(parts)
+            texts.append(f"accuracy {100 * accuracy:.3g} %")
+        return " · ".join(texts)
 
     def _picture(self, name: str, picture: np.ndarray) -> None:
         self._store.write(f"{name}.webp", webp(picture, lossless=True))
@@ -530,10 +530,10 @@ def _shown(value: object, if_missing: str = "not known") -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        parts = ((plain_name(key), item, _shown(item, if_missing)) for key, item in value.items())
+        triples = ((plain_name(key), item, _shown(item, if_missing)) for key, item in value.items())
         return ", ".join(
             f"{key} ({text})" if isinstance(item, dict) else f"{key} {text}"
-            for key, item, text in parts
+            for key, item, text in triples
         )
     if isinstance(value, list | tuple):
         return ", ".join(_shown(item, if_missing) for item in value)

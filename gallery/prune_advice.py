@@ -33,14 +33,18 @@ def prune_advice(layer: LayerEntry) -> list[Reason]:
     listed: set[int] = set()
 
     def add(text: str, maps: Iterable[int], substitutes: dict[int, int] | None = None) -> None:
-        fresh = tuple(number for number in maps if number not in listed)
+        fresh = tuple(map_index for map_index in maps if map_index not in listed)
         if fresh:
             listed.update(fresh)
             reasons.append(Reason(text, fresh, substitutes or {}))
 
     dead = [entry.map for entry in layer.maps if entry.verdict == "dead"]
     add("the response is zero, or always the same, for every input that was tried.", dead)
-    below_null = [entry.map for entry in layer.maps if entry.first and entry.first.below_null]
+    below_null = [
+        entry.map
+        for entry in layer.maps
+        if entry.first_information and entry.first_information.below_null
+    ]
     add("no more information about the class than with shuffled labels.", below_null)
     substitutes = _redundant(layer, listed)
     share = f"{100 * SAME:.0f} % of its information"
@@ -56,13 +60,13 @@ def _redundant(layer: LayerEntry, pruned: set[int]) -> dict[int, int]:
     if redundancy is None:
         return {}
     share = redundancy.share()
-    rows = {int(number): row for row, number in enumerate(redundancy.maps)}
+    row_of = {int(map_index): row for row, map_index in enumerate(redundancy.maps)}
     kept_rows: list[int] = []
     substitutes: dict[int, int] = {}
     for entry in layer.maps:
-        if entry.map not in rows or entry.map in pruned:
+        if entry.map not in row_of or entry.map in pruned:
             continue
-        row = rows[entry.map]
+        row = row_of[entry.map]
         values = share[row, kept_rows] if kept_rows else np.array([])
         if values.size and np.nanmax(values, initial=-1.0) >= SAME:
             best = kept_rows[int(np.nanargmax(values))]

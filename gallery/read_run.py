@@ -103,12 +103,12 @@ class Redundancy:
         return shared
 
     @property
-    def most(self) -> dict[int, float]:
+    def largest_shared(self) -> dict[int, float]:
         """The largest value that each map shares with another one, by the first measure."""
         shared = np.where(np.isnan(self.shared), -np.inf, self.shared)
-        most = shared.max(axis=1, initial=-np.inf)
-        pairs = zip(self.maps.tolist(), most.tolist(), strict=True)
-        return {number: value for number, value in pairs if np.isfinite(value)}
+        largest = shared.max(axis=1, initial=-np.inf)
+        pairs = zip(self.maps.tolist(), largest.tolist(), strict=True)
+        return {map_index: value for map_index, value in pairs if np.isfinite(value)}
 
     def share(self) -> np.ndarray:
         """Return what a pair shares as part of the smaller own value, (m, m); NaN if unknown.
@@ -143,25 +143,25 @@ class Evidence:
     directions: tuple[tuple[int, str, DirectionsFile], ...] = ()
     """Index and name of layers of directions over the maps, and their file."""
 
-    def causes_of(self, number: int) -> UnitCauses | None:
+    def causes_of(self, map_index: int) -> UnitCauses | None:
         """Return the causes and the effects of a unit."""
         units = self.causes.units if self.causes is not None else ()
-        return next((unit for unit in units if unit.unit == number), None)
+        return next((unit for unit in units if unit.unit == map_index), None)
 
-    def kernels_of(self, number: int) -> MapKernels | None:
+    def kernels_of(self, map_index: int) -> MapKernels | None:
         """Return the kernels of a map."""
         tables = self.kernels.maps if self.kernels is not None else ()
-        return next((table for table in tables if table.map == number), None)
+        return next((table for table in tables if table.map == map_index), None)
 
-    def ablation_of(self, number: int) -> MapAblation | None:
+    def ablation_of(self, map_index: int) -> MapAblation | None:
         """Return the effect of silencing a map."""
         rows = self.ablation.maps if self.ablation is not None else ()
-        return next((row for row in rows if row.map == number), None)
+        return next((row for row in rows if row.map == map_index), None)
 
-    def legibility_of(self, number: int) -> MapLegibility | None:
+    def legibility_of(self, map_index: int) -> MapLegibility | None:
         """Return how legible the OIPs of a map are."""
         rows = self.legibility.maps if self.legibility is not None else ()
-        return next((row for row in rows if row.map == number), None)
+        return next((row for row in rows if row.map == map_index), None)
 
 
 @dataclass(frozen=True)
@@ -313,15 +313,15 @@ class MapEntry:
         return not evidence.converged
 
     @property
-    def first(self) -> Information | None:
+    def first_information(self) -> Information | None:
         """The information by the layer's first estimator."""
         return self.information[0] if self.information else None
 
     @property
     def order(self) -> tuple[float, int]:
         """Key of the default order: by rank of the first estimator, maps without one last."""
-        first = self.first
-        rank = None if first is None or first.mi is None else first.rank
+        information = self.first_information
+        rank = None if information is None or information.mi is None else information.rank
         return (np.inf if rank is None else rank, self.map)
 
 
@@ -404,27 +404,29 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         oips = with_stability(oips, stability)
     ranking = run.ranking(index)
     estimators = _estimator_columns(ranking) if ranking is not None else ()
-    rows = {} if oips is None else {int(number): row for row, number in enumerate(oips.maps)}
-    numbers = sorted(set(rows).union(*(column.maps for column in estimators)))
+    row_of = (
+        {} if oips is None else {int(map_index): row for row, map_index in enumerate(oips.maps)}
+    )
+    map_indices = sorted(set(row_of).union(*(column.maps for column in estimators)))
     objectives = info.objectives or ()
-    if objectives and numbers and len(objectives) <= numbers[-1]:
-        path, count = run.path / "run.json", numbers[-1] + 1
+    if objectives and map_indices and len(objectives) <= map_indices[-1]:
+        path, count = run.path / "run.json", map_indices[-1] + 1
         wording = f"{count} objectives of layer {index}"
         raise RunError(f"'{path}'", wording, len(objectives))
     evidence = layer_evidence(run, index)
-    shared = {} if evidence.redundancy is None else evidence.redundancy.most
+    shared = {} if evidence.redundancy is None else evidence.redundancy.largest_shared
     verdicts = {} if oips is None else {entry.map: entry.grounds for entry in oips}
     maps = [
         MapEntry(
-            map=number,
-            row=rows.get(number),
-            evidence=verdicts.get(number),
-            information=tuple(column.maps.get(number) for column in estimators),
-            redundancy=rounded(shared.get(number), 3),
-            objective=plain_name(objectives[number]) if number < len(objectives) else None,
-            legibility=evidence.legibility_of(number),
+            map=map_index,
+            row=row_of.get(map_index),
+            evidence=verdicts.get(map_index),
+            information=tuple(column.maps.get(map_index) for column in estimators),
+            redundancy=rounded(shared.get(map_index), 3),
+            objective=plain_name(objectives[map_index]) if map_index < len(objectives) else None,
+            legibility=evidence.legibility_of(map_index),
         )
-        for number in numbers
+        for map_index in map_indices
     ]
     return LayerEntry(
         index=index,
@@ -488,7 +490,9 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         decomposition=_decomposition(run, index),
         partners=partners,
         partner_addresses=tuple(_partner_address(run, entry) for entry in partners),
-        own_directions=next((entry for number, _, entry in over if number == index), None),
+        own_directions=next(
+            (entry for layer_index, _, entry in over if layer_index == index), None
+        ),
         directions=tuple(entry for entry in over if entry[2].base == index),
     )
 
@@ -525,7 +529,7 @@ def _partner_address(run: Run, partners: PartnersFile) -> str | None:
 
 
 def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[ShardBlock, ...]]:
-    parts, blocks = [], []
+    oips, blocks = [], []
     for path in run.shards(index):
         shard = ShardFile.read(path, _NOT_READ)
         values: PageValues = {name: getattr(shard, name) for name in (*SHARED, *PER_MAP)}
@@ -533,10 +537,10 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Shard
         pixels = np.zeros((len(maps), 0, 0, 0, 0))
         values.update(dict.fromkeys(_PICTURES, pixels))
         values["alpha"] = None
-        parts.append(Oips(**values))
-        number = int(path.stem.rpartition("-")[2])
-        blocks.append(ShardBlock(index, number, path, maps, _content_key(path)))
-    return (join_oips(parts) if parts else None), tuple(blocks)
+        oips.append(Oips(**values))
+        block_index = int(path.stem.rpartition("-")[2])
+        blocks.append(ShardBlock(index, block_index, path, maps, _content_key(path)))
+    return (join_oips(oips) if oips else None), tuple(blocks)
 
 
 def _content_key(path: Path) -> str:
@@ -562,7 +566,7 @@ def _class_values(values: Sequence[float | None] | None, rare: Sequence[int]) ->
     if not values:
         return None
     numbers = [None if code in rare else rounded(value) for code, value in enumerate(values)]
-    return np.array([np.nan if number is None else number for number in numbers], np.float32)
+    return np.array([np.nan if item is None else item for item in numbers], np.float32)
 
 
 def _best_class(per_class: np.ndarray | None) -> int | None:

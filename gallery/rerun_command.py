@@ -48,12 +48,12 @@ _RELATIONS = ("causes.json", "decomposition.npz", *PARTNERS)
 _DATA_IMAGES = "gallery/img/data/"
 
 
-def rerun_command(run: RunFile, run_name: str, layer: LayerRecord, number: int) -> str:
+def rerun_command(run: RunFile, run_name: str, layer: LayerRecord, map_index: int) -> str:
     """Return the shell command that grows a map's OIP again, into a folder beside the run.
 
     Settings are given by the nearest preset and by what differs from it.
     """
-    return _reconstruct(run, _targets(layer, [number]), f"{plain_name(run_name)}-again")
+    return _reconstruct(run, _targets(layer, [map_index]), f"{plain_name(run_name)}-again")
 
 
 def commands_again(run: Run, names: Iterable[str]) -> list[str]:

@@ -237,8 +237,8 @@ def _write(
         fits = digest is None or layer.data_digest in (None, digest)
         unfit += [] if fits else [layer.name]
         layer_images = data if fits else None
-        for part, content in layer_details(layer, record, name, layer_images, images.stretches):
-            store.write(f"data/{part}.js", script(part, content))
+        for stem, content in layer_details(layer, record, name, layer_images, images.stretches):
+            store.write(f"data/{stem}.js", script(stem, content))
         pages.add(layer, images)
     _notice_of_missing_images(data, unfit)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
@@ -348,8 +348,8 @@ _HEAD = f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_M
 
 def app_script() -> str:
     """Return app.js: a classic script in one function, because modules do not load from file://."""
-    parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS.split())
-    return f'(function () {{\n"use strict";\n\n{parts}}})();\n'
+    code = "\n".join(_read(f"{name}.js") for name in _SCRIPTS.split())
+    return f'(function () {{\n"use strict";\n\n{code}}})();\n'
 
 
 def app_style() -> str:
@@ -390,9 +390,9 @@ def single_page(folder: Path, pages: Pages) -> str:
         for path in sorted((folder / "img").rglob("*.webp"))
         if path.relative_to(folder).parts[1] not in ("redundancy", "tile")
     }
-    parts = [app_script(), script("images", images)]
-    parts += [path.read_text("utf-8") for path in (*data, folder / "data/maps.js")]
-    code, style = "".join(parts), app_style()
+    scripts = [app_script(), script("images", images)]
+    scripts += [path.read_text("utf-8") for path in (*data, folder / "data/maps.js")]
+    code, style = "".join(scripts), app_style()
     policy = (
         f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"

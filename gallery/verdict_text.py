@@ -65,14 +65,14 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
     judge = "a descriptor of edges (pixels)" if judge == "pixels" else judge
     if row.share is None:
         return f"Not judged by {judge}: {NOT_JUDGED.get(row.reason, plain_name(row.reason))}."
-    parts = [f"95 %: {percent_text(row.low)} to {percent_text(row.high)}", "chance 50 %"]
-    parts.append(f"with the best images {percent_text(row.reference)}")
+    texts = [f"95 %: {percent_text(row.low)} to {percent_text(row.high)}", "chance 50 %"]
+    texts.append(f"with the best images {percent_text(row.reference)}")
     if row.control is not None:
-        parts.append(f"with pictures of other maps {percent_text(row.control)}")
+        texts.append(f"with pictures of other maps {percent_text(row.control)}")
     return (
         f"Shown these pictures, {judge} chooses the image that excites the map more "
         f"{percent_text(row.share)} "
-        f"of the time ({'; '.join(parts)}), over {row.pairs} pairs of {legibility.samples} images."
+        f"of the time ({'; '.join(texts)}), over {row.pairs} pairs of {legibility.samples} images."
     )
 
 

@@ -77,7 +77,7 @@ def layer_alignment(
         progress(label, rows.stop, len(first.images))
     progress(label, len(first.images), len(first.images))
     products, left_own, right_own = (
-        np.stack(parts) for parts in (cross, [a for a, _ in self_terms], [b for _, b in self_terms])
+        np.stack(terms) for terms in (cross, [a for a, _ in self_terms], [b for _, b in self_terms])
     )
     weights = seeds.generator(seed, "batches").multinomial(
         len(products), np.full(len(products), 1 / len(products)), _DRAWS
@@ -88,7 +88,7 @@ def layer_alignment(
     if len(products) > 1:
         draws = np.stack(
             [
-                _ratio(*(np.tensordot(w, part, 1) for part in (products, left_own, right_own)))
+                _ratio(*(np.tensordot(w, sums, 1) for sums in (products, left_own, right_own)))
                 for w in weights
             ]
         )

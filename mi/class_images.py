@@ -187,8 +187,8 @@ def class_predictions(
     head = network.class_layer()
     graph = selected_maps(network, head.response)
     units, size = np.arange(head.maps, dtype=np.int32), network.activation_bytes()
-    parts = [part[..., 0] for _, part in run_in_batches(graph, images, size, units)]
-    values = np.concatenate(parts).astype(np.float64)
+    batches = [outputs[..., 0] for _, outputs in run_in_batches(graph, images, size, units)]
+    values = np.concatenate(batches).astype(np.float64)
     layer = head.response.layer
     if head.maps == 1:
         if layer_types.activation_name(layer) != "sigmoid":

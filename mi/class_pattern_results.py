@@ -56,8 +56,8 @@ class PatternResult(LayerResult):
         for name in _names(type(self)):
             value = getattr(self, name)
             if isinstance(value, Cases):
-                parts = {part: getattr(value, part) for part in _names(Cases)}
-                arrays |= {_CASES + part: np.asarray(array) for part, array in parts.items()}
+                case_arrays = {name: getattr(value, name) for name in _names(Cases)}
+                arrays |= {_CASES + name: np.asarray(array) for name, array in case_arrays.items()}
             elif isinstance(value, np.ndarray):
                 arrays[name] = value
             else:
@@ -84,16 +84,16 @@ class PatternResult(LayerResult):
                 record["other_images"] = record.pop("others")
             lists = {name: tuple(value) for name, value in record.items() if type(value) is list}
             names = [name for name in _names(Cases) if _CASES + name in arrays]
-            parts: dict[str, Any] = {name: arrays.pop(_CASES + name) for name in names}
-            parts["bgr"] = bool(parts["bgr"])
-            parts["patches"] = tuple(int(side) for side in parts.get("patches", ()))
-            return cls(**{**arrays, **record, **lists, "cases": Cases(**parts)})
+            case_arrays: dict[str, Any] = {name: arrays.pop(_CASES + name) for name in names}
+            case_arrays["bgr"] = bool(case_arrays["bgr"])
+            case_arrays["patches"] = tuple(int(side) for side in case_arrays.get("patches", ()))
+            return cls(**{**arrays, **record, **lists, "cases": Cases(**case_arrays)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"'{path}'", content, error) from error
 
 
 def _names(kind: type) -> list[str]:
-    return [part.name for part in fields(kind)]
+    return [field.name for field in fields(kind)]
 
 
 @dataclass(frozen=True, eq=False)

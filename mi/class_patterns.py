@@ -210,7 +210,7 @@ def common_patterns(
             [quantile(map_values, weights, level) for map_values in values.swapaxes(0, 1)]
         )
         responds = values > threshold[:, None]
-        test.add(part.astype(np.float32) for part in node_parts(responds, byte_budget))
+        test.add(nodes.astype(np.float32) for nodes in node_parts(responds, byte_budget))
         thresholds.append(threshold)
         shares.append(responds[members].mean(axis=0))
         other_shares.append(responds[~members].mean(axis=0))
@@ -329,12 +329,12 @@ def _effects(
 ) -> _Effects:
     """Measure all maps, and add them to the test."""
     members = test.members
-    parts: list[_Effects] = []
+    effects: list[_Effects] = []
     for values in patterns.blocks(byte_budget, progress):
         deltas: list[np.ndarray] = []
         test.add(_ranked(values, members, byte_budget, deltas))
         means = values.mean(axis=2, dtype=np.float64, keepdims=True)
-        parts.append(
+        effects.append(
             _Effects(
                 nodes=np.concatenate(deltas, axis=1),
                 means=cliffs_delta(centered_ranks(means), members)[:, 0],
@@ -342,14 +342,14 @@ def _effects(
                 second=values[~members].mean(axis=0, dtype=np.float64),
             )
         )
-    return _Effects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return _Effects(*(np.concatenate(arrays) for arrays in zip(*effects, strict=True)))
 
 
 def _ranked(
     values: np.ndarray, members: np.ndarray, byte_budget: int, deltas: list[np.ndarray]
 ) -> Iterator[np.ndarray]:
     """Yield centered ranks of some nodes at a time; add their effects to `deltas`."""
-    for part in node_parts(values, byte_budget):
-        ranks = centered_ranks(part)
+    for nodes in node_parts(values, byte_budget):
+        ranks = centered_ranks(nodes)
         deltas.append(cliffs_delta(ranks, members))
         yield ranks

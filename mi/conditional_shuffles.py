@@ -62,9 +62,9 @@ class ConditionalShuffles:
             self._fit = ConditionalMean.fit(x.values, given.values)
             self._near = _nearest(given.values, _NEAREST).tolist()
 
-    def __call__(self, number: int) -> np.ndarray:
+    def __call__(self, shuffle: int) -> np.ndarray:
         """Return (n, d) numbers in the range of each column of x, or (n,) codes."""
-        draw = seeds.generator(self._seed, "conditional null", number)
+        draw = seeds.generator(self._seed, "conditional null", shuffle)
         if self._given.is_label:
             return self._x.values[_order_within_classes(self._given.values, draw)]
         if self._x.is_label:

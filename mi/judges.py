@@ -104,13 +104,13 @@ class Judge(ABC):
         """
         values = np.zeros((0, 0), np.float32)
         progress(label, 0, len(pictures))
-        for rows, part in self.batches(pictures):
+        for rows, batch in self.batches(pictures):
             if not rows.start:
-                self._check_size(len(pictures), part.shape[1])
-                values = np.empty((len(pictures), part.shape[1]), np.float32)
-            if not np.isfinite(part).all():
+                self._check_size(len(pictures), batch.shape[1])
+                values = np.empty((len(pictures), batch.shape[1]), np.float32)
+            if not np.isfinite(batch).all():
                 raise DataError(f"features of judge '{self.name}'", "finite numbers", "others")
-            values[rows] = part
+            values[rows] = batch
             progress(label, rows.stop, len(pictures))
         return values
 
@@ -118,8 +118,8 @@ class Judge(ABC):
         if 4 * count * width > FEATURE_BYTES:
             received = f"{4 * count * width >> 20} MiB for {count} images of {width} features"
             hint = "Name another layer of the judge, or give fewer images."
-            most = f"at most {FEATURE_BYTES >> 20} MiB"
-            raise SettingsError(f"features of judge '{self.name}'", most, received, hint)
+            expected = f"at most {FEATURE_BYTES >> 20} MiB"
+            raise SettingsError(f"features of judge '{self.name}'", expected, received, hint)
 
 
 def feature_directions(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -147,8 +147,8 @@ class PixelsJudge(Judge):
         from skimage.feature import hog
         from skimage.transform import resize
 
-        for rows, part in _picture_batches(pictures):
-            gray = _gray(part)
+        for rows, batch in _picture_batches(pictures):
+            gray = _gray(batch)
             described = [
                 hog(
                     resize(image, (_SIDE, _SIDE), anti_aliasing=max(image.shape) > _SIDE),
@@ -202,13 +202,13 @@ class NetworkJudge(Judge):
     def batches(self, pictures: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         from oip.network.forward import features
 
-        for rows, part in _picture_batches(pictures, int(np.prod(self.network.inputs.shape))):
-            images = self._scale.images(self._fitted(part))
+        for rows, batch in _picture_batches(pictures, int(np.prod(self.network.inputs.shape))):
+            images = self._scale.images(self._fitted(batch))
             for inner, values in features(
                 self.network, images, self._output, enter=bool(self.layer)
             ):
-                first = rows.start
-                yield slice(first + inner.start, first + inner.stop), values
+                begin = rows.start
+                yield slice(begin + inner.start, begin + inner.stop), values
 
     def _fitted(self, pictures: np.ndarray) -> np.ndarray:
         """Return pictures as float32 of 0 to 255 in the size and bands of the judge's input."""
@@ -312,8 +312,8 @@ def _picture_batches(pictures: np.ndarray, pixels: int = 0) -> Iterator[tuple[sl
     """Yield rows and pictures of batches whose float32 copies fit the budget."""
     size = 4 * max(int(np.prod(pictures.shape[1:])), pixels, 1)
     count = max(1, _BATCH_BYTES // size)
-    for first in range(0, len(pictures), count):
-        rows = slice(first, min(first + count, len(pictures)))
+    for begin in range(0, len(pictures), count):
+        rows = slice(begin, min(begin + count, len(pictures)))
         yield rows, pictures[rows]
 
 
@@ -323,8 +323,8 @@ def own_features(network: Network, images: np.ndarray, progress: Progress = sile
 
     label = "features of the network"
     progress(label, 0, len(images))
-    parts = []
-    for rows, part in features(network, images, network.last_with_kernel(), enter=False):
-        parts.append(part)
+    blocks = []
+    for rows, batch in features(network, images, network.last_with_kernel(), enter=False):
+        blocks.append(batch)
         progress(label, rows.stop, len(images))
-    return np.concatenate(parts)
+    return np.concatenate(blocks)

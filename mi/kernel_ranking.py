@@ -265,5 +265,5 @@ def partial_responses(
 
     graph = compiled_for_images(network, run)
     size = bytes_received(network, call.layer)
-    batches = run_in_batches(graph, images, size, byte_budget=_BATCH_BYTES, most=256)
+    batches = run_in_batches(graph, images, size, byte_budget=_BATCH_BYTES, max_images=256)
     return np.concatenate([responses for _, responses in batches])

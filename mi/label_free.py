@@ -176,13 +176,15 @@ def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
     if not np.ptp(reduced, axis=0).any():
         raise DataError("images", "images that differ", "copies of one")
     order = seeds.generator(seed, "components").permutation(len(reduced))[:_FITTED]
-    most = min(COMPONENTS, reduced.shape[1], len(order))
-    components = PCA(most, svd_solver="full" if reduced.shape[1] < 512 else "randomized")
+    count = min(COMPONENTS, reduced.shape[1], len(order))
+    components = PCA(count, svd_solver="full" if reduced.shape[1] < 512 else "randomized")
     components = components.set_params(random_state=seed).fit(reduced[np.sort(order)])
     scores = components.transform(reduced)
     tags = (scores > np.median(scores, axis=0)).astype(np.uint8)
     shares = components.explained_variance_ratio_
-    used = [row for row in range(most) if 0 < tags[:, row].sum() < len(tags) and shares[row] > 1e-9]
+    used = [
+        row for row in range(count) if 0 < tags[:, row].sum() < len(tags) and shares[row] > 1e-9
+    ]
     names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in used)
     notice = (
         f"About the input: bits about {len(used)} principal components of the images, each above "
@@ -200,7 +202,7 @@ def _reduced(images: np.ndarray) -> np.ndarray:
             starts = np.arange(0, images.shape[axis], step)
             sums = np.add.reduceat(images, starts, axis=axis, dtype=np.float32)
             counts = np.diff(np.append(starts, images.shape[axis])).astype(np.float32)
-            sides = [-1 if number == axis else 1 for number in range(images.ndim)]
+            sides = [-1 if axis_index == axis else 1 for axis_index in range(images.ndim)]
             images = sums / counts.reshape(sides)
     return images.reshape(len(images), -1).astype(np.float32)
 
@@ -324,7 +326,7 @@ def rank_by_response(
     judged = None
     if legibility is not None:
         unknown = (np.nan, np.nan, np.nan)
-        judged = np.array([legibility.get(int(number), unknown) for number in sample.maps]).T
+        judged = np.array([legibility.get(int(map_index), unknown) for map_index in sample.maps]).T
     orders = response_orders(summaries.means, sample.seed, judged)
     text = "Orders by the response alone: by its distribution, not by information about anything."
     return Ranking(

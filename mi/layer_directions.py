@@ -142,7 +142,7 @@ class Directions:
                     "direction": row,
                     "variance": float(self.variance[row]),
                     "used": float(self.used[row]),
-                    "maps": [[number, weight] for number, weight in self.maps_of(row)],
+                    "maps": [[map_index, weight] for map_index, weight in self.maps_of(row)],
                 }
                 for row in range(len(self))
             ],
@@ -159,14 +159,14 @@ class Directions:
             raise SettingsError("direction", f"0 to {len(self) - 1}", direction)
         row = self.parts[direction]
         order = np.argsort(-np.abs(row), kind="stable")[:most]
-        return [(int(number), float(row[number])) for number in order]
+        return [(int(map_index), float(row[map_index])) for map_index in order]
 
     def to_pandas(self) -> DataFrame:
         """Return a row for each direction, with the maps that it is made of."""
         import pandas
 
         maps = [
-            ", ".join(f"{number} ({weight:z.2f})" for number, weight in self.maps_of(row, 3))
+            ", ".join(f"{map_index} ({weight:z.2f})" for map_index, weight in self.maps_of(row, 3))
             for row in range(len(self))
         ]
         columns = {"direction": np.arange(len(self)), "variance": self.variance, "used": self.used}
@@ -286,8 +286,8 @@ def _samples(sample: LayerSample, rows: np.ndarray, seed: int, progress: Progres
 
     layer = sample.layer
     nodes = int(np.prod(layer.size))
-    most = min(_MOST_SAMPLES, _BYTE_BUDGET // (8 * layer.maps))
-    per_image = int(np.clip(most // len(rows), 1, nodes))
+    limit = min(_MOST_SAMPLES, _BYTE_BUDGET // (8 * layer.maps))
+    per_image = int(np.clip(limit // len(rows), 1, nodes))
     random = seeds.generator(seed, "nodes of directions")
     graph = layer_graph(sample.network, layer.response)
     blocks = []

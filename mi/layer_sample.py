@@ -314,12 +314,12 @@ def labeled_subset(
 
 def first_image_of_copies(images: np.ndarray, subset: ImageSubset) -> np.ndarray:
     """Return the indices of a labeled subset without copies of images of the same label."""
-    first: dict[tuple[bytes, int], int] = {}
+    first_indices: dict[tuple[bytes, int], int] = {}
     codes = np.zeros(len(subset.indices), int) if subset.codes is None else subset.codes
     for index, code in zip(subset.indices.tolist(), codes.tolist(), strict=True):
         digest = hashlib.blake2b(images[index].tobytes(), digest_size=16).digest()
-        first.setdefault((digest, code), index)
-    return np.array(list(first.values()))
+        first_indices.setdefault((digest, code), index)
+    return np.array(list(first_indices.values()))
 
 
 def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:
@@ -351,15 +351,15 @@ def output_units(network: Network, labels: ArrayLike | None, count: int | None) 
         DataError: another number of labels (any will do for a count of None), or labels that are no
             whole numbers from 0 to the number of the model's classes.
     """
-    most = max(2, network.class_layer().maps)
+    classes = max(2, network.class_layer().maps)
     values = validation.label_column("labels", labels)
     if count is not None and len(values) != count:
         raise DataError("labels", f"{count}, one per image", len(values))
-    classes_text = f"whole numbers from 0 to {most - 1}, the classes of the model's output"
+    classes_text = f"whole numbers from 0 to {classes - 1}, the classes of the model's output"
     if values.dtype.kind not in "bui":
         raise DataError("labels", classes_text, f"'{values[0]}'")
     units = values.astype(np.int64)
-    if units.min(initial=0) < 0 or units.max(initial=0) >= most:
+    if units.min(initial=0) < 0 or units.max(initial=0) >= classes:
         raise DataError("labels", classes_text, f"{units.min()} to {units.max()}")
     return units
 
@@ -382,10 +382,10 @@ def response_components(means: np.ndarray) -> np.ndarray:
     varies = length > floor
     values = np.where(varies, values / np.where(varies, length, 1.0), 0.0)
     shares, directions = np.linalg.eigh(values @ values.T)
-    first = np.argsort(-shares, kind="stable")[: min(_COMPONENTS, *means.shape)]
-    directions = directions[:, first]
+    leading = np.argsort(-shares, kind="stable")[: min(_COMPONENTS, *means.shape)]
+    directions = directions[:, leading]
     largest = np.abs(directions).argmax(axis=0)
-    signs = np.sign(directions[largest, np.arange(len(first))])
+    signs = np.sign(directions[largest, np.arange(len(leading))])
     rows = values.T @ (directions * signs)
     rows[~finite] = np.nan
     return rows.astype(np.float32)
@@ -488,6 +488,6 @@ class ResponseSummaries:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of `ResponsesFile` but `maps`."""
         arrays = {
-            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+            name: np.concatenate([block[name] for block in self._parts]) for name in self._parts[0]
         }
         return {**arrays, "likeness": response_components(self.means[:_LIKENESS])}

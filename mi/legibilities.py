@@ -148,12 +148,12 @@ class Legibility(JudgedUnits, LayerResult):
         names = ("share", "low", "high", "reference", "control")
         rows = [
             MapLegibility(
-                map=int(number),
+                map=int(map_index),
                 **{name: finite_or_none(getattr(self, name)[row]) for name in names},
                 pairs=int(self.pairs[row]),
                 reason=self.reasons[row],
             )
-            for row, number in enumerate(self.maps)
+            for row, map_index in enumerate(self.maps)
         ]
         return LegibilityFile(
             key=key,
@@ -353,8 +353,8 @@ def judged_units(
     room = max(1, byte_budget // (4 * len(responses) * (1 + CONTROLS)))
     label = f"{name}: judged"
     progress(label, 0, count)
-    for first in range(0, count, room):
-        block = range(first, min(first + room, count))
+    for begin in range(0, count, room):
+        block = range(begin, min(begin + room, count))
         controls = {unit: _other_units(unit, has_oip) for unit in block if has_oip[unit]}
         needed = np.unique([*controls, *(other for row in controls.values() for other in row)])
         needed = needed.astype(int)
@@ -404,7 +404,7 @@ class Answers(NamedTuple):
 
         share, top, lower = self.share, len(self.top), len(self.lower)
         middle = (share * top + 0.5) / (top + 1)
-        of_groups = sum(float(np.var(part, ddof=1)) / len(part) for part in self if len(part) > 1)
+        of_groups = sum(float(np.var(side, ddof=1)) / len(side) for side in self if len(side) > 1)
         variance = ((top - 1) * of_groups + 2 * _exponential_variance(middle, top, lower)) / (
             top + 1
         )

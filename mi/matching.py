@@ -159,12 +159,12 @@ class LayerMatch:
             null=finite_or_none(self.null),
             maps=[
                 UnitMatch(
-                    map=int(number),
+                    map=int(unit),
                     partner=int(self.partners[row]) if self.partners[row] >= 0 else None,
                     has_partner=bool(self.has_partner[row]),
                     **{name: finite_or_none(getattr(self, name)[row]) for name in names},
                 )
-                for row, number in enumerate(self.maps)
+                for row, unit in enumerate(self.maps)
             ],
         )
 
@@ -245,11 +245,11 @@ class NetworkMatch:
         return pandas.concat([match.to_pandas() for match in self.matches], ignore_index=True)
 
     def __repr__(self) -> str:
-        parts = ", ".join(
+        counts = ", ".join(
             f"{match.layer} {int(match.has_partner.sum())} of {len(match)}"
             for match in self.matches
         )
-        return f"<NetworkMatch of {' and '.join(self.names)}; units with a partner: {parts}>"
+        return f"<NetworkMatch of {' and '.join(self.names)}; units with a partner: {counts}>"
 
     def _repr_html_(self) -> str:
         rows = [(name, *row.round(3)) for name, row in zip(self.layers, self.cka, strict=True)]
@@ -447,17 +447,17 @@ def _paired_responses(
         label = "responses of " + ", ".join(layer.name for layer, _ in group[:2])
         label += f" and {len(group) - 2} more" if len(group) > 2 else ""
         values = []
-        for number, view in enumerate(views):
-            layers = [pair[number] for pair in group]
+        for side, view in enumerate(views):
+            layers = [pair[side] for pair in group]
             arrays = [
                 np.empty((count, int(np.prod(grid)), layer.maps), np.float32)
                 for layer, grid in zip(layers, grids, strict=True)
             ]
-            progress(label, number * count, 2 * count)
-            for rows, parts in grid_responses(view.network, view.images, layers, grids):
-                for array, part in zip(arrays, parts, strict=True):
-                    array[rows] = part
-                progress(label, number * count + rows.stop, 2 * count)
+            progress(label, side * count, 2 * count)
+            for rows, batch in grid_responses(view.network, view.images, layers, grids):
+                for array, responses in zip(arrays, batch, strict=True):
+                    array[rows] = responses
+                progress(label, side * count + rows.stop, 2 * count)
             values.append(arrays)
         yield from zip(group, *values, strict=True)
         open_pairs = open_pairs[len(group) :]
@@ -506,7 +506,7 @@ def _matched(
     alive = (left_squares.sum(0) > _FLAT) & (right_squares.sum(0) > _FLAT)
     results = {name: np.full(layer.maps, np.nan) for name in ("correlation", "low", "high", "p")}
     results["correlation"][rows] = np.where(alive, products.sum(0), np.nan)
-    sums = [halves.weights @ part for part in (products, left_squares, right_squares)]
+    sums = [halves.weights @ array for array in (products, left_squares, right_squares)]
     draws = sums[0] / np.maximum(np.sqrt(sums[1] * sums[2]), _FLAT)
     ends = np.percentile(draws, (2.5, 97.5), axis=0)
     for name, end in zip(("low", "high"), ends, strict=True):

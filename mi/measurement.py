@@ -92,13 +92,13 @@ class Measurement:
         if self.too_few_for_halves:
             return np.empty(0)
         sizes = self.sizes
-        sets = [halves(size, self.seed + number, draws) for number, size in enumerate(sizes)]
+        sets = [halves(size, self.seed + index, draws) for index, size in enumerate(sizes)]
         if self.paired:
             sets *= len(self.arrays)
 
         def estimate(draw: int) -> float:
-            parts = zip(self.arrays, sets, strict=True)
-            return self.estimate_on(*(array[rows[draw]] for array, rows in parts)).nats
+            pairs = zip(self.arrays, sets, strict=True)
+            return self.estimate_on(*(array[rows[draw]] for array, rows in pairs)).nats
 
         memory = self.estimator.working_bytes(sum(sizes) // 2)
         try:
@@ -127,14 +127,14 @@ class Measurement:
         value, draws, null = result
         clips = self.estimator.clips
         least = -np.inf if self.floor is None or not clips else self.floor
-        most = np.inf if value.ceiling is None or not clips else value.ceiling
-        clipped = float(np.clip(value.nats, least, most))
+        largest = np.inf if value.ceiling is None or not clips else value.ceiling
+        clipped = float(np.clip(value.nats, least, largest))
         low = high = p = chance = None
         notices = self.notices + value.notices
         if draws is not None and draws.size > 1:
             ends = interval_ends(value.nats, draws)
             low = float(np.clip(ends[0], least, clipped))
-            high = float(np.clip(ends[1], clipped, most))
+            high = float(np.clip(ends[1], clipped, largest))
             notices += self._biased()
         elif draws is not None and not draws.size:
             notices += (_NO_INTERVAL,)

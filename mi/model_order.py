@@ -134,19 +134,19 @@ def order_models(
     rows: list[tuple[str, Estimate, int]] = []
     left_out: dict[str, str] = {}
     progress("models", 0, len(models))
-    for number, model in enumerate(models):
+    for model_index, model in enumerate(models):
         name = Path(model).name if isinstance(model, (str, Path)) else getattr(model, "name", "")
         try:
             z = _before_head(model, drawn)
         except OipError as error:
             named = name and name not in left_out
-            left_out[name if named else f"{name} ({number})".strip()] = str(error)
+            left_out[name if named else f"{name} ({model_index})".strip()] = str(error)
         else:
             estimate = mutual_information(
                 z, codes, measure, discrete=True, seed=seed, null=0, draws=draws
             )
-            rows.append((name, estimate, number))
-        progress("models", number + 1, len(models))
+            rows.append((name, estimate, model_index))
+        progress("models", model_index + 1, len(models))
     if not rows:
         raise DataError("models", "at least one that can be measured", "; ".join(left_out.values()))
     rows.sort(key=lambda row: -row[1].nats)

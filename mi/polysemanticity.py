@@ -432,10 +432,8 @@ class _ImagesOfOneKind(NamedTuple):
 
     def draw(self, variety: float, count: int, random: np.random.Generator) -> np.ndarray:
         """Return (count, size) sets about different images, each nearest to a variety."""
-        number = self.sets.shape[1]
-        drawn = (
-            random.permutation(number) if count <= number else random.integers(number, size=count)
-        )
+        total = self.sets.shape[1]
+        drawn = random.permutation(total) if count <= total else random.integers(total, size=count)
         drawn = drawn[:count]
         return self.sets[np.abs(self.variety[:, drawn] - variety).argmin(axis=0), drawn]
 
@@ -507,8 +505,8 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
         spread = np.full(len(sets), np.inf)
         moving = every
         for _ in range(_ROUNDS):
-            part, moving_centers = sets[moving], centers[moving]
-            distances = _squared_distances(moving_centers, part)
+            moving_sets, moving_centers = sets[moving], centers[moving]
+            distances = _squared_distances(moving_centers, moving_sets)
             near = distances.min(axis=1)
             total = near.sum(axis=1)
             better = total < spread[moving] * (1 - 1e-12)
@@ -517,9 +515,9 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
             if not moving.size:
                 break
             members = (distances <= near[:, None])[better].astype(float)  # (b, k, n)
-            number = members.sum(axis=2, keepdims=True)
-            means = members @ part[better] / np.maximum(number, 1)
-            centers[moving] = np.where(number > 0, means, moving_centers[better])
+            sizes = members.sum(axis=2, keepdims=True)
+            means = members @ moving_sets[better] / np.maximum(sizes, 1)
+            centers[moving] = np.where(sizes > 0, means, moving_centers[better])
         tries = spread.reshape(_TRIES, batch)
         sums.append(tries.min(axis=0))
         best = batch * int(tries[:, 0].argmin())

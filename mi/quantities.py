@@ -187,7 +187,7 @@ def conditional_mutual_information(
         if shuffled.blunt:
             return np.empty(0)
         values = thread_map(
-            lambda number: estimate_on(shuffled(number), *arrays[1:]).nats,
+            lambda shuffle: estimate_on(shuffled(shuffle), *arrays[1:]).nats,
             range(shuffles),
             chosen.working_bytes(len(left)),
         )

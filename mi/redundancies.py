@@ -144,7 +144,7 @@ class Redundancies(LayerResult):
         np.fill_diagonal(distance, 0.0)
         tree = linkage(squareform(distance, checks=False), "average")
         members = fcluster(tree, 1.0 - share + 1e-9, "distance")
-        groups = [self.maps[members == number] for number in np.unique(members)]
+        groups = [self.maps[members == cluster] for cluster in np.unique(members)]
         return sorted(groups, key=lambda group: (-len(group), group[0]))
 
     def measures(self) -> list[PairMeasure]:
@@ -193,12 +193,12 @@ class Redundancies(LayerResult):
             notices=list(self.notices),
             maps=[
                 MapRedundancy(
-                    map=int(number),
+                    map=int(map_index),
                     input=float(bits(self.input.single[row])),
                     label=None if about_label is None else finite_or_none(bits(about_label[row])),
                     nearest=[int(other) for other in near if other >= 0],
                 )
-                for row, (number, near) in enumerate(zip(self.maps, self.nearest(), strict=True))
+                for row, (map_index, near) in enumerate(zip(self.maps, self.nearest(), strict=True))
             ],
             clusters=[group.tolist() for group in self.clusters()],
             together=[
@@ -336,8 +336,8 @@ def layer_grams(sample: LayerSample, width: Bandwidth) -> tuple[np.ndarray, np.n
     """
     n, maps = len(sample), len(sample.maps)
     if 4 * maps * n * n > _GRAM_BYTES:
-        most = f"at most {int((_GRAM_BYTES / (4 * maps)) ** 0.5)} for {maps} maps"
-        raise SettingsError("samples", most, n, "Use fewer samples or maps.")
+        expected = f"at most {int((_GRAM_BYTES / (4 * maps)) ** 0.5)} for {maps} maps"
+        raise SettingsError("samples", expected, n, "Use fewer samples or maps.")
     grams, finite = [], []
     for block in sample.responses():
         finite.append(block.finite)

@@ -171,9 +171,10 @@ def over_prepared(
         single_drawn[:, index] = paired_draws(single[index], of_halves.reshape(-1, classes))
         # Shuffled, classes of one size are alike.
         sizes, size_of = np.unique(counts, return_inverse=True)
-        first = [int(np.argmax(counts == size)) for size in sizes]
+        representatives = [int(np.argmax(counts == size)) for size in sizes]
         values = several(
-            prepared, ((_only(labels, code), None) for labels in few_mixed for code in first)
+            prepared,
+            ((_only(labels, code), None) for labels in few_mixed for code in representatives),
         )
         single_null[:, index] = values.reshape(-1, len(sizes))[:, size_of]
         return prepared.notices

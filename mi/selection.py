@@ -79,8 +79,8 @@ class Selection(LayerResult):
 
     def __repr__(self) -> str:
         best = three_best(self.order, self._ordered_scores)
-        kept = f"keep first: {self.noun} {best}"
-        return f"Selection({self.layer}: {self._counted} by {self.method}; {kept})"
+        text = f"keep first: {self.noun} {best}"
+        return f"Selection({self.layer}: {self._counted} by {self.method}; {text})"
 
     @property
     def _ordered_scores(self) -> np.ndarray:
@@ -103,8 +103,8 @@ class Selection(LayerResult):
             "method": self.method,
             "order": self.order.tolist(),
             "scores": [
-                {"map": int(number), "score": finite_or_none(score)}
-                for number, score in zip(self.maps, self.scores, strict=True)
+                {"map": int(map_index), "score": finite_or_none(score)}
+                for map_index, score in zip(self.maps, self.scores, strict=True)
             ],
             "width": self.width,
             "notices": list(self.notices),
@@ -366,12 +366,12 @@ def _scores(
         return draw.random(len(sample.maps))
     blocks = []
     for _, values, finite in sample.responses():
-        part = np.full(len(finite), -np.inf)
+        scores = np.full(len(finite), -np.inf)
         if finite.any():
-            part[finite] = estimator.over_maps(
+            scores[finite] = estimator.over_maps(
                 values[:, finite], sample.codes, sample.seed, distinct=True
             ).raw
-        blocks.append(part)
+        blocks.append(scores)
     return np.concatenate(blocks)
 
 
@@ -454,7 +454,7 @@ def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
         network.activation_bytes(),
         along=[units.astype(np.int32)],
         byte_budget=_GRADIENT_BYTES,
-        most=256,
+        max_images=256,
     )
     total = np.zeros(layer.maps)
     for _, gradients in batches:
@@ -567,17 +567,17 @@ def _input_covariance(network: Network, layer: keras.Layer, images: np.ndarray) 
     from oip.network.surgery import inputs_of, received
 
     size = inputs_of(layer)
-    squares, total, rows = np.zeros((size, size)), np.zeros(size), 0
-    first: np.ndarray | None = None
-    for part in received(network, layer, images):
-        if first is None:
-            first = part.mean(axis=0)
-        moved = part - first
+    squares, total, n = np.zeros((size, size)), np.zeros(size), 0
+    origin: np.ndarray | None = None
+    for batch in received(network, layer, images):
+        if origin is None:
+            origin = batch.mean(axis=0)
+        moved = batch - origin
         squares += moved.T @ moved
         total += moved.sum(axis=0, dtype=np.float64)
-        rows += len(part)
-    mean = total / rows
-    covariance = squares / rows - np.outer(mean, mean)
-    if getattr(layer, "bias", None) is None and first is not None:
-        covariance += np.outer(mean + first, mean + first)
+        n += len(batch)
+    mean = total / n
+    covariance = squares / n - np.outer(mean, mean)
+    if getattr(layer, "bias", None) is None and origin is not None:
+        covariance += np.outer(mean + origin, mean + origin)
     return covariance

@@ -117,14 +117,14 @@ class SilencedMaps:
             return tf.reshape(tf.where(mask, fill, values[None]), tf.shape(response))
         # The part of the output along the direction, and no other, takes the new value.
         rows = tf.constant(layer.response.projection.weights)
-        number = tf.maximum(codes, 0)
-        weights = tf.reshape(tf.gather(rows, number), [count, 1, *[1] * axes, rows.shape[1]])
-        level = tf.reshape(tf.gather(fill, number), [count, 1, *[1] * axes, 1])
-        parts = tf.reshape(response, [count, -1, *layer.size, rows.shape[1]])  # (k, n, *nodes, m)
-        along = tf.reduce_sum(parts * weights, axis=-1, keepdims=True)
+        indices = tf.maximum(codes, 0)
+        weights = tf.reshape(tf.gather(rows, indices), [count, 1, *[1] * axes, rows.shape[1]])
+        level = tf.reshape(tf.gather(fill, indices), [count, 1, *[1] * axes, 1])
+        tokens = tf.reshape(response, [count, -1, *layer.size, rows.shape[1]])  # (k, n, *nodes, m)
+        along = tf.reduce_sum(tokens * weights, axis=-1, keepdims=True)
         is_any = tf.reshape(codes >= 0, [count, 1, *[1] * axes, 1])
         return tf.reshape(
-            tf.where(is_any, parts - (along - level) * weights, parts), tf.shape(response)
+            tf.where(is_any, tokens - (along - level) * weights, tokens), tf.shape(response)
         )
 
 
@@ -238,8 +238,8 @@ def silencing_effects(
     whole = sums = squares = 0.0
     done, total = 0, len(silenced) * -(-count // batch)
     progress(label, done, total)
-    for rows, part in image_batches(sample.images, size, byte_budget, _BATCH):
-        images, true = tf.constant(part), tf.constant(units[rows], tf.int64)
+    for rows, batch_images in image_batches(sample.images, size, byte_budget, _BATCH):
+        images, true = tf.constant(batch_images), tf.constant(units[rows], tf.int64)
         values = before(images)[0].response
         intact = run(images, values, true, tf.constant(silenced.intact)).numpy().astype(np.float64)
         changes = []

@@ -93,8 +93,8 @@ def fitted_autoencoder(
     middle = _geometric_median(samples)
     # About 0, where most samples are, and of mean square 1: one rate suits all layers.
     scale = float(np.sqrt(np.square(samples - middle, dtype=np.float64).mean())) or 1.0
-    first = _drawn(samples - middle, count, random)
-    encoder, decoder = tf.Variable(tf.constant(first)), tf.Variable(tf.constant(first))  # (k, m)
+    initial = _drawn(samples - middle, count, random)
+    encoder, decoder = (tf.Variable(tf.constant(initial)) for _ in range(2))  # (k, m)
     bias, idle = tf.Variable(tf.zeros(count)), tf.Variable(tf.zeros(count, tf.int32))
     center = tf.Variable(tf.zeros(width))
     weights = [encoder, decoder, bias, center]

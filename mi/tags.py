@@ -32,7 +32,7 @@ def tag_names(count: int, classes: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         DataError: another number of names.
     """
-    names = tuple(classes or (str(number) for number in range(count)))
+    names = tuple(classes or (str(tag) for tag in range(count)))
     if len(names) != count:
         raise DataError("classes", f"{count}, one per tag", len(names))
     return names
@@ -87,7 +87,7 @@ def over_tags(
     """
     usable = usable_tags(tags)
     columns = tags[:, usable].astype(np.int64)
-    parts = [
+    by_tag = [
         estimator.over_maps(
             responses, column, seed, shuffles, draws, one_vs_rest=False, distinct=True
         )
@@ -96,38 +96,38 @@ def over_tags(
     shape = (responses.shape[1], tags.shape[1])
     values, p = np.full(shape, np.nan), np.full(shape, np.nan)
     ends, ceilings = np.full((*shape, 2), np.nan), np.zeros(shape[1])
-    for number, part in zip(np.flatnonzero(usable), parts, strict=True):
-        values[:, number] = part.raw
-        ends[:, number] = np.stack([part.low, part.high], axis=1)
-        ceilings[number] = float(np.nanmax(part.ceiling))
+    for tag, estimates in zip(np.flatnonzero(usable), by_tag, strict=True):
+        values[:, tag] = estimates.raw
+        ends[:, tag] = np.stack([estimates.low, estimates.high], axis=1)
+        ceilings[tag] = float(np.nanmax(estimates.ceiling))
         if shuffles:
-            p[:, number] = part.p_value
-    related = np.abs(np.corrcoef(columns, rowvar=False).reshape(len(parts), len(parts)))
-    raw = np.sum([part.raw for part in parts], axis=0)
-    spread = _added(np.stack([part.draws for part in parts]), related)
+            p[:, tag] = estimates.p_value
+    related = np.abs(np.corrcoef(columns, rowvar=False).reshape(len(by_tag), len(by_tag)))
+    raw = np.sum([estimates.raw for estimates in by_tag], axis=0)
+    spread = _added(np.stack([estimates.draws for estimates in by_tag]), related)
     return replace(
-        parts[0],
+        by_tag[0],
         raw=raw,
-        ceiling=np.sum([part.ceiling for part in parts], axis=0),
+        ceiling=np.sum([estimates.ceiling for estimates in by_tag], axis=0),
         per_class_raw=values,
         class_ceiling=ceilings,
         draws=raw + spread - spread.mean(axis=0) if len(spread) else spread,
-        null=_added(np.stack([part.null for part in parts]), related),
+        null=_added(np.stack([estimates.null for estimates in by_tag]), related),
         per_class_ends=ends if draws else None,
         per_class_p=p if shuffles else None,
     )
 
 
-def _added(parts: np.ndarray, related: np.ndarray) -> np.ndarray:
+def _added(draws: np.ndarray, related: np.ndarray) -> np.ndarray:
     """Return the sums over tags of draws (k, draws, m), as wide as related tags make them.
 
     Each tag has draws of its own, as if they were independent; where they are not, the sum varies
     more: its variance is made to be at least the sum of |r| s s' over pairs of tags.
     """
-    total = parts.sum(axis=0)
+    total = draws.sum(axis=0)
     if len(total) < 2:
         return total
-    deviations = parts.std(axis=1)
+    deviations = draws.std(axis=1)
     variance = np.einsum("jm,jk,km->m", deviations, related, deviations)
     total_variance = total.var(axis=0)
     factor = np.sqrt(

@@ -155,11 +155,11 @@ def check_seen_twice(name: str, codes: np.ndarray) -> None:
     """Raise a DataError if a class has one sample only, of which nothing can be learned."""
     single = np.flatnonzero(np.bincount(codes) == 1)
     if single.size:
-        first = int(np.flatnonzero(codes == single[0])[0])
+        sample = int(np.flatnonzero(codes == single[0])[0])
         raise DataError(
             name,
             "every class in two samples or more",
-            f"{single.size} seen once (one of them in sample {first})",
+            f"{single.size} seen once (one of them in sample {sample})",
             "Leave those samples out, or say discrete=False if the values are numbers.",
         )
 
@@ -247,7 +247,7 @@ def stratified(codes: np.ndarray, size: int, seed: int) -> np.ndarray:
         take[np.argmax(np.where(movable, lacking, -np.inf))] += step
     draw = seeds.generator(seed, "samples")
     rows_by_class = [
-        draw.permutation(np.flatnonzero(codes == code))[:number] for code, number in enumerate(take)
+        draw.permutation(np.flatnonzero(codes == code))[:count] for code, count in enumerate(take)
     ]
     return np.sort(np.concatenate(rows_by_class))
 
@@ -264,8 +264,8 @@ def class_entropies(codes: np.ndarray) -> np.ndarray:
     share = np.bincount(codes) / len(codes)
     other_share = 1.0 - share
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.stack([share * np.log(share), other_share * np.log(other_share)])
-    return -np.nan_to_num(parts).sum(axis=0)
+        terms = np.stack([share * np.log(share), other_share * np.log(other_share)])
+    return -np.nan_to_num(terms).sum(axis=0)
 
 
 def one_hot(codes: np.ndarray) -> np.ndarray:
@@ -340,9 +340,9 @@ def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:
     both = row_codes(np.concatenate([rows[:, None], codes], axis=1))
     if (np.bincount(both)[both] != counts)[repeated].any():
         return None
-    first = np.zeros(len(x), bool)
-    first[np.unique(rows, return_index=True)[1]] = True
-    return np.flatnonzero(first | ~repeated)
+    is_first = np.zeros(len(x), bool)
+    is_first[np.unique(rows, return_index=True)[1]] = True
+    return np.flatnonzero(is_first | ~repeated)
 
 
 def _on_grid(x: np.ndarray) -> bool:

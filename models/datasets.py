@@ -144,7 +144,7 @@ def labeled(
     if labels is None:
         return dataset(images, None, classes, source)
     if (tags := tag_columns(labels)) is not None:
-        names = classes or tuple(str(number) for number in range(tags.shape[1]))
+        names = classes or tuple(str(tag) for tag in range(tags.shape[1]))
         if len(names) != tags.shape[1]:
             raise DataError(f"{source}: classes", f"{tags.shape[1]}, one per tag", len(names))
         data = dataset(images, None, names, source)
@@ -243,10 +243,10 @@ def statistics(images: np.ndarray, byte_budget: int = 32 << 20) -> tuple[np.ndar
     """
     axes = (0, 1, 2)
     count = images[..., 0].size
-    rows = max(1, byte_budget // (8 * images[0].size))
-    parts = [images[start : start + rows] for start in range(0, len(images), rows)]
-    mean = np.sum([part.sum(axis=axes, dtype=np.float64) for part in parts], axis=0) / count
-    squares = [((part - mean) ** 2).sum(axis=axes) for part in parts]
+    batch_rows = max(1, byte_budget // (8 * images[0].size))
+    batches = [images[start : start + batch_rows] for start in range(0, len(images), batch_rows)]
+    mean = np.sum([batch.sum(axis=axes, dtype=np.float64) for batch in batches], axis=0) / count
+    squares = [((batch - mean) ** 2).sum(axis=axes) for batch in batches]
     std = np.sqrt(np.sum(squares, axis=0) / count)
     if not np.all(std > 0):
         raise DataError("the images", "bands that vary", f"deviations {std.tolist()}")
@@ -361,8 +361,8 @@ def _pixels(images: np.ndarray, source: str) -> np.ndarray:
         raise DataError(f"{source}: images", shapes, images.shape)
     if not len(images):
         raise DataError(f"{source}: images", "at least one", "none")
-    first, side, other = images.shape[1:]
-    if first <= _MOST_BANDS_FIRST < other and side == other:
+    height, side, other = images.shape[1:]
+    if height <= _MOST_BANDS_FIRST < other and side == other:
         hint = "Move the bands to the end, such as by np.moveaxis(images, 1, -1)."
         raise DataError(f"{source}: images", "(n, h, w, bands), the bands last", images.shape, hint)
     if images.dtype == np.uint8:

@@ -137,7 +137,7 @@ class EfficientNetLite:
             for key, layer in by_key.items():
                 kind = type(layer).__name__
                 if kind == "BatchNormalization":
-                    arrays = [remaining.pop(f"{key}.{part}") for part in norm]
+                    arrays = [remaining.pop(f"{key}.{weight}") for weight in norm]
                 elif kind == "Dense":
                     arrays = [remaining.pop(f"{key}.weight").T, remaining.pop(f"{key}.bias")]
                 else:

@@ -151,10 +151,10 @@ def load_class_folders(
     Raises:
         DataError: no images, or images that do not fit together.
     """
-    parts = _part_folders(folder)
-    own_parts = len(parts) == len(_PARTS)
-    every_root = list(parts.values()) if own_parts else [folder]
-    roots = every_root if part is None or not own_parts else [parts[part]]
+    folders_of_parts = _part_folders(folder)
+    own_parts = len(folders_of_parts) == len(_PARTS)
+    every_root = list(folders_of_parts.values()) if own_parts else [folder]
+    roots = every_root if part is None or not own_parts else [folders_of_parts[part]]
     left_out: list[str] = []
     names = [name for root in every_root for name in _class_names(root)]
     classes = tuple(dict.fromkeys(names))
@@ -190,7 +190,7 @@ def _pictures(folder: Path, left_out: list[str], deep: bool = True) -> list[Path
     """Return image files in the order of Keras; add other files and hidden ones to `left_out`."""
     pictures = []
     for root, folders, names in sorted(os.walk(folder)) if deep else [next(os.walk(folder))]:
-        hidden = [part for part in Path(root).relative_to(folder).parts if part.startswith(".")]
+        hidden = [name for name in Path(root).relative_to(folder).parts if name.startswith(".")]
         if hidden:
             continue
         left_out += [f"{name}/" for name in folders if name.startswith(".")]
@@ -236,9 +236,9 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
     if not (table.parent / rows[0][0]).is_file():
         path_column, label_column = _columns(rows.pop(0))
     least = max(path_column, label_column) + 1
-    for number, row in enumerate(rows, 1):
+    for row_number, row in enumerate(rows, 1):
         if len(row) < least:
-            row_name = f"{source}: row {number} of the data"
+            row_name = f"{source}: row {row_number} of the data"
             raise DataError(row_name, f"{least} columns and more", len(row))
     if not rows:
         raise DataError(source, "rows of a path and a label", "a header only")

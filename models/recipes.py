@@ -169,10 +169,10 @@ class Recipe(ABC):
 def _read(default: Option, value: Option | list[int] | None) -> Option | list[int] | None:
     """Return an option in the type of its default; a text if it cannot be read so."""
     if isinstance(value, str) and not isinstance(default, str):
-        parts = [part.strip() for part in value.split(",")]
-        if not all(part.isdecimal() for part in parts):
+        texts = [number.strip() for number in value.split(",")]
+        if not all(number.isdecimal() for number in texts):
             return value
-        numbers = [int(part) for part in parts]
+        numbers = [int(number) for number in texts]
         return tuple(numbers) if isinstance(default, tuple) or len(numbers) > 1 else numbers[0]
     return tuple(value) if isinstance(value, list) else value
 

@@ -143,7 +143,7 @@ def split_source(source: str) -> tuple[str, str | None]:
 
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_FILES = {
-    "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),
     "test": ("test_batch.bin",),
 }
 
@@ -307,9 +307,9 @@ def load_idx_folder(
         DataError: a part that is not there, or a file that is damaged.
     """
     paths = {name: _find(folder, name, "images", 3) for name in _PREFIXES}
-    parts = [name for name in _PREFIXES if part == name or (part is None and paths[name])]
+    names = [name for name in _PREFIXES if part == name or (part is None and paths[name])]
     images = []
-    for name in parts:
+    for name in names:
         path = paths[name]
         if path is None:
             raise DataError(
@@ -321,23 +321,23 @@ def load_idx_folder(
         for name in _PREFIXES
         if (path := _find(folder, name, "labels", 1))
     }
-    if missing := [name for name in parts if name not in labels]:
+    if missing := [name for name in names if name not in labels]:
         name = f"'{_PREFIXES[missing[0]][0]}-labels-idx1-ubyte[.gz]'"
         raise DataError(source, name, "no such file")
     if classes is None:
-        most = max(int(values.max(initial=0)) for values in labels.values())
-        classes = tuple(str(label) for label in range(most + 1))
+        highest = max(int(values.max(initial=0)) for values in labels.values())
+        classes = tuple(str(label) for label in range(highest + 1))
     if len({part_images.shape[1:] for part_images in images}) > 1:
         shapes = " and ".join(str(part_images.shape[1:]) for part_images in images)
         raise DataError(source, "images of one size", shapes)
-    for name, part_images in zip(parts, images, strict=True):
+    for name, part_images in zip(names, images, strict=True):
         if len(labels[name]) != len(part_images):
             raise DataError(
                 f"{source}: labels of the {name} part",
                 f"{len(part_images)}, one per image",
                 len(labels[name]),
             )
-    every_label = np.concatenate([labels[name] for name in parts])
+    every_label = np.concatenate([labels[name] for name in names])
     return dataset(_joined(images), every_label, classes, source)
 
 
@@ -366,10 +366,10 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
                 raise DataError(subject, f"{_HEAD + 4 * axes} bytes and more", _HEAD + len(sizes))
             shape = struct.unpack(f">{axes}I", sizes)
             size = math.prod(shape)
-            most = _GZIP_RATIO * length  # a head may promise more than the file can hold
-            if size <= most:
+            limit = _GZIP_RATIO * length  # a head may promise more than the file can hold
+            if size <= limit:
                 files.check_content(size)
-            content = stream.read(min(size, most) + 1)
+            content = stream.read(min(size, limit) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(subject, "a whole IDX file", error) from error
     if len(content) != size:

@@ -90,10 +90,10 @@ class _TensorUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"'{module}.{name}', which is not a tensor")
 
     def persistent_load(self, pid: object) -> _Storage:
-        parts = pid if isinstance(pid, tuple) else ()
-        if len(parts) < 5 or parts[0] != "storage" or parts[1] not in _STORAGES.values():
+        fields = pid if isinstance(pid, tuple) else ()
+        if len(fields) < 5 or fields[0] != "storage" or fields[1] not in _STORAGES.values():
             raise pickle.UnpicklingError("something stored apart that is not a tensor's numbers")
-        return _Storage(str(parts[2]), parts[1], int(parts[4]))
+        return _Storage(str(fields[2]), fields[1], int(fields[4]))
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:

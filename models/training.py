@@ -362,12 +362,12 @@ class Batches:
         self._count, self._batch, self._seed = count, batch, seed
         self._pass, self._order = -1, np.zeros(0, np.int32)
 
-    def at(self, done: int) -> np.ndarray:
+    def at(self, step: int) -> np.ndarray:
         """Return the (batch,) int32 indices of the batch that follows `done` others."""
-        number, position = divmod(done, max(1, self._count // self._batch))
-        if number != self._pass:
-            drawn = seeds.generator(self._seed, "study-batches", number).permutation(self._count)
-            self._pass, self._order = number, drawn.astype(np.int32)
+        epoch, position = divmod(step, max(1, self._count // self._batch))
+        if epoch != self._pass:
+            drawn = seeds.generator(self._seed, "study-batches", epoch).permutation(self._count)
+            self._pass, self._order = epoch, drawn.astype(np.int32)
         # Of fewer images than a batch some come twice.
         return np.resize(self._order[position * self._batch :][: self._batch], self._batch)
 
@@ -469,11 +469,11 @@ def initialize(
 
     def reached(deviation: float) -> float:
         scale_kernels(model, deviation, seed)
-        parts = [
+        batches = [
             encoder(images[i : i + _PREDICTION_BATCH], training=False)
             for i in range(0, len(images), _PREDICTION_BATCH)
         ]
-        z = np.concatenate([np.asarray(part, np.float64) for part in parts])
+        z = np.concatenate([np.asarray(batch, np.float64) for batch in batches])
         return (
             float(estimator.entropy(z, seed).nats) / math.log(2)
             if np.isfinite(z).all()
@@ -538,8 +538,8 @@ def scale_kernels(model: keras.Model, deviation: float, seed: int) -> None:
         layers = [(n, layer) for n, layer in layers if layer is not _head(model)]
     if not layers:
         raise ModelError(f"'{model.name}'", "convolutions or hidden dense layers", "none")
-    for number, layer in layers:
-        rng = seeds.generator(seed, "kernels of a convolution", number)
+    for layer_index, layer in layers:
+        rng = seeds.generator(seed, "kernels of a convolution", layer_index)
         first, *rest = layer.get_weights()
         kernel = deviation * rng.standard_normal(first.shape)
         layer.set_weights([kernel, *(np.zeros(weight.shape) for weight in rest)])

@@ -79,13 +79,13 @@ def keras_optimizer(settings: TrainSettings, steps: int) -> keras.Optimizer:
 def _learning_rate(
     settings: TrainSettings, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    schedules, first = keras.optimizers.schedules, settings.learning_rate
+    schedules, initial = keras.optimizers.schedules, settings.learning_rate
     if settings.schedule == "exponential":
-        return schedules.ExponentialDecay(first, decay_steps=steps, decay_rate=_LAST_SHARE)
+        return schedules.ExponentialDecay(initial, decay_steps=steps, decay_rate=_LAST_SHARE)
     if settings.schedule == "cosine":
-        return schedules.CosineDecay(first, decay_steps=steps)
+        return schedules.CosineDecay(initial, decay_steps=steps)
     if settings.schedule == "steps":
         bounds = [max(1, round(share * steps)) for share in _STEPS]
-        values = [first * _STEP_FACTOR**power for power in range(len(bounds) + 1)]
+        values = [initial * _STEP_FACTOR**power for power in range(len(bounds) + 1)]
         return schedules.PiecewiseConstantDecay(bounds, values)
-    return first
+    return initial

@@ -153,8 +153,8 @@ class Tour:
         )
         patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
         rows = zip(patterns.maps, patterns.favored, patterns.effect, strict=True)
-        for number, name, effect in rows:
-            self._note(f"map {number} responds to {name}: {effect:+z.2f}")
+        for map_index, name, effect in rows:
+            self._note(f"map {map_index} responds to {name}: {effect:+z.2f}")
         self._save(patterns.plot(), "separating.png")
 
     def _build_gallery(self, test: Dataset) -> Path:

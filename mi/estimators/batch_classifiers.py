@@ -213,11 +213,11 @@ class Networks:
         self._inputs = _upright(features)
         draw = seeds.generator(seed, "small network").normal(size=(units, features.shape[1] + 1))
         start = (_SPREAD * draw).astype(np.float32)
-        parts = [
-            _trained_network(part, start, len(onehot), steps)
-            for _, part in _sample_blocks(self._inputs, onehot, used, byte_budget)
+        fits = [
+            _trained_network(block_of_samples, start, len(onehot), steps)
+            for _, block_of_samples in _sample_blocks(self._inputs, onehot, used, byte_budget)
         ]
-        self._first, self._last = (np.concatenate(weights) for weights in zip(*parts, strict=True))
+        self._first, self._last = (np.concatenate(weights) for weights in zip(*fits, strict=True))
 
     def log_odds(self, fits: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return log-odds (fits, classes, k) of k samples."""
@@ -318,11 +318,11 @@ def neighbor_sums(features: np.ndarray, label: np.ndarray, neighbors: Sequence[i
 
 def _smallest(block: np.ndarray, count: int) -> np.ndarray:
     """Return the smallest numbers (rows, count) of every row, rising."""
-    parts = [
+    sorted_blocks = [
         np.sort(block[:, start : start + _SORTED], axis=1)[:, :count]
         for start in range(0, block.shape[1], _SORTED)
     ]
-    return np.sort(np.concatenate(parts, axis=1), axis=1)[:, :count]
+    return np.sort(np.concatenate(sorted_blocks, axis=1), axis=1)[:, :count]
 
 
 def _along_line(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
@@ -359,14 +359,14 @@ def _distances(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         wide = np.concatenate([wide, np.ones((n, 1))], axis=1)
     for start in range(0, n, step):
         count = min(step, n - start)
-        block, part = blocks[:count], work[:count]
+        block, buffer = blocks[:count], work[:count]
         if few:
             block[:] = 0.0
             for column in columns:
-                np.subtract(column[start : start + count, None], column, out=part)
-                block += np.multiply(part, part, out=part)
+                np.subtract(column[start : start + count, None], column, out=buffer)
+                block += np.multiply(buffer, buffer, out=buffer)
         else:
-            block[:] = np.matmul(wide[start : start + count], turned, out=part)
+            block[:] = np.matmul(wide[start : start + count], turned, out=buffer)
         rows = np.arange(count)
         block[rows, start + rows] = np.inf
         yield start, block

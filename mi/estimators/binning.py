@@ -164,8 +164,8 @@ class Binning(LabelEstimator):
         """
         if self.by != "quantile" or self.count is not None or not d:
             return self
-        most = int((n / samples) ** (1 / d) + 1e-9)
-        return replace(self, count=int(np.clip(most, 2, _COUNTS["quantile"])))
+        count = int((n / samples) ** (1 / d) + 1e-9)
+        return replace(self, count=int(np.clip(count, 2, _COUNTS["quantile"])))
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
@@ -229,7 +229,7 @@ class Binning(LabelEstimator):
         coarse = self._coarse(len(x) + len(y), d if d > 1 else 0)
         cells = coarse.cells(np.concatenate([x, y]))
         first, second = cells[: len(x)], cells[len(x) :]
-        counts = [np.bincount(part, minlength=cells.max() + 1) for part in (first, second)]
+        counts = [np.bincount(codes, minlength=cells.max() + 1) for codes in (first, second)]
         p, q = ((count + 0.5) / (count + 0.5).sum() for count in counts)
         nats = float((p * np.log(p / q)).sum())
         if self.corrected:

@@ -83,7 +83,7 @@ class _Diffusion(Estimator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(f"{self.name}: quantile", self.quantile, most=1.0)
+        check_number(f"{self.name}: quantile", self.quantile, maximum=1.0)
         self._bandwidth.check(self.name)
         check_number(f"{self.name}: time", self.time)
         check_choice(f"{self.name}: normalization", self.normalization, NORMALIZATIONS)
@@ -277,14 +277,14 @@ class Dsmi(_Diffusion, LabelEstimator):
         entropy = self._entropy(g)
         means: dict[int, float] = {}
 
-        def subsets(part: np.ndarray, size: int) -> float:
+        def subsets(matrix: np.ndarray, size: int) -> float:
             """Return the mean S of random subsets, the same for all labels of all samples."""
-            if len(part) == len(g) and size in means:
+            if len(matrix) == len(g) and size in means:
                 return means[size]
-            draw = seeds.generator(seed, "dsmi subsets", len(part), size)
-            rows = [draw.permutation(len(part))[:size] for _ in range(SUBSETS)]
-            mean = float(np.mean([self._entropy(cut(part, row)) for row in rows]))
-            if len(part) == len(g):
+            draw = seeds.generator(seed, "dsmi subsets", len(matrix), size)
+            rows = [draw.permutation(len(matrix))[:size] for _ in range(SUBSETS)]
+            mean = float(np.mean([self._entropy(cut(matrix, row)) for row in rows]))
+            if len(matrix) == len(g):
                 means[size] = mean
             return mean
 
@@ -297,15 +297,15 @@ class Dsmi(_Diffusion, LabelEstimator):
             return halves[key]
 
         def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
-            part = g if indices is None else self._gram(cut(distances, indices), d)
+            matrix = g if indices is None else self._gram(cut(distances, indices), d)
             if self.reference:
                 value = 0.0
             else:
-                value = entropy if indices is None else entropy_of_half(part, indices)
+                value = entropy if indices is None else entropy_of_half(matrix, indices)
             for code in np.unique(labels):
                 members = np.flatnonzero(labels == code)
-                subset = subsets(part, len(members)) if self.reference else 0.0
-                value += len(members) / len(labels) * (subset - self._entropy(cut(part, members)))
+                subset = subsets(matrix, len(members)) if self.reference else 0.0
+                value += len(members) / len(labels) * (subset - self._entropy(cut(matrix, members)))
             return value
 
         return Prepared(information, () if self.reference else _saturated(entropy, len(g)))

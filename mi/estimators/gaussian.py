@@ -167,8 +167,8 @@ class _Classes:
         classes = range(int(highest.max()) + 1)
         if ((codes == highest) | (codes < 0)).all():  # a sample has one class only
             rows = [np.flatnonzero(highest == code) for code in classes]
-            self._samples = [_Products(samples.x[part]) for part in rows]
-            self._codes = [codes[:, part] for part in rows]
+            self._samples = [_Products(samples.x[members]) for members in rows]
+            self._codes = [codes[:, members] for members in rows]
         else:
             self._samples = [samples] * len(classes)
             self._codes = [codes] * len(classes)
@@ -181,14 +181,14 @@ class _Classes:
     @cached_property
     def moments(self) -> _Moments:
         """The moments of every class."""
-        parts = []
+        moments = []
         for _, samples, members in self._parts():
             counts = members.sum(axis=1)
             means = members @ samples.x / np.maximum(counts, 1)[:, None]
             sums = samples.sums(members)
             sums -= (means * counts[:, None])[..., None] * means[:, None]
-            parts.append((counts, means + samples.center, sums))
-        return _Moments(*(np.stack(values, axis=1) for values in zip(*parts, strict=True)))
+            moments.append((counts, means + samples.center, sums))
+        return _Moments(*(np.stack(values, axis=1) for values in zip(*moments, strict=True)))
 
     def fourth(self, rows: np.ndarray, metric: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Return the sum of |x - m|^4 (k,) over used classes, m the class's mean, in a metric.

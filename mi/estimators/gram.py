@@ -77,8 +77,8 @@ class Distances:
     def between(self, rows: slice) -> np.ndarray:
         """Return the distances (rows, n) of some rows to all."""
         block: np.ndarray | None = None
-        for part in self._columns():
-            products = matmul(part[rows], part.T)
+        for columns in self._columns():
+            products = matmul(columns[rows], columns.T)
             block = products if block is None else np.add(block, products, out=block)
         norms = self._norms
         if block is None:
@@ -86,11 +86,11 @@ class Distances:
         least = max(_TINY, _ROUNDING * norms.max(initial=0.0))
         step = max(1, _CACHED // (8 * len(self)))
         for start in range(0, len(block), step):
-            part = block[start : start + step]
-            part *= 2.0
-            first = rows.start + start
-            np.subtract(norms[first : first + len(part), None] + norms, part, out=part)
-            part[part <= least] = 0.0
+            cut = block[start : start + step]
+            cut *= 2.0
+            begin = rows.start + start
+            np.subtract(norms[begin : begin + len(cut), None] + norms, cut, out=cut)
+            cut[cut <= least] = 0.0
         diagonal = np.arange(len(block))
         block[diagonal, diagonal + rows.start] = 0.0
         return block
@@ -111,27 +111,29 @@ class Distances:
     def _columns(self) -> Iterator[np.ndarray]:
         """Yield centered columns (n, some) float64."""
         for start in range(0, self._x.shape[1], self._columns_at_once):
-            part = np.array(self._x[:, start : start + self._columns_at_once], np.float64)
-            part -= part.mean(axis=0)
-            yield part
+            columns = np.array(self._x[:, start : start + self._columns_at_once], np.float64)
+            columns -= columns.mean(axis=0)
+            yield columns
 
     @cached_property
     def _norms(self) -> np.ndarray:
         """(n,): of the centered rows, squared."""
-        return np.sum([np.einsum("ij,ij->i", part, part) for part in self._columns()], axis=0)
+        return np.sum(
+            [np.einsum("ij,ij->i", columns, columns) for columns in self._columns()], axis=0
+        )
 
     def _median_of_blocks(self) -> float:
         # Floats of 0 or more are in the order of their bits: 16 of these, then 16 more.
-        first, zeros = np.zeros(1 << 16, np.int64), -len(self)  # without the diagonal
+        counts, zeros = np.zeros(1 << 16, np.int64), -len(self)  # without the diagonal
         for _, block in self.blocks():
             zeros += block.size - np.count_nonzero(block)
-            first += np.bincount(block.view(np.int64).ravel() >> 48, minlength=1 << 16)
-        first[0] -= zeros + len(self)
-        positive = int(first.sum())
+            counts += np.bincount(block.view(np.int64).ravel() >> 48, minlength=1 << 16)
+        counts[0] -= zeros + len(self)
+        positive = int(counts.sum())
         rank = (positive + zeros) // 2 - zeros
         rank = positive // 2 if rank < 0 else rank
-        leading = int(np.searchsorted(np.cumsum(first), rank, side="right"))
-        rank -= int(first[:leading].sum())
+        leading = int(np.searchsorted(np.cumsum(counts), rank, side="right"))
+        rank -= int(counts[:leading].sum())
         second = np.zeros(1 << 16, np.int64)
         for _, block in self.blocks():
             bits = block.view(np.int64).ravel()
@@ -159,9 +161,9 @@ def squared_distances(x: np.ndarray, byte_budget: int = MATRIX_BUDGET) -> np.nda
     """
     n = len(x)
     if matrix_bytes(n) > byte_budget:
-        most = int((byte_budget // 8) ** 0.5)
+        limit = int((byte_budget // 8) ** 0.5)
         hint = "This needs the whole matrix: use fewer, or another estimator, such as kde or ksg."
-        raise SettingsError("distances between samples", f"at most {most} samples", n, hint)
+        raise SettingsError("distances between samples", f"at most {limit} samples", n, hint)
     return Distances(x).between(slice(0, n))
 
 
@@ -204,11 +206,11 @@ def _pair_quantile(values: np.ndarray, zeros: int, share: float) -> float:
     below = size - np.count_nonzero(near)
     if last < len(sample):
         near &= values <= sample[last]
-    part = values[near]
-    if not below <= rank < below + len(part) - 2:
-        part, below = values.copy(), 0
-    part.partition(rank - below)
-    lower, above = part[rank - below], part[rank - below + 1 :]
+    candidates = values[near]
+    if not below <= rank < below + len(candidates) - 2:
+        candidates, below = values.copy(), 0
+    candidates.partition(rank - below)
+    lower, above = candidates[rank - below], candidates[rank - below + 1 :]
     upper = np.partition(above, 1)[1] if len(above) > 1 else lower
     return float(lower + (position - int(position)) * (upper - lower))
 

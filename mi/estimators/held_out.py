@@ -635,9 +635,9 @@ def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> 
     for fold in range(FOLDS):
         used = np.maximum(counts.sum(axis=0) - counts - counts[fold], 0) + 0.5
         added = (used / used.sum(axis=1, keepdims=True))[folds, codes]
-        part = sums[:, :, fold]
-        reached = np.maximum(without_fold[:, rows, codes] - part[:, rows, codes], 0.0) + added
-        own_odds[fold] = reached / (np.maximum(total - part.sum(axis=2), 0.0) + 1.0)
+        of_fold = sums[:, :, fold]
+        reached = np.maximum(without_fold[:, rows, codes] - of_fold[:, rows, codes], 0.0) + added
+        own_odds[fold] = reached / (np.maximum(total - of_fold.sum(axis=2), 0.0) + 1.0)
     used = counts.sum(axis=0) - counts + 0.5
     every = np.maximum(without_fold, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
     every /= every.sum(axis=2, keepdims=True)

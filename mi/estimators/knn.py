@@ -171,10 +171,10 @@ class Ksg(LabelEstimator):
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
             value, used = 0.0, leading if indices is None else leading[indices]
-            for rows, part, labels in crossfitted(used, codes, self.components or MOST):
+            for rows, reduced, labels in crossfitted(used, codes, self.components or MOST):
                 labels = np.unique(labels, return_inverse=True)[1]
                 if len(rows) > self.k:
-                    of_half = ross_information(self._ready(part, seed), self.k, rarity)
+                    of_half = ross_information(self._ready(reduced, seed), self.k, rarity)
                     value += len(rows) / len(used) * of_half(labels, None)
             return value
 
@@ -255,22 +255,22 @@ class Ksg(LabelEstimator):
         nats = x.shape[1] * np.log(to_second / distances).mean() + math.log(len(y) / (len(x) - 1))
         return RawEstimate(float(nats), notices=_notices(x=x, y=y))
 
-    def _joint(self, parts: list[np.ndarray]) -> float:
+    def _joint(self, samples: list[np.ndarray]) -> float:
         """Return the information of variables (n, d_i) that are standardized and without ties."""
         from scipy.special import digamma
 
-        n, variables = len(parts[0]), len(parts)
+        n, variables = len(samples[0]), len(samples)
         self._check_k(n)
-        radius, neighbors = nearest(np.concatenate(parts, axis=1), self.k)
+        radius, neighbors = nearest(np.concatenate(samples, axis=1), self.k)
         if self.algorithm == 1:
             near = np.nextafter(radius, 0)
-            counts = [digamma(within(part, near)).mean() for part in parts]
+            counts = [digamma(within(variable, near)).mean() for variable in samples]
             return float(digamma(self.k) + (variables - 1) * digamma(n) - sum(counts))
         counts = []
-        for part in parts:
-            reach = np.abs(part[neighbors] - part[:, None]).max(axis=(1, 2))
+        for variable in samples:
+            reach = np.abs(variable[neighbors] - variable[:, None]).max(axis=(1, 2))
             # The sample itself is not counted.
-            counts.append(digamma(within(part, np.nextafter(reach, np.inf)) - 1).mean())
+            counts.append(digamma(within(variable, np.nextafter(reach, np.inf)) - 1).mean())
         shift = digamma(self.k) - (variables - 1) / self.k
         return float(shift + (variables - 1) * digamma(n) - sum(counts))
 
@@ -430,16 +430,16 @@ def _along(near: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.nda
     all_labelled = bool((labels >= 0).all())
     step = max(1, _ELEMENTS // near.shape[1])
     for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        classes = labels[near[rows[part]]]
-        counted = np.cumsum(classes == labels[rows[part], None], axis=1, dtype=np.int32)
-        reached = counted >= ranks[part, None]
+        block = slice(start, start + step)
+        classes = labels[near[rows[block]]]
+        counted = np.cumsum(classes == labels[rows[block], None], axis=1, dtype=np.int32)
+        reached = counted >= ranks[block, None]
         end = reached.argmax(axis=1)
         before = end + 1
         if not all_labelled:
             used = np.cumsum(classes >= 0, axis=1, dtype=np.int32)
             before = used[np.arange(len(end)), end]
-        result[part] = np.where(reached[:, -1], before, 0)
+        result[block] = np.where(reached[:, -1], before, 0)
     return result
 
 
@@ -515,7 +515,7 @@ _RIDGE = 1e-3
 
 
 def crossfitted(
-    x: np.ndarray, y: np.ndarray, most: int
+    x: np.ndarray, y: np.ndarray, max_components: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield both halves of the samples, along directions that are fitted to the other half.
 
@@ -530,14 +530,14 @@ def crossfitted(
     for half in range(2):
         rows, fitted = np.flatnonzero(turns == half), np.flatnonzero(turns != half)
         if y.ndim == 1:
-            axes = fisher_directions(x[fitted], y[fitted], most)
+            axes = fisher_directions(x[fitted], y[fitted], max_components)
             yield rows, x[rows] @ axes, y[rows]
         else:
-            left, right = canonical_directions(x[fitted], y[fitted], most)
+            left, right = canonical_directions(x[fitted], y[fitted], max_components)
             yield rows, x[rows] @ left, y[rows] @ right
 
 
-def fisher_directions(x: np.ndarray, codes: np.ndarray, most: int) -> np.ndarray:
+def fisher_directions(x: np.ndarray, codes: np.ndarray, max_components: int) -> np.ndarray:
     """Return axes (d, r) along which class means differ most against the spread within classes.
 
     r is at most one less than there are classes (R. A. Fisher, Annals of Eugenics 7 (1936) 179).
@@ -549,11 +549,13 @@ def fisher_directions(x: np.ndarray, codes: np.ndarray, most: int) -> np.ndarray
     means = np.stack([x[labels == label].mean(axis=0) for label in range(len(counts))])
     between = np.cov(means.T, fweights=counts, bias=True).reshape(x.shape[1], -1)
     axes = eigh(between, _covariance(x - means[labels]))[1]
-    count = max(1, min(most, len(counts) - 1, x.shape[1]))
+    count = max(1, min(max_components, len(counts) - 1, x.shape[1]))
     return axes[:, ::-1][:, :count]
 
 
-def canonical_directions(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+def canonical_directions(
+    x: np.ndarray, y: np.ndarray, max_components: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return axes (dx, r) and (dy, r) along which x and y correlate most.
 
     (H. Hotelling, Biometrika 28 (1936) 321.)
@@ -561,7 +563,7 @@ def canonical_directions(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.nd
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     of_x, of_y = (np.linalg.inv(np.linalg.cholesky(_covariance(side))) for side in (x, y))
     left, _, right = np.linalg.svd(of_x @ (x.T @ y / len(x)) @ of_y.T, full_matrices=False)
-    return of_x.T @ left[:, :most], of_y.T @ right[:most].T
+    return of_x.T @ left[:, :max_components], of_y.T @ right[:max_components].T
 
 
 def _covariance(centered: np.ndarray) -> np.ndarray:

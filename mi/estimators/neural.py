@@ -64,19 +64,19 @@ def mine_objective(scores: Tensor, average: Tensor, keep: float) -> tuple[Tensor
     """
     import tensorflow as tf
 
-    parts = _split_tensor(scores)
-    mean = tf.reduce_sum(tf.exp(parts.mixed)) / parts.pairs
+    split = _split_tensor(scores)
+    mean = tf.reduce_sum(tf.exp(split.mixed)) / split.pairs
     fresh = tf.stop_gradient(mean)
     moved = tf.where(average > 0, keep * average + (1 - keep) * fresh, fresh)
-    return tf.reduce_mean(parts.own) - mean / moved, moved
+    return tf.reduce_mean(split.own) - mean / moved, moved
 
 
 def nwj_objective(scores: Tensor) -> Tensor:
     """Return E_p[f] - E_q[exp(f - 1)]."""
     import tensorflow as tf
 
-    parts = _split_tensor(scores)
-    return tf.reduce_mean(parts.own) - tf.reduce_sum(tf.exp(parts.mixed - 1.0)) / parts.pairs
+    split = _split_tensor(scores)
+    return tf.reduce_mean(split.own) - tf.reduce_sum(tf.exp(split.mixed - 1.0)) / split.pairs
 
 
 def infonce_objective(scores: Tensor) -> Tensor:
@@ -91,9 +91,9 @@ def jensen_shannon_objective(scores: Tensor) -> Tensor:
     """Return E_p[-softplus(-f)] - E_q[softplus f], best for the log-ratio of the densities."""
     import tensorflow as tf
 
-    parts = _split_tensor(scores)
-    of_mixed = tf.reduce_sum(tf.nn.softplus(parts.mixed)) / parts.pairs
-    return -tf.reduce_mean(tf.nn.softplus(-parts.own)) - of_mixed
+    split = _split_tensor(scores)
+    of_mixed = tf.reduce_sum(tf.nn.softplus(split.mixed)) / split.pairs
+    return -tf.reduce_mean(tf.nn.softplus(-split.own)) - of_mixed
 
 
 def _split(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,9 +156,9 @@ class Critic:
         """Draw all weights anew."""
         from keras.initializers import GlorotUniform
 
-        for number, network in enumerate(self._networks):
+        for side, network in enumerate(self._networks):
             for index, layer in enumerate(network.layers):
-                draw = GlorotUniform(seeds.derived_seed(seed + number, "neural critic", index))
+                draw = GlorotUniform(seeds.derived_seed(seed + side, "neural critic", index))
                 layer.kernel.assign(draw(layer.kernel.shape))
                 layer.bias.assign(np.zeros(layer.bias.shape))
 
@@ -185,19 +185,19 @@ class Critic:
 
         step = max(1, _SCORES_AT_ONCE // len(y))
         all_y = tf.constant(y)
-        parts = [
+        blocks = [
             self.tensor(tf.constant(x[start : start + step]), all_y).numpy()
             for start in range(0, len(x), step)
         ]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate(blocks).astype(np.float64)
 
 
 def _network(width: int, units: int, out: int) -> keras.Sequential:
     from keras import Input, Sequential, layers
 
     shapes = ((units, "silu"), (units, "silu"), (out, None))
-    parts = [layers.Dense(size, kind, kernel_initializer="zeros") for size, kind in shapes]
-    return Sequential([Input((width,)), *parts])
+    stack = [layers.Dense(size, kind, kernel_initializer="zeros") for size, kind in shapes]
+    return Sequential([Input((width,)), *stack])
 
 
 class _Training:
@@ -315,7 +315,7 @@ class _Neural(LabelEstimator):
             self._train(training, pairs, (first[check], second[check]), batch, seed)
             blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
             scores = (training.critic.scores(first[rows], second[rows]) for rows in blocks)
-            values = [self._measured(part) for part in scores]
+            values = [self._measured(block_scores) for block_scores in scores]
         value = float(np.average(values, weights=[len(rows) for rows in blocks]))
         return RawEstimate(value, ceiling=self._ceiling(n))
 
@@ -374,8 +374,8 @@ class _Neural(LabelEstimator):
         whole = replace(samples, one_vs_rest=False)
         estimates = over_prepared(prepare, whole, self.working_bytes(len(samples.codes)))
         ceiling = self._ceiling(len(samples.codes))
-        most = np.inf if ceiling is None else ceiling
-        return replace(estimates, ceiling=np.minimum(estimates.ceiling, most), notices=())
+        upper = np.inf if ceiling is None else ceiling
+        return replace(estimates, ceiling=np.minimum(estimates.ceiling, upper), notices=())
 
 
 @dataclass(frozen=True)
@@ -412,7 +412,7 @@ class Mine(_Neural):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("mine: average", self.average, most=1.0)
+        check_number("mine: average", self.average, maximum=1.0)
 
     def objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return mine_objective(scores, state, self.average)
@@ -497,8 +497,8 @@ class InfoNce(_Neural):
     def _measured(self, scores: np.ndarray) -> float:
         """Return the mean over batches of the size of training, so that the ceiling is the same."""
         rows = np.array_split(np.arange(len(scores)), -(-len(scores) // self.batch))
-        values = [self._bound(scores[np.ix_(part, part)]) for part in rows]
-        return float(np.average(values, weights=[len(part) for part in rows]))
+        values = [self._bound(scores[np.ix_(batch, batch)]) for batch in rows]
+        return float(np.average(values, weights=[len(batch) for batch in rows]))
 
     def _ceiling(self, n: int) -> float | None:
         tested = n - int((_TRAIN + _CHECK) * n)

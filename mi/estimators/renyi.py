@@ -230,9 +230,9 @@ def _squares(
                 np.exp(np.minimum(distances / (-0.5 * scales[index]), 0.0), out=block[index])
 
         thread_map(fill, range(maps))
-        parts = added_squares(block, codes[rows, None] == codes)
-        whole += parts[0]
-        labelled += parts[1]
+        sums = added_squares(block, codes[rows, None] == codes)
+        whole += sums[0]
+        labelled += sums[1]
     return whole, labelled
 
 

@@ -355,17 +355,17 @@ _MAP_AXES = {
 }
 
 
-def join_blocks(parts: list[MapEstimates]) -> MapEstimates:
+def join_blocks(blocks: list[MapEstimates]) -> MapEstimates:
     """Return blocks of maps as one, in the order given."""
     values: dict[str, Any] = {}
     for name in (item.name for item in fields(MapEstimates)):
-        first = getattr(parts[0], name)
-        if name in _MAP_AXES and first is not None:
-            blocks = [getattr(part, name) for part in parts]
-            values[name] = np.concatenate(blocks, axis=_MAP_AXES[name])
+        first_block = getattr(blocks[0], name)
+        if name in _MAP_AXES and first_block is not None:
+            arrays = [getattr(block, name) for block in blocks]
+            values[name] = np.concatenate(arrays, axis=_MAP_AXES[name])
         else:
-            values[name] = first
-    values["notices"] = tuple(notices for part in parts for notices in part.notices)
+            values[name] = first_block
+    values["notices"] = tuple(notices for block in blocks for notices in block.notices)
     return MapEstimates(**values)
 
 

@@ -95,9 +95,9 @@ class Vme(LabelEstimator):
             """Return the kernel of some samples, as wide as for so many, times `other` (k, m)."""
             bandwidth = unit * _silverman(n if indices is None else len(indices), min(d, 8))
             if whole is not None:
-                part = whole if indices is None else whole[np.ix_(indices, indices)]
+                kernel = whole if indices is None else whole[np.ix_(indices, indices)]
                 return matmul(
-                    part if indices is None else part ** ((width / bandwidth) ** 2), other
+                    kernel if indices is None else kernel ** ((width / bandwidth) ** 2), other
                 )
             blocks = self._distances(x if indices is None else x[indices]).blocks()
             return np.concatenate([matmul(_left_out(block, bandwidth), other) for block in blocks])
@@ -195,9 +195,9 @@ class Vme(LabelEstimator):
         sums = [_left_out(block, width).sum(axis=1) for block in self._distances(x).blocks()]
         return _log(np.concatenate(sums)) - math.log(len(x) - 1)
 
-    def _standardized(self, *parts: np.ndarray) -> tuple[np.ndarray, float]:
+    def _standardized(self, *sides: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the parts side by side, by their deviations, and the width of the kernel."""
-        joint = np.concatenate(parts, axis=1)
+        joint = np.concatenate(sides, axis=1)
         spread = joint.std(axis=0)
         return joint / np.where(spread > 0, spread, 1.0), self.bandwidth * _silverman(*joint.shape)
 

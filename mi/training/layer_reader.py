@@ -79,12 +79,12 @@ class LayerReader:
         ]
         size = self._network.activation_bytes()
         responses: list[np.ndarray] = []
-        for rows, parts in run_in_batches(self._graph, self._images, size, *numbers):
+        for rows, batch in run_in_batches(self._graph, self._images, size, *numbers):
             if not responses:
-                shapes = [(len(self._images), *part.shape[1:]) for part in parts]
+                shapes = [(len(self._images), *values.shape[1:]) for values in batch]
                 responses = [np.empty(shape, np.float32) for shape in shapes]
-            for whole, part in zip(responses, parts, strict=True):
-                whole[rows] = part
+            for whole, values in zip(responses, batch, strict=True):
+                whole[rows] = values
         return responses
 
     def _compiled(self) -> Callable[..., list[Tensor]]:

@@ -237,10 +237,10 @@ class TrainingRecord:
                 axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
             else:
                 axes.set_xlabel("class")
-        first = grid[0, 0]
-        first.set_ylabel("map, by its information at the start")
+        first_axes = grid[0, 0]
+        first_axes.set_ylabel("map, by its information at the start")
         if len(start) <= _LABELED_MAPS:
-            first.set_yticks(range(len(start)), [str(number) for number in start], fontsize=5)
+            first_axes.set_yticks(range(len(start)), list(map(str, start)), fontsize=5)
         bar = figure.colorbar(images[-1], ax=list(grid[0]), shrink=0.8)
         label = "rank among the maps" if ranks else "bits, one class against the rest"
         bar.set_label(label, fontsize=plots.FONT)
@@ -266,9 +266,9 @@ class TrainingRecord:
         axes = panels[0, 0]
         scale = colors.SymLogNorm(1.0, vmin=0, vmax=max(1, int(self.steps[-1])), base=10)
         points = []
-        for number, layer in enumerate(self.layers):
+        for layer_index, layer in enumerate(self.layers):
             axes.plot(layer.whole_input, layer.whole_label, color=plots.QUIET, lw=0.8, zorder=1)
-            look = {"marker": _MARKERS[number % len(_MARKERS)], "s": 22, "zorder": 2}
+            look = {"marker": _MARKERS[layer_index % len(_MARKERS)], "s": 22, "zorder": 2}
             look |= {"norm": scale, "cmap": plots.SEQUENTIAL, "label": plots.printable(layer.layer)}
             points.append(axes.scatter(layer.whole_input, layer.whole_label, c=self.steps, **look))
         self._draw_ceiling(axes)
@@ -345,9 +345,9 @@ def _recorded_layer(
     )
 
 
-def _evenly_spread(count: int, most: int) -> np.ndarray:
-    """Return the indices of `most` of `count` records, first and last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+def _evenly_spread(count: int, max_records: int) -> np.ndarray:
+    """Return the indices of `max_records` of `count` records, first and last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, max_records)).round().astype(int))
 
 
 def maps_file(folder: Path, index: int) -> Path:

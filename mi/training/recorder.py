@@ -69,9 +69,9 @@ class Schedule:
                 return cls(log=True)
             match = re.fullmatch(r"(\d+)(?:\s*(epochs?|batch|batches))?", text)
             if match is not None and int(match[1]) > 0:
-                number = int(match[1])
+                count = int(match[1])
                 epochs = (match[2] or "epochs").startswith("epoch")
-                return cls(epochs=number) if epochs else cls(batches=number)
+                return cls(epochs=count) if epochs else cls(batches=count)
         elif isinstance(every, int) and not isinstance(every, bool):
             if every > 0:
                 return cls(epochs=every)
@@ -100,7 +100,7 @@ def _last_of_series(step: int) -> int:
     if step < 1:
         return 0
     decade = 10 ** (len(str(step)) - 1)
-    return max(number * decade for number in _SERIES if number * decade <= step)
+    return max(factor * decade for factor in _SERIES if factor * decade <= step)
 
 
 def _is_whole(value: object) -> bool:
@@ -247,8 +247,8 @@ class Recorder(keras.callbacks.Callback):
         else:
             layers = [network.find(name) for name in self._layers]
         layers = [layer.at(self._at) if layer.block is not None else layer for layer in layers]
-        for number, name in enumerate(self._dense, len(network.layers)):
-            layers.append(dataclasses.replace(network.dense_layer(name), index=number))
+        for index, name in enumerate(self._dense, len(network.layers)):
+            layers.append(dataclasses.replace(network.dense_layer(name), index=index))
         if not layers or len({layer.name for layer in layers}) < len(layers):
             names = [*(self._layers or []), *self._dense]
             raise SettingsError("layers", "some, each one once", names)
@@ -351,8 +351,8 @@ class Recorder(keras.callbacks.Callback):
         estimator = self._estimator
         if estimator.can("input_information"):
             value = estimator.input_information(axes, self._seed)
-            most = np.inf if value.ceiling is None else value.ceiling
-            result[0] = bits(float(np.clip(value.nats, 0.0, most)))
+            ceiling = np.inf if value.ceiling is None else value.ceiling
+            result[0] = bits(float(np.clip(value.nats, 0.0, ceiling)))
         result[1] = bits(
             estimator.over_maps(axes[:, None], self._codes, self._seed, distinct=True).mi[0]
         )
@@ -374,9 +374,9 @@ def _add_products(gram: np.ndarray, values: np.ndarray, byte_budget: int) -> Non
     # A training that runs beside this leaves no cores for products on several.
     with one_blas_thread():
         for start in range(0, values.shape[1], width):
-            part = values[:, start : start + width]
-            part = part - part.mean(axis=0)
-            gram += part @ part.T
+            columns = values[:, start : start + width]
+            columns = columns - columns.mean(axis=0)
+            gram += columns @ columns.T
 
 
 def _principal_coordinates(gram: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from oip.ascent.results import Oips, best_three
 from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import SettingsError
-from oip.core.images import shown
+from oip.core.images import displayable
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.units import finite_or_none
 from oip.network.network import Network
@@ -124,12 +124,12 @@ class SeparatingOips:
         drawing, panels = plots.figure(max(WIDE, 1.2 * columns), 3.5, rows=2, columns=columns)
         for column in range(columns):
             above, below = panels[:, column]
-            plots.image(above, shown(self.oips.displayed(self.oips.images[column, 0])))
+            plots.image(above, displayable(self.oips.displayed(self.oips.images[column, 0])))
             title = plots.printable(f"{self.maps[column]}: {self.favored[column][:14]}")
             effect = f"{self.effect[column]:+z.2f}"
             above.set_title(f"{title}\n{effect}", fontsize=plots.SMALL, pad=3)
             image = self.node_images[column, 0].astype(np.float32)
-            plots.image(below, shown(self.oips.displayed(image)))
+            plots.image(below, displayable(self.oips.displayed(image)))
             node = ",".join(map(str, self.nodes[column]))
             below.set_title(f"node {node}", fontsize=plots.SMALL, pad=3)
             draw_box(below, self.boxes[column], image)
@@ -198,9 +198,9 @@ def separating_oips(
     images = np.zeros((len(maps), starts, *network.inputs.shape), np.float16)
     scores = np.full((len(maps), starts), np.nan)
     different, node_of = np.unique(nodes, axis=0, return_inverse=True)
-    for number, node in enumerate(different):
-        indices = np.flatnonzero(node_of.reshape(-1) == number)
-        within = piece_of(progress, f"{layer.name}: nodes", number, len(different))
+    for node_index, node in enumerate(different):
+        indices = np.flatnonzero(node_of.reshape(-1) == node_index)
+        within = piece_of(progress, f"{layer.name}: nodes", node_index, len(different))
         grown = node_oips(network, layer, maps[indices], node, within, **ascent)
         images[indices] = grown.images * grown.visible[..., None]
         scores[indices] = grown.scores

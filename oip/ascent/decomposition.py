@@ -27,7 +27,7 @@ from oip.core import html, plots
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import SettingsError
 from oip.core.formats import DecompositionFile
-from oip.core.images import enhanced, is_line, plain, shown
+from oip.core.images import displayable, enhanced, is_line, plain
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
 from oip.core.units import finite_list, finite_median, finite_or_none
@@ -118,7 +118,10 @@ class Decompositions(ByMap):
             "nodes": self.nodes.tolist(),
             "angles": list(self.angles),
             "maps": [
-                {**self._record(row), "weights": [finite_list(part) for part in self.weights[row]]}
+                {
+                    **self._record(row),
+                    "weights": [finite_list(weights) for weights in self.weights[row]],
+                }
                 for row in range(len(self))
             ],
         }
@@ -178,17 +181,17 @@ class Decompositions(ByMap):
         rows = max(1, min(most, len(self)))
         drawing, panels = picture_grid(rows, 5)
         for row in range(rows):
-            image, total = (part[row].astype(np.float32) for part in (self.images, self.sums))
+            image, total = (images[row].astype(np.float32) for images in (self.images, self.sums))
             titles = (
                 f"{self.noun} {self.maps[row]}",
                 "one node",
                 f"sum: {_two_decimals(self.share[row, 0])}",
                 "rest",
             )
-            parts = (image, self.node_images[row].astype(np.float32), total, image - total)
-            for axes, part, title in zip(panels[row], parts, titles, strict=False):
-                picture = plain(part) if is_line(part) else enhanced(part)
-                plots.image(axes, shown(picture[..., ::-1] if self.bgr else picture))
+            shown_images = (image, self.node_images[row].astype(np.float32), total, image - total)
+            for axes, shown_image, title in zip(panels[row], shown_images, titles, strict=False):
+                picture = plain(shown_image) if is_line(shown_image) else enhanced(shown_image)
+                plots.image(axes, displayable(picture[..., ::-1] if self.bgr else picture))
                 axes.set_title(title, fontsize=plots.SMALL, pad=3)
             self._draw_weights(panels[row, 4], row)
         text = f"share explained, of held-out pixels; {len(self.nodes)} nodes, {self.copies}"
@@ -301,8 +304,8 @@ def decompose(
     label = f"{info.name}: OIPs of maps and nodes"
     oips = grow_oips(ascent, numbers, piece_of(progress, label, 0, steps))
     grown = []
-    for number, node in enumerate(grown_nodes, 1):
-        within = piece_of(progress, label, number, steps)
+    for begun, node in enumerate(grown_nodes, 1):
+        within = piece_of(progress, label, begun, steps)
         more = {"data": data, "preset": preset, **settings}
         node_result = node_oips(network, info, sources, node, within, **more)
         grown.append(visible_images(node_result)[:, 0])
@@ -477,11 +480,11 @@ class _Pixels:
         blocks = np.zeros(small.shape[:-1], int)
         for axis, (side, extent) in enumerate(zip(small.shape[:-1], field, strict=True)):
             width = min(max(2, math.ceil(extent / self._factor / 2)), max(1, side // 3))
-            number = np.arange(side) // width
-            along = number.reshape(
+            block_index = np.arange(side) // width
+            along = block_index.reshape(
                 [-1 if dimension == axis else 1 for dimension in range(blocks.ndim)]
             )
-            blocks = blocks * (number[-1] + 1) + along
+            blocks = blocks * (block_index[-1] + 1) + along
         block_of_value = np.broadcast_to(blocks[..., None], small.shape)[self._is_visible]
         _, self.blocks = np.unique(block_of_value, return_inverse=True)
         count = int(self.blocks.max()) + 1
@@ -512,15 +515,15 @@ class _Pixels:
             rows = np.flatnonzero(self._fold == fold)
             inputs, left_out = design[rows], targets[rows]
             solved = _ridge(gram - inputs.T @ inputs, cross - inputs.T @ left_out, penalties)
-            for number, weights in enumerate(solved):
-                errors[number] += self._by_block((left_out - inputs @ weights) ** 2, rows)
+            for penalty_index, weights in enumerate(solved):
+                errors[penalty_index] += self._by_block((left_out - inputs @ weights) ** 2, rows)
         best = errors.sum(1).argmin(0)
         every = np.arange(targets.shape[1])
         weights = np.full((design.shape[1], targets.shape[1]), np.nan)
         if scale > 0:
-            for number in np.unique(best):
-                is_best = best == number
-                weights[:, is_best] = _ridge(gram, cross[:, is_best], penalties[[number]])[0]
+            for penalty_index in np.unique(best):
+                is_best = best == penalty_index
+                weights[:, is_best] = _ridge(gram, cross[:, is_best], penalties[[penalty_index]])[0]
         residuals = errors[best, :, every].T
         total = squares.sum(0)
         total = np.where(total > 0, total, np.nan) if scale > 0 else np.full(len(total), np.nan)

@@ -165,7 +165,7 @@ class GradientAscent:
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes()),
             np.array([spec.low, spec.high], float).tobytes(),  # NaN, unknown, equals no NaN
         )
-        return network.graphs.kept(
+        return network.graphs.cached(
             key,
             lambda state, inputs, first_step, count: self._graph(inputs, size).run(
                 state, first_step, count

@@ -20,7 +20,7 @@ from oip.core import html, plots
 from oip.core.checks import check_whole, one_column
 from oip.core.errors import DataError
 from oip.core.frameworks import keras, tf
-from oip.core.images import LINE_SIZE, is_line, plain, shown
+from oip.core.images import LINE_SIZE, displayable, is_line, plain
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none
@@ -156,28 +156,28 @@ class Locations(ByMap):
             most: maps that are drawn.
         """
         rows = max(1, min(most, len(self)))
-        first = 0 if self.patterns is None else 1
-        drawing, panels = picture_grid(rows, first + self.images.shape[1])
+        column = 0 if self.patterns is None else 1
+        drawing, panels = picture_grid(rows, column + self.images.shape[1])
         for axes in panels.flat:
             axes.set_axis_off()
         for row in range(rows):
             if self.patterns is not None and np.isfinite(self.patterns.scores[row, 0]):
                 pattern = self.patterns.displayed(self.patterns.images[row, 0])
                 title = f"{self.layer}:{self.maps[row]}, one node"
-                plots.image(panels[row, 0], shown(pattern), title)
+                plots.image(panels[row, 0], displayable(pattern), title)
             for rank in self._ranks(row):
-                axes = panels[row, first + rank]
+                axes = panels[row, column + rank]
                 picture = plain(self.pixels[row, rank])
-                plots.image(axes, shown(picture[..., ::-1] if self.bgr else picture))
+                plots.image(axes, displayable(picture[..., ::-1] if self.bgr else picture))
                 axes.set_title(self._title(row, rank), fontsize=plots.SMALL, pad=3)
                 draw_box(axes, self.boxes[row, rank], picture)
             if not self._ranks(row):
                 broken = self.maps[row] in self.unusable
                 reason = "responses are not finite" if broken else "no image gets a response"
                 text = f"{self.noun} {self.maps[row]}: {reason}"
-                panels[row, first].set_title(text, fontsize=plots.SMALL, loc="left")
+                panels[row, column].set_title(text, fontsize=plots.SMALL, loc="left")
         image = "image" if self.labels is None else "image (class)"
-        text = f"{image}, response" + (", similarity to the node's OIP" if first else "")
+        text = f"{image}, response" + (", similarity to the node's OIP" if column else "")
         title = f"{self.layer}: strongest responses of {self.searched} images"
         return captioned(drawing, title, text)
 
@@ -324,7 +324,7 @@ def node_oips(
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
     indices = tuple(int(index) for index in node)
-    objectives = [Objective(((1.0, Term("node", int(number), indices)),)) for number in maps]
+    objectives = [Objective(((1.0, Term("node", int(map_index), indices)),)) for map_index in maps]
     targets = objective_targets(network, objectives, layer.name)
     targets.refuses_constants = False
     ascent = Ascent(network, targets, ascent_settings, data, progress, attempts=attempts)
@@ -422,8 +422,8 @@ def _matched(
                 for step, side in zip(reach, size, strict=True)
             )
             pixels = locations.pixels[row, rank][other_part][None]
-            parts = (pixels, images[(other_images, *other_part)])
-            patches = np.concatenate([reduced(part, factor) for part in parts])
+            both_images = (pixels, images[(other_images, *other_part)])
+            patches = np.concatenate([reduced(image, factor) for image in both_images])
             pattern = reduced(pattern, factor)
             alike = image_similarity(_centered(patches), pattern, near).max(1)
             match[row, rank] = alike[0]
@@ -438,8 +438,8 @@ def _shared_pixels(
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Return the pixels that two fields both have on the image, in each of them."""
     own_part, other_part = [], []
-    for (low, high), (first, _), side in zip(box, other, sides, strict=True):
-        step = round(float(first - low))
+    for (low, high), (other_low, _), side in zip(box, other, sides, strict=True):
+        step = round(float(other_low - low))
         cut = box_pixels(np.array([[low, high]]), (side,))[0]
         start = max(cut.start, -step)
         stop = max(start + 1, min(cut.stop, side - step))
@@ -495,7 +495,7 @@ def draw_box(axes: Axes, box: np.ndarray, image: np.ndarray) -> None:
 
     Args:
         box: (2, 2): first pixel and end along rows and columns; along columns alone for (1, 2).
-        image: (h, w, b), or (w, b), that `shown` drew.
+        image: (h, w, b), or (w, b), that `displayable` drew.
     """
     from matplotlib.patches import Rectangle
 

@@ -237,8 +237,8 @@ def box_pixels(box: np.ndarray, sides: Sequence[int]) -> tuple[slice, ...]:
     """Return the part of a box (axes, 2) on the image, in whole pixels; at least one pixel."""
     cut = []
     for (low, high), side in zip(box, sides, strict=True):
-        first = min(max(0, math.floor(low)), side - 1)
-        cut.append(slice(first, max(first + 1, min(side, math.ceil(high)))))
+        begin = min(max(0, math.floor(low)), side - 1)
+        cut.append(slice(begin, max(begin + 1, min(side, math.ceil(high)))))
     return tuple(cut)
 
 
@@ -252,23 +252,23 @@ def central_node(layer: LayerInfo) -> tuple[int, ...]:
     return tuple((side - 1) // 2 for side in layer.size)
 
 
-def spread_nodes(layer: LayerInfo, most: int) -> np.ndarray:
-    """Return up to `most` nodes evenly over a layer, as many on each axis.
+def spread_nodes(layer: LayerInfo, max_nodes: int) -> np.ndarray:
+    """Return up to `max_nodes` nodes evenly over a layer, as many on each axis.
 
     From 3 on each axis, the corners are among them; the central node always is.
 
     Args:
-        most: nodes in all; a layer of so many or fewer gives all of its own.
+        max_nodes: nodes in all; a layer of so many or fewer gives all of its own.
 
     Returns:
         (p, axes) int, row by row.
     """
     axes = len(layer.size)
     center = np.array(central_node(layer))
-    if int(np.prod(layer.size)) <= most:
+    if int(np.prod(layer.size)) <= max_nodes:
         lines = [np.arange(side) for side in layer.size]
     else:
-        count = max(1, math.floor(most ** (1 / axes) + 1e-9))
+        count = max(1, math.floor(max_nodes ** (1 / axes) + 1e-9))
         lines = [
             np.unique(np.round(np.linspace(0, side - 1, count)).astype(int))
             if count > 1

@@ -58,8 +58,8 @@ class Noise:
         images = np.empty((len(starts), *self.shape), np.float32)
         weights = np.empty((len(starts), len(self.grids)), np.float32)
         room = max(1, _VALUES_AT_ONCE // int(np.prod(self.shape)))
-        for first in range(0, len(starts), room):
-            rows = slice(first, first + room)
+        for begin in range(0, len(starts), room):
+            rows = slice(begin, begin + room)
             draws = [generator(seed, purpose, layer, int(start)) for start in starts[rows]]
             images[rows], weights[rows] = self._drawn(draws)
         return images, weights
@@ -113,11 +113,11 @@ class NoiseCache:
         numbers = [int(start) for start in starts]
         missing = np.array([n for n in dict.fromkeys(numbers) if n not in self._drawn], np.int64)
         images, weights = self._noise.images(self._seed, self._layer, missing)
-        for row, number in enumerate(missing.tolist()):
-            self._drawn[number] = images[row].copy(), weights[row].copy()
-        pairs = [self._drawn[number] for number in numbers]
-        for number in numbers:
-            self._drawn.move_to_end(number)
+        for row, start_index in enumerate(missing.tolist()):
+            self._drawn[start_index] = images[row].copy(), weights[row].copy()
+        pairs = [self._drawn[start_index] for start_index in numbers]
+        for start_index in numbers:
+            self._drawn.move_to_end(start_index)
         while len(self._drawn) > self._room:
             self._drawn.popitem(last=False)
         return pairs
@@ -174,7 +174,7 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
 def _explicit_weights(text: str, grids: tuple[int, ...]) -> np.ndarray:
     """Return weights that are written out, the largest being 1."""
     try:
-        weights = np.array([float(part) for part in text.split(",")])
+        weights = np.array([float(weight) for weight in text.split(",")])
     except ValueError:
         weights = np.empty(0)
     fits = len(weights) == len(grids) and bool(np.isfinite(weights).all())

@@ -153,13 +153,13 @@ def objective(text: str | Objective) -> Objective:
     if not isinstance(text, str) or not text.strip():
         raise SettingsError("objective", _FORMS, f"'{text}'")
     sign = _SIGN.match(text)
-    first, rest = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
-    parts = _BETWEEN.split(rest)
+    first_sign, rest = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
+    texts = _BETWEEN.split(rest)
     terms = []
-    for part, symbol in zip(parts[::2], (first, *parts[1::2]), strict=True):
-        factor = _FACTOR.match(part)
+    for term_text, symbol in zip(texts[::2], (first_sign, *texts[1::2]), strict=True):
+        factor = _FACTOR.match(term_text)
         weight = float(factor.group(1)) if factor and factor.group(1) else 1.0
-        term = _parsed_term(part[factor.end() if factor else 0 :].strip(), text)
+        term = _parsed_term(term_text[factor.end() if factor else 0 :].strip(), text)
         terms.append((-weight if symbol == "-" else weight, term))
     if all(weight == 0 for weight, _ in terms):
         raise SettingsError("objective", "a term that counts", f"'{text}'")
@@ -173,19 +173,19 @@ def _parsed_term(text: str, whole: str) -> Term:
         raise SettingsError("objective", _FORMS, received)
     if kind == "direction":
         return _term_from_file(argument)
-    layer, colon, number = argument.rpartition(":")
+    layer, colon, unit = argument.rpartition(":")
     node: tuple[int, ...] = ()
     if kind == "node":
-        number, at, indices = number.partition("@")
+        unit, at, indices = unit.partition("@")
         if not at or not re.fullmatch(r"\d{1,9}(,\d{1,9})*", indices):
             raise SettingsError("objective", "node:MAP@ROW,COLUMN", f"'{text}'")
         node = tuple(int(index) for index in indices.split(","))
-    if kind == "class" and re.search(r"[^\W\d_]", number):
+    if kind == "class" and re.search(r"[^\W\d_]", unit):
         return Term("class", class_name=argument)
-    if not number.isdecimal() or len(number) > 9:
+    if not unit.isdecimal() or len(unit) > 9:
         forms = "class:NUMBER or class:NAME" if kind == "class" else f"{kind}:NUMBER"
         raise SettingsError("objective", forms, f"'{text}'")
-    return Term(cast(Kind, kind), int(number), node, layer=layer if colon else None)
+    return Term(cast(Kind, kind), int(unit), node, layer=layer if colon else None)
 
 
 def _term_from_file(argument: str) -> Term:

@@ -58,8 +58,8 @@ class DataStatistics:
         axes = tuple(range(1, images.ndim - 1))
 
         def batches() -> Iterator[np.ndarray]:
-            for first in range(0, len(images), 256):
-                batch = np.asarray(images[first : first + 256], np.float64)
+            for begin in range(0, len(images), 256):
+                batch = np.asarray(images[begin : begin + 256], np.float64)
                 yield batch - batch.mean(axis=axes, keepdims=True)
 
         flat = (batch.reshape(-1, batch.shape[-1]) for batch in batches())

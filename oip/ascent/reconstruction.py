@@ -177,8 +177,8 @@ def grow_oips(
 
 def aligned_blocks(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield aligned blocks of 64 maps: (number of the block, maps in it)."""
-    for number in np.unique(maps // SHARD):
-        yield int(number), maps[maps // SHARD == number]
+    for block_index in np.unique(maps // SHARD):
+        yield int(block_index), maps[maps // SHARD == block_index]
 
 
 def images_at_once(ascent: GradientAscent, byte_budget: int = 1 << 30) -> int:
@@ -280,11 +280,11 @@ class Ascent:
         images = images_at_once(self._gradient_ascent, self._byte_budget)
         room = max(1, images // self.settings.starts)
         chunks = []
-        for first in range(0, len(maps), room):
-            chunk = maps[first : first + room]
+        for begin in range(0, len(maps), room):
+            chunk = maps[begin : begin + room]
 
-            def part(share: float, first: int = first, count: int = len(chunk)) -> None:
-                report(first + share * count)
+            def part(share: float, begin: int = begin, count: int = len(chunk)) -> None:
+                report(begin + share * count)
 
             chunks.append(self._grow_chunk(chunk, part))
             part(1.0)
@@ -293,16 +293,16 @@ class Ascent:
     def _grow_chunk(self, maps: np.ndarray, report: Report) -> Oips:
         """Grow some items together; `report` receives the share of the work that is done."""
 
-        def attempts(number: int) -> Report:
+        def attempts(attempt: int) -> Report:
             """Return the reports of a climb: each takes four fifths of what the last one left."""
-            return lambda share: report(1 - 0.2**number * (1 - 0.8 * share))
+            return lambda share: report(1 - 0.2**attempt * (1 - 0.8 * share))
 
         can_be_inactive = self.targets.can_be_inactive[maps]
         if self._start is not None:
             images = np.broadcast_to(self._start, (len(maps), *self._start.shape))
             grown = self._climb_from_images(maps, images, report, first_as_it_is=True)
         else:
-            starts = [self._best_starts(number, 0) for number in maps]
+            starts = [self._best_starts(map_index, 0) for map_index in maps]
             climbed = self._climb(maps, starts, "mean", attempts(0))
             grown = AscentByMap.of(starts, climbed, can_be_inactive)
         grown.fail(self.screening.broken[maps])
@@ -314,7 +314,7 @@ class Ascent:
             if not (rows.size and self.settings.climb_inactive):
                 break
             more = [self._best_starts(maps[row], attempt * self.settings.starts) for row in rows]
-            if any(len(numbers) < self.settings.starts for numbers in more):
+            if any(len(start_indices) < self.settings.starts for start_indices in more):
                 break
             climbed = self._climb(maps[rows], more, focus, attempts(attempt))
             grown.replace(rows, AscentByMap.of(more, climbed, can_be_inactive[rows]))
@@ -327,15 +327,15 @@ class Ascent:
         grown.order()
         return self._oips(maps, grown)
 
-    def _best_starts(self, number: int, skip: int) -> np.ndarray:
-        ranked = self.screening.ranked_starts(int(number))[skip:]
+    def _best_starts(self, map_index: int, skip: int) -> np.ndarray:
+        ranked = self.screening.ranked_starts(int(map_index))[skip:]
         best = ranked[: 8 * self.settings.starts]
         return best[choose_starts(self._starts.images(best), self.settings.starts)]
 
     def _climb(
         self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus, report: Report
     ) -> AscentResult:
-        owners = np.repeat(maps, [len(numbers) for numbers in starts])
+        owners = np.repeat(maps, [len(start_indices) for start_indices in starts])
         images = self._starts.images(np.concatenate(starts))
         return self._gradient_ascent.climb(images, owners, focus, report)
 

@@ -150,7 +150,7 @@ def captured(outputs: Sequence[LayerOutput]) -> Iterator[dict[int, Tensor]]:
 
     def watch(layer: keras.Layer, call: Callable) -> Callable:
         numbers = {
-            output.use: number for number, output in enumerate(outputs) if output.layer is layer
+            output.use: index for index, output in enumerate(outputs) if output.layer is layer
         }
 
         def watched(*args: object, **kwargs: object) -> object:
@@ -229,7 +229,7 @@ class References:
         output, enter = self.last or last_features(self._network)
         images = np.asarray(self._data[rows], np.float32)
         return np.concatenate(
-            [part for _, part in features(self._network, images, output, enter=enter)]
+            [values for _, values in features(self._network, images, output, enter=enter)]
         )
 
     def context(self, items: np.ndarray) -> Context[np.ndarray]:
@@ -251,14 +251,14 @@ class References:
 
     def arrays(self, items: np.ndarray) -> tuple[tuple[AlignedLayer[np.ndarray], ...], np.ndarray]:
         """Return what images for items (n,) are aligned with, and (n,) their best responses."""
-        parts = [self._of_item(int(item)) for item in items]
+        by_item = [self._of_item(int(item)) for item in items]
         layers = tuple(
             AlignedLayer(
                 np.stack([row.values for row in rows]), np.stack([row.weights for row in rows])
             )
-            for rows in zip(*(part for part, _ in parts), strict=True)
+            for rows in zip(*(layers_of_item for layers_of_item, _ in by_item), strict=True)
         )
-        return layers, np.array([response for _, response in parts], np.float32)
+        return layers, np.array([response for _, response in by_item], np.float32)
 
     def _of_item(self, item: int) -> tuple[list[AlignedLayer[np.ndarray]], float]:
         if item not in self._kept:
@@ -298,7 +298,7 @@ class References:
                 tape.watch(inputs)
                 with captured(outputs) as tensors:
                     activations = targets.own_items(inputs, items, Stage(False), arrays)
-            watched = [tensors[number] for number in range(len(outputs))]
+            watched = [tensors[index] for index in range(len(outputs))]
             slopes: Any = tape.gradient(
                 activations.tensors, watched, activations.slopes, tf.UnconnectedGradients.ZERO
             )
@@ -315,7 +315,7 @@ class References:
             return activations.post, features
 
         pairs = zip(targets.array_shapes, self._arrays, strict=True)
-        return network.graphs.kept(
+        return network.graphs.cached(
             ("references", targets.key, network.spoiled, self.key),
             run,
             image_spec(network),
@@ -345,7 +345,7 @@ def reached_layers(network: Network, targets: Targets) -> list[LayerInfo]:
         image_spec(network), tf.TensorSpec((None,), tf.int32)
     )
     target_layers = {id(output.layer) for output in _own_outputs(targets)}
-    return [layers[number] for number in numbers if id(outputs[number].layer) not in target_layers]
+    return [layers[index] for index in numbers if id(outputs[index].layer) not in target_layers]
 
 
 def _own_outputs(targets: Targets) -> list[LayerOutput]:

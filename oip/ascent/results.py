@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from oip.core import html, plots
 from oip.core.errors import SettingsError
-from oip.core.images import enhanced, faded, plain, png, shown, true_colors
+from oip.core.images import displayable, enhanced, faded, plain, png, true_colors
 from oip.core.records import Number, Part
 from oip.core.units import finite_or_none, of_noun, percent, plural
 
@@ -334,7 +334,7 @@ class Oips(MapResult):
         size = max(3.0, columns * 0.62), 0.3 + rows * 0.78
         figure, panels = plots.figure(*size, rows=rows, columns=columns)
         for axes, oip in zip(panels.flat, self, strict=False):
-            plots.image(axes, shown(self.displayed(oip.image, enhance)), str(oip.map))
+            plots.image(axes, displayable(self.displayed(oip.image, enhance)), str(oip.map))
         for axes in panels.ravel()[len(self) :]:
             figure.delaxes(axes)
         title = f"{self.layer}: original input patterns"
@@ -370,7 +370,7 @@ class Oips(MapResult):
 
 SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")
 """Fields that all maps of a layer share."""
-PER_MAP = tuple(part.name for part in fields(Oips) if part.name not in (*SHARED, "noun"))
+PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in (*SHARED, "noun"))
 """Fields with a row for each map."""
 Oips.PER_MAP = PER_MAP
 
@@ -469,7 +469,7 @@ class MapOip:
         picture = self.oips.displayed(self.image, enhance)
         if mask and self.oips.alpha is not None:
             picture = faded(picture, self.oips.alpha[self.row, 0])
-        return Image.fromarray(shown(picture))
+        return Image.fromarray(displayable(picture))
 
     def plot(self) -> Figure:
         """Draw the plain and the enhanced image, its evolution and its score trace."""
@@ -480,7 +480,7 @@ class MapOip:
         top, bottom = figure.add_gridspec(2, 1, height_ratios=(2, 1 if len(stages) else 1e-6))
         cells = top.subgridspec(1, 3)
         for column, title in enumerate(("plain", "enhanced")):
-            picture = shown(oips.displayed(self.image, title == "enhanced"))
+            picture = displayable(oips.displayed(self.image, title == "enhanced"))
             plots.image(figure.add_subplot(cells[column]), picture, title)
         axes = figure.add_subplot(cells[2])
         for color, trace in zip(cycle(plots.PALETTE), oips.traces[self.row], strict=False):
@@ -490,7 +490,7 @@ class MapOip:
         axes.set_ylabel("score of each start", fontsize=plots.FONT)
         cells = bottom.subgridspec(1, max(1, len(stages)))
         for column, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
-            picture = shown(oips.displayed(stage))
+            picture = displayable(oips.displayed(stage))
             plots.image(figure.add_subplot(cells[column]), picture, f"step {step}")
         title = f"{oips.layer}: {self.label} ({self.verdict})"
         figure.suptitle(plots.printable(title), fontsize=plots.FONT + 1)
@@ -551,15 +551,15 @@ def _evidence_text(field: str, value: object) -> object:
     return value
 
 
-def join_oips(parts: Sequence[Oips]) -> Oips:
+def join_oips(blocks: Sequence[Oips]) -> Oips:
     """Return parts of one layer as one, ordered by map."""
-    order = np.argsort(np.concatenate([part.maps for part in parts]), kind="stable")
+    order = np.argsort(np.concatenate([oips.maps for oips in blocks]), kind="stable")
     arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])[order]
+        name: np.concatenate([getattr(oips, name) for oips in blocks])[order]
         for name in PER_MAP
-        if getattr(parts[0], name) is not None
+        if getattr(blocks[0], name) is not None
     }
-    return replace(parts[0], **arrays)
+    return replace(blocks[0], **arrays)
 
 
 def check_memory(
@@ -580,5 +580,5 @@ def check_memory(
     """
     needed = size * int(np.prod(counts)) * int(np.prod(shape))
     if needed > limit:
-        most = f"at most {limit >> 20} MiB"
-        raise SettingsError(f"images of {result}", most, f"{needed >> 20} MiB", hint)
+        expected = f"at most {limit >> 20} MiB"
+        raise SettingsError(f"images of {result}", expected, f"{needed >> 20} MiB", hint)

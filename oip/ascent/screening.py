@@ -57,9 +57,9 @@ class Screening:
         """(c,) bool: items whose response to some start is not finite."""
         return np.asarray(~(np.isfinite(self.post) & np.isfinite(self.pre)).all(0))
 
-    def ranked_starts(self, number: int) -> np.ndarray:
+    def ranked_starts(self, item: int) -> np.ndarray:
         """Return all starts for one item, best first: by response, ties by pre-activation."""
-        return np.lexsort((-self.pre_peak[:, number], -self.pre[:, number], -self.post[:, number]))
+        return np.lexsort((-self.pre_peak[:, item], -self.pre[:, item], -self.post[:, item]))
 
 
 def screen(
@@ -101,7 +101,7 @@ def screen(
             images = draw(np.arange(rows.start, rows.stop))
             batches.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
             progress(label, before + rows.stop, total)
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
     if starts is None:
         noise = Noise(spec.shape, settings.noise)
@@ -213,9 +213,9 @@ def _on_data(
         order = np.argsort(-strongest, axis=0, kind="stable")[:top]
         best = np.take_along_axis(np.concatenate([best, numbers]), order, 0)
         strongest = np.take_along_axis(strongest, order, 0)
-        for number, mask in enumerate(different):
+        for mask_index, mask in enumerate(different):
             alike = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
-            in_mask = mask_of == number
+            in_mask = mask_of == mask_index
             scores[in_mask] = np.fmax(scores[in_mask], reactions(alike)[0].max(0)[in_mask])
         report(rows.stop)
     return _OnData(scores, excited / len(data), best.T, ~_constant(low, high))

@@ -56,8 +56,8 @@ def correlation_peak(surface: np.ndarray) -> tuple[float, np.ndarray]:
 def peak_near(surface: np.ndarray, shift: np.ndarray, slack: int = 1) -> float:
     """Return the largest of the `correlations` within `slack` pixels of a shift (axes,)."""
     center = (np.array(surface.shape) - 1) // 2 + np.round(shift).astype(int)
-    part = surface[tuple(slice(max(0, i - slack), max(0, i + slack + 1)) for i in center.tolist())]
-    return float(part.max()) if part.size else float("nan")
+    near = surface[tuple(slice(max(0, i - slack), max(0, i + slack + 1)) for i in center.tolist())]
+    return float(near.max()) if near.size else float("nan")
 
 
 def shift_reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,8 +117,8 @@ def _overlap(images: np.ndarray, shift: tuple[int, ...], axes: int) -> np.ndarra
     cut = tuple(
         slice(max(0, step), side + min(0, step)) for step, side in zip(shift, sides, strict=True)
     )
-    part = images[(..., *cut, slice(None))]
-    return part.reshape(*part.shape[: -axes - 1], -1)
+    overlap = images[(..., *cut, slice(None))]
+    return overlap.reshape(*overlap.shape[: -axes - 1], -1)
 
 
 def _products_by_fourier(
@@ -146,12 +146,12 @@ def _products_by_fourier(
         for row, column in product(range(0, p, room), range(0, q, room)):
             ours = _spectra(left[group][row : row + room], shape)
             theirs = _spectra(right[group][column : column + room], shape)
-            for number, spectrum in enumerate(ours, row):
+            for index, spectrum in enumerate(ours, row):
                 surfaces = np.einsum("...b,q...b->q...", np.conj(spectrum), theirs)
                 for matrix in inverse:  # each time the first of the axes that are left
                     surfaces = np.tensordot(surfaces, matrix, (1, 0))
-                most = np.real(surfaces).reshape(len(theirs), -1).max(1)
-                best[(*group, number, slice(column, column + room))] = most
+                highest = np.real(surfaces).reshape(len(theirs), -1).max(1)
+                best[(*group, index, slice(column, column + room))] = highest
     return best
 
 
@@ -224,8 +224,8 @@ def start_stability(
     if len(rows) > _PEERS:
         peers = np.sort(generator(seed, "null", layer).choice(rows, _PEERS, replace=False))
     peer_images = images[peers, 0]
-    for first in range(0, len(rows), _BLOCK):
-        block = rows[first : first + _BLOCK]
+    for begin in range(0, len(rows), _BLOCK):
+        block = rows[begin : begin + _BLOCK]
         mutual = image_similarity(images[block], images[block], reach)
         to_others = image_similarity(images[block, 0], peer_images, reach)
         for row, likeness, to_peers in zip(block, mutual, to_others, strict=True):
@@ -236,7 +236,7 @@ def start_stability(
             n_null[row] = len(null)
             if len(null) >= LEAST_PEERS:
                 percentile[row] = 100.0 * np.mean(null < within[row])
-        report(first + len(block), len(rows))
+        report(begin + len(block), len(rows))
     return Stability(within, percentile, n_null, clusters, medoids)
 
 
@@ -249,11 +249,11 @@ def _clustered(likeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), "average")
     codes = fcluster(tree, 1.0 - _CLUSTER, "distance")
-    labels, first, sizes = np.unique(codes, return_index=True, return_counts=True)
-    numbers = np.zeros(len(likeness), np.int64)
+    labels, first_indices, sizes = np.unique(codes, return_index=True, return_counts=True)
+    clusters = np.zeros(len(likeness), np.int64)
     medoids = np.zeros(len(likeness), bool)
-    for number, label in enumerate(labels[np.lexsort((first, -sizes))]):
+    for cluster, label in enumerate(labels[np.lexsort((first_indices, -sizes))]):
         members = np.flatnonzero(codes == label)
-        numbers[members] = number
+        clusters[members] = cluster
         medoids[members[np.argmax(likeness[np.ix_(members, members)].sum(1))]] = True
-    return numbers, medoids
+    return clusters, medoids

@@ -257,8 +257,8 @@ class _TermSource:
 
     def probed(self, tensor: Tensor) -> Tensor:
         """Return (n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
-        part = tensor[(slice(None), *self.term.node)] if self.term.node else tensor
-        return tf.reshape(part, [tf.shape(part)[0], -1])
+        at_node = tensor[(slice(None), *self.term.node)] if self.term.node else tensor
+        return tf.reshape(at_node, [tf.shape(at_node)[0], -1])
 
 
 class _TermGroup(NamedTuple):
@@ -365,7 +365,7 @@ class ObjectiveTargets(Targets):
         self.can_be_inactive = np.all((self._weights >= 0) & (inactive | ~used), axis=1)
         probes = [source.probe for source in self._sources]
         self._probed = [probes.index(probe) for probe in dict.fromkeys(probes)]
-        same = np.array([[probe == probes[first] for first in self._probed] for probe in probes])
+        same = np.array([[probe == probes[index] for index in self._probed] for probe in probes])
         self.uses_probe = (used[:, :, None] & same).any(1)
         self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
         self.bytes_per_image = network.activation_bytes()
@@ -423,17 +423,17 @@ class ObjectiveTargets(Targets):
         for_pre, for_post = tf.where(by_pre, weights, 0.0), tf.where(by_pre, 0.0, weights)
         tensors: dict[int, Tensor] = {}
         slopes: dict[int, list[Tensor]] = {}
-        first = 0
+        begin = 0
         for group, array in zip(self._groups, terms.groups, strict=True):
             before, after = reached[self._number(group)]
-            end = first + tf.shape(array)[0]
-            for tensor, part in ((before, for_pre), (before if group.logit else after, for_post)):
-                slope = group.slope(tensor, array, part[:, first:end])
+            end = begin + tf.shape(array)[0]
+            for tensor, share in ((before, for_pre), (before if group.logit else after, for_post)):
+                slope = group.slope(tensor, array, share[:, begin:end])
                 tensors[id(tensor)] = tensor
                 slopes.setdefault(id(tensor), []).append(slope)
-            first = end
+            begin = end
         capped = tf.reduce_all(((weights > 0) & at_limit) | tf.equal(weights, 0.0), 1)
-        post, pre = (tf.reduce_sum(part * weights, 1) for part in (post, pre))
+        post, pre = (tf.reduce_sum(response * weights, 1) for response in (post, pre))
         features = _features(reached[0].pre_activation)
         return OwnActivations(
             post,
@@ -512,7 +512,7 @@ def _class_source(network: Network, term: Term) -> _TermSource:
         layer, _, name = name.rpartition(":")
     head = network.class_layer() if layer is None else network.dense_layer(layer)
     count = max(2, head.maps)
-    number = term.number
+    class_index = term.number
     if name:
         names = network.classes if network.classes and len(network.classes) == count else ()
         if name not in names:
@@ -520,12 +520,12 @@ def _class_source(network: Network, term: Term) -> _TermSource:
             forms = f"0 to {count - 1}" + (f" or one of {listed}" if names else ", no names known")
             hint = did_you_mean(name, names)
             raise SettingsError(f"objective '{term}': classes", forms, f"'{name}'", hint)
-        number = names.index(name)
+        class_index = names.index(name)
     else:
         _check_number(term, count, f"classes of '{head.name}'")
-    sign = -1.0 if head.maps == 1 and number == 0 else 1.0
-    number = 0 if head.maps == 1 else number
-    return _TermSource(replace(term, number=number), head.response, logit=True, sign=sign)
+    sign = -1.0 if head.maps == 1 and class_index == 0 else 1.0
+    class_index = 0 if head.maps == 1 else class_index
+    return _TermSource(replace(term, number=class_index), head.response, logit=True, sign=sign)
 
 
 def _channel_source(network: Network, term: Term, name: str) -> _TermSource:

@@ -59,8 +59,8 @@ def transform_of(
         return None
 
     def transform(images: Tensor, step: Tensor) -> Tensor:
-        for part in transforms:
-            images = part(images, step)
+        for single in transforms:
+            images = single(images, step)
         return images
 
     return transform
@@ -84,16 +84,16 @@ def _draws(step: Tensor, seed: int | Tensor, purpose: int, count: int) -> Tensor
     return values * tf.where(tf.math.floormod(step, 2) == 0, 1.0, -1.0)
 
 
-def _shift(most: int, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
-    """Return a transform that moves images by up to `most` pixels each way."""
+def _shift(max_shift: int, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
+    """Return a transform that moves images by up to `max_shift` pixels each way."""
     axes = len(shape) - 1
 
     def shift(images: Tensor, step: Tensor) -> Tensor:
-        room = [[0, 0], *[[most, most]] * axes, [0, 0]]
-        move = tf.cast(tf.round(_draws(step, seed, 0, axes) * (most + 0.499)), tf.int32)
-        begin = tf.concat([[0], most + move, [0]], 0)
-        part = tf.slice(tf.pad(images, room), begin, [-1, *shape[:-1], -1])
-        return tf.ensure_shape(part, (None, *shape))
+        room = [[0, 0], *[[max_shift, max_shift]] * axes, [0, 0]]
+        move = tf.cast(tf.round(_draws(step, seed, 0, axes) * (max_shift + 0.499)), tf.int32)
+        begin = tf.concat([[0], max_shift + move, [0]], 0)
+        moved = tf.slice(tf.pad(images, room), begin, [-1, *shape[:-1], -1])
+        return tf.ensure_shape(moved, (None, *shape))
 
     return shift
 
@@ -160,15 +160,15 @@ def residual_blocks(calls: Sequence[Call]) -> list[ResidualBlock]:
             if source >= 0 and other in before[source]:
                 additions.append((call.layer, call.use, branch))
     return [
-        ResidualBlock(*block, depth=number / len(additions))
-        for number, block in enumerate(additions, 1)
+        ResidualBlock(*block, depth=depth / len(additions))
+        for depth, block in enumerate(additions, 1)
     ]
 
 
 @contextmanager
 def thinned(
     blocks: Sequence[ResidualBlock],
-    most: Tensor,
+    rate: Tensor,
     looks: int,
     seed: int | Tensor,
     step: Tensor,
@@ -179,7 +179,7 @@ def thinned(
     What they add otherwise is raised, so that it is the same in the mean.
 
     Args:
-        most: the share of looks without the last block, from 0 to below 1.
+        rate: the share of looks without the last block, from 0 to below 1.
         looks: how many the model receives, one after the other along the batch.
         gradient: the share of its gradient that what a block adds passes on.
 
@@ -190,11 +190,11 @@ def thinned(
         Connections Matter: On the Transferability of Adversarial Examples Generated with ResNets",
         ICLR 2020 (less gradient through branches).
     """
-    first = step * looks
+    first_look = step * looks
     draws = tf.stack(  # (looks, blocks), as weights
-        [_draws(first + number, seed, 3, 1 + len(blocks))[1:] for number in range(looks)]
+        [_draws(first_look + look, seed, 3, 1 + len(blocks))[1:] for look in range(looks)]
     )
-    shares = most * tf.constant([block.depth for block in blocks], tf.float32)
+    shares = rate * tf.constant([block.depth for block in blocks], tf.float32)
     weights = tf.where((draws + 1.0) / 2.0 < shares, 0.0, 1.0 / (1.0 - shares))
     counts: dict[int, int] = {}
 
@@ -203,19 +203,19 @@ def thinned(
         return values * weight, lambda upstream: (upstream * (gradient * weight), None)
 
     def thin(layer: keras.Layer, call: Callable) -> Callable:
-        numbers = {block.use: number for number, block in enumerate(blocks) if block.layer is layer}
+        indices = {block.use: index for index, block in enumerate(blocks) if block.layer is layer}
 
         def added(values: Sequence[Tensor], *args: object, **kwargs: object) -> object:
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
-            if use not in numbers:
+            if use not in indices:
                 return call(values, *args, **kwargs)
-            parts, branch = list(values), blocks[numbers[use]].branch
-            repeated = tf.repeat(weights[:, numbers[use]], tf.shape(parts[branch])[0] // looks)
-            shape = [-1, *[1] * (len(parts[branch].shape) - 1)]
-            weight = tf.cast(tf.reshape(repeated, shape), parts[branch].dtype)  # (n, 1, ..., 1)
-            parts[branch] = weighted(parts[branch], weight)
-            return call(parts, *args, **kwargs)
+            tensors, branch = list(values), blocks[indices[use]].branch
+            repeated = tf.repeat(weights[:, indices[use]], tf.shape(tensors[branch])[0] // looks)
+            shape = [-1, *[1] * (len(tensors[branch].shape) - 1)]
+            weight = tf.cast(tf.reshape(repeated, shape), tensors[branch].dtype)  # (n, 1, ..., 1)
+            tensors[branch] = weighted(tensors[branch], weight)
+            return call(tensors, *args, **kwargs)
 
         return added
 

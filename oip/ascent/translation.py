@@ -21,7 +21,7 @@ from oip.ascent.results import WITHOUT_PATTERN, ByMap, Oips, check_memory
 from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, peak_near
 from oip.core import html, plots
 from oip.core.checks import check_whole
-from oip.core.images import enhanced, is_line, plain, shown
+from oip.core.images import displayable, enhanced, is_line, plain
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
 from oip.core.units import finite_median, finite_or_none
@@ -94,11 +94,11 @@ class Translations(ByMap):
             "expected": self.expected.tolist(),
             "maps": [
                 {
-                    "map": int(number),
+                    "map": int(map_index),
                     "n_null": int(np.isfinite(self.null[row]).sum()),
                     "nodes": [self._record(row, column) for column in range(len(self.nodes))],
                 }
-                for row, number in enumerate(self.maps)
+                for row, map_index in enumerate(self.maps)
             ],
         }
 
@@ -114,8 +114,8 @@ class Translations(ByMap):
         import pandas
 
         return pandas.DataFrame(
-            {"map": int(number), "node": tuple(node), **self._record(row, column)}
-            for row, number in enumerate(self.maps)
+            {"map": int(map_index), "node": tuple(node), **self._record(row, column)}
+            for row, map_index in enumerate(self.maps)
             for column, node in enumerate(self.nodes.tolist())
         )
 
@@ -128,7 +128,7 @@ class Translations(ByMap):
                 axes = panels[row, column]
                 image = self.images[row, column, 0].astype(np.float32)
                 image = plain(image) if is_line(image) else enhanced(image)
-                plots.image(axes, shown(image[..., ::-1] if self.bgr else image))
+                plots.image(axes, displayable(image[..., ::-1] if self.bgr else image))
                 axes.set_title(self._title(row, column), fontsize=plots.SMALL, pad=3)
                 draw_box(axes, self.boxes[column], image)
         text = "node; similarity to the reference at the expected shift, and without a shift"

@@ -53,20 +53,20 @@ def verdict_codes(
     stalled = reasons == REASONS.index("stalled")
     shut = (can_be_inactive[maps] & (scores == 0)) | (stalled & (scores <= 0))
     codes = np.empty(len(maps), np.int64)
-    for row, number in enumerate(maps):
-        constant = stalled[row] and _constant(scores[row], screening, number)
-        by_data = screening.data_active[number] > 0
+    for row, map_index in enumerate(maps):
+        constant = stalled[row] and _constant(scores[row], screening, map_index)
+        by_data = screening.data_active[map_index] > 0
         if not np.isfinite(scores[row]):
             verdict = "failed"
-        elif constant or (shut[row] and can_be_inactive[number] and not by_data):
+        elif constant or (shut[row] and can_be_inactive[map_index] and not by_data):
             verdict = "dead" if climbed else "not reached"
         elif shut[row]:
             verdict = "not reached"
-        elif not can_be_inactive[number]:
+        elif not can_be_inactive[map_index]:
             verdict = "never silent"
-        elif screening.data_active[number] == 0 and not screening.data_scores[number] < 0:
+        elif screening.data_active[map_index] == 0 and not screening.data_scores[map_index] < 0:
             verdict = "reachable-only"
-        elif screening.white[number] == 0 or not screening.post[:, number].any():
+        elif screening.white[map_index] == 0 or not screening.post[:, map_index].any():
             verdict = "revived"
         else:
             verdict = "responsive"
@@ -74,10 +74,10 @@ def verdict_codes(
     return codes
 
 
-def _constant(score: float, screening: Screening, number: int) -> bool:
+def _constant(score: float, screening: Screening, map_index: int) -> bool:
     """Return whether a map's response is the same for all starts, white noise and data."""
-    values = np.array([*screening.post[:, number], screening.white[number], score])
-    data_score = screening.data_scores[number]
+    values = np.array([*screening.post[:, map_index], screening.white[map_index], score])
+    data_score = screening.data_scores[map_index]
     values = values if np.isnan(data_score) else np.append(values, data_score)
     return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
@@ -154,9 +154,9 @@ def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
     bias = call.layer.bias
     bias = np.zeros(layer.maps) if bias is None else np.asarray(bias.numpy(), np.float64)
     with np.errstate(invalid="ignore"):  # NaN weights: nothing is proved
-        most = np.where(weights > 0, weights * upper, np.where(weights < 0, weights * lower, 0.0))
-        most = np.where(np.isnan(weights), np.nan, most)
-        highest = bias + most.reshape(-1, layer.maps).sum(0)
+        peak = np.where(weights > 0, weights * upper, np.where(weights < 0, weights * lower, 0.0))
+        peak = np.where(np.isnan(weights), np.nan, peak)
+        highest = bias + peak.reshape(-1, layer.maps).sum(0)
         return np.asarray(highest <= 0)
 
 

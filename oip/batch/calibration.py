@@ -121,7 +121,7 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
             )
             progress("runs calibrated", done, len(runs))
     workers = _at_once(job)
-    layers = [layer for part in forecasts for layer in part.layers]
+    layers = [layer for forecast in forecasts for layer in forecast.layers]
     seconds = sum(layer.seconds for layer in layers)
     return Forecast(
         shards=sum(layer.shards for layer in layers),

@@ -336,7 +336,7 @@ class _Driver:
         if self.part[1] > 1 and not maps.issuperset(layer.inspection.maps):
             maps.clear()  # the part that finishes the layer measures its stability
         if maps and not layer.run.is_finished(layer.inspection):
-            self._add([_Unit([layer.run.after("stability", layer.inspection)])], first=True)
+            self._add([_Unit([layer.run.after("stability", layer.inspection)])], at_front=True)
         else:
             self._layer_done(layer)
 
@@ -348,8 +348,8 @@ class _Driver:
             layers = layers[self.part[0] :: self.part[1]]
             self._add([_Unit([layer.run.after("rank", info)]) for info in layers])
 
-    def _add(self, units: list[_Unit], first: bool = False) -> None:
-        if first:
+    def _add(self, units: list[_Unit], at_front: bool = False) -> None:
+        if at_front:
             self.ready.extendleft(units)
         else:
             self.ready.extend(units)

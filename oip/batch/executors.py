@@ -114,12 +114,12 @@ class _InProcess:
     """An executor that does the work at once, in this process."""
 
     def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
-        done: Future[object] = Future()
+        future: Future[object] = Future()
         try:
-            done.set_result(function(*arguments))
+            future.set_result(function(*arguments))
         except Exception as error:
-            done.set_exception(error)
-        return done
+            future.set_exception(error)
+        return future
 
 
 def in_process(settings: EngineSettings) -> Engine:
@@ -258,9 +258,9 @@ class _Worker:
         with safe_path():
             executor = ProcessPoolExecutor(1, context, _prepare_process, (self._environment,))
             begun = executor.submit(os.getpid)
-        number = begun.result()
+        process_id = begun.result()
         children = multiprocessing.active_children()
-        self._process = next((child for child in children if child.pid == number), None)
+        self._process = next((child for child in children if child.pid == process_id), None)
         self._executor = executor
         return executor
 
@@ -325,7 +325,7 @@ def _end_with(parent: BaseProcess) -> None:
 def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
     """Return the device of each process and the threads of all: one per GPU, else N that share the
     cores."""
-    gpus = available_gpus() if settings.gpus is None else [str(number) for number in settings.gpus]
+    gpus = available_gpus() if settings.gpus is None else [str(index) for index in settings.gpus]
     cores = usable_cores()
     fair = cores // settings.threads if settings.threads else min(cores, _MOST_PROCESSES)
     count = settings.workers or len(gpus) or max(1, fair)
@@ -337,7 +337,7 @@ def available_gpus() -> list[str]:
     """Return the numbers of the GPUs by CUDA_VISIBLE_DEVICES, else by nvidia-smi."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -155,8 +155,8 @@ def job_of(table: Mapping[str, Json]) -> Job:
     for index, model in enumerate(_tables(table.get("models"))):
         _check_keys(model, ModelSource, f"models[{index}].")
     for name, kind in (("rank", RankSettings), ("engine", EngineSettings)):
-        for part in _tables(table.get(name)):
-            _check_keys(part, kind, f"{name}.")
+        for entry in _tables(table.get(name)):
+            _check_keys(entry, kind, f"{name}.")
     try:
         job = msgspec.convert(dict(table), Job)
     except msgspec.ValidationError as error:
@@ -224,11 +224,11 @@ def changed(table: Mapping[str, Json], changes: Iterable[str]) -> dict[str, Json
             result[last] = value
             continue
         inner = result.get(outer, {})
-        parts = inner if isinstance(inner, list) else [inner]
-        if not all(isinstance(part, dict) for part in parts):
+        entries = inner if isinstance(inner, list) else [inner]
+        if not all(isinstance(entry, dict) for entry in entries):
             raise SettingsError(f"change of '{name}'", f"a table '{outer}'", "none")
-        parts = [{**part, last: value} for part in parts if isinstance(part, dict)]
-        result[outer] = parts if isinstance(inner, list) else parts[0]
+        entries = [{**entry, last: value} for entry in entries if isinstance(entry, dict)]
+        result[outer] = entries if isinstance(inner, list) else entries[0]
     return result
 
 

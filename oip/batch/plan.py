@@ -45,9 +45,9 @@ class PlannedRun:
     def tasks(self) -> list[Task]:
         """Return all shards of the run, layer by layer, done or not."""
         return [
-            self._task("grow", layer, tuple(maps.tolist()), number)
+            self._task("grow", layer, tuple(maps.tolist()), block_index)
             for layer in self.inspection.layers
-            for number, maps in aligned_blocks(np.array(layer.maps))
+            for block_index, maps in aligned_blocks(np.array(layer.maps))
         ]
 
     def after(self, step: Step, layer: LayerInspection) -> Task:
@@ -211,16 +211,16 @@ def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list
     runs: dict[str, PlannedRun] = {}
     for job, inspection in inspected:
         if inspection.key in runs:
-            first = runs[inspection.key].job
-            if first.directions != job.directions:
+            earlier_job = runs[inspection.key].job
+            if earlier_job.directions != job.directions:
                 form = "the same run for each model and setting"
                 raise SettingsError("directions", form, f"two for '{inspection.name}'")
             continue  # the same model under two names
         if inspection.key not in numbers:
             numbers[inspection.key] = free
             free += 1
-        number = numbers[inspection.key]
-        folder = out / "runs" / f"{number:04d}"
+        run_number = numbers[inspection.key]
+        folder = out / "runs" / f"{run_number:04d}"
         Run.check(folder, inspection.record)
         keys = {layer.index: layer.key for layer in inspection.layers}
         refuse_other_shards(
@@ -233,7 +233,7 @@ def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list
         if inspection.record.input is not None:
             shape = tuple(inspection.record.input.shape)
             job = replace(job, requested=of_input(job.requested, shape))
-        runs[inspection.key] = PlannedRun(number, folder, job, inspection)
+        runs[inspection.key] = PlannedRun(run_number, folder, job, inspection)
     return list(runs.values())
 
 
@@ -379,8 +379,8 @@ def _count(out: Path, layer: BatchLayer) -> int:
     """Return how many maps a text such as `0-15,20` names."""
     total = 0
     try:
-        for part in layer.maps.split(","):
-            low, _, high = part.partition("-")
+        for map_range in layer.maps.split(","):
+            low, _, high = map_range.partition("-")
             total += int(high or low) - int(low) + 1
     except ValueError as error:
         raise RunError(f"'{out / NAME}'", "map numbers", f"'{layer.maps}'") from error

@@ -69,14 +69,14 @@ class Watcher:
     def sentence(self) -> str:
         """Return the counts as text."""
         seconds_left = self.seconds_left
-        parts = [f"{self.done}/{self.pieces} pieces"]
+        texts = [f"{self.done}/{self.pieces} pieces"]
         if self.maps:
-            parts += [f"{self.maps_done}/{self.maps} maps", f"{self.rate:.1f} maps/s"]
+            texts += [f"{self.maps_done}/{self.maps} maps", f"{self.rate:.1f} maps/s"]
         if self.failed:
-            parts.append(f"{self.failed} failed")
+            texts.append(f"{self.failed} failed")
         if seconds_left is not None and self.done < self.pieces:
-            parts.append(f"about {duration(seconds_left)} left")
-        return ", ".join(parts)
+            texts.append(f"about {duration(seconds_left)} left")
+        return ", ".join(texts)
 
 
 @contextmanager

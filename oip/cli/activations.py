@@ -123,7 +123,7 @@ def command(
         drawn.append((path, result, maps))
         records.append({**result.to_dict(), "file": path.name})
         if len(result.unusable):
-            listed = ", ".join(str(number) for number in result.unusable[:8])
+            listed = ", ".join(str(map_index) for map_index in result.unusable[:8])
             output.note(f"oip: {layer.name}: not finite: {result.nouns} {listed}")
     if len(errors) == len(outputs):
         raise errors[-1]
@@ -196,11 +196,11 @@ def _parse_indices(text: str, count: int) -> np.ndarray:
     if not re.fullmatch(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", text):
         raise SettingsError("--images", "numbers such as 0,5,9 or 0-4", f"'{text}'")
     indices: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
+    for index_range in text.split(","):
+        first, _, last = index_range.partition("-")
         low, high = int(first), int(last or first)
         if high < low:
-            raise SettingsError("--images", "a range from low to high", f"'{part}'")
+            raise SettingsError("--images", "a range from low to high", f"'{index_range}'")
         if high >= count:
             raise DataError("--images", f"0 to {count - 1}, of the data", high)
         indices.extend(range(low, high + 1))

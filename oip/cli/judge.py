@@ -145,8 +145,9 @@ def print_legibility(
         names: of objectives, by the index of their layer.
         details: list the units of every layer.
     """
-    first = records[0]
-    print_text(f"judge {first.judge}, {first.samples} images of {first.split}; chance is 0.5")
+    any_record = records[0]
+    images = f"{any_record.samples} images of {any_record.split}"
+    print_text(f"judge {any_record.judge}, {images}; chance is 0.5")
     rows = [
         (
             record.layer,

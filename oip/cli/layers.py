@@ -126,10 +126,10 @@ def _inputs(network: Network) -> list[_Input]:
         _Input(
             name=name,
             shape=list(spec.shape[1:]),
-            images=number == network.image_input,
-            layers=[layer.index for layer in network.layers if number in layer.inputs],
+            images=index == network.image_input,
+            layers=[layer.index for layer in network.layers if index in layer.inputs],
         )
-        for number, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
+        for index, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
     ]
 
 

@@ -122,7 +122,7 @@ def command(
         )
     nouns = {layer.layer: UNIT_NOUNS[layer.kind] for layer in result.layers}
     for name, maps in result.not_finite.items():
-        listed = ", ".join(str(number) for number in maps[:8])
+        listed = ", ".join(str(map_index) for map_index in maps[:8])
         output.note(f"oip: {name}: not finite: {nouns[name]}s {listed}")
     if output.as_json:
         print_json(result.to_dict())

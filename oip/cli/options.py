@@ -41,8 +41,8 @@ class Output:
     def next_steps(self, *steps: str) -> None:
         """Print the next steps on stderr, unless the result is JSON or output is quiet."""
         if not self.as_json:
-            for number, step in enumerate(steps):
-                self.note(f"{'      ' if number else 'Next: '}{step}")
+            for index, step in enumerate(steps):
+                self.note(f"{'      ' if index else 'Next: '}{step}")
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return a context that shows the progress of long work."""
@@ -403,16 +403,16 @@ def warn(text: object) -> None:
 def _pixels(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and 0 < len(part.strip("0 ")) < 10 for part in parts):
+    sides = text.replace("x", ",").split(",")
+    if not all(side.strip().isdecimal() and 0 < len(side.strip("0 ")) < 10 for side in sides):
         raise SettingsError("--input-size", "pixels such as 96,128", f"'{text}'")
-    return tuple(int(part) for part in parts)
+    return tuple(int(side) for side in sides)
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(","))
+        return tuple(float(value) for value in text.split(","))
     except ValueError as error:
         raise SettingsError(option, "numbers such as 0.5 or 0.5,0.4,0.4", text) from error

@@ -229,7 +229,7 @@ def _chosen_nodes(layer: LayerInfo, maps: np.ndarray, nodes: Sequence[str]) -> n
     import numpy as np
 
     axes = len(layer.size)
-    rows = [[part.strip() for part in text.split(",")] for text in nodes]
+    rows = [[coordinate.strip() for coordinate in text.split(",")] for text in nodes]
     if any(len(row) != axes or not all(map(_is_number, row)) for row in rows):
         example = ",".join("23"[:axes])
         form = f"{axes} of 0 and more, such as {example}"

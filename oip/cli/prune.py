@@ -143,8 +143,8 @@ def _check_out(out: Path | None, compares: bool) -> None:
 def _print(pruned: list[PrunedModel], out: Path | None) -> None:
     rows = [("", "before", *_cells(pruned[0].before))]
     for smaller in pruned:
-        for number, (stage, quality) in enumerate(smaller.stages.items()):
-            rows.append((smaller.plan.method if not number else "", stage, *_cells(quality)))
+        for index, (stage, quality) in enumerate(smaller.stages.items()):
+            rows.append((smaller.plan.method if not index else "", stage, *_cells(quality)))
     print_table(
         ("method", "", "accuracy", "parameters", "ms for 256"),
         rows,

@@ -238,8 +238,8 @@ def print_layer(ranked: RankedLayer) -> None:
 
     for by in ranked.ranking.estimators:
         about = _ABOUT.get(ranked.ranking.about, "")
-        most = "" if by.ceiling is None else f", at most {number(by.ceiling)} bits"
-        head = f"{ranked.layer.name}: {by.name_shown}{about}{most}"
+        ceiling = "" if by.ceiling is None else f", at most {number(by.ceiling)} bits"
+        head = f"{ranked.layer.name}: {by.name_shown}{about}{ceiling}"
         print_text(f"{head}, {by.samples} images of {by.split}")
         if by.ordered:
             _print_order(ranked, by)

@@ -71,10 +71,10 @@ def status_command(run: Path, output: Output) -> int:
         for record in runs:
             _print_status(record)
     layers = [layer for record in runs for layer in record.layers]
-    first = runs[0].run
+    first_run = runs[0].run
     if layers and not any(layer.ranked for layer in layers):
-        output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first))
-    output.next_steps(quoted("oip", "gallery", first, "--open"))
+        output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first_run))
+    output.next_steps(quoted("oip", "gallery", first_run, "--open"))
     return 1 if any(layer.has_problems for layer in layers) else 0
 
 
@@ -557,8 +557,8 @@ def export_command(
             check_ours((out / name for name in names), force)
         for index in indices:
             for oips in layer_parts(source, index, kind != "png"):
-                shown = False if plain else None
-                written += export_pictures(oips, out, kind, shown, size, force)
+                enhance = False if plain else None
+                written += export_pictures(oips, out, kind, enhance, size, force)
     if output.as_json:
         print_json({"files": [str(path) for path in written]})
     else:

@@ -120,13 +120,13 @@ def command(
         plots.save(causes_figure(result, opened_run), picture)
         if not output.as_json:
             print_text(plain_text(picture))
-    first = f"{result.source}:{int(result.order[0])}"
-    steps = [quoted("oip", "trace", model.model, first, "--data", data.source)]
+    units = f"{result.source}:{int(result.order[0])}"
+    steps = [quoted("oip", "trace", model.model, units, "--data", data.source)]
     if opened_run is not None:  # which may lack the OIPs of the earlier layer
         gallery = quoted("oip", "gallery", opened_run.path, "--open")
         if opened_run.reconstructed_layer(result.source) is None:
-            first = f"{result.source}:{','.join(map(str, result.order[:SHOWN].tolist()))}"
-            steps = [quoted("oip", "reconstruct", model.model, first, "--data", data.source)]
+            units = f"{result.source}:{','.join(map(str, result.order[:SHOWN].tolist()))}"
+            steps = [quoted("oip", "reconstruct", model.model, units, "--data", data.source)]
         steps = [gallery, f"{steps[0]} {quoted('--out', opened_run.path)}"]
     output.next_steps(*steps)
 

@@ -145,8 +145,8 @@ def command(
     if part == "test":
         hint = f"Use --data {name}; the test part evaluates the network."
         raise DataError("--data", "a source to train on", data.source, hint)
-    parts = replace(data, source=name)
-    train, test = parts.load("train"), parts.load("test")
+    source = replace(data, source=name)
+    train, test = source.load("train"), source.load("test")
     recorder = None
     if record is not None:
         about = {"classes": test.classes, "split": test.source}

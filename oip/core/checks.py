@@ -21,18 +21,22 @@ _MOST_DRAWN = 1 << 27
 """Samples of all shuffles, or of all draws, together."""
 
 
-def check_number(name: str, value: object, above: float = 0.0, most: float = math.inf) -> None:
-    """Check a number: above `above`, `most` at the most, and 0 or from 1e-100 to 1e100.
+def check_number(name: str, value: object, above: float = 0.0, maximum: float = math.inf) -> None:
+    """Check a number: above `above`, `maximum` at the most, and 0 or from 1e-100 to 1e100.
 
     Args:
         name: of estimator and parameter, such as "kde: noise".
         value: of Python or of NumPy.
         above: it is larger than this.
-        most: it is no larger than this.
+        maximum: it is no larger than this.
     """
     value = python_number(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value <= most:
-        upward = f" and {most:g} or less" if math.isfinite(most) else ""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not above < value <= maximum
+    ):
+        upward = f" and {maximum:g} or less" if math.isfinite(maximum) else ""
         raise SettingsError(name, f"a number above {above:g}{upward}", _shown(value))
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
         limits = f"a number from {1 / LARGEST:g} to {LARGEST:g}"
@@ -50,9 +54,9 @@ def check_whole(name: str, value: object, least: int = 1) -> int:
 def check_drawn(name: str, value: object, n: int) -> int:
     """Return how often n samples are drawn or shuffled: 0 or more, as often as memory holds."""
     count = check_whole(name, value, 0)
-    most = _MOST_DRAWN // n
-    if count > most:
-        raise SettingsError(name, f"at most {most} for {n} samples", count)
+    limit = _MOST_DRAWN // n
+    if count > limit:
+        raise SettingsError(name, f"at most {limit} for {n} samples", count)
     return count
 
 

@@ -525,7 +525,7 @@ class DecompositionFile(ArrayFile, frozen=True, kw_only=True):
     sums: Annotated[np.ndarray, Shape("f", "m ...")]
 
     def __post_init__(self) -> None:
-        shapes = {part.shape for part in (self.images, self.node_images, self.sums)}
+        shapes = {array.shape for array in (self.images, self.node_images, self.sums)}
         if len(shapes) > 1:
             raise ValueError(f"expected images of one shape, received {sorted(shapes)}")
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _DIGITS = 3
 
 
-def block(title: str, *parts: str) -> str:
+def block(title: str, *pieces: str) -> str:
     """Return a result: its title (text) above pieces of HTML made by this module."""
-    return f"<div><strong>{_text(title)}</strong>{''.join(parts)}</div>"
+    return f"<div><strong>{_text(title)}</strong>{''.join(pieces)}</div>"
 
 
 def paragraph(text: object) -> str:
@@ -50,10 +50,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
     return f"<table><tr>{head}</tr>{body}</table>{more}"
 
 
-def frame(values: DataFrame, headings: Mapping[str, str], most: int) -> str:
+def frame(values: DataFrame, headings: Mapping[str, str], max_rows: int) -> str:
     """Return the first rows of some columns of a pandas table, given with their headings."""
-    rows = zip(*(values[name].head(most) for name in headings), strict=True)
-    return table(list(headings.values()), rows, len(values) - most)
+    rows = zip(*(values[name].head(max_rows) for name in headings), strict=True)
+    return table(list(headings.values()), rows, len(values) - max_rows)
 
 
 def picture(png: bytes, text: str, *captions: str, side: int | None = None) -> str:
@@ -106,10 +106,10 @@ def kernel_shell() -> Any:
 
 
 def _shown(cell: object) -> str:
-    number = isinstance(cell, (float, np.floating))
-    if cell is None or (number and cell != cell):
+    is_number = isinstance(cell, (float, np.floating))
+    if cell is None or (is_number and cell != cell):
         return "-"
-    if number:
+    if is_number:
         return f"{cell:z.{_DIGITS}g}" if 0 < abs(cell) < 10**-_DIGITS else f"{cell:z.{_DIGITS}f}"
     return str(cell)
 

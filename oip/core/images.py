@@ -188,9 +188,9 @@ def line_picture(
             heights = top + 0.06 * tall + 0.88 * tall * (1.0 - shares[:, band])
             cover = _stroke_cover(heights, width, base, min(stroke, tall / 3))[..., None]
             color = (11, 106, 134) if bands == 1 or lanes > 1 else _BAND_COLORS[band]
-            first = int(max(0, heights.min() - stroke))
-            part = canvas[first : min(base, int(heights.max() + stroke) + 1)]
-            part += cover[first : first + len(part)] * (np.array(color, np.float32) - part)
+            top_row = int(max(0, heights.min() - stroke))
+            lane = canvas[top_row : min(base, int(heights.max() + stroke) + 1)]
+            lane += cover[top_row : top_row + len(lane)] * (np.array(color, np.float32) - lane)
     picture = (canvas + 0.5).astype(np.uint8)
     picture[base] = _AXIS
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -228,7 +228,7 @@ def _with_letters(picture: np.ndarray, length: int, base: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def shown(image: np.ndarray) -> np.ndarray:
+def displayable(image: np.ndarray) -> np.ndarray:
     """Return (h, w, bands) uint8 as pillow takes it: (h, w) for one band, RGB for two and more.
 
     Two bands show as red and green, more than three by their first three. A line, (length, bands)
@@ -249,7 +249,7 @@ def picture_of(image: np.ndarray, size: int | None = None) -> Picture:
 
     if is_line(image):
         return Image.fromarray(line_picture(image, size or LINE_SIZE[1]))
-    picture = Image.fromarray(shown(image))
+    picture = Image.fromarray(displayable(image))
     return picture if size is None else scaled_to(picture, size)
 
 

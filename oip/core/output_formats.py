@@ -460,7 +460,7 @@ class NumbersFile(JsonFile, frozen=True, kw_only=True):
     def of(cls, values: dict[str, Json]) -> Self:
         head_names = ("schema", "checksum")
         return msgspec.convert(
-            {"figures": {name: part for name, part in values.items() if name not in head_names}},
+            {"figures": {name: value for name, value in values.items() if name not in head_names}},
             cls,
         )
 

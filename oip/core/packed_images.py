@@ -68,14 +68,14 @@ class PackedImages(NamedTuple):
             np.array(every_end, np.float32).reshape(*lead, 2, bands),
         )
 
-    def first(self) -> PackedImages:
+    def first_images(self) -> PackedImages:
         """Return the first image of each row, (m, 1, h, w, b) of (m, k, h, w, b)."""
         begins, sizes = self._begins()[:, 0, 0], self.sizes[:, :1]
-        parts = [
+        files = [
             self.pictures[begin : begin + size]
             for begin, size in zip(begins, sizes.sum((1, 2)), strict=True)
         ]
-        pictures = np.concatenate(parts) if parts else self.pictures
+        pictures = np.concatenate(files) if files else self.pictures
         return PackedImages(pictures, sizes, self.ends[:, :1])
 
     def unpacked(self, shape: Sequence[int], enlarge: bool = False) -> np.ndarray:
@@ -98,11 +98,11 @@ class PackedImages(NamedTuple):
         sizes, ends = self.sizes.reshape(-1, planes), self.ends.reshape(-1, 2, bands)
         images = np.zeros((count, height, width, bands), np.float16)
         for row in range(count):
-            parts = [
+            files = [
                 _read(content[begin : begin + size], (width, height), enlarge)
                 for begin, size in zip(begins[row], sizes[row], strict=True)
             ]
-            pixels = parts[0] if bands == _COLOR_BANDS else np.stack([p[..., 1] for p in parts], -1)
+            pixels = files[0] if bands == _COLOR_BANDS else np.stack([p[..., 1] for p in files], -1)
             low, high = ends[row]
             images[row] = low + pixels * ((high - low) / np.float32(_LEVELS))
         return images.reshape(*lead, height, width, bands)

@@ -33,11 +33,11 @@ def automatic(label: str, done: float, total: int) -> None:
         _bars_of(shell)(label, done, total)
 
 
-def piece_of(progress: Progress, label: str, number: int, total: int) -> Progress:
+def piece_of(progress: Progress, label: str, index: int, total: int) -> Progress:
     """Return a progress for one part of a larger piece of work."""
 
     def moved(part: str, done: float, whole: int) -> None:
-        progress(label, number + (done / whole if part.endswith(": maps") else 0), total)
+        progress(label, index + (done / whole if part.endswith(": maps") else 0), total)
 
     return moved
 
@@ -138,11 +138,11 @@ class _TerminalBars(Reporter):
         if label not in self._tasks:
             name = escape(plain_text(label))
             self._tasks[label] = self._bars.add_task(name, total=total, text="")
-        number = self._tasks[label]
-        speed = self._bars.tasks[self._bars.task_ids.index(number)].speed
+        task_id = self._tasks[label]
+        speed = self._bars.tasks[self._bars.task_ids.index(task_id)].speed
         rate = f", {rate_text(speed)}" if speed else ""
         counts = escape(text) or f"{int(done)}/{total}{rate}"
-        self._bars.update(number, completed=done, total=total, text=counts)
+        self._bars.update(task_id, completed=done, total=total, text=counts)
 
 
 def _rich_bars() -> RichProgress:

@@ -76,7 +76,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def _check_schema(cls, path: Path, schema: object) -> None:
         if isinstance(schema, bool) or schema not in cls.READS:
-            numbers = " or ".join(str(number) for number in cls.READS if number)
+            numbers = " or ".join(str(version) for version in cls.READS if version)
             received = "none" if schema in (0, None) else schema
             raise RunError(f"'{path}'", f"{cls.CONTENT} of schema {numbers}", received, _HINT)
 

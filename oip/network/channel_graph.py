@@ -149,7 +149,7 @@ class _Follower:
         calls = self.network.calls
         for call in calls:
             self.after.append(self._through(call))
-        ends = {number for output in self.network.recording.outputs for number in output.calls}
+        ends = {index for output in self.network.recording.outputs for index in output.calls}
         read = {source for call in calls for source in call.sources}
         for call in calls:
             if call.index not in read or call.index in ends:
@@ -331,13 +331,13 @@ class _Follower:
             ]
         )
 
-    def _tied(self, parts: list[np.ndarray]) -> np.ndarray:
-        for part in parts[1:]:
-            self.ties.extend(zip(parts[0].tolist(), part.tolist(), strict=True))
-        return parts[0]
+    def _tied(self, groups: list[np.ndarray]) -> np.ndarray:
+        for channels in groups[1:]:
+            self.ties.extend(zip(groups[0].tolist(), channels.tolist(), strict=True))
+        return groups[0]
 
-    def _lock(self, parts: Iterable[np.ndarray | None], reason: str) -> None:
-        self.locks.extend((channels, reason) for channels in _followed(parts))
+    def _lock(self, groups: Iterable[np.ndarray | None], reason: str) -> None:
+        self.locks.extend((channels, reason) for channels in _followed(groups))
 
     def _new(self, width: int) -> np.ndarray:
         self.count += width

@@ -83,8 +83,8 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
                     [rows * columns, bands, -1, upstream.shape[1], upstream.shape[2]],
                 )
                 shares = [
-                    _shifted(part, *divmod(tap, columns), rows, columns)
-                    for tap, part in enumerate(tf.unstack(spread))
+                    _shifted(share, *divmod(tap, columns), rows, columns)
+                    for tap, share in enumerate(tf.unstack(spread))
                 ]
                 whole = tf.transpose(tf.add_n(shares), [1, 2, 3, 0])  # (n, h', w', bands)
                 high, wide = (int(side or 0) for side in images.shape[1:3])
@@ -310,8 +310,8 @@ def fast_standardization(layer: keras.Layer, call: Callable[..., Tensor]) -> Cal
     """Return the layer's `call` with its numbers along the rows of images."""
 
     def standardized(images: Tensor) -> Tensor:
-        parts = (np.asarray(values)[0, 0, 0] for values in (layer.mean, layer.variance))
-        mean, variance = (along_rows(values, images) for values in parts)
+        statistics = (np.asarray(values)[0, 0, 0] for values in (layer.mean, layer.variance))
+        mean, variance = (along_rows(values, images) for values in statistics)
         return (images - mean) / np.maximum(np.sqrt(variance), keras.config.epsilon())
 
     return standardized

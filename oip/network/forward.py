@@ -286,29 +286,29 @@ def _around_activation(
     return LayerActivations(received[-1] if received else after, after)
 
 
-def batch_size(bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512) -> int:
-    """Return how many images to run at once: as many as fit the byte budget, from 1 to `most`."""
-    return int(np.clip(byte_budget // bytes_per_image, 1, most))
+def batch_size(bytes_per_image: int, byte_budget: int = 128 << 20, max_images: int = 512) -> int:
+    """Return how many images to run at once: 1 to `max_images`, as many as fit the byte budget."""
+    return int(np.clip(byte_budget // bytes_per_image, 1, max_images))
 
 
 def batch_rows(
-    count: int, bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512
+    count: int, bytes_per_image: int, byte_budget: int = 128 << 20, max_images: int = 512
 ) -> Iterator[slice]:
     """Cut `count` rows into slices of `batch_size` rows each; the last one may be shorter."""
-    size = batch_size(bytes_per_image, byte_budget, most)
-    for first in range(0, count, size):
-        yield slice(first, min(first + size, count))
+    size = batch_size(bytes_per_image, byte_budget, max_images)
+    for begin in range(0, count, size):
+        yield slice(begin, min(begin + size, count))
 
 
 def image_batches(
-    images: np.ndarray, bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512
+    images: np.ndarray, bytes_per_image: int, byte_budget: int = 128 << 20, max_images: int = 512
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield the rows of each batch in images (n, h, w, b), and the batch itself in float32.
 
     Batches are those of `batch_rows`; a run takes `bytes_per_image`, see
     `Network.activation_bytes`.
     """
-    for rows in batch_rows(len(images), bytes_per_image, byte_budget, most):
+    for rows in batch_rows(len(images), bytes_per_image, byte_budget, max_images):
         yield rows, np.asarray(images[rows], np.float32)
 
 
@@ -319,7 +319,7 @@ def run_in_batches(
     *arguments: Tensor | np.ndarray,
     along: Sequence[np.ndarray] = (),
     byte_budget: int = 128 << 20,
-    most: int = 512,
+    max_images: int = 512,
 ) -> Iterator[tuple[slice, Any]]:
     """Run a graph on images, a batch at a time.
 
@@ -333,7 +333,7 @@ def run_in_batches(
     Yields:
         The rows of a batch in `images`, and the graph's output: an array for every tensor.
     """
-    for rows, batch in image_batches(images, bytes_per_image, byte_budget, most):
+    for rows, batch in image_batches(images, bytes_per_image, byte_budget, max_images):
         arrays = (tf.constant(array[rows]) for array in along)
         outputs = graph(tf.constant(batch), *arrays, *arguments)
         yield rows, tf.nest.map_structure(lambda tensor: tensor.numpy(), outputs)
@@ -376,8 +376,8 @@ def map_blocks(
         values = np.empty((len(images), len(block), nodes), np.float32)
         indices = tf.constant(block, tf.int32)
         size = network.activation_bytes(layer)
-        for rows, part in run_in_batches(graph, images, size, indices):
-            values[rows] = part
+        for rows, responses in run_in_batches(graph, images, size, indices):
+            values[rows] = responses
         yield block, values
 
 
@@ -405,9 +405,9 @@ def means_of_layers(
         return [_node_mean(activations.response) for activations in graph(images)]
 
     progress(label, 0, len(images))
-    for rows, parts in run_in_batches(means, images, network.activation_bytes(last)):
-        for whole, part in zip(values, parts, strict=True):
-            whole[rows] = part
+    for rows, means_of_layers in run_in_batches(means, images, network.activation_bytes(last)):
+        for whole, batch_means in zip(values, means_of_layers, strict=True):
+            whole[rows] = batch_means
         progress(label, rows.stop, len(images))
     return values
 
@@ -486,7 +486,7 @@ def gram_matrices(
 
     # Most activations are gone before the last ones are there: 16 images always fit.
     size = min(bytes_per_image, budget // 16)
-    yield from run_in_batches(products, images, size, byte_budget=budget, most=128)
+    yield from run_in_batches(products, images, size, byte_budget=budget, max_images=128)
 
 
 def features(
@@ -509,7 +509,7 @@ def features(
         return _node_mean(values[0].response)
 
     key = ("features", network.inputs.shape, network.spoiled, enter, output.key)
-    graph = network.graphs.kept(key, run, image_spec(network))
+    graph = network.graphs.cached(key, run, image_spec(network))
     yield from run_in_batches(graph, images, network.activation_bytes())
 
 
@@ -546,7 +546,7 @@ def layer_graph(
         return run_to_all(network.model, inputs, outputs, spoiled=network.spoiled)
 
     key = ("layers", network.inputs.shape, network.spoiled, *(output.key for output in outputs))
-    return network.graphs.kept(key, activations, image_spec(network))
+    return network.graphs.cached(key, activations, image_spec(network))
 
 
 def image_spec(network: Network) -> tf.TensorSpec:

@@ -49,21 +49,21 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
 
     Tokens that are the patches of an image, no more and no less, have the geometry of these.
     """
-    done: list[Geometry | None] = []
+    geometries: list[Geometry | None] = []
     start: Geometry = (Axis(),) * axes
     for call in calls:
-        before = [start if source < 0 else done[source] for source in call.sources]
+        before = [start if source < 0 else geometries[source] for source in call.sources]
         # A gate that was pooled over the whole image scales maps, it moves no node: left out.
         pairs = zip(call.sources, before, strict=True)
         mixed = any(origin is None and _has_nodes(calls[source]) for source, origin in pairs)
         inputs = [geometry for geometry in before if geometry is not None]
         if mixed or not inputs or not call.plain:
-            done.append(None)
+            geometries.append(None)
             continue
         axis_inputs = zip(*inputs, strict=True)
-        widest = tuple(max(parts, key=lambda axis: axis.field) for parts in axis_inputs)
-        done.append(_through(call, widest))
-    return done
+        widest = tuple(max(same_axis, key=lambda axis: axis.field) for same_axis in axis_inputs)
+        geometries.append(_through(call, widest))
+    return geometries
 
 
 def _has_nodes(call: Call) -> bool:
@@ -98,8 +98,8 @@ def _through_tokens(call: Call, geometry: Geometry) -> Geometry | None:
     kind, count = type(call.layer).__name__, math.prod(side or 0 for side in before[1:-1])
     mixes = call.attention is not None or kind.endswith(("LSTM", "GRU", "RNN", "Attention"))
     mixes = mixes or kind == "Permute" or layer_types.is_convolution(call.layer)
-    kept = len(after) == 3 and after[1] in (count, count + 1)
-    return geometry if kept and not mixes and not layer_types.is_pooling(call.layer) else None
+    fits = len(after) == 3 and after[1] in (count, count + 1)
+    return geometry if fits and not mixes and not layer_types.is_pooling(call.layer) else None
 
 
 def _through(call: Call, geometry: Geometry) -> Geometry | None:

@@ -50,7 +50,7 @@ class Graphs:
         """The estimated memory of all graphs."""
         return sum(entry.bytes for entry in self._entries.values())
 
-    def kept(
+    def cached(
         self,
         key: Hashable,
         function: Callable,

@@ -154,9 +154,9 @@ class InputSpec:
         total = np.zeros(images.shape[-1])
         squares = np.zeros(images.shape[-1])
         for start in range(0, len(images), 1024):
-            part = images[start : start + 1024].astype(np.float64)
-            total += part.sum(axis=axes)
-            squares += (part**2).sum(axis=axes)
+            batch = images[start : start + 1024].astype(np.float64)
+            total += batch.sum(axis=axes)
+            squares += (batch**2).sum(axis=axes)
         count = images[..., 0].size
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))

@@ -90,10 +90,10 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
         if not _MAPS.fullmatch(maps):
             raise SettingsError("maps", "all, 3, 0-15 or 0,4,9", f"'{maps}'")
         values: list[int] = []
-        for part in maps.split(","):
-            first, _, last = part.partition("-")
+        for map_range in maps.split(","):
+            first, _, last = map_range.partition("-")
             if last and int(last) < int(first):
-                raise SettingsError("maps", "a range from low to high", f"'{part}'")
+                raise SettingsError("maps", "a range from low to high", f"'{map_range}'")
             if int(last or first) >= layer.maps:
                 values.append(int(last or first))
                 break
@@ -101,8 +101,8 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
     else:
         try:
             values = []
-            for number in maps if isinstance(maps, Iterable) else [maps]:
-                values.append(index(number))
+            for map_index in maps if isinstance(maps, Iterable) else [maps]:
+                values.append(index(map_index))
                 if not 0 <= values[-1] < layer.maps:
                     break  # the rest may be very long
         except TypeError as error:
@@ -118,11 +118,11 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
 def map_text(maps: Iterable[int]) -> str:
     """Return map numbers as `map_numbers` takes them: `0-15,20`."""
     ranges: list[list[int]] = []
-    for number in maps:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
+    for map_index in maps:
+        if ranges and map_index == ranges[-1][1] + 1:
+            ranges[-1][1] = map_index
         else:
-            ranges.append([number, number])
+            ranges.append([map_index, map_index])
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 

@@ -72,8 +72,8 @@ class LayerOutput:
     @property
     def key(self) -> tuple[Hashable, ...]:
         """Equal for outputs that are the same tensor of one model, also of two views of it."""
-        parts = id(self.layer), self.use, self.pre_activation, self.then is None
-        return *parts, self.channels_first, self.form, self.grid, self.projection
+        own = id(self.layer), self.use, self.pre_activation, self.then is None
+        return *own, self.channels_first, self.form, self.grid, self.projection
 
 
 @dataclass(frozen=True)
@@ -189,15 +189,15 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
     for call in calls:
         if not is_listed(call, axes):
             continue
-        first = layer_types.is_channels_first(call.layer)
-        layer = layer_of_call(call, calls, first, True)
+        is_channels_first = layer_types.is_channels_first(call.layer)
+        layer = layer_of_call(call, calls, is_channels_first, True)
         pool = _pooling_after(calls[layer.last_call], calls)
         layers.append(
             replace(
                 _located(layer, located),
                 index=len(layers),
-                block=_as_it_is(pool, first) if pool else None,
-                block_size=_size(pool.output_shape, first) if pool else None,
+                block=_as_it_is(pool, is_channels_first) if pool else None,
+                block_size=_size(pool.output_shape, is_channels_first) if pool else None,
             )
         )
     return layers
@@ -238,10 +238,10 @@ def other_layers(
         if is_listed(call, axes) or kind is None or (role and role != _ATTENTION_OUTPUT):
             continue
         layout = getattr(call.layer, "data_format", None)
-        first = channels_first if layout is None else layout == "channels_first"
-        first = first and (kind == "maps" or layout is not None)
+        is_channels_first = channels_first if layout is None else layout == "channels_first"
+        is_channels_first = is_channels_first and (kind == "maps" or layout is not None)
         activated = is_activated(call)
-        layer = replace(layer_of_call(call, calls, first, activated), kind=kind)
+        layer = replace(layer_of_call(call, calls, is_channels_first, activated), kind=kind)
         if not activated:
             layer = replace(layer, can_be_inactive=inactive[call.index])
         if kind == "tokens":
@@ -346,18 +346,18 @@ def layer_of_call(
         channels_first: the layout of its output.
         activated: take it after the activation that follows.
     """
-    first = channels_first and len(call.output_shape) > 2
-    response = _Response(call, _as_it_is(call, first), "linear", False)
+    is_channels_first = channels_first and len(call.output_shape) > 2
+    response = _Response(call, _as_it_is(call, is_channels_first), "linear", False)
     if activated:
-        response = _response(call, calls, first)
+        response = _response(call, calls, is_channels_first)
         if response.activation == "softmax":
             response = response._replace(output=replace(response.output, form="logits"))
     return LayerInfo(
         index=UNLISTED,
         name=call.name,
         layer_class=type(call.layer).__name__,
-        maps=int(call.output_shape[1 if first else -1] or 0),
-        size=_size(response.end.output_shape, first),
+        maps=int(call.output_shape[1 if is_channels_first else -1] or 0),
+        size=_size(response.end.output_shape, is_channels_first),
         response=response.output,
         call=call.index,
         last_call=response.end.index,
@@ -388,7 +388,7 @@ def class_layer(calls: list[Call], outputs: list[ModelOutput]) -> LayerInfo | No
         return None
     end = ends[output_index]
     if end is None:
-        names = [calls[number].name for number in vectors[output_index].calls if number >= 0]
+        names = [calls[index].name for index in vectors[output_index].calls if index >= 0]
         changes = ", ".join(sorted(vectors[output_index].changed_by)) or "no layer"
         received = f"{changes} after '{', '.join(names)}'" if names else changes
         raise ModelError("class: the model's output", "the output of a layer", received)

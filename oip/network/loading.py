@@ -122,9 +122,9 @@ def _without_old_keywords(config: Json, message: str) -> bool:
         return False
     old = {name for name, value in keywords.items() if value is None or value is False}
     old |= {name for name, values in _OLD_KEYWORDS.items() if keywords.get(name) in values}
-    for part in _objects(config):
-        settings = part.get("config")
-        if part.get("class_name") == match[1] and isinstance(settings, dict):
+    for entry in _objects(config):
+        settings = entry.get("config")
+        if entry.get("class_name") == match[1] and isinstance(settings, dict):
             for name in old:
                 settings.pop(name, None)
     return old == set(keywords)
@@ -225,8 +225,8 @@ def _check_sizes(path: Path) -> None:
                 if entry.filename.endswith(".h5"):
                     plain = entry.compress_type == zipfile.ZIP_STORED
                     with path.open("rb") if plain else archive.open(entry) as stream:
-                        part = _Part(stream, entry) if plain else io.BytesIO(stream.read())
-                        check_content(stored(part))
+                        file_part = _Part(stream, entry) if plain else io.BytesIO(stream.read())
+                        check_content(stored(file_part))
     except RefusedFile as error:
         raise ModelError(f"'{path.name}'", "a model of less content", error) from error
     except Exception as error:  # HDF5 and zip files are damaged in many ways
@@ -303,40 +303,40 @@ def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
     used = config
     if isinstance(config, dict):
         used = {key: value for key, value in config.items() if key not in _NOT_USED}
-    for part in _objects(used):
-        kind = part.get("class_name")
-        module = part.get("module")
-        if not isinstance(kind, str) or "." in kind or "." in _function_name(part):
+    for entry in _objects(used):
+        kind = entry.get("class_name")
+        module = entry.get("module")
+        if not isinstance(kind, str) or "." in kind or "." in _function_name(entry):
             class_name = kind if isinstance(kind, str) else type(kind).__name__
-            part_name = _function_name(part) or _own_name(part)
+            part_name = _function_name(entry) or _own_name(entry)
             raise unsafe("plain names of classes", f"'{class_name}' ('{part_name}')")
         if kind in _UNSAFE_CLASSES:
             raise unsafe(
                 "plain Keras layers",
-                f"a {kind} ('{_own_name(part)}'), which {_UNSAFE_CLASSES[kind]}",
+                f"a {kind} ('{_own_name(entry)}'), which {_UNSAFE_CLASSES[kind]}",
                 "Replace it by a registered custom layer and name its module: imports=['MODULE'].",
             )
-        if isinstance(module, str) and not _is_safe(module, kind, part, trusted):
+        if isinstance(module, str) and not _is_safe(module, kind, entry, trusted):
             root = module.split(".")[0]
             is_foreign = root not in sys.stdlib_module_names and root != "keras"
             hint = f"If you trust it: imports=['{root}']." if is_foreign else ""
             raise unsafe("Keras layers", f"'{module}.{kind}'", hint)
-        settings = part.get("config")
+        settings = entry.get("config")
         if isinstance(settings, dict) and isinstance(settings.get("vocabulary"), str):
             raise unsafe("no outside files", "a vocabulary file")
 
 
-def _is_safe(module: str, kind: str, part: dict[str, Json], trusted: tuple[str, ...]) -> bool:
+def _is_safe(module: str, kind: str, entry: dict[str, Json], trusted: tuple[str, ...]) -> bool:
     if any(module == name or module.startswith(name + ".") for name in trusted):
         return True
     if module == "builtins":
-        return kind == "function" and not hasattr(builtins, str(part.get("config")))
-    parts = [piece for piece in module.split(".") if piece not in ("src", "api")]
-    if parts[0] != "keras":
+        return kind == "function" and not hasattr(builtins, str(entry.get("config")))
+    names = [piece for piece in module.split(".") if piece not in ("src", "api")]
+    if names[0] != "keras":
         return False
-    if len(parts) == 1:
+    if len(names) == 1:
         return kind in _PLAIN_NAMES or kind == "function"
-    return parts[1] in _SAFE_MODULES or (*parts[1:], kind) in _SAFE_CLASSES
+    return names[1] in _SAFE_MODULES or (*names[1:], kind) in _SAFE_CLASSES
 
 
 def _objects(value: Json) -> Iterator[dict[str, Json]]:
@@ -351,13 +351,13 @@ def _objects(value: Json) -> Iterator[dict[str, Json]]:
             stack.extend(item)
 
 
-def _function_name(part: dict[str, Json]) -> str:
-    name = part.get("config")
+def _function_name(entry: dict[str, Json]) -> str:
+    name = entry.get("config")
     return name if isinstance(name, str) else ""
 
 
-def _own_name(part: dict[str, Json]) -> str:
-    settings = part.get("config")
+def _own_name(entry: dict[str, Json]) -> str:
+    settings = entry.get("config")
     return str(settings.get("name", "?")) if isinstance(settings, dict) else "?"
 
 

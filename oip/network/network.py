@@ -140,7 +140,9 @@ class Network:
             rows.append((f"@{layer.index}", layer.name, layer.layer_class, layer.maps, *sides))
         spec = self.inputs
         shape = " x ".join(map(str, spec.shape))
-        mean, std = (" ".join(f"{value:z.4g}" for value in part) for part in (spec.mean, spec.std))
+        mean, std = (
+            " ".join(f"{value:z.4g}" for value in values) for values in (spec.mean, spec.std)
+        )
         source = "as given" if spec.source == "told" else f"from {spec.source}"
         statistics = f"mean {mean}, deviation {std} ({source})"
         headings = ("index", "layer", "class", "maps", "nodes", "receptive field", "jump")
@@ -316,8 +318,8 @@ class Network:
         layers = {layer.index: layer for layer in (*self.other_layers, *self.direction_layers)}
         if index not in layers:
             ends = f"@{min(layers)} to @{max(layers)}" if layers else ""
-            parts = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
-            indices = ", or of other layers ".join([*parts, *([ends] if ends else [])])
+            ranges = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
+            indices = ", or of other layers ".join([*ranges, *([ends] if ends else [])])
             raise ModelError(f"layer '@{index}'", indices or "a model with layers", f"@{index}")
         return layers[index]
 
@@ -448,10 +450,10 @@ class Network:
             for layer in self.other_layers
             if layer.kind == "heads" or (layer.is_dense and layer.kind != "maps")
         ]
-        shown = [*self.layers, *pooling, *dense_and_heads]
-        if not shown:
+        layers = [*self.layers, *pooling, *dense_and_heads]
+        if not layers:
             raise self._without("a model with convolutional or dense layers")
-        return sorted(shown, key=lambda layer: layer.last_call)
+        return sorted(layers, key=lambda layer: layer.last_call)
 
     def dense_layer(self, name: str) -> LayerInfo:
         """Return a layer whose output is (n, units), such as `Dense`, after its activation.

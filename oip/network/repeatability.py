@@ -138,15 +138,15 @@ def _answers(
         concrete = graph.get_concrete_function(
             *(tf.TensorSpec(image.shape, image.dtype) for image in images)
         )
-        runs += [[part.numpy() for part in concrete(*batch)] for batch in batches]
+        runs += [[output.numpy() for output in concrete(*batch)] for batch in batches]
     count = int(images[0].shape[0] or 1)
     changing: dict[int, str] = {}
-    for number, (first, *rest, last) in enumerate(zip(*runs, strict=True)):
+    for call_index, (first, *rest, last) in enumerate(zip(*runs, strict=True)):
         rows = len(first) // count if first.ndim and last.shape == first.shape else 0
-        if any(_differ(first, part) for part in rest):
-            changing[number] = _CHANCE
+        if any(_differ(first, middle) for middle in rest):
+            changing[call_index] = _CHANCE
         elif _differ(first[:rows], last[:rows]) if rows else False:
-            changing[number] = _BATCH
+            changing[call_index] = _BATCH
     return runs[0], changing
 
 
@@ -161,8 +161,10 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
             def kept(*args: object, **kwargs: object) -> object:
                 result = call(*args, **kwargs)
                 if tf.compat.v1.get_default_graph() is graph:
-                    parts = [part for part in tf.nest.flatten(result) if hasattr(part, "op")]
-                    outputs.append(tf.identity(parts[0]) if parts else tf.zeros(()))
+                    tensors = [
+                        tensor for tensor in tf.nest.flatten(result) if hasattr(tensor, "op")
+                    ]
+                    outputs.append(tf.identity(tensors[0]) if tensors else tf.zeros(()))
                 return result
 
             return kept

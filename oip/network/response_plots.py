@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core import plots
 from oip.core.checks import check_choice, check_whole
-from oip.core.images import plain, shown
+from oip.core.images import displayable, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,14 +139,14 @@ class MapGrid:
         size: tuple[int, int],
         columns: int | None = None,
         inches: float = 0.0,
-        most: int | None = None,
+        max_columns: int | None = None,
     ) -> MapGrid:
         """Lay out some maps.
 
         Args:
             columns: maps per row; about as many as there are rows if None.
-            most: maps per row at the most, if `columns` is None.
             inches: width on paper, 0 for a plain picture; it decides where numbers stand.
+            max_columns: maps per row at the most, if `columns` is None.
 
         Raises:
             SettingsError: no column.
@@ -156,7 +156,7 @@ class MapGrid:
         is_line = size[0] == 1 < size[1]
         shape = (max(1, round(FLAT * size[1])), size[1]) if is_line else size
         shape = (4, 1) if size == (1, 1) else shape  # units in long rows, not as large squares
-        wide = min(columns or min(plots.grid_columns(count, shape), most or count), count)
+        wide = min(columns or min(plots.grid_columns(count, shape), max_columns or count), count)
         if not inches:
             return cls(count, size, wide)
         zoom = max(1, -(-_FINE // max(size)))
@@ -197,8 +197,8 @@ class MapGrid:
         Args:
             marked: (m, rows, columns) bool.
         """
-        number, row, column = np.nonzero(marked)
-        return self._corners[number] + np.stack([row, column], axis=1) * self.zoom
+        map_row, row, column = np.nonzero(marked)
+        return self._corners[map_row] + np.stack([row, column], axis=1) * self.zoom
 
     def draw(self, axes: Axes, values: np.ndarray, color: str = "grey") -> None:
         """Draw maps (m, rows, columns) of values from 0 to 1; NaN stays empty.
@@ -346,4 +346,4 @@ def panel_figure(
 def show_image(axes: Axes, image: np.ndarray, title: str = "", bgr: bool = False) -> None:
     """Draw an image (h, w, b) in any units, from its lowest value to its largest."""
     rendered = plain(image)
-    plots.image(axes, shown(rendered[..., ::-1] if bgr else rendered), title)
+    plots.image(axes, displayable(rendered[..., ::-1] if bgr else rendered), title)

@@ -126,12 +126,14 @@ class Responses:
         except (TypeError, ValueError) as error:
             orders = "index, map numbers, or a ranking of the layer"
             raise SettingsError("order", orders, repr(order)) from error
-        rows = {int(number): row for row, number in enumerate(self.maps)}
-        missing = [int(number) for number in np.ravel(numbers) if int(number) not in rows]
+        row_of = {int(map_index): row for row, map_index in enumerate(self.maps)}
+        missing = [
+            int(map_index) for map_index in np.ravel(numbers) if int(map_index) not in row_of
+        ]
         if missing or not numbers.size or numbers.ndim != 1:
             numbers_here = f"maps of {self.maps.min()} to {self.maps.max()}"
             raise SettingsError("order", numbers_here, missing[0] if missing else "none")
-        return np.array([rows[int(number)] for number in numbers])
+        return np.array([row_of[int(map_index)] for map_index in numbers])
 
     def picture(
         self,
@@ -360,8 +362,8 @@ def output_values(
     graph = selected_maps(network, layer.response)
     values = np.empty((len(images), len(maps), *layer.size), np.float32)
     map_indices = np.asarray(maps, np.int32)
-    for rows, part in run_in_batches(graph, images, network.activation_bytes(), map_indices):
-        values[rows] = part.reshape(len(part), len(maps), *layer.size)
+    for rows, batch in run_in_batches(graph, images, network.activation_bytes(), map_indices):
+        values[rows] = batch.reshape(len(batch), len(maps), *layer.size)
     if not np.isfinite(values).any():
         hint = "Look for NaN in the model's weights."
         subject = f"responses of layer '{layer.name}'"
@@ -402,8 +404,8 @@ def overview(
     if not 1 <= len(layers) <= MOST:
         raise SettingsError("layers of one page", f"1 to {MOST}", len(layers))
     pairs = zip(layers, orders, strict=True)
-    parts = [(layer, layer.ordered(order)) for layer, order in pairs]
-    grids = [_wide_grid(layer, layer.maps[rows]) for layer, rows in parts]
+    rows_of_layers = [(layer, layer.ordered(order)) for layer, order in pairs]
+    grids = [_wide_grid(layer, layer.maps[rows]) for layer, rows in rows_of_layers]
     heights = [max(0.3, _WIDTH * grid.shape[0] / grid.shape[1]) for grid in grids]
     figure, panels = plots.figure(
         _WIDTH + 0.4,
@@ -411,10 +413,10 @@ def overview(
         1 + len(layers),
         height_ratios=(_IMAGE, *heights),
     )
-    first = layers[0]
+    first_layer = layers[0]
     panels[0, 0].set_axis_off()
-    show_image(panels[0, 0], first.images[0], first.titles[0], first.bgr)
-    for axes, (layer, rows), grid in zip(panels[1:, 0], parts, grids, strict=True):
+    show_image(panels[0, 0], first_layer.images[0], first_layer.titles[0], first_layer.bgr)
+    for axes, (layer, rows), grid in zip(panels[1:, 0], rows_of_layers, grids, strict=True):
         grid.draw(axes, scaled(layer.planes[:1, rows], scale)[0], color)
         grid.number(axes, layer.maps[rows])
         nodes = " x ".join(str(side) for side in layer.values.shape[2:])
@@ -424,7 +426,7 @@ def overview(
     of_layer = "response, from the layer's lowest (at most 0) to its largest"
     label = f"{OWN_LABEL}; of units, of the layer's" if scale == "own" else of_layer
     ends = (0.0, 1.0)
-    limits = [scale_limits(layer.planes[:1, rows], scale)[0] for layer, rows in parts]
+    limits = [scale_limits(layer.planes[:1, rows], scale)[0] for layer, rows in rows_of_layers]
     if scale == "own" and any(low.min() < 0 for low in limits):
         ends, label = (-1.0, 1.0), f"{label}; from 0 where a layer has none below"
     plots.color_bar(figure, panels, color_map(color), ends, label)

@@ -78,21 +78,21 @@ def removed_channels(
     network: Network, removed: Mapping[str, Iterable[int]], channels: Channels
 ) -> np.ndarray:
     """Return the identities of the channels that go, sorted; see `without`."""
-    parts: list[np.ndarray] = []
+    channels_gone: list[np.ndarray] = []
     layers = {info.index: info for info in network.layers}
     for name, maps in removed.items():
         info = network.find(name)
         layers[info.index] = info
-        numbers = [int(number) for number in maps]
-        map_indices = map_numbers(info, numbers) if numbers else np.zeros(0, np.int64)
+        map_indices = [int(map_index) for map_index in maps]
+        map_indices = map_numbers(info, map_indices) if map_indices else np.zeros(0, np.int64)
         identities = channels.of_layer(network, info)[map_indices]
         reason = channels.why_locked(identities)
         if reason is not None:
             raise ModelError(
                 f"maps of layer '{name}' cannot be removed", "maps that may go", reason
             )
-        parts.append(identities)
-    dropped = np.unique(np.concatenate(parts)) if parts else np.zeros(0, int)
+        channels_gone.append(identities)
+    dropped = np.unique(np.concatenate(channels_gone)) if channels_gone else np.zeros(0, int)
     for info in layers.values():
         if (
             channels.owns(network, info)
@@ -177,10 +177,10 @@ def _cloned(
 
     if isinstance(model, keras.Sequential):
         input_tensor = model.inputs[0] if inputs is None else inputs[0]
-        first = keras.Input(batch_shape=input_tensor.shape, dtype=input_tensor.dtype)
-        new = keras.Sequential([first], name=model.name, trainable=model.trainable)
+        input_layer = keras.Input(batch_shape=input_tensor.shape, dtype=input_tensor.dtype)
+        new = keras.Sequential([input_layer], name=model.name, trainable=model.trainable)
         for layer in model.layers:
-            before: list[Any] = new.outputs if new.layers else [first]
+            before: list[Any] = new.outputs if new.layers else [input_layer]
             is_model = isinstance(layer, keras.Model)
             new.add(cloned(layer, before) if is_model else built(layer))
         return new
@@ -417,8 +417,8 @@ def received(
 
     graph = compiled_for_images(network, run)
     size = bytes_per_image or bytes_received(network, layer)
-    batches = run_in_batches(graph, images, size, byte_budget=byte_budget, most=256)
-    yield from (part for _, part in batches)
+    batches = run_in_batches(graph, images, size, byte_budget=byte_budget, max_images=256)
+    yield from (values for _, values in batches)
 
 
 def _fit(
@@ -436,31 +436,31 @@ def _fit(
     bias = old.get_weights()[1][stay] if len(weights) > 1 else np.zeros(kernel.shape[1])
     inputs, outputs = inputs_of(new), kernel.shape[1]
     # Moments about the first image's mean, so that large means cost no precision.
-    first = next(received(changed, new, images[:1])).mean(axis=0)
+    base = next(received(changed, new, images[:1])).mean(axis=0)
     squares, products = np.zeros((inputs, inputs)), np.zeros((inputs, outputs))
-    total, target_total, rows = np.zeros(inputs), np.zeros(outputs), 0
+    total, target_total, n = np.zeros(inputs), np.zeros(outputs), 0
     size = bytes_received(network, old)
     batches = zip(
         received(network, old, images, size), received(changed, new, images, size), strict=True
     )
     for before, after in batches:
         target = before @ kernel + bias
-        moved = after - first
+        moved = after - base
         squares += moved.T @ moved
         products += moved.T @ target
         total += moved.sum(axis=0)
         target_total += target.sum(axis=0)
-        rows += len(moved)
-    mean, target_mean = total / rows, target_total / rows
+        n += len(moved)
+    mean, target_mean = total / n, target_total / n
     old_kernel = np.asarray(weights[0], np.float64).reshape(inputs, outputs)
     with_bias = len(weights) > 1
     if with_bias:
-        squares -= rows * np.outer(mean, mean)
-        products -= rows * np.outer(mean, target_mean)
-        center = mean + first
+        squares -= n * np.outer(mean, mean)
+        products -= n * np.outer(mean, target_mean)
+        center = mean + base
     else:
-        squares += rows * (np.outer(first, mean) + np.outer(mean, first) + np.outer(first, first))
-        products += rows * np.outer(first, target_mean)
+        squares += n * (np.outer(base, mean) + np.outer(mean, base) + np.outer(base, base))
+        products += n * np.outer(base, target_mean)
         center = np.zeros(inputs)
     # The ridge draws the kernel to the one it had, so that inputs without variance keep theirs.
     ridge = _RIDGE * max(np.trace(squares) / inputs, np.finfo(np.float32).tiny)

@@ -123,14 +123,16 @@ def _files_of_layer(run: Run, folder: Path, index: int) -> list[str]:
         names += pair if any((folder / name).is_file() for name in pair) else ()
     kernels = layer_formats.KernelsFile.read_if_whole(folder / "kernels.json")
     return names + [
-        f"kernels-{number:04d}.png" for number in (kernels.numbers() if kernels else ())
+        f"kernels-{map_index:04d}.png" for map_index in (kernels.numbers() if kernels else ())
     ]
 
 
 def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, str]) -> Checked:
     name = path.relative_to(run.path).as_posix()
     is_picture = layer is not None and path.suffix == ".png"
-    is_hidden = any(part.startswith(".") for part in path.relative_to(run.path).parts)  # unfinished
+    is_hidden = any(
+        piece.startswith(".") for piece in path.relative_to(run.path).parts
+    )  # unfinished
     is_page = name == PAGE
     if is_hidden or not (path.suffix in (".npz", ".json") or is_picture or is_page):
         return Checked(name, "", read=False)
@@ -186,8 +188,8 @@ def _shard(run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]) -> I
     if (oips.index, oips.layer) != (layer.index, layer.name):
         yield f"of layer @{oips.index} '{oips.layer}', not @{layer.index} '{layer.name}'"
     maps = oips.maps
-    number = path.stem.removeprefix("shard-")
-    if not number.isdecimal() or not np.all(maps // SHARD == int(number)):
+    block = path.stem.removeprefix("shard-")
+    if not block.isdecimal() or not np.all(maps // SHARD == int(block)):
         yield "maps of another block"
     if not np.all(np.diff(maps) > 0):
         yield "maps out of order"

@@ -105,8 +105,8 @@ class ClassProbabilities:
         except ModelError:
             return None
         size = self._network.activation_bytes()
-        batches = run_in_batches(self._graph, images, size, byte_budget=_BUDGET, most=256)
-        outputs = np.concatenate([part for _, part in batches])
+        batches = run_in_batches(self._graph, images, size, byte_budget=_BUDGET, max_images=256)
+        outputs = np.concatenate([values for _, values in batches])
         if outputs.shape[1] == 1 and self._is_sigmoid:  # one unit, two classes
             outputs = np.concatenate([1 - outputs, outputs], axis=1)
         finite = outputs[np.isfinite(outputs).all(1)]

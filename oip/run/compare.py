@@ -161,14 +161,14 @@ def _compare_layer(
     estimators, tables = zip(*rankings, strict=True)
     estimator = estimators[0] if estimators[0] == estimators[1] else None
     if estimator is not None:
-        for number in set(tables[0]) & set(tables[1]):
-            pair = [table[number] for table in tables]
-            maps[number] = replace(
-                maps.get(number, MapComparison(number)),
+        for map_index in set(tables[0]) & set(tables[1]):
+            pair = [table[map_index] for table in tables]
+            maps[map_index] = replace(
+                maps.get(map_index, MapComparison(map_index)),
                 ranks=(pair[0].rank, pair[1].rank),
                 mi=(pair[0].mi, pair[1].mi),
             )
-    rows = tuple(maps[number] for number in sorted(maps))
+    rows = tuple(maps[map_index] for map_index in sorted(maps))
     verdicts = [entry.verdicts for entry in rows if entry.verdicts is not None]
     similarities = [entry.similarity for entry in rows if entry.similarity is not None]
     return LayerComparison(
@@ -193,7 +193,7 @@ def _compare_block(
     similarities = image_similarity(first.images[rows, 0], second.images[:, 0], reach)
     first_alive, second_alive = first.alive, second.alive
     first_verdicts, second_verdicts = first.verdicts, second.verdicts
-    for number, row, second_row, similarity in zip(
+    for map_index, row, second_row, similarity in zip(
         common.tolist(), rows, second_rows, similarities, strict=True
     ):
         both_alive = bool(first_alive[row] and second_alive[second_row])
@@ -201,7 +201,7 @@ def _compare_block(
         value = float(similarity[second_row])
         enough = both_alive and len(peers) >= _LEAST_PEERS
         yield MapComparison(
-            map=number,
+            map=map_index,
             verdicts=(first_verdicts[row], second_verdicts[second_row]),
             scores=(
                 finite_or_none(first.scores[row, 0]),
@@ -217,8 +217,8 @@ def _first_ranking(run: Run, index: int) -> tuple[str | None, dict[int, MapInfor
     ranking = run.ranking(index)
     if ranking is None or not ranking.estimators:
         return None, {}
-    first = ranking.estimators[0]
-    return first.estimator, {entry.map: entry for entry in first.maps}
+    default = ranking.estimators[0]
+    return default.estimator, {entry.map: entry for entry in default.maps}
 
 
 def _correlation(pairs: Iterable[Pair | None]) -> float | None:

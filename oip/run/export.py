@@ -61,7 +61,7 @@ def picture_names(index: int, layer: str, maps: Iterable[int], kind: str) -> lis
     ['002-net-Conv2D_3-map-0017.png']
     """
     name = files.name_part(layer)
-    return [f"{index:03d}-{name}-map-{number:04d}.{kind}" for number in maps]
+    return [f"{index:03d}-{name}-map-{map_index:04d}.{kind}" for map_index in maps]
 
 
 def check_ours(paths: Iterable[Path], force: bool) -> None:

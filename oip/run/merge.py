@@ -128,17 +128,17 @@ def _merge_shard(paths: list[Path], ends: Ends) -> None:
                 if path is not target:  # a damaged target is written anew
                     raise
     merged: set[int] = set()
-    parts: list[tuple[Path, Oips, np.ndarray]] = []
+    kept_oips: list[tuple[Path, Oips, np.ndarray]] = []
     for path, oips, _ in shards:
         rows = np.flatnonzero(~np.isin(oips.maps, list(merged)))
         merged.update(oips.maps.tolist())
         if rows.size:
-            parts.append((path, oips, rows))
-    if len(parts) == 1 and len(parts[0][2]) == len(parts[0][1]):
-        if parts[0][0] is not target:
-            files.write_bytes(target, parts[0][0].read_bytes())
+            kept_oips.append((path, oips, rows))
+    if len(kept_oips) == 1 and len(kept_oips[0][2]) == len(kept_oips[0][1]):
+        if kept_oips[0][0] is not target:
+            files.write_bytes(target, kept_oips[0][0].read_bytes())
         return
-    joined = join_oips([oips.rows(rows) for _, oips, rows in parts])
+    joined = join_oips([oips.rows(rows) for _, oips, rows in kept_oips])
     write_shard(target, joined, shards[0][2], ends)
 
 
@@ -171,11 +171,11 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
             if name.suffix in (".json", ".npz"):
                 (files.read_json if name.suffix == ".json" else files.read_arrays)(path)  # whole?
             digest = files.sha256(path)
-            owner, first = owners.setdefault(name, (run, digest))
+            owner, first_digest = owners.setdefault(name, (run, digest))
             if owner is run:
                 with files.replacing(merged.path / name) as temporary:
                     shutil.copyfile(path, temporary)
-            elif digest != first and (name.suffix == ".json" or name.name in _ALONE):
+            elif digest != first_digest and (name.suffix == ".json" or name.name in _ALONE):
                 notices.append(f"{name.as_posix()}: that of '{owner.path}' was taken")
     return notices
 

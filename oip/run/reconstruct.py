@@ -123,13 +123,13 @@ def _grow_blocks(
     """Grow the blocks of a layer, one after the other."""
     label, total = f"{ascent.targets.name}: maps", sum(len(maps) for _, maps in blocks)
     done = 0
-    for number, maps in blocks:
+    for block_index, maps in blocks:
 
         def report(grown: float, before: int = done, end: int = done + len(maps)) -> None:
             progress(label, min(before + grown, end), total)
 
         report(0)
-        grow_block(run, index, ascent, number, maps, key, report)
+        grow_block(run, index, ascent, block_index, maps, key, report)
         done += len(maps)
         report(len(maps))
 

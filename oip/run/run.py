@@ -322,9 +322,11 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
     return RunFile(**fields)
 
 
-def _joined(*parts: dict[str, list[str]] | None) -> dict[str, list[str]] | None:
+def _joined(*records: dict[str, list[str]] | None) -> dict[str, list[str]] | None:
     """Return the files of layers that any of some records notes, in order; None for none."""
-    pairs = sorted({(key, name) for part in parts if part for key in part for name in part[key]})
+    pairs = sorted(
+        {(key, name) for record in records if record for key in record for name in record[key]}
+    )
     joined: dict[str, list[str]] = {}
     for key, name in pairs:
         joined.setdefault(key, []).append(name)

@@ -44,9 +44,9 @@ Ends: TypeAlias = tuple[np.ndarray, np.ndarray] | None
 """Black and white of an input, (b,) each in its units; None where they are not known."""
 
 
-def key_of(parts: Mapping[str, object]) -> str:
+def key_of(values: Mapping[str, object]) -> str:
     """Return a hexadecimal key for what determines a file's content."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def data_digest(images: np.ndarray | None) -> str | None:
@@ -54,8 +54,8 @@ def data_digest(images: np.ndarray | None) -> str | None:
     if images is None:
         return None
     digest = hashlib.sha256(f"{images.shape}{images.dtype}".encode())
-    for first in range(0, len(images), 4096):
-        digest.update(np.ascontiguousarray(images[first : first + 4096]).tobytes())
+    for begin in range(0, len(images), 4096):
+        digest.update(np.ascontiguousarray(images[begin : begin + 4096]).tobytes())
     return digest.hexdigest()
 
 
@@ -86,7 +86,7 @@ def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
     if _ends_in_best(images, snapshots):
         snapshots = snapshots[:, :-1]
     packed = PackedImages.of(images, ends)
-    best = packed.first().unpacked(images.shape[2:])[:, 0]
+    best = packed.first_images().unpacked(images.shape[2:])[:, 0]
     is_kept = np.isclose(best, images[:, 0], _EXACT, _EXACT, equal_nan=True).all((1, 2, 3))
     rows = np.flatnonzero(~is_kept)
     if rows.size:
@@ -160,7 +160,9 @@ def _unpacked(record: ShardFile, kind: str, path: Path, best: bool = False) -> n
             raise ValueError("no images")
         packed = PackedImages(*arrays)
         shape = (*record.visible.shape, len(record.mean))
-        return (packed.first() if best else packed).unpacked(shape, enlarge=kind == "snapshot")
+        return (packed.first_images() if best else packed).unpacked(
+            shape, enlarge=kind == "snapshot"
+        )
 
 
 def finished_maps(path: Path, key: str) -> np.ndarray:
@@ -179,8 +181,8 @@ def shard_key(path: Path) -> str | None:
 
 def maps_in_shards(run: RunFolder, index: int) -> np.ndarray:
     """Return the numbers of the maps in a layer's shards, in order; nothing else is read."""
-    parts = [files.read_array(path, "maps") for path in run.shards(index)]
-    return np.concatenate(parts) if parts else np.array([], np.int64)
+    maps = [files.read_array(path, "maps") for path in run.shards(index)]
+    return np.concatenate(maps) if maps else np.array([], np.int64)
 
 
 def ascent_key(
@@ -194,17 +196,17 @@ def ascent_key(
 
     The shards of objectives have a key of their own, with the identity of the objectives.
     """
-    parts: dict[str, object] = {
+    values: dict[str, object] = {
         "model": network.digest,
         "input": network.inputs.to_dict(),
         "settings": stored_settings(settings),
         "data": data_digest(images),
     }
     if objectives:
-        parts["objectives"] = list(objectives)
+        values["objectives"] = list(objectives)
     if start is not None:
-        parts["start"] = data_digest(start)
-    return key_of(parts)
+        values["start"] = data_digest(start)
+    return key_of(values)
 
 
 def open_blocks(
@@ -217,28 +219,28 @@ def open_blocks(
     """
     damaged = {_block_of(path) for path in run.shards(index) if shard_key(path) is None}
     finished: dict[int, np.ndarray] = {}
-    for number, _ in aligned_blocks(maps):
-        record = ShardFile.read_if_whole(run.shard(index, number))
+    for block_index, _ in aligned_blocks(maps):
+        record = ShardFile.read_if_whole(run.shard(index, block_index))
         if record is None:
-            damaged.add(number)
+            damaged.add(block_index)
         elif record.key == key:
-            finished[number] = record.maps
+            finished[block_index] = record.maps
     if damaged:
         recorded = recorded_maps(run, index)
         lost = recorded[np.isin(recorded // SHARD, list(damaged))]
         maps = np.union1d(maps, lost).astype(np.int64)
     blocks = []
-    for number, requested in aligned_blocks(maps):
-        existing = finished.get(number, np.array([], np.int64))
+    for block_index, requested in aligned_blocks(maps):
+        existing = finished.get(block_index, np.array([], np.int64))
         if not np.isin(requested, existing).all():
-            blocks.append((number, np.union1d(requested, existing).astype(np.int64)))
+            blocks.append((block_index, np.union1d(requested, existing).astype(np.int64)))
     return blocks
 
 
 def _block_of(path: Path) -> int:
     """Return the number of the block of a shard's file."""
-    number = path.stem.removeprefix("shard-")
-    return int(number) if number.isdecimal() else -1
+    block = path.stem.removeprefix("shard-")
+    return int(block) if block.isdecimal() else -1
 
 
 def recorded_maps(run: RunFolder, index: int) -> np.ndarray:
@@ -256,7 +258,7 @@ def grow_block(
     run: RunFolder,
     index: int,
     ascent: Ascent,
-    number: int,
+    block_index: int,
     maps: np.ndarray,
     key: str,
     report: Report = lambda done: None,
@@ -270,7 +272,7 @@ def grow_block(
     Returns:
         The OIPs that were written, or None where a valid shard held these maps already.
     """
-    path = run.shard(index, number)
+    path = run.shard(index, block_index)
     requested = np.asarray(maps, np.int64)
     while True:
         finished = finished_maps(path, key)
@@ -333,7 +335,7 @@ def layer_parts(run: Run, index: int, snapshots: bool = True) -> Iterator[Oips]:
     """
     paths = run.shards(index)
     if not paths:
-        layers = ", ".join(str(number) for number in run.reconstructed()) or "none"
+        layers = ", ".join(str(layer_index) for layer_index in run.reconstructed()) or "none"
         raise RunError(f"OIPs of layer {index} in '{run.path}'", f"one of {layers}", index)
     return _parts(run, index, paths, snapshots)
 
@@ -342,11 +344,11 @@ def _parts(run: Run, index: int, paths: list[Path], snapshots: bool) -> Iterator
     record = run.stability(index)
     if record is not None and record.maps != maps_in_shards(run, index).tolist():
         record = None
-    first = 0
+    begin = 0
     for path in paths:
         oips, _ = read_shard(path, snapshots)
-        rows = slice(first, first + len(oips))
-        first += len(oips)
+        rows = slice(begin, begin + len(oips))
+        begin += len(oips)
         if record is not None:
             record.check_starts(oips.scores.shape[1], stability_path(run, index))
         oips = replace(oips, noun=run.layer(index).noun)
@@ -413,13 +415,13 @@ def _images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (m, k, h, w, b) of a layer and which of its maps (m,) are alive."""
     images = np.zeros((0,), np.float16)
     alive = np.zeros(count, bool)
-    first = 0
+    begin = 0
     for path in run.shards(index):
         oips, _ = read_shard(path, snapshots=False)
-        if not first:
+        if not begin:
             images = np.zeros((count, *oips.images.shape[1:]), np.float16)
-        rows = slice(first, first + len(oips))
+        rows = slice(begin, begin + len(oips))
         images[rows] = oips.images
         alive[rows] = oips.alive
-        first += len(oips)
+        begin += len(oips)
     return images, alive

@@ -212,9 +212,9 @@ def in_random_order(labels: np.ndarray | None, count: int) -> bool:
         return False
     codes = np.unique(labels, return_inverse=True)[1]
     shares = np.bincount(codes) / len(codes)
-    for first in sorted({*(number for number in _CHECKED if number < count), count}):
-        means = first * shares
-        off = np.abs(np.bincount(codes[:first], minlength=len(shares)) - means)
+    for end in sorted({*(checked for checked in _CHECKED if checked < count), count}):
+        means = end * shares
+        off = np.abs(np.bincount(codes[:end], minlength=len(shares)) - means)
         if (off > _DEVIATIONS * np.sqrt(means * (1 - shares)) + 1).any():
             return False
     return True

@@ -154,13 +154,13 @@ def run(folder: Folder, size: DiffusionSize | None = None) -> None:
     if paths and settings.data:
         folder.note(folder.text("nothing_trained"))
     else:
-        for number, source in enumerate(every_source(folder)):
+        for index, source in enumerate(every_source(folder)):
             images = source.limited(size.images, size.tested)
             compare_methods(folder, images, size)
-            if not number:
+            if not index:
                 compare_starts(folder, images, size)
             compare_entropies(folder, images, size)
-            if not number and not paths:
+            if not index and not paths:
                 compare_small_networks(folder, images, size)
     folder.not_given(PAPER_DATA)
 
@@ -213,8 +213,8 @@ def _over_seeds(
     folder: Folder, images: Images, size: DiffusionSize, plan: training.TrainingPlan
 ) -> list[Arrays]:
     """Return the measured trainings of each seed; each is a part of the folder."""
-    first = folder.settings.seed
-    plans = [replace(plan, seed=seed) for seed in range(first, first + size.seeds)]
+    first_seed = folder.settings.seed
+    plans = [replace(plan, seed=seed) for seed in range(first_seed, first_seed + size.seeds)]
     arguments = images, size.measured, size.records, folder.progress
     measure, of = training.measured_training, images.digest
     return [*folder.parts("trainings", plans, measure, *arguments, of=of).values()]
@@ -365,7 +365,7 @@ def _input_statement(
     name = source.lower()
     if name.startswith("mnist"):
         return "I(Z;X) rises on MNIST", [outcome for rows in rises.values() for outcome in rows]
-    if not any(part in name for part in ("cifar", "stl")):
+    if not any(source in name for source in ("cifar", "stl")):
         return "I(Z;X) rises on MNIST, and soon peaks and then falls on CIFAR-10 and STL-10", []
     return "I(Z;X) soon peaks and then falls on CIFAR-10 and STL-10", [
         peaked(over_steps(trainings[method], f"{scale.name} input")[1])
@@ -387,14 +387,14 @@ def peaked(rows: np.ndarray) -> bool | None:
 
 def _peaks(several: list[Arrays]) -> str:
     """Return a sentence on the largest value of the supervised curve of I(Z;X)."""
-    parts = []
+    sentences = []
     for scale in training.SCALES:
         steps, values = over_steps(several, f"{scale.name} input")
         mean = values.mean(axis=0)
         top = int(np.argmax(mean))
         gap = f"{mean[top] - mean[-1]:z.2f} bits above the end"
-        parts.append(f"{scale.name} at iteration {steps[top]}, {gap}")
-    return f"Supervised it is largest: {'; '.join(parts)}."
+        sentences.append(f"{scale.name} at iteration {steps[top]}, {gap}")
+    return f"Supervised it is largest: {'; '.join(sentences)}."
 
 
 def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[Finding]:

@@ -230,17 +230,17 @@ def blob_information(folder: Folder, size: BlobSize) -> Arrays:
     panel_names = [*(f"corrupted-{d}" for d in CORRUPTED_DIMENSIONS), *CENTERS]
     measures = [*(partial(_over_corruption, d=d) for d in CORRUPTED_DIMENSIONS)]
     measures += [partial(_over_dimension, kind=kind) for kind in CENTERS]
-    parts: dict[str, list[Arrays]] = defaultdict(list)
+    measured: dict[str, list[Arrays]] = defaultdict(list)
     work = list(itertools.product(range(size.runs), enumerate(methods)))
     for run, (row, method) in folder.tracked("blobs", work):
         for panel, measure in zip(panel_names, measures, strict=True):
             name = f"blobs/run-{run}-method-{row}-{panel}"
             arguments = size, method, run, folder.settings.seed
-            parts[panel].append(folder.part(name, measure, *arguments))
+            measured[panel].append(folder.part(name, measure, *arguments))
 
     def stacked(name: str, panel: str) -> np.ndarray:
         """Return an array (runs, methods, ...)."""
-        rows = np.array([part[name] for part in parts[panel]])
+        rows = np.array([arrays[name] for arrays in measured[panel]])
         return rows.reshape(size.runs, len(methods), *rows.shape[1:])
 
     corrupted_panels = panel_names[: len(CORRUPTED_DIMENSIONS)]
@@ -378,9 +378,9 @@ def _dimension(means: Arrays, size: ToySize) -> Judged:
             remark = "" if outcomes[-1] else "not at every step"
             values[scale.name] += _ends(kind, mean, remark=remark)
     classic = np.array([means[f"{kind} {name}"] for kind in MANIFOLDS for name in CLASSIC])
-    most = float(np.log2(size.samples))
-    values["classic"] = named_values(("least", "log n"), (classic.min(), most))
-    outcomes.append(bool((classic >= (1 - 1e-3) * most).all()))
+    ceiling = float(np.log2(size.samples))
+    values["classic"] = named_values(("least", "log n"), (classic.min(), ceiling))
+    outcomes.append(bool((classic >= (1 - 1e-3) * ceiling).all()))
     return outcomes, values
 
 

@@ -319,8 +319,8 @@ class TrainingPlan:
         start = "" if self.deviation is None else f"-deviation{self.deviation:g}"
         start += "" if self.entropy is None else f"-entropy{self.entropy:g}"
         start += "-he" * self.he
-        parts = (slug(part) for part in (base_name(self.source), self.recipe, self.method))
-        return f"{'-'.join(parts)}{start}-seed{self.seed}"
+        slugs = (slug(word) for word in (base_name(self.source), self.recipe, self.method))
+        return f"{'-'.join(slugs)}{start}-seed{self.seed}"
 
 
 def measured_training(
@@ -392,9 +392,9 @@ def trained_small_network(
 
     data = images.train
     model = _built(network.recipe, data, network.seed)
-    first = np.arange(min(network.images, len(data)))
+    indices = np.arange(min(network.images, len(data)))
     settings = TrainSettings(network.epochs, batch=32, learning_rate=_RATE, schedule="constant")
-    fit(model, take_images(data, first, data.source), settings, silent)
+    fit(model, take_images(data, indices, data.source), settings, silent)
     z = predictor(before_head(model))(batch.images)
     return _measured(model, accuracy(predictor(model), images.test), z, batch, seed)
 
@@ -410,9 +410,9 @@ def _start(model: keras.Model, plan: TrainingPlan, images: np.ndarray) -> None:
     if plan.entropy is not None:
         initialize(model, images, SCALES[0].entropy, plan.entropy, plan.seed)
     if plan.he:
-        for number, layer in enumerate(model.layers):
+        for layer_index, layer in enumerate(model.layers):
             if hasattr(layer, "kernel"):
-                draw = keras.initializers.HeNormal(seed=plan.seed + number)
+                draw = keras.initializers.HeNormal(seed=plan.seed + layer_index)
                 layer.kernel.assign(draw(layer.kernel.shape))
 
 

@@ -66,7 +66,7 @@ class Value:
 
     def percent(self, name: str, form: str = ".2f") -> Value:
         """Return a share in % under another name."""
-        value, low, high = (100 * number for number in (self.value, self.low, self.high))
+        value, low, high = (100 * share for share in (self.value, self.low, self.high))
         return Value(name, value, low, high, form)
 
     def above(self, least: Value | float = 0.0, floor: float | None = None) -> bool | None:
@@ -87,8 +87,8 @@ class Value:
         if math.isfinite(self.low) and math.isfinite(self.high):
             interval = f"{self.low:{form}} to {self.high:{form}}"
         inside = ", ".join(filter(None, (interval, self.remark)))
-        number = format(self.value, form) if math.isfinite(self.value) else "unknown"
-        return f"{self.name} {number}" + (f" ({inside})" if inside else "")
+        value_text = format(self.value, form) if math.isfinite(self.value) else "unknown"
+        return f"{self.name} {value_text}" + (f" ({inside})" if inside else "")
 
 
 Values = Mapping[str, Sequence[Value]] | Sequence[Value]
@@ -339,8 +339,8 @@ def partial_rank_correlation(
         with np.errstate(invalid="ignore", divide="ignore"):
             ranks /= np.linalg.norm(ranks, axis=2, keepdims=True)
             ab, ac, bc = ((ranks[i] * ranks[j]).sum(axis=1) for i, j in ((0, 1), (0, 2), (1, 2)))
-            left = (1 - ac**2) * (1 - bc**2)
-            return np.where(left > 1e-13, (ab - ac * bc) / np.sqrt(left), np.nan)
+            unexplained = (1 - ac**2) * (1 - bc**2)
+            return np.where(unexplained > 1e-13, (ab - ac * bc) / np.sqrt(unexplained), np.nan)
 
     rng = generator(seed, "bootstrap of pairs", len(first))
     drawn = partial(rng.integers(0, len(first), (_DRAWS, len(first))))

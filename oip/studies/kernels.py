@@ -84,11 +84,11 @@ def run(folder: Folder) -> None:
 class Block:
     """The kernels of one block over a training, by one width of the kernel estimate."""
 
-    def __init__(self, training: RecordedTraining, width: str, number: int):
+    def __init__(self, training: RecordedTraining, width: str, block_index: int):
         record = training.records[width]
-        layer = record[training.network.blocks[number]]
+        layer = record[training.network.blocks[block_index]]
         self.early = _EARLY * training.iterations
-        self.name = f"{training.network.title}, {_BLOCKS[number]}"
+        self.name = f"{training.network.title}, {_BLOCKS[block_index]}"
         self.steps = record.steps  # (t,)
         self.label = layer.label  # (t, m) bits about the label
         self.per_class = layer.per_class  # (t, m, classes) bits about being of a class or not
@@ -114,12 +114,12 @@ class Block:
         return self._gain(self.label[self.steps >= findings.LATE * self.steps[-1]])
 
     def _gain(self, last: np.ndarray) -> Value:
-        first = self.label[0]
+        start = self.label[0]
 
         def rise(rows: np.ndarray) -> np.ndarray:
-            return np.median(last[:, rows], axis=-1).mean(axis=0) - np.median(first[rows], axis=-1)
+            return np.median(last[:, rows], axis=-1).mean(axis=0) - np.median(start[rows], axis=-1)
 
-        return over_kernels(rise, len(first))
+        return over_kernels(rise, len(start))
 
     def roughness(self) -> Value:
         """Return the standard deviation of the mean's rate between settled records.
@@ -182,7 +182,7 @@ def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> V
 def _blocks(trainings: Trainings, width: str) -> list[list[Block]]:
     """Return both blocks of LeNet, and both of DenseNet."""
     networks = (trainings[_LENET], trainings[_DENSENET])
-    return [[Block(network, width, number) for number in (0, 1)] for network in networks]
+    return [[Block(network, width, block_index) for block_index in (0, 1)] for network in networks]
 
 
 def _rank_sum(lenet: Block, dense: Block) -> tuple[Value, bool | None]:
@@ -381,12 +381,12 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
         ticks = [
             f"{step / 1000:g}k" if step >= 1000 else str(step) for step in record.steps[indices]
         ]
-        for number, (layer, block) in enumerate(
+        for block_index, (layer, block) in enumerate(
             zip(training.network.blocks, _BLOCKS, strict=False)
         ):
             values = record[layer].label
             change = rates(values.mean(axis=1), record.steps)
-            above, below = axes[2 * number, column], axes[2 * number + 1, column]
+            above, below = axes[2 * block_index, column], axes[2 * block_index + 1, column]
             panels.boxes(above, list(values[indices]), ticks)
             panels.ceiling(above, record.label_ceiling)
             above.set_title(f"{name}, {block}: {values.shape[1]} kernels")
@@ -415,16 +415,18 @@ def draw_heat_maps(
     from scipy.stats import rankdata
 
     record = training.records[width]
-    rows = np.searchsorted(record.steps, training.kept)
+    rows = np.searchsorted(record.steps, training.saved_iterations)
     size = min(1.4 + 1.9 * len(rows), 13.0), 6.4
     drawing, axes = plots.figure(*size, 4, len(rows), sharey=True)
     classes = [plots.printable(label[:11]) for label in data.test.classes]
     numbers: dict[str, np.ndarray | list[str]] = {
-        "iterations": np.array(training.kept),
+        "iterations": np.array(training.saved_iterations),
         "classes": list(data.test.classes),
     }
     ceilings = []
-    for number, (layer, block) in enumerate(zip(training.network.blocks, _BLOCKS, strict=False)):
+    for block_index, (layer, block) in enumerate(
+        zip(training.network.blocks, _BLOCKS, strict=False)
+    ):
         order = np.argsort(-record[layer].label[0], kind="stable")
         tables = record[layer].per_class[rows][:, order]
         ranks = rankdata(-tables, method="average", axis=1)
@@ -436,14 +438,14 @@ def draw_heat_maps(
             ("rank among the kernels", ranked, (1, len(order)), f"{plots.SEQUENTIAL}_r"),
         )
         for line, (label, values, (low, high), colors) in zip(
-            axes[2 * number : 2 * number + 2], kinds, strict=True
+            axes[2 * block_index : 2 * block_index + 2], kinds, strict=True
         ):
-            for panel, table, step in zip(line, values, training.kept, strict=True):
+            for panel, table, step in zip(line, values, training.saved_iterations, strict=True):
                 panel.set_facecolor(_UNRANKED)
                 look = {"aspect": "auto", "interpolation": "nearest", "cmap": colors}
                 image = panel.imshow(table.T, vmin=low, vmax=high, **look)
                 panel.set_xticks([])
-                if label == "MI, bits" and not number:
+                if label == "MI, bits" and not block_index:
                     panel.set_title(f"iteration {step:,}")
                 elif label != "MI, bits":
                     panel.set_xlabel(f"{block}: {len(order)} kernels")
@@ -493,8 +495,11 @@ def first_block_responses(
         images = one_a_class(data.test.images, data.test.labels, len(data.test.classes))
         network = Network(training.model(training.iterations))
         info = network.find(block)
-        parts = [part for _, part in map_blocks(network, images, info, kernels.tolist(), "block")]
-        values = np.moveaxis(np.concatenate(parts, axis=1), 1, 0)
+        blocks = [
+            responses
+            for _, responses in map_blocks(network, images, info, kernels.tolist(), "block")
+        ]
+        values = np.moveaxis(np.concatenate(blocks, axis=1), 1, 0)
         size: Sequence[int] = info.block_size or info.size
         return {"images": images, "values": values.reshape(-1, len(images), *size)}
 
@@ -508,20 +513,20 @@ def one_a_class(images: np.ndarray, labels: np.ndarray | None, classes: int) -> 
     return images[np.concatenate(firsts)]
 
 
-def draw_responses(folder: Folder, data: Images, name: str, shown: ShownResponses) -> None:
+def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResponses) -> None:
     """Draw block outputs of the kernels with the highest and the lowest information."""
-    half = len(shown.kernels) // 2
-    shape = 1 + len(shown.kernels), len(shown.images)
+    half = len(responses.kernels) // 2
+    shape = 1 + len(responses.kernels), len(responses.images)
     drawing, axes = plots.figure(7.2, 7.4, *shape, gridspec_kw={"hspace": 0, "wspace": 0})
-    for panel, picture, label in zip(axes[0], shown.images, data.test.classes, strict=False):
+    for panel, picture, label in zip(axes[0], responses.images, data.test.classes, strict=False):
         pixels = picture[..., 0] if picture.shape[-1] == 1 else picture.astype(np.uint8)
         plots.image(panel, pixels, label[:11])
-    for row, (line, values) in enumerate(zip(axes[1:], shown.values, strict=True)):
+    for row, (line, values) in enumerate(zip(axes[1:], responses.values, strict=True)):
         top = max(float(values.max()), 1e-9)
         for panel, response in zip(line, values, strict=True):
             plots.image(panel, response, vmin=0, vmax=top, cmap=plots.SEQUENTIAL)
-        text = f"{'highest' if row < half else 'lowest'}\nkernel {shown.kernels[row]}\n"
-        text += f"{shown.information[row]:.2f} bits"
+        text = f"{'highest' if row < half else 'lowest'}\nkernel {responses.kernels[row]}\n"
+        text += f"{responses.information[row]:.2f} bits"
         where = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
         line[0].text(-0.12, 0.5, text, fontsize=6, **where)
     folder.figure(
@@ -529,9 +534,9 @@ def draw_responses(folder: Folder, data: Images, name: str, shown: ShownResponse
         drawing,
         folder.text("responses", source=data.test.source, network=name),
         {
-            "kernels": shown.kernels,
-            "information, bits": shown.information,
-            "block outputs by kernel and class": shown.values,
+            "kernels": responses.kernels,
+            "information, bits": responses.information,
+            "block outputs by kernel and class": responses.values,
         },
     )
 
@@ -554,11 +559,11 @@ def variance_sweep(folder: Folder, data: Images, training: RecordedTraining) -> 
         subset = labeled_subset(labels, len(labels), trained.RECORDED, folder.settings.seed)
         images = data.test.images[subset.indices]
         ends = []
-        for iteration in (training.kept[0], training.kept[-1]):
+        for iteration in (training.saved_iterations[0], training.saved_iterations[-1]):
             network = Network(training.model(iteration))
             info = network.find(block)
-            parts = [part for _, part in map_blocks(network, images, info, at="block")]
-            responses = np.concatenate(parts, axis=1)
+            blocks = [responses for _, responses in map_blocks(network, images, info, at="block")]
+            responses = np.concatenate(blocks, axis=1)
             kde = mi.estimator("kde")
             relative, fixed = _VARIANCES.values()
             nats = kde.over_variances(responses, subset.codes, relative, fixed)  # type: ignore[attr-defined]

@@ -96,23 +96,25 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     results: list[Measured] = []
     matches: list[tuple[Measured, Arrays]] = []
     sources = [source for source in folder.settings.data if not is_photographs(source)]
-    for number, data in enumerate(every_source(folder, sources)):
-        given = [] if number else _model_files(folder.settings)
+    for source_index, data in enumerate(every_source(folder, sources)):
+        given = [] if source_index else _model_files(folder.settings)
         paths = given or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
-        results.append(_measured(folder, number, data, networks, sizes))
+        results.append(_measured(folder, source_index, data, networks, sizes))
         if len(networks) > 1 and len(data.test) >= FEWEST:
             of = " ".join([data.digest, *map(sha256, networks)])
             more = (list(networks.values()), data.test, sizes, folder.settings.seed)
-            part = folder.part(f"source-{number}/matches", arms.match_networks, *more, of=of)
-            matches.append((results[-1], part))
-        add_classifiers(folder, number, data, networks, sizes)
-        add_patterns(folder, number, data, networks, sizes)
-        add_nodes(folder, number, data, networks, sizes)
-        if not number and pictures:
+            matched = folder.part(
+                f"source-{source_index}/matches", arms.match_networks, *more, of=of
+            )
+            matches.append((results[-1], matched))
+        add_classifiers(folder, source_index, data, networks, sizes)
+        add_patterns(folder, source_index, data, networks, sizes)
+        add_nodes(folder, source_index, data, networks, sizes)
+        if not source_index and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
-        oip_plots.draw_starts_that_excite(folder, str(number), results[-1])
-        oip_plots.draw_effect_of_arms(folder, str(number), results[-1])
+        oip_plots.draw_starts_that_excite(folder, str(source_index), results[-1])
+        oip_plots.draw_effect_of_arms(folder, str(source_index), results[-1])
     add_findings(folder, results)
     if matches:
         add_matches(folder, matches)
@@ -123,26 +125,26 @@ def _measured(
     folder: Folder, source: int, data: Images, networks: dict[Path, Network], sizes: Sizes
 ) -> Measured:
     """Measure the first, the middle and the last convolution of all networks."""
-    first = next(iter(networks.values()))
-    layers = _layers(first)
+    first_network = next(iter(networks.values()))
+    layers = _layers(first_network)
     names = [layer.name for layer in layers]
-    images = check_images(first.inputs, limited(data.test, sizes.judged).images)
+    images = check_images(first_network.inputs, limited(data.test, sizes.judged).images)
     starts: dict[int, list[arms.LayerStarts]] = {layer.index: [] for layer in layers}
-    for number, (path, network) in enumerate(networks.items()):
+    for index, (path, network) in enumerate(networks.items()):
         if [layer.name for layer in _layers(network)] != names:
             same = f"a network with {', '.join(names)}"
             raise DataError(f"'{network.name}'", same, "another")
-        report = _labelled(folder.progress, f"{data.name}, network {number + 1}")
+        report = _labelled(folder.progress, f"{data.name}, network {index + 1}")
         for layer in _layers(network):
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
-            name = f"source-{source}/network-{number}-layer-{layer.index}"
+            name = f"source-{source}/network-{index}-layer-{layer.index}"
             settings = images, sizes, folder.settings.seed, with_ascent, report
             arguments = name, arms.measure_layer, network, layer, *settings
             of = f"{data.digest} {sha256(path)}"
             arrays = folder.part(*arguments, of=of)
             starts[layer.index].append(record_of(arms.LayerStarts, arrays))
     rates = [_accuracy(network, data.test) for network in networks.values()]
-    side = max(first.inputs.shape[:-1])
+    side = max(first_network.inputs.shape[:-1])
     return Measured(data.name, layers, starts, rates, side, sizes, folder.settings.seed)
 
 
@@ -154,17 +156,17 @@ def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
     """Networks of one recipe, one for each seed; trained ones are loaded."""
     from oip import models
 
-    first = folder.settings.seed
-    part = _learned(data, sizes, first)
-    count = len(part)
+    first_seed = folder.settings.seed
+    learned = _learned(data, sizes, first_seed)
+    count = len(learned)
     paths = []
-    for seed in range(first, first + sizes.nets):
+    for seed in range(first_seed, first_seed + sizes.nets):
         name = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
         path = folder.common(f"{name}-seed-{seed}.keras")
         if not path.with_suffix(".oip.json").exists():
             training = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)
-            report = _labelled(folder.progress, f"{data.name}, network {seed - first + 1}")
-            models.train(RECIPE, part, data.test, training, path, report)
+            report = _labelled(folder.progress, f"{data.name}, network {seed - first_seed + 1}")
+            models.train(RECIPE, learned, data.test, training, path, report)
         paths.append(path)
     return paths
 
@@ -418,8 +420,8 @@ def add_pretrained(folder: Folder, count: int) -> None:
     except MissingData as error:
         folder.missing(f"{PRETRAINED[0]} and {PRETRAINED[1]}: the features are the same.", error)
         return
-    images = [limited(part, count) for part in images]
-    of = " ".join([*(data_key(part) for part in images), *(net.digest for net in networks)])
+    images = [limited(dataset, count) for dataset in images]
+    of = " ".join([*(data_key(dataset) for dataset in images), *(net.digest for net in networks)])
     arguments = networks, images, settings.seed
     arrays = folder.part("photographs/matches", arms.match_pretrained, *arguments, of=of)
     folder.add(pretrained_finding(arrays, len(images[0])))
@@ -480,14 +482,14 @@ def add_classifiers(
     """Compare the networks with perceptrons on pixels and on distances from cluster centers."""
     of = " ".join([data.digest, *map(sha256, networks)])
     name, seed = f"source-{source}/classifiers", folder.settings.seed
-    part = _learned(data, sizes, seed)
+    learned = _learned(data, sizes, seed)
     classifiers = [
         classifier
         for classifier in networks.values()
         if np.isfinite(_accuracy(classifier, data.test))
     ]
     count = max(1, len(networks))
-    arguments = classifiers, part, data.test, sizes.epochs, range(seed, seed + count)
+    arguments = classifiers, learned, data.test, sizes.epochs, range(seed, seed + count)
     arrays = folder.part(name, arms.classify, *arguments, of=of)
     oip_plots.draw_confusions(folder, str(source), data, arrays)
     folder.add(*classifier_findings(data, arrays))
@@ -506,9 +508,9 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
         values.append(gap.percent("CNN less clusters, points", "+.1f"))
         outcome = gap.above()
     where = data.name
-    rows = [finding(NAME, "classifiers", agreement([outcome]), values, where, **constants)]
+    results = [finding(NAME, "classifiers", agreement([outcome]), values, where, **constants)]
     if not set(PAIR) <= set(classes):
-        return rows
+        return results
     first, second = (classes.index(name) for name in PAIR)
     confused = {
         name: np.mean([_confusion(labels, row, first, second) for row in rows_of], axis=0)
@@ -524,8 +526,8 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
         fewer = _share(confused[MLP] - confused[CNN])
         texts.append(fewer.percent("MLP less CNN, points", "+.2f"))
         outcomes.append(fewer.above())
-    rows.append(finding(NAME, "four_and_nine", agreement(outcomes), texts, where, **constants))
-    return rows
+    results.append(finding(NAME, "four_and_nine", agreement(outcomes), texts, where, **constants))
+    return results
 
 
 def _confusion(labels: np.ndarray, row: np.ndarray, first: int, second: int) -> np.ndarray:
@@ -558,8 +560,8 @@ def add_patterns(
 ) -> None:
     """Compare which maps are active with which points are, and what dense units know."""
     parts = []
-    for number, (path, network) in enumerate(networks.items()):
-        name, of = f"source-{source}/patterns-{number}", f"{data.digest} {sha256(path)}"
+    for index, (path, network) in enumerate(networks.items()):
+        name, of = f"source-{source}/patterns-{index}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed
         parts.append(folder.part(name, arms.measure_patterns, *arguments, of=of))
     count = min(len(data.test), sizes.judged)
@@ -572,7 +574,7 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
     values, shares = [], []
     for layer in layers:
         maps, points = (
-            np.concatenate([part[f"{layer} {kind}"] for part in parts]).astype(float)
+            np.concatenate([arrays[f"{layer} {kind}"] for arrays in parts]).astype(float)
             for kind in ("maps", "points")
         )
         gap = _share(points - maps)
@@ -585,10 +587,10 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
     where, images = source, min(count, arms.PATTERN_IMAGES)
     constants = {"n": f"{len(parts)} networks, {images:,} test images"}
     outcomes = [shares[0].above(), shares[0].above(shares[-1])] if len(shares) > 1 else [None]
-    rows = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
+    results = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
     if "units" in parts[0]:
-        p_values = np.concatenate([part["units p"] for part in parts])
-        information = np.concatenate([part["units"] for part in parts])
+        p_values = np.concatenate([arrays["units p"] for arrays in parts])
+        information = np.concatenate([arrays["units"] for arrays in parts])
         significant = _share((np.nan_to_num(p_values, nan=1.0) <= 0.05).astype(float))
         units = [
             significant.percent("units that tell the two classes apart", ".0f"),
@@ -596,8 +598,8 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
             Value("median unit, bits", float(np.nanmedian(information))),
         ]
         verdict = agreement([significant.low > 0.05])
-        rows.append(finding(NAME, "dense_units", verdict, units, where, **constants))
-    return rows
+        results.append(finding(NAME, "dense_units", verdict, units, where, **constants))
+    return results
 
 
 def add_nodes(
@@ -605,8 +607,8 @@ def add_nodes(
 ) -> None:
     """Measure how much of an OIP is a sum of its nodes' OIPs, and what common points decide."""
     sums = []
-    for number, (path, network) in enumerate(networks.items()):
-        name, of = f"source-{source}/nodes-{number}", f"{data.digest} {sha256(path)}"
+    for index, (path, network) in enumerate(networks.items()):
+        name, of = f"source-{source}/nodes-{index}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed, folder.progress
         arrays = folder.part(name, arms.measure_nodes, *arguments, of=of)
         sums.append(record_of(arms.NodeSums, arrays))
@@ -625,7 +627,7 @@ def node_findings(source: str, networks: Sequence[arms.NodeSums], seed: int) -> 
     maps = sum(len(rows) for rows in share)
     constants = {"n": f"{maps} maps of {len(networks)} networks", "superposed": _SUPERPOSED}
     verdict = agreement([gap.above(), observed.value >= _SUPERPOSED])
-    rows = [finding(NAME, "superposition", verdict, values, source, **constants)]
+    results = [finding(NAME, "superposition", verdict, values, source, **constants)]
     silenced = [sums for sums in networks if sums.together.size]
     if silenced:
         texts = []
@@ -640,5 +642,5 @@ def node_findings(source: str, networks: Sequence[arms.NodeSums], seed: int) -> 
             ]
         constants = {"n": f"{len(silenced)} networks", "label": str(silenced[0].label)}
         verdict = agreement([bool(sums.together_p <= 0.05) for sums in silenced])
-        rows.append(finding(NAME, "common_points", verdict, texts, source, **constants))
-    return rows
+        results.append(finding(NAME, "common_points", verdict, texts, source, **constants))
+    return results

@@ -107,8 +107,8 @@ def share_found(opened: np.ndarray, tried: int, starts: int) -> np.ndarray:
     """
     closed = tried - np.asarray(opened, float)
     none = np.ones(closed.shape)
-    for number in range(starts):
-        none *= np.clip(closed - number, 0, None) / (tried - number)
+    for start_index in range(starts):
+        none *= np.clip(closed - start_index, 0, None) / (tried - start_index)
     return 1.0 - none
 
 
@@ -156,15 +156,15 @@ def bootstrap(
         return Value("", np.nan)
     random = generator(seed, "bootstrap")
 
-    def of_finite(parts: Sequence[np.ndarray]) -> float:
-        values = np.concatenate(parts)
+    def of_finite(samples: Sequence[np.ndarray]) -> float:
+        values = np.concatenate(samples)
         finite = values[np.isfinite(values)]
         return float(statistic(finite)) if finite.size else np.nan
 
     resampled = (
         [rows[random.integers(len(rows), size=len(rows))] for rows in groups] for _ in range(draws)
     )
-    drawn = np.array([of_finite(parts) for parts in resampled])
+    drawn = np.array([of_finite(samples) for samples in resampled])
     value = of_finite(groups)
     if np.isnan(drawn).all():
         return Value("", value)
@@ -316,12 +316,12 @@ def measure_layer(
     first = np.zeros(opened.shape, bool)
     for row, kind in enumerate(kinds):
         noise = Noise(network.inputs.shape, kind)
-        for number in range(sizes.seeds):
-            starts, _ = noise.images(seed + number, layer.index, np.arange(sizes.screened))
+        for seed_index in range(sizes.seeds):
+            starts, _ = noise.images(seed + seed_index, layer.index, np.arange(sizes.screened))
             pixels = (starts * network.inputs.std + network.inputs.mean).astype(np.float32)
             active = means_of_layers(network, pixels, [layer])[0] > 0  # (starts, maps)
-            opened[row, number] = active.sum(0)
-            first[row, number] = active[every % sizes.screened, every]
+            opened[row, seed_index] = active.sum(0)
+            first[row, seed_index] = active[every % sizes.screened, every]
         progress(f"{layer.name}: screening", row + 1, len(kinds))
     arrays = {"excitable": excitable, "opened": opened, "first": first}
     if with_ascent:
@@ -352,8 +352,8 @@ def _grow(
     for arm, (kind, objective) in enumerate(every):
         noise, ascent = Noise(network.inputs.shape, kind), ascents[objective]
         rows, columns = (np.flatnonzero(ascent.visible.any(axis)) for axis in (1, 0))
-        for number in range(sizes.seeds):
-            starts, _ = noise.images(seed + number, layer.index, np.arange(sizes.starts))
+        for seed_index in range(sizes.seeds):
+            starts, _ = noise.images(seed + seed_index, layer.index, np.arange(sizes.starts))
             images, scores, traces = climb_every_map(ascent, starts, maps)
             # The part of the images that holds all visible pixels.
             visible = images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :]
@@ -361,7 +361,7 @@ def _grow(
             power = np.where(scores > 0, high_power(visible), np.nan)
             measured = (scores, steps, power, *_stability(images, scores > 0, reach))
             for array, values in zip(arrays.values(), measured, strict=True):
-                array[arm, number] = values
+                array[arm, seed_index] = values
         progress(f"{layer.name}: arms", arm + 1, len(every))
     return {"maps": maps, **arrays}
 
@@ -428,7 +428,7 @@ _SILENCED = 400  # images that common points are looked for on, and silenced on
 
 
 def classify(
-    networks: Sequence[Network], part: Dataset, test: Dataset, epochs: int, seeds: Iterable[int]
+    networks: Sequence[Network], train: Dataset, test: Dataset, epochs: int, seeds: Iterable[int]
 ) -> Arrays:
     """Classify test images by networks, and by perceptrons that learn from pixels and clusters.
 
@@ -439,29 +439,29 @@ def classify(
 
     from oip.models.datasets import dataset
 
-    rows: dict[str, list[np.ndarray]] = {CNN: [], MLP: [], CLUSTERS: []}
+    predictions: dict[str, list[np.ndarray]] = {CNN: [], MLP: [], CLUSTERS: []}
     for network in networks:
-        rows[CNN].append(predictor(network.model)(test.images).argmax(axis=1))
-    labels, classes = part.required_labels(), part.classes
+        predictions[CNN].append(predictor(network.model)(test.images).argmax(axis=1))
+    labels, classes = train.required_labels(), train.classes
     for seed in seeds:
-        rows[MLP].append(_perceptron(part, test.images, epochs, seed))
-        count = max(1, min(_MEANS, len(part) // 4))
+        predictions[MLP].append(_perceptron(train, test.images, epochs, seed))
+        count = max(1, min(_MEANS, len(train) // 4))
         means = MiniBatchKMeans(count, random_state=seed, batch_size=2048)
-        means.fit(_flat(part.images))
+        means.fit(_flat(train.images))
         near, near_test = (
             means.transform(_flat(images))[:, None, :, None].astype(np.float32)
-            for images in (part.images, test.images)
+            for images in (train.images, test.images)
         )
         near_part = dataset(near, labels, classes, "distances")
-        rows[CLUSTERS].append(_perceptron(near_part, near_test, epochs, seed))
-    return {name: np.array(values) for name, values in rows.items() if values}
+        predictions[CLUSTERS].append(_perceptron(near_part, near_test, epochs, seed))
+    return {name: np.array(values) for name, values in predictions.items() if values}
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32)
 
 
-def _perceptron(part: Dataset, images: np.ndarray, epochs: int, seed: int) -> np.ndarray:
+def _perceptron(train: Dataset, images: np.ndarray, epochs: int, seed: int) -> np.ndarray:
     """Return the classes (n,) of images by a ReLU-MLP that learns from a data set."""
     import keras
 
@@ -471,8 +471,8 @@ def _perceptron(part: Dataset, images: np.ndarray, epochs: int, seed: int) -> np
 
     keras.utils.set_random_seed(seed)
     recipe = models.recipe("relu-mlp")
-    model = recipe.build(part.images.shape[1:], len(part.classes), *statistics(part.images))
-    fit(model, part, recipe.settings(len(part), epochs=epochs, seed=seed), silent)
+    model = recipe.build(train.images.shape[1:], len(train.classes), *statistics(train.images))
+    fit(model, train, recipe.settings(len(train), epochs=epochs, seed=seed), silent)
     return predictor(model)(images).argmax(axis=1)
 
 
@@ -485,11 +485,11 @@ def match_networks(networks: Sequence[Network], test: Dataset, sizes: Sizes, see
     import keras
 
     copies = []
-    for number, network in enumerate(networks):
-        keras.utils.set_random_seed(seed + number)
+    for index, network in enumerate(networks):
+        keras.utils.set_random_seed(seed + index)
         copies.append(keras.models.clone_model(network.model))
     pairs = list(combinations(range(len(networks)), 2))
-    untrained = [(number, (number + 1) % len(copies)) for number in range(len(networks))]
+    untrained = [(index, (index + 1) % len(copies)) for index in range(len(networks))]
     layers = [layer.name for layer in networks[0].convolutional]
     samples = max(FEWEST, min(sizes.matched, len(test)))
     parts: dict[str, list[np.ndarray]] = {}
@@ -516,8 +516,8 @@ def match_pretrained(networks: Sequence[Network], images: Sequence[Dataset], see
     result = match(first, second, pixels, PRETRAINED_LAYERS, samples=count, seed=seed)
     tables = result.cka, result.cka_low, result.cka_high, result.cka_null
     return {
-        "share": np.array([(part.share, *part.share_interval) for part in result.matches]),
-        "null": np.array([part.null for part in result.matches]),
+        "share": np.array([(match.share, *match.share_interval) for match in result.matches]),
+        "null": np.array([match.null for match in result.matches]),
         "cka": np.stack([np.diag(table) for table in tables], axis=1),
     }
 
@@ -551,11 +551,11 @@ def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -
     from oip import mi
     from oip.network.responses import responses
 
-    part = limited(test, min(sizes.judged, PATTERN_IMAGES))
+    some_test = limited(test, min(sizes.judged, PATTERN_IMAGES))
     folds = KFold(3, shuffle=True, random_state=0)
-    labels, arrays = part.required_labels(), {}
+    labels, arrays = some_test.required_labels(), {}
     for layer in network.convolutional[-2:]:
-        values = responses(network, part.images, layer.name, byte_budget=2 << 30).values
+        values = responses(network, some_test.images, layer.name, byte_budget=2 << 30).values
         active = values.reshape(*values.shape[:2], -1) > 0
         for name, columns in (
             ("maps", active.any(axis=2)),
@@ -567,14 +567,14 @@ def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -
     dense = [call for call in network.calls if type(call.layer).__name__ == "Dense"]
     if len(dense) > 1:
         names = list(test.classes)
-        pair = [names.index(name) if name in names else number for number, name in enumerate(PAIR)]
+        pair = [names.index(name) if name in names else index for index, name in enumerate(PAIR)]
         rows = np.flatnonzero(np.isin(test.required_labels(), pair))
         images, true_labels = test.images[rows], test.required_labels()[rows]
         ranking = mi.rank(
             network, images, true_labels, dense[-2].path, samples=_UNIT_SAMPLES, seed=seed
         )
-        first = ranking.estimators[0]
-        arrays |= {"units": first.mi, "units p": first.p_adjusted}
+        estimates = ranking.estimators[0]
+        arrays |= {"units": estimates.mi, "units p": estimates.p_adjusted}
     return arrays
 
 

@@ -15,7 +15,7 @@ from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets
 from oip.core import files, plots
 from oip.core.errors import DataError
-from oip.core.images import enhanced, shown
+from oip.core.images import displayable, enhanced
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies import oip_arms as arms
@@ -149,17 +149,17 @@ def _most_and_least_stable(oips: Oips) -> list[int]:
 
 def _plain_and_enhanced(folder: Folder, oips: Oips, maps: list[int]) -> None:
     drawing, axes = plots.figure(4.4, 2.3 * len(maps), rows=len(maps), columns=2)
-    for line, number in zip(axes, maps, strict=True):
+    for line, map_index in zip(axes, maps, strict=True):
         for panel, enhance in zip(line, (False, True), strict=True):
-            title = f"map {number}, {'enhanced' if enhance else 'plain'}"
-            plots.image(panel, shown(oips.displayed(oips[number].image, enhance)), title)
+            title = f"map {map_index}, {'enhanced' if enhance else 'plain'}"
+            plots.image(panel, displayable(oips.displayed(oips[map_index].image, enhance)), title)
     numbers = {"map": np.array(maps), "stability": _stability(oips, maps)}
     caption = folder.text("plain_and_enhanced", layer=oips.layer)
     folder.figure("plain-and-enhanced", drawing, caption, numbers)
 
 
 def _evolution(
-    folder: Folder, network: Network, layer: LayerInfo, number: int, sizes: Sizes
+    folder: Folder, network: Network, layer: LayerInfo, map_index: int, sizes: Sizes
 ) -> None:
     """One row a start, from noise to pattern; also as an animation beside the figures."""
     targets, seed = MapTargets(network, layer), folder.settings.seed
@@ -167,19 +167,19 @@ def _evolution(
     noise = Noise(network.inputs.shape, settings.noise)
     starts, _ = noise.images(seed, layer.index, np.arange(_ROWS))
     ascent = GradientAscent(network, targets, settings, visible_masks(network, targets, seed))
-    result = ascent.climb(starts, np.full(_ROWS, number))
+    result = ascent.climb(starts, np.full(_ROWS, map_index))
     steps = snapshot_steps(sizes.steps)
     rendered = enhanced_each(result.snapshots[:, : len(steps)], network.inputs.bgr)
     drawing, axes = plots.figure(0.85 * len(steps), 0.3 + 0.9 * _ROWS, _ROWS, len(steps))
     for row, (line, pictures) in enumerate(zip(axes, rendered, strict=True)):
         for panel, step, picture in zip(line, steps, pictures, strict=True):
-            plots.image(panel, shown(picture), "" if row else f"step {step}")
+            plots.image(panel, displayable(picture), "" if row else f"step {step}")
     best = np.fmax.accumulate(result.traces, axis=1)
     score = best[:, [min(step, best.shape[1] - 1) for step in steps]]
-    caption = folder.text("evolution", number=number, layer=layer.name, rows=_ROWS)
+    caption = folder.text("evolution", number=map_index, layer=layer.name, rows=_ROWS)
     folder.figure("evolution", drawing, caption, {"step": np.array(steps), "score": score})
     frames = [
-        plots.tiled(np.stack([shown(picture) for picture in column]), _ROWS, 2, 128)
+        plots.tiled(np.stack([displayable(picture) for picture in column]), _ROWS, 2, 128)
         for column in np.swapaxes(rendered, 0, 1)
     ]
     files.write_bytes(folder.path / "figures" / "evolution.webp", _animated(frames))
@@ -207,12 +207,12 @@ def _animated(frames: list[np.ndarray]) -> bytes:
 def _many_starts(folder: Folder, oips: Oips, maps: list[int]) -> None:
     """One map, many starts: one pattern, or several that lie over each other."""
     drawing, axes = plots.figure(7.4, 1.0 * len(maps), rows=len(maps), columns=_STARTS)
-    rows = [oips[number].row for number in maps]
+    rows = [oips[map_index].row for map_index in maps]
     patterns = oips.clusters[rows] + 1
-    for line, number, map_patterns in zip(axes, maps, patterns, strict=True):
-        for panel, image, pattern in zip(line, oips[number].images, map_patterns, strict=True):
-            plots.image(panel, shown(oips.displayed(image)), f"pattern {pattern}")
-        line[0].set_title(f"map {number}, 1", fontsize=plots.SMALL, pad=3)
+    for line, map_index, map_patterns in zip(axes, maps, patterns, strict=True):
+        for panel, image, pattern in zip(line, oips[map_index].images, map_patterns, strict=True):
+            plots.image(panel, displayable(oips.displayed(image)), f"pattern {pattern}")
+        line[0].set_title(f"map {map_index}, 1", fontsize=plots.SMALL, pad=3)
     caption = folder.text("starts_of_one_map", starts=_STARTS, layer=oips.layer, alike=arms.ALIKE)
     numbers = {"map": np.array(maps), "stability": _stability(oips, maps)}
     numbers |= {"pattern": patterns, "score": oips.scores[rows]}
@@ -338,4 +338,4 @@ def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset
 
 
 def _stability(oips: Oips, maps: list[int]) -> np.ndarray:
-    return np.array([oips.stability[oips[number].row] for number in maps])
+    return np.array([oips.stability[oips[map_index].row] for map_index in maps])

@@ -112,11 +112,11 @@ def plane(
     )
 
 
-def step_norm(most: int) -> Normalize:
+def step_norm(last_step: int) -> Normalize:
     """Return the color scale of iterations: from 0, logarithmic from 1 on."""
     from matplotlib.colors import SymLogNorm
 
-    return SymLogNorm(1.0, vmin=0, vmax=most, base=10)
+    return SymLogNorm(1.0, vmin=0, vmax=last_step, base=10)
 
 
 def step_axis(axes: Axes, label: str = "iteration") -> None:

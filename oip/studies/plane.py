@@ -113,8 +113,8 @@ def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested
     """Add one row to the table for each finding about one data set of so many test images."""
     if source == DIGITS:
         folder.add(_accuracies(trainings, tested))
-    first = next(iter(trainings.values()))
-    span = {"first": _converged_from(first), "last": first.iterations}
+    training = next(iter(trainings.values()))
+    span = {"first": _converged_from(training), "last": training.iterations}
     for measure in (last_layer_ends_high, still_rises, layers_grow, fits_then_compresses):
         folder.add(trained.finding_by_width(NAME, measure, trainings, source, **span, **_CONSTANTS))
 
@@ -213,10 +213,10 @@ def label_drops(name: str, training: RecordedTraining, record: TrainingRecord) -
 def rises_consistently(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
     """Measure whether the information of every layer rises in order."""
     values, outcomes = [], []
-    for number, layer in enumerate(record.layers):
+    for layer_index, layer in enumerate(record.layers):
         curve, ceiling = layer.whole_label, record.label_ceiling
         remark = AT_CEILING * findings.at_ceiling(curve[-1], ceiling)
-        label = f"{name}, {_layer_name(training, number)}"
+        label = f"{name}, {_layer_name(training, layer_index)}"
         values.append(Value(label, findings.trend(curve), form="+.2f", remark=remark))
         outcomes += findings.rises_all_along(curve, record.steps, ceiling)
     return values, outcomes
@@ -310,11 +310,11 @@ def decisions(network: DecisionNetwork, data: Images, size: UseSize) -> Arrays:
     model = untrained(network.recipe, data, network.seed)
     target = _TARGETS.get(data.name, _TARGET)
     looked = np.arange(len(data.test)) < min(_LOOKED, len(data.test) // 2)
-    first = take_images(data.test, np.flatnonzero(looked), data.test.source)
+    some_test = take_images(data.test, np.flatnonzero(looked), data.test.source)
     count = min(size.images, len(data.train))
     some_train = take_images(data.train, np.arange(count), data.train.source)
     predict = predictor(model)
-    train_until(model, some_train, network.seed, lambda: accuracy(predict, first), target)
+    train_until(model, some_train, network.seed, lambda: accuracy(predict, some_test), target)
     images, labels = data.test.images[~looked], data.test.required_labels()[~looked]
     outputs = predict(images)
     rng = seeds.generator(network.seed, "decisions")
@@ -379,18 +379,18 @@ def _fitting(recipes: Sequence[str], data: Images) -> list[str]:
 
 def add_decisions(folder: Folder, data: Images, size: UseSize) -> None:
     """Compare decisions from several images with information, at equal accuracy."""
-    first = folder.settings.seed
+    first_seed = folder.settings.seed
     networks = [
         DecisionNetwork(recipe, seed)
         for recipe in _fitting(size.recipes, data)
-        for seed in range(first, first + size.seeds)
+        for seed in range(first_seed, first_seed + size.seeds)
     ]
     tracked = folder.tracked(f"{data.name}: decisions", networks)
-    parts = folder.parts(
+    measured = folder.parts(
         f"decisions-{slug(data.name)}", tracked, decisions, data, size, of=data.digest
     )
-    draw_decisions(folder, data.name, parts)
-    folder.add(decision_finding(data.name, parts, first))
+    draw_decisions(folder, data.name, measured)
+    folder.add(decision_finding(data.name, measured, first_seed))
 
 
 def decision_finding(source: str, rows: Mapping[DecisionNetwork, Arrays], seed: int) -> Finding:
@@ -430,7 +430,7 @@ def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arr
         "I(T;Y) before the head,\nrelative width, bits": number_of_each(rows, "relative features"),
         "I(T;Y) of the outputs,\nfixed width, bits": number_of_each(rows, "fixed output"),
     }
-    for number, (line, rule) in enumerate(zip(axes, _RULES, strict=True), 1):
+    for line_number, (line, rule) in enumerate(zip(axes, _RULES, strict=True), 1):
         shares = 100 * np.array([arrays[rule] for arrays in rows.values()])
         several = shares[:, _TOGETHER.index(_JUDGED_BY)]
         numbers[f"{rule}: right decisions (%) by network and images"] = shares
@@ -439,7 +439,7 @@ def draw_decisions(folder: Folder, name: str, rows: Mapping[DecisionNetwork, Arr
                 of_recipe = np.array([network.recipe == recipe for network in rows])
                 look = {"color": panels.color(index), "marker": panels.marker(index), "s": 14}
                 panel.scatter(values[of_recipe], several[of_recipe], label=recipe, **look)
-            panel.set_xlabel(label if number == len(axes) else "")
+            panel.set_xlabel(label if line_number == len(axes) else "")
             numbers[label] = values
         line[0].set_ylabel(f"{rule},\n{_JUDGED_BY} images right, %")
     panels.legend_below(drawing, axes[0, 0], len(recipes))
@@ -495,7 +495,7 @@ def regularized(plan: RegularizedTraining, data: Images, size: UseSize) -> Array
 
 def add_regularized(folder: Folder, data: Images, size: UseSize) -> None:
     """Train with and without information in the loss, and compare."""
-    first = folder.settings.seed
+    first_seed = folder.settings.seed
     arms = [("", 0.0), *itertools.product((LABEL, INPUT), size.weights)]
     results: dict[str, dict[str, list[Arrays]]] = {}
     for recipe, count in itertools.product(_fitting(size.regularized, data), size.few):
@@ -504,7 +504,7 @@ def add_regularized(folder: Folder, data: Images, size: UseSize) -> None:
         for term, weight in folder.tracked(f"{data.name}: {where}", arms):
             plans = [
                 RegularizedTraining(recipe, count, term, weight, seed)
-                for seed in range(first, first + size.seeds)
+                for seed in range(first_seed, first_seed + size.seeds)
             ]
             name, of = f"regularized-{slug(data.name)}", data.digest
             rows = folder.parts(name, plans, regularized, data, size, of=of)
@@ -544,7 +544,7 @@ def draw_regularized(
     drawing, axes = plots.figure(7.4, 0.6 + 1.5 * len(results), len(results), 3, sharey=True)
     numbers: dict[str, np.ndarray] = {}
     labels = {"accuracy": "accuracy, %", "label": "I(T;Y), bits", "input": "I(X;T), bits"}
-    for number, (line, (where, arms)) in enumerate(zip(axes, results.items(), strict=True), 1):
+    for line_number, (line, (where, arms)) in enumerate(zip(axes, results.items(), strict=True), 1):
         for panel, (key, label) in zip(line, labels.items(), strict=True):
             factor = 100 if key == "accuracy" else 1
             heights = np.arange(len(arms))[::-1]
@@ -556,7 +556,7 @@ def draw_regularized(
                 numbers[f"{where}, {arm}: {label}"] = values
             panel.set_yticks(heights, list(arms))
             panel.set_ylim(-0.6, len(arms) - 0.4)
-            panel.set_xlabel(label if number == len(axes) else "")
+            panel.set_xlabel(label if line_number == len(axes) else "")
         line[0].set_title(where, loc="left")
     folder.figure(
         f"regularized-{slug(name)}", drawing, folder.text("regularized", name=name), numbers
@@ -572,10 +572,10 @@ def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> 
     for line, width in zip(axes, WIDTHS, strict=True):
         for panel, (network, training) in zip(line, trainings.items(), strict=True):
             record = training.records[width]
-            for number, layer in enumerate(record.layers):
-                label = _layer_name(training, number)
+            for layer_index, layer in enumerate(record.layers):
+                label = _layer_name(training, layer_index)
                 way = layer.whole_input, layer.whole_label
-                points = panels.plane(panel, *way, record.steps, norm, number, label)
+                points = panels.plane(panel, *way, record.steps, norm, layer_index, label)
                 key = f"{network}, {width} width, {label}"
                 numbers[f"{key}: I(X;T), bits"], numbers[f"{key}: I(T;Y), bits"] = way
             panels.ceiling(panel, record.label_ceiling)
@@ -618,8 +618,8 @@ def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
     folder.figure(f"last-layers-{slug(name)}", drawing, caption, numbers)
 
 
-def _layer_name(training: RecordedTraining, number: int) -> str:
-    if number < len(training.network.blocks):
-        return f"block {number + 1}"
-    name = training.records[_FIRST].layers[number].layer
+def _layer_name(training: RecordedTraining, layer_index: int) -> str:
+    if layer_index < len(training.network.blocks):
+        return f"block {layer_index + 1}"
+    name = training.records[_FIRST].layers[layer_index].layer
     return "output" if name == "classes" else name.replace("Dense_", "dense ")

@@ -145,8 +145,8 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
     uniform = seeds.generator(seed, "circles base").random((samples, 2))
     generated = destructor.inverse(from_cube(cube, uniform))
     chance = []
-    for number in range(_PERMUTED):
-        rng = seeds.generator(seed, "circles chance", number)
+    for permutation in range(_PERMUTED):
+        rng = seeds.generator(seed, "circles chance", permutation)
         mixed = np.stack([rng.permutation(column) for column in x.T], axis=1)
         chance.append(np.cumsum(mi.Destructor(layers, rotation, seed=seed).fit(mixed).removed))
     radii = [np.hypot(*points.T) for points in (fresh, generated, fresher)]
@@ -436,8 +436,8 @@ def by_entropies(x: np.ndarray, d: int, quantity: Quantity) -> float:
     T = sum_i H(X_i) - H(X), I = H(X) + H(Y) - H(X, Y), each by `neighbor_entropy`, whose errors do
     not cancel in many dimensions.
     """
-    parts = list(x.T[:, :, None]) if quantity == "total" else [x[:, :d], x[:, d:]]
-    return sum(map(neighbor_entropy, parts)) - neighbor_entropy(x)
+    variables = list(x.T[:, :, None]) if quantity == "total" else [x[:, :d], x[:, d:]]
+    return sum(map(neighbor_entropy, variables)) - neighbor_entropy(x)
 
 
 def neighbor_entropy(x: np.ndarray) -> float:

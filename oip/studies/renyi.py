@@ -71,18 +71,18 @@ def run(folder: Folder, size: RenyiSize | None = None) -> None:
         MissingData: no images at all are available.
     """
     size = size or (measures.QUICK if folder.settings.quick else measures.FULL)
-    for number, images in enumerate(every_source(folder)):
-        _run_on(folder, images, size, number == 0)
+    for source_index, images in enumerate(every_source(folder)):
+        _run_on(folder, images, size, source_index == 0)
     folder.not_given(PAPER_DATA)
     for name in ("kernel_widths", "learning_rates", "ceilings"):
         folder.note(folder.text(name, **measures.RATES))
 
 
-def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> None:
+def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bool) -> None:
     """Train the networks on one source; draw their figures and add their findings."""
     key, seed = images.name, folder.settings.seed
     images = images.limited(size.images, size.tested)
-    plans = measures.plans_for(key, images.train.images.shape[1:], seed, size, first)
+    plans = measures.plans_for(key, images.train.images.shape[1:], seed, size, is_first_source)
     if any(plan.recipe == "vgg16-cifar" for plan in plans["planes"]):
         # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
         size = replace(size, batches=2, records=4)
@@ -188,8 +188,8 @@ class MeasuredNetworks:
 
 def stages(arrays: Arrays) -> list[tuple[str, int]]:
     """Return name and record of the start, the end of the first epoch, and the end."""
-    first = int(np.argmin(np.abs(arrays["steps"] - arrays["epoch"])))
-    return [("start", 0), ("after an epoch", first), ("end", len(arrays["steps"]) - 1)]
+    epoch_end = int(np.argmin(np.abs(arrays["steps"] - arrays["epoch"])))
+    return [("start", 0), ("after an epoch", epoch_end), ("end", len(arrays["steps"]) - 1)]
 
 
 def inequality(arrays: Arrays, kernel: KernelWidth, record: int, forward: bool) -> np.ndarray:
@@ -263,10 +263,12 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
         for side, measure in (("X", "input"), ("Y", "label")):
             group = groups[f"{side}, {kernel.label}"] = {}
             for plan, arrays in networks.trainings.items():
-                most = networks.label_entropy if side == "Y" else arrays[f"{kernel.name} x"].mean()
+                ceiling = (
+                    networks.label_entropy if side == "Y" else arrays[f"{kernel.name} x"].mean()
+                )
                 rows = np.moveaxis(arrays[f"{kernel.name} {kind}{measure}"], 2, 0)
                 rows = [row for row in rows if np.isfinite(row).all()]
-                moving = [row for row in rows if not _is_constant(row.mean(axis=1) / most)]
+                moving = [row for row in rows if not _is_constant(row.mean(axis=1) / ceiling)]
                 shapes = [curve_shape(row) for row in moving]
                 before, constant = group.get(plan.activation, ([], 0))
                 group[plan.activation] = before + shapes, constant + len(rows) - len(moving)
@@ -325,29 +327,29 @@ def amount_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether information grows with the filters of a convolution and is soon maximal."""
     values, outcomes = {}, []
     for kernel in KERNELS:
-        most = networks.over_filters(f"{kernel.name} x")
+        ceilings = networks.over_filters(f"{kernel.name} x")
         for record, name in ((-1, kernel.label), (0, f"{kernel.label}, untrained")):
             row = networks.over_filters(f"{kernel.name} input", record)
-            remarks = np.where(row >= (1 - _NEAR) * most, "at the ceiling", "").tolist()
+            remarks = np.where(row >= (1 - _NEAR) * ceilings, "at the ceiling", "").tolist()
             values[name] = [
                 Value(f"{count} filters", value, remark=remark)
                 for count, value, remark in zip(networks.by_filters, row, remarks, strict=True)
             ]
             if record == -1:
-                outcomes.append(saturates(row, most))
-                values[name].append(Value("ceiling", float(most.mean())))
+                outcomes.append(saturates(row, ceilings))
+                values[name].append(Value("ceiling", float(ceilings.mean())))
     return networks.finding("amount", agreement(outcomes), values)
 
 
-def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
+def saturates(values: np.ndarray, ceilings: np.ndarray) -> bool | None:
     """Return whether information (counts,) grows and is at its ceiling before the most filters.
 
-    Its ceilings are `most` (counts,). None where the fewest filters are there: nothing can grow.
+    None where it is at its ceiling (counts,) with the fewest filters: nothing can grow.
     """
-    full = values >= (1 - _NEAR) * most
+    full = values >= (1 - _NEAR) * ceilings
     if full[0]:
         return None
-    grows = bool(np.all(np.diff(values) > -0.05 * most[1:])) and values[-1] > values[0]
+    grows = bool(np.all(np.diff(values) > -0.05 * ceilings[1:])) and values[-1] > values[0]
     return bool(grows and full[:-1].any())
 
 
@@ -358,9 +360,9 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
         values[kernel.label], full = [], {}
         for count, several in networks.by_filters.items():
             steps, rows = over_steps(several, f"{kernel.name} input")
-            most = measures.input_entropy(several, kernel)
+            ceiling = measures.input_entropy(several, kernel)
             mean = rows[..., networks.layer].mean(axis=(0, 2))
-            below = np.flatnonzero(mean < (1 - _NEAR) * most)
+            below = np.flatnonzero(mean < (1 - _NEAR) * ceiling)
             full[count] = not len(below) or below[-1] < len(mean) - 1
             share = 100 * steps[below[-1] + 1] / steps[-1] if len(below) and full[count] else 0.0
             remark = "" if len(below) else "from the start"
@@ -536,9 +538,9 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
             values = networks.over_filters(f"{kernel.name} input", record)
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
-        most = measures.input_entropy(networks.trainings.values(), kernel)
-        axes.axhline(most, color="black", lw=0.8, ls=(0, (1, 1 + index)))
-        numbers[f"{kernel.name} entropy of the input"] = most
+        ceiling = measures.input_entropy(networks.trainings.values(), kernel)
+        axes.axhline(ceiling, color="black", lw=0.8, ls=(0, (1, 1 + index)))
+        numbers[f"{kernel.name} entropy of the input"] = ceiling
     axes.set_ylabel("I(X;T) (bits)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
@@ -570,8 +572,8 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
     colors = panels.sequence_colors(len(grouped))
     numbers: dict[str, np.ndarray | float] = {}
     for row, kernel in zip(grid, KERNELS, strict=True):
-        most = measures.input_entropy(networks.trainings.values(), kernel)
-        numbers[f"{kernel.name} entropy of the input"] = most
+        ceiling = measures.input_entropy(networks.trainings.values(), kernel)
+        numbers[f"{kernel.name} entropy of the input"] = ceiling
         for layer, (axes, name) in enumerate(zip(row, names, strict=True)):
             for (count, several), shade in zip(grouped.items(), colors, strict=True):
                 steps, values = over_steps(several, f"{kernel.name} input")
@@ -579,10 +581,10 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
                 axes.plot(steps, mean, marker="o", color=shade, label=str(count))
                 key = f"{kernel.name} {name}, {count} filters"
                 numbers |= {key: mean, f"steps, {count} filters": steps}
-            axes.axhline(most, color="black", lw=0.8)
+            axes.axhline(ceiling, color="black", lw=0.8)
             axes.set_title(f"{name} ({kernel.name})")
             panels.step_axis(axes, "iterations" if kernel is KERNELS[-1] else "")
-        row[0].set(ylabel="I(X;T) (bits)", ylim=(0, 1.05 * most))
+        row[0].set(ylabel="I(X;T) (bits)", ylim=(0, 1.05 * ceiling))
     ordinal = ORDINALS[networks.layer]
     panels.legend_below(drawing, grid[0, 0], 6, f"filters of the {ordinal} convolution")
     first, second = (kernel.label for kernel in KERNELS)

@@ -118,7 +118,7 @@ class NetworkPlan:
 
 
 def plans_for(
-    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
+    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, is_first_source: bool
 ) -> dict[str, list[NetworkPlan]]:
     """Return the networks for images (h, w, bands) by their purpose.
 
@@ -131,14 +131,14 @@ def plans_for(
         vgg_plans = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
         return {**plans, "planes": vgg_plans, "selection": vgg_plans}
     if min(shape[:2]) >= _LARGE:
-        epochs, compared = round(1.5 * size.epochs), first or size is FULL
+        epochs, compared = round(1.5 * size.epochs), is_first_source or size is FULL
 
         def alexnet(
-            filters: tuple[int, ...], activation: str = "relu", number: int = 0
+            filters: tuple[int, ...], activation: str = "relu", run: int = 0
         ) -> NetworkPlan:
             rate = _LARGE_RATE
             name = "alexnet-small"
-            return NetworkPlan(source, name, filters, activation, rate, epochs, seed + number)
+            return NetworkPlan(source, name, filters, activation, rate, epochs, seed + run)
 
         plans["planes"] = [
             alexnet(filters, activation)
@@ -148,21 +148,21 @@ def plans_for(
         usual = _ALEXNETS[0]
         for layer, purpose in enumerate(ORDINALS):
             plans[purpose] = [
-                alexnet((*usual[:layer], count, *usual[layer + 1 :]), number=number)
-                for number in range(size.seeds if compared else 0)
+                alexnet((*usual[:layer], count, *usual[layer + 1 :]), run=run)
+                for run in range(size.seeds if compared else 0)
                 for count in size.large[layer]
             ]
         return {**plans, "selection": plans["planes"][:1]}
 
-    def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
+    def lenet(filters: tuple[int, ...], activation: str = "relu", run: int = 0) -> NetworkPlan:
         rate = RATES[activation]
-        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + number)
+        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + run)
 
     plans["planes"] = [lenet(_PLANE_FILTERS, activation) for activation in ("relu", "sigmoid")]
-    compared = first or size is FULL
-    for number in range(size.seeds if compared else 0):
-        plans["first"] += [lenet((count, 12), number=number) for count in size.first]
-        plans["second"] += [lenet((6, count), number=number) for count in size.second]
+    compared = is_first_source or size is FULL
+    for run in range(size.seeds if compared else 0):
+        plans["first"] += [lenet((count, 12), run=run) for count in size.first]
+        plans["second"] += [lenet((6, count), run=run) for count in size.second]
     return {**plans, "selection": [lenet((6, size.wide))] if compared else []}
 
 
@@ -277,7 +277,7 @@ def _batch_rows(images: int, count: int, seed: int) -> list[np.ndarray]:
     """Return the rows of disjoint random batches, of fewer where there are not enough images."""
     order = seeds.generator(seed, "renyi batches").permutation(images)
     count = min(count, max(1, images // BATCH))
-    return [order[number * BATCH : (number + 1) * BATCH] for number in range(count)]
+    return [order[run * BATCH : (run + 1) * BATCH] for run in range(count)]
 
 
 def probe_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
@@ -290,7 +290,7 @@ def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
     """Return the mean S(Y) in bits of the batches of `probe_batches`, the most I(T;Y) can be."""
     codes = np.unique(labels, return_inverse=True)[1]
     rows = _batch_rows(len(codes), count, seed)
-    return float(np.mean([bits(renyi_label_entropy(codes[part], ALPHA)) for part in rows]))
+    return float(np.mean([bits(renyi_label_entropy(codes[batch], ALPHA)) for batch in rows]))
 
 
 def batch_information(
@@ -332,10 +332,12 @@ def _entropy(matrix: np.ndarray) -> float:
     return float(matrix_entropy(matrix, ALPHA))
 
 
-def drawn_pairs(maps: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Return pairs (pairs, 2) of different maps: all of them, or `most` drawn at random."""
+def drawn_pairs(maps: int, max_pairs: int, rng: np.random.Generator) -> np.ndarray:
+    """Return pairs (pairs, 2) of different maps: all of them, or `max_pairs` drawn at random."""
     pairs = np.stack(np.triu_indices(maps, 1), axis=1)
-    return pairs if len(pairs) <= most else pairs[np.sort(rng.permutation(len(pairs))[:most])]
+    if len(pairs) <= max_pairs:
+        return pairs
+    return pairs[np.sort(rng.permutation(len(pairs))[:max_pairs])]
 
 
 def pair_information(
@@ -420,7 +422,7 @@ def _network_information(
 ) -> Arrays | None:
     """Return `K M` (batches, ...) of each kernel K and measure M; None of a model that diverged."""
     readings = [probe.read(batch.images, batch.codes) for batch in batches]
-    layers = [values for reading in readings for part in reading for values in part]
+    layers = [values for reading in readings for of_layer in reading for values in of_layer]
     if not all(np.isfinite(values).all() for values in layers):
         return None
     work = [
@@ -431,9 +433,9 @@ def _network_information(
     rows = thread_map(lambda item: batch_information(*item, pairs, seed), work)
     by_kernel = (rows[: len(batches)], rows[len(batches) :])
     return {
-        f"{kernel.name} {name}": np.array([row[name] for row in parts])
-        for kernel, parts in zip(KERNELS, by_kernel, strict=True)
-        for name in parts[0]
+        f"{kernel.name} {name}": np.array([row[name] for row in batch_rows])
+        for kernel, batch_rows in zip(KERNELS, by_kernel, strict=True)
+        for name in batch_rows[0]
     }
 
 
@@ -484,11 +486,11 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
 
     network = Network(path)
     probe = Probe(network.model)
-    index = max(number for number, maps in enumerate(probe.maps) if maps > 1)
+    index = max(run for run, maps in enumerate(probe.maps) if maps > 1)
     layer, maps = probe.names[index], probe.maps[index]
 
-    def accuracy_with(kept: np.ndarray) -> float:
-        smaller = without(network, {layer: np.setdiff1d(np.arange(maps), kept)})
+    def accuracy_with(stay: np.ndarray) -> float:
+        smaller = without(network, {layer: np.setdiff1d(np.arange(maps), stay)})
         return trained.accuracy(trained.predictor(smaller), images.test)
 
     def width(name: str, enough: int | None, order: np.ndarray) -> Arrays:

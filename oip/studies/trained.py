@@ -98,12 +98,13 @@ class RecordedTraining:
     iterations: int
     records: dict[str, TrainingRecord]
     """By the width of the kernel, see `WIDTHS`; up to `iterations`."""
-    kept: tuple[int, ...]  # iterations whose weights are there, the first and the last among them
+    saved_iterations: tuple[int, ...]
+    """Iterations whose weights are there, the first and the last among them."""
     accuracy: float  # of the whole test part, at the end
     data: Dataset  # it was trained on
 
     def model(self, iteration: int) -> keras.Model:
-        """Return the Keras model as it was after so many iterations, one of `kept`."""
+        """Return the Keras model as it was after so many iterations, one of `saved_iterations`."""
         from oip.models.training import load_state
 
         model = self.network.build(self.data)
@@ -231,7 +232,7 @@ def recorded_training(
         network=network,
         iterations=iterations,
         records={width: _record_at(path / width, steps) for width in WIDTHS},
-        kept=tuple(kept_at(iterations)),
+        saved_iterations=tuple(kept_at(iterations)),
         accuracy=TrainingEndFile.read(end).accuracy,
         data=data.train,
     )
@@ -277,9 +278,9 @@ def _trained_model(
         load_state(path / "last.npz", model)
     except RunError:  # none yet, or damaged: from the start
         pass
-    done = batches_done(model)
-    if done > iterations:
-        _check_passed(path, steps, done)
+    batches = batches_done(model)
+    if batches > iterations:
+        _check_passed(path, steps, batches)
         load_state(weights_file(path, iterations), model)
         return model
     label = f"{data.train.source.partition(':')[0]}: {network.name}"
@@ -288,7 +289,7 @@ def _trained_model(
         step = batches_done(model)
         if step in kept_at(iterations):
             save_state(weights_file(path, step), model, with_optimizer=False)
-        if step == done:
+        if step == batches:
             folder.progress(label, step, iterations)
 
     def save(batch: int, logs: dict[str, float] | None) -> None:
@@ -309,13 +310,13 @@ def _trained_model(
     return model
 
 
-def _check_passed(path: Path, steps: list[int], done: int) -> None:
+def _check_passed(path: Path, steps: list[int], batches: int) -> None:
     """Refuse a training up to a point that it has passed without records and weights of it."""
     missing = [step for step in kept_at(steps[-1]) if not weights_file(path, step).exists()]
     recorded = [_record_at(path / width, steps).steps.tolist() == steps for width in WIDTHS]
     if missing or not all(recorded):
         hint = "Choose as many, a multiple of 5000, or another folder."
-        received = f"{done} iterations, which were done already"
+        received = f"{batches} iterations, which were done already"
         raise SettingsError("iterations", received, steps[-1], hint)
 
 
@@ -418,7 +419,7 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     batches = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
     graph = compiled(lambda batch: model(batch, training=False), batches)
-    return lambda images: np.concatenate([part for _, part in run_in_batches(graph, images, 1)])
+    return lambda images: np.concatenate([batch for _, batch in run_in_batches(graph, images, 1)])
 
 
 def accuracy(predict: Callable[[np.ndarray], np.ndarray], data: Dataset) -> float:
@@ -514,8 +515,8 @@ def regularized_model(model: keras.Model, term: str, weight: float) -> keras.Mod
         def train_step(self, data: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
             images, labels = tf.cast(data[0], tf.float32), tf.cast(data[1], tf.int32)
             with tf.GradientTape() as tape:
-                t, outputs = joined(images, training=True)
-                shares = tf.gather(outputs, labels, batch_dims=1)
+                t, batch = joined(images, training=True)
+                shares = tf.gather(batch, labels, batch_dims=1)
                 loss = -tf.reduce_mean(tf.math.log(tf.maximum(shares, 1e-7)))
                 if term:
                     about_label, about_input = kernel_information(t, labels)

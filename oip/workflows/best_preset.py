@@ -168,7 +168,7 @@ def grow_best(
         DataError, ModelError, RunError: as for `reconstruct_best_into`.
     """
     check_images(network.inputs, images.images, "data")
-    parts = _image_parts(images, settings)
+    image_parts = _image_parts(images, settings)
     folder = Path(out)
     stored = settings.get("natural", next(iter(settings.values())))
     written = RunSettings(
@@ -181,10 +181,10 @@ def grow_best(
     Run.check(folder, record, beside)
     # The judge is opened before anything is grown: a bad one leaves nothing behind.
     session = JudgedRun.of(
-        Run(folder, record), network, parts[0], judge, judge_layer, imports, progress
+        Run(folder, record), network, image_parts[0], judge, judge_layer, imports, progress
     )
     grown_with = {
-        preset: parts[1] if values.reference_terms else images
+        preset: image_parts[1] if values.reference_terms else images
         for preset, values in settings.items()
     }
 
@@ -211,7 +211,7 @@ def grow_best(
         shares = {preset: layers[index] for preset, layers in judged.items()}
         _keep_best(run, index, candidates, shares, key, network.inputs.picture_ends)
         finish_layer(run, index, stored.seed, lambda: probabilities, progress)
-    list(JudgedRun(run, network, parts[-1], session.judge, progress).layers())
+    list(JudgedRun(run, network, image_parts[-1], session.judge, progress).layers())
     return run
 
 
@@ -245,11 +245,11 @@ def _image_parts(images: Dataset, settings: Mapping[str, AscentSettings]) -> lis
     return [
         replace(
             images,
-            images=images.images[first::count],
+            images=images.images[offset::count],
             labels=None,
-            source=f"{images.source}, {first}, {first + count}, {first + 2 * count} ...",
+            source=f"{images.source}, {offset}, {offset + count}, {offset + 2 * count} ...",
         )
-        for first in range(count)
+        for offset in range(count)
     ]
 
 
@@ -262,31 +262,31 @@ def _keep_best(
     ends: Ends,
 ) -> None:
     """Write the best preset's OIPs of each map of a layer, and which these are."""
-    rows = {preset: {row.map: row for row in record.maps} for preset, record in judged.items()}
-    first = next(iter(judged.values()))
-    maps = first.numbers()
-    choices = [_choice(number, rows) for number in maps]
+    by_preset = {preset: {row.map: row for row in record.maps} for preset, record in judged.items()}
+    any_record = next(iter(judged.values()))
+    maps = any_record.numbers()
+    choices = [_choice(map_index, by_preset) for map_index in maps]
     record = PresetsFile(
         key=key_of({"key": key, "judged": [record.key for record in judged.values()]}),
-        judge=first.judge,
-        judge_layer=first.judge_layer,
-        samples=first.samples,
-        split=first.split,
+        judge=any_record.judge,
+        judge_layer=any_record.judge_layer,
+        samples=any_record.samples,
+        split=any_record.split,
         maps=choices,
     )
     path = run.folder(index) / NAME
     if finished(path, record.key, PresetsFile) is None or not _is_whole(run, index, maps, key):
         preset_of = {choice.map: choice.preset for choice in choices}
         for shard in next(iter(candidates.values())).shards(index):
-            parts: list[Oips] = []
+            kept_oips: list[Oips] = []
             for preset, candidate in candidates.items():
                 oips, _ = read_shard(candidate.folder(index) / shard.name)
                 own_rows = [
                     row for row, n in enumerate(oips.maps.tolist()) if preset_of[n] == preset
                 ]
-                parts += [oips.rows(np.array(own_rows))] if own_rows else []
+                kept_oips += [oips.rows(np.array(own_rows))] if own_rows else []
             with files.locked(run.folder(index)):
-                write_shard(run.folder(index) / shard.name, join_oips(parts), key, ends)
+                write_shard(run.folder(index) / shard.name, join_oips(kept_oips), key, ends)
         record.write(path)
     run.note_made(index, NAME)
 
@@ -297,11 +297,13 @@ def _is_whole(run: Run, index: int, maps: Sequence[int], key: str) -> bool:
     return bool(shards) and sorted(np.concatenate(shards).tolist()) == list(maps)
 
 
-def _choice(number: int, rows: Mapping[str, Mapping[int, object]]) -> PresetChoice:
+def _choice(map_index: int, by_preset: Mapping[str, Mapping[int, object]]) -> PresetChoice:
     """Return the preset of the largest share; the first one where no question can be asked."""
-    shares = {preset: getattr(own[number], "share", None) for preset, own in rows.items()}
+    shares = {preset: getattr(own[map_index], "share", None) for preset, own in by_preset.items()}
     with_oip = [
-        preset for preset, own in rows.items() if getattr(own[number], "reason", "") != "no OIP"
+        preset
+        for preset, own in by_preset.items()
+        if getattr(own[map_index], "reason", "") != "no OIP"
     ]
     preset = max(with_oip or shares, key=lambda name: shares[name] or 0.0)
-    return PresetChoice(map=number, preset=preset, shares=shares)
+    return PresetChoice(map=map_index, preset=preset, shares=shares)

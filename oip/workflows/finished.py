@@ -142,7 +142,7 @@ class Request:
 
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {name: _plain(part) for name, part in vars(value).items()}
+        value = {name: _plain(field_value) for name, field_value in vars(value).items()}
     return msgspec.to_builtins(value, enc_hook=str)
 
 

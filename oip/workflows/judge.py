@@ -327,12 +327,12 @@ class JudgedRun:
         if index not in self._responses:
             room = byte_budget // (4 * len(self.images)) - layer.maps
             group = [index]
-            for number in open_layers:
-                following = self.run.layer(number)
-                if number > index and not following.objectives and following.maps <= room:
-                    group.append(number)
+            for layer_index in open_layers:
+                following = self.run.layer(layer_index)
+                if layer_index > index and not following.objectives and following.maps <= room:
+                    group.append(layer_index)
                     room -= following.maps
-            infos = [self.network.layer_at(number) for number in group]
+            infos = [self.network.layer_at(layer_index) for layer_index in group]
             label = f"responses of {len(infos)} layer" + "s" * (len(infos) > 1)
             values = means_of_layers(self.network, self.images, infos, self.progress, label)
             self._responses = dict(zip(group, values, strict=True))
@@ -348,11 +348,11 @@ def objective_responses(
         ModelError, SettingsError, DataError: objectives that are not of this network.
     """
     targets = objective_targets(network, list(objectives))
-    graph = compiled_for_images(network, lambda part: targets.all_items(part).post)
+    graph = compiled_for_images(network, lambda batch: targets.all_items(batch).post)
     values = np.empty((len(images), len(objectives)), np.float32)
     label = "responses of objectives"
     progress(label, 0, len(images))
-    for rows, part in run_in_batches(graph, images, targets.bytes_per_image):
-        values[rows] = part
+    for rows, responses in run_in_batches(graph, images, targets.bytes_per_image):
+        values[rows] = responses
         progress(label, rows.stop, len(images))
     return values

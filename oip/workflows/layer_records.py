@@ -158,7 +158,7 @@ def opened_layer(
     network, images = opened(model, data, labels, resize=resize)
     images.required_labels()
     info = network.find(layer) if isinstance(layer, str) else layer
-    numbers = list(range(info.maps)) if maps is None else [int(number) for number in maps]
+    numbers = list(range(info.maps)) if maps is None else [int(map_index) for map_index in maps]
     map_numbers(info, numbers)
     return network, images, info, numbers
 
@@ -223,8 +223,8 @@ def record_of_all_maps(
             *(record.numbers() if record else ()),
             *(arrays.maps.tolist() if arrays else ()),
         }
-        existing = {number for number in existing if 0 <= number < layer.maps}
-        return sorted(existing.union(int(number) for number in numbers))
+        existing = {map_index for map_index in existing if 0 <= map_index < layer.maps}
+        return sorted(existing.union(int(map_index) for map_index in numbers))
 
     numbers = with_those_there(maps)
     while True:

@@ -233,18 +233,18 @@ def _added(sums: Decompositions, key: str, path: Path) -> DecompositionFile:
     return sums.to_file(key, DecompositionFile.read_if_whole(path))
 
 
-def _merged(parts: Sequence[LocatedLayer]) -> LocatedLayer:
+def _merged(layers: Sequence[LocatedLayer]) -> LocatedLayer:
     """Merge the records of blocks of maps of one layer."""
-    whole = msgspec.structs.replace(parts[0], maps=[row for part in parts for row in part.maps])
-    translations = [part.translation for part in parts if part.translation]
+    whole = msgspec.structs.replace(layers[0], maps=[row for layer in layers for row in layer.maps])
+    translations = [layer.translation for layer in layers if layer.translation]
     if translations:
-        rows = [row for part in translations for row in part.maps]
+        rows = [row for layer in translations for row in layer.maps]
         whole = msgspec.structs.replace(
             whole, translation=msgspec.structs.replace(translations[0], maps=rows)
         )
-    sums = [part.decomposition for part in parts if part.decomposition]
+    sums = [layer.decomposition for layer in layers if layer.decomposition]
     if sums:
-        rows = [row for part in sums for row in part.maps]
+        rows = [row for layer in sums for row in layer.maps]
         whole = msgspec.structs.replace(
             whole, decomposition=msgspec.structs.replace(sums[0], maps=rows)
         )

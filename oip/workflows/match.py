@@ -117,9 +117,9 @@ def _record(
     first, second = sides
     records = [layer.to_record() for layer in result.matches]
     if first.run is not None and second.run is not None:
-        for number, record in enumerate(records):
-            progress("OIPs compared", number, len(records))
-            records[number] = _with_similarity(record, first.run, second.run)
+        for layer_index, record in enumerate(records):
+            progress("OIPs compared", layer_index, len(records))
+            records[layer_index] = _with_similarity(record, first.run, second.run)
         progress("OIPs compared", len(records), len(records))
     return MatchFile(
         first=first.name,
@@ -166,7 +166,7 @@ def _keep(record: MatchFile, first: Run, second: Run, keepers: set[int]) -> None
     for match_of_layer in record.matches if keepers else ():
         own_layer, other = match_of_layer.layer, match_of_layer.second_layer
         pairs = [unit for unit in match_of_layer.maps if unit.has_partner]
-        numbers = [(unit.map, unit.partner or 0) for unit in pairs]
+        units = [(unit.map, unit.partner or 0) for unit in pairs]
         sides = (
             (first, own_layer, second, other, record.second, record.second_sha256),
             (second, other, first, own_layer, record.first, record.first_sha256),
@@ -175,8 +175,8 @@ def _keep(record: MatchFile, first: Run, second: Run, keepers: set[int]) -> None
             layer = next((layer for layer in run.layers if layer.name == name), None)
             if layer is None or side not in keepers:
                 continue
-            maps = np.array([pair[side] for pair in numbers], np.int64)
-            partners = np.array([pair[1 - side] for pair in numbers], np.int64)
+            maps = np.array([pair[side] for pair in units], np.int64)
+            partners = np.array([pair[1 - side] for pair in units], np.int64)
             order = np.argsort(maps)
             pictures = _partner_tiles(partner_run, partner_layer, partners[order])
             percentile = ("percentile", "partner_percentile")[side]
@@ -212,13 +212,13 @@ def _partners_name(folder: Path, partners: PartnersFile) -> str:
     return free[0] if free else min(PARTNERS, key=lambda name: (folder / name).stat().st_mtime_ns)
 
 
-def _partner_tiles(run: Run, name: str, numbers: np.ndarray) -> list[np.ndarray | None]:
+def _partner_tiles(run: Run, name: str, units: np.ndarray) -> list[np.ndarray | None]:
     """Return the OIPs of units of a layer as tiles, uint8; None of those that have none."""
     from oip.gallery.match_page import tiles_of
 
     layer = run.reconstructed_layer(name)
-    tiles = {} if layer is None else tiles_of(run, layer.index, set(numbers.tolist()))
-    return [tiles.get(int(number)) for number in numbers]
+    tiles = {} if layer is None else tiles_of(run, layer.index, set(units.tolist()))
+    return [tiles.get(int(unit_index)) for unit_index in units]
 
 
 def _stacked(pictures: Sequence[np.ndarray | None]) -> np.ndarray:
@@ -295,15 +295,15 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
     likeness: dict[int, tuple[float | None, ...]] = {}
     names = ("similarity", "percentile", "partner_percentile")
     own_images = _best_images(first, layer, set(partners))
-    numbers = [number for number in own_images if partners[number] in partner_images]
-    for start in range(0, len(numbers), _BLOCK):
-        block = numbers[start : start + _BLOCK]
-        left = np.stack([own_images[number] for number in block])
-        right = np.stack([partner_images[partners[number]] for number in block])
+    units = [unit_index for unit_index in own_images if partners[unit_index] in partner_images]
+    for start in range(0, len(units), _BLOCK):
+        block = units[start : start + _BLOCK]
+        left = np.stack([own_images[unit_index] for unit_index in block])
+        right = np.stack([partner_images[partners[unit_index]] for unit_index in block])
         scale = _shrink(_shape(first))
         jump = None if layer.jump is None else [step / scale for step in layer.jump]
         table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
-        for row, number in enumerate(block):
+        for row, unit_index in enumerate(block):
             value = float(table[row, row])
             peers = [np.delete(similarities[row], row) for similarities in (table, table.T)]
             shares = (
@@ -312,7 +312,7 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
                 else None
                 for similarities in peers
             )
-            likeness[number] = finite_or_none(value), *shares
+            likeness[unit_index] = finite_or_none(value), *shares
     maps = [
         msgspec.structs.replace(unit, **dict(zip(names, likeness[unit.map], strict=True)))
         if unit.map in likeness
@@ -331,9 +331,9 @@ def _shrink(shape: Sequence[int]) -> int:
     return max(1, max(shape[:-1], default=1) // _LONGEST)
 
 
-def _best_images(run: Run, layer: LayerRecord, numbers: set[int]) -> dict[int, np.ndarray]:
+def _best_images(run: Run, layer: LayerRecord, units: set[int]) -> dict[int, np.ndarray]:
     """Return the best OIP of some units, those that have one: (h, w, b) float16, made smaller."""
-    return {number: image for number, image in _all_best_images(run, layer) if number in numbers}
+    return {unit: image for unit, image in _all_best_images(run, layer) if unit in units}
 
 
 def _all_best_images(run: Run, layer: LayerRecord) -> Iterator[tuple[int, np.ndarray]]:
@@ -343,7 +343,7 @@ def _all_best_images(run: Run, layer: LayerRecord) -> Iterator[tuple[int, np.nda
             image = oips.images[row, 0].astype(np.float32)
             for axis in range(image.ndim - 1):
                 side = image.shape[axis] // scale
-                parts = np.take(image, np.arange(side * scale), axis=axis)
+                whole_cells = np.take(image, np.arange(side * scale), axis=axis)
                 cut = (*image.shape[:axis], side, scale, *image.shape[axis + 1 :])
-                image = parts.reshape(cut).mean(axis=axis + 1)
+                image = whole_cells.reshape(cut).mean(axis=axis + 1)
             yield int(oips.maps[row]), image.astype(np.float16)

@@ -224,11 +224,11 @@ class Pruner:
         self.network, self.train, self.test = network, train, test
         self.progress = progress
         self.head = network.class_layer()
-        parts = []
+        checked = []
         for data in (train, test):
-            parts.append(check_images(network.inputs, data.images))
+            checked.append(check_images(network.inputs, data.images))
             _check_labels(data, max(self.head.maps, 2))
-        self._train_images, self._test_images = parts
+        self._train_images, self._test_images = checked
         self.channels = Channels.of(network)
         self._named = layers is not None
         self._whole: dict[str, str] = {}
@@ -244,8 +244,8 @@ class Pruner:
         """Return accuracy on the test images, size and speed of a model."""
         images, labels = self._test_images, self.test.required_labels()
         logits = _logits(model, self.network)
-        batches = image_batches(images, 1, most=_BATCH)
-        values = np.concatenate([logits(tf.constant(part)) for _, part in batches])
+        batches = image_batches(images, 1, max_images=_BATCH)
+        values = np.concatenate([logits(tf.constant(batch)) for _, batch in batches])
         predicted = (values[:, 0] > 0).astype(int) if values.shape[1] == 1 else values.argmax(1)
         predict = _forward(model, self.network)
         batch = tf.constant(np.resize(images, (_BATCH, *images.shape[1:])), tf.float32)
@@ -347,8 +347,8 @@ class Pruner:
         roots = {name: of_layer for name, of_layer in roots.items() if name in orders}
         for name, of_layer in roots.items():
             ranks = np.argsort(orders[name].order)
-            for number, root in enumerate(of_layer.tolist()):
-                worth.setdefault(root, []).append(1.0 - ranks[number] / len(of_layer))
+            for map_index, root in enumerate(of_layer.tolist()):
+                worth.setdefault(root, []).append(1.0 - ranks[map_index] / len(of_layer))
                 members.setdefault(root, []).append(name)
         spare = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
         dropped = set()
@@ -359,7 +359,7 @@ class Pruner:
                 for name in names:
                     spare[name] -= 1
         return {
-            name: [number for number, root in enumerate(of_layer.tolist()) if root in dropped]
+            name: [map_index for map_index, root in enumerate(of_layer.tolist()) if root in dropped]
             for name, of_layer in roots.items()
         }
 
@@ -391,8 +391,8 @@ class Pruner:
                 model.fit(images, labels, batch_size=_TRAINED, verbose=0)  # type: ignore[arg-type]
             else:
                 order = draw.permutation(len(images))
-                for first in range(0, len(order), _TRAINED):
-                    rows = np.sort(order[first : first + _TRAINED])
+                for begin in range(0, len(order), _TRAINED):
+                    rows = np.sort(order[begin : begin + _TRAINED])
                     step(tf.constant(images[rows], tf.float32), tf.constant(labels[rows]))
             self.progress("fine-tuning", epoch + 1, plan.epochs)
 
@@ -413,9 +413,9 @@ class Pruner:
                 outputs = keras.tree.flatten(call_model(model, inputs, training=True))
                 of_classes: Any = loss(labels, outputs[head])
                 total = tf.cast(of_classes, tf.float32)
-                total += sum(tf.cast(part, tf.float32) for part in model.losses)
-                for number, (output, target) in enumerate(zip(outputs, whole, strict=True)):
-                    if number != head and output.dtype.is_floating:
+                total += sum(tf.cast(penalty, tf.float32) for penalty in model.losses)
+                for index, (output, target) in enumerate(zip(outputs, whole, strict=True)):
+                    if index != head and output.dtype.is_floating:
                         target = tf.cast(target, tf.float32)
                         error = tf.reduce_mean((tf.cast(output, tf.float32) - target) ** 2)
                         total += error / (tf.math.reduce_variance(target) + 1e-6)
@@ -431,8 +431,8 @@ class Pruner:
     def _class_output(self) -> int:
         """Return the number of the output that gives the classes."""
         return next(
-            number
-            for number, output in enumerate(self.network.recording.outputs)
+            index
+            for index, output in enumerate(self.network.recording.outputs)
             if output.calls == (self.head.last_call,) and len(output.shape) == 2
         )
 

@@ -278,8 +278,8 @@ class _RunOfRankings:
             judged = LegibilityFile.read_if_whole(folder / "legibility.json")
 
         def key(numbers: list[int]) -> str:
-            parts = {**self._key, "layer": layer.index, "maps": numbers}
-            return key_of(parts if judged is None else {**parts, "judged": judged.public_dict()})
+            values = {**self._key, "layer": layer.index, "maps": numbers}
+            return key_of(values if judged is None else {**values, "judged": judged.public_dict()})
 
         def make(numbers: list[int]) -> tuple[RankingFile, ResponsesFile]:
             with logged("%s: ranked %d maps", layer.name, len(numbers)):
@@ -315,8 +315,8 @@ class _RunOfRankings:
         if judged is not None:
             rows = ((row.map, (row.share, row.low, row.high)) for row in judged.maps)
             settings["legibility"] = {
-                number: tuple(np.nan if value is None else value for value in values)
-                for number, values in rows
+                map_index: tuple(np.nan if value is None else value for value in values)
+                for map_index, values in rows
             }
         about = cast(About, options.about)
         images = self.data.images
@@ -337,7 +337,7 @@ def _rows_of(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
     Raises:
         NoFiniteResponses: none of them has a number.
     """
-    numbers = {int(number) for number in maps}
+    numbers = {int(map_index) for map_index in maps}
     tables = [
         msgspec.structs.replace(by, maps=[row for row in by.maps if row.map in numbers])
         for by in ranking.estimators
@@ -395,16 +395,16 @@ def kernels_into(
     run = Run.open(out)
     folder = run.folder(layer.index)
     path = folder / "kernels.json"
-    rows, maps_there = _kernels_there(path, key)
-    existing = {number for number in maps_there if 0 <= number < layer.maps}
+    by_map, maps_there = _kernels_there(path, key)
+    existing = {map_index for map_index in maps_there if 0 <= map_index < layer.maps}
     every = [*numbers, *sorted(existing - set(numbers))]
     label = f"{layer.name}: kernels"
     progress(label, 0, len(every))
-    for done, number in enumerate(every, 1):
-        picture = folder / f"kernels-{number:04d}.png"
-        if number not in rows or not is_whole_picture(picture):
+    for done, map_index in enumerate(every, 1):
+        picture = folder / f"kernels-{map_index:04d}.png"
+        if map_index not in by_map or not is_whole_picture(picture):
             kernels = rank_kernels(
-                *(network, images.images, images.labels, layer, number),
+                *(network, images.images, images.labels, layer, map_index),
                 estimator=by,
                 samples=used,
                 seed=seed,
@@ -413,14 +413,14 @@ def kernels_into(
             )
             plots.save(kernels.plot(), picture)
             with files.locked(folder):  # another process may have added others
-                rows = _kernels_there(path, key)[0] | rows | {number: kernels.to_part()}
-                kernels.to_file(key, [rows[name] for name in sorted(rows)]).write(path)
+                by_map = _kernels_there(path, key)[0] | by_map | {map_index: kernels.to_part()}
+                kernels.to_file(key, [by_map[name] for name in sorted(by_map)]).write(path)
         progress(label, done, len(every))
     if not numbers:
         raise SettingsError("maps", "at least one", "none")
     record = KernelsFile.read(path)
     run.note_made(layer.index, path.name)
-    return msgspec.structs.replace(record, maps=[rows[number] for number in numbers])
+    return msgspec.structs.replace(record, maps=[by_map[map_index] for map_index in numbers])
 
 
 def _kernels_there(path: Path, key: str) -> tuple[dict[int, MapKernels], list[int]]:
@@ -428,8 +428,8 @@ def _kernels_there(path: Path, key: str) -> tuple[dict[int, MapKernels], list[in
     record = KernelsFile.read_if_whole(path)
     if record is None:
         return {}, []
-    rows = {row.map: row for row in record.maps} if record.key == key else {}
-    return rows, record.numbers()
+    by_map = {row.map: row for row in record.maps} if record.key == key else {}
+    return by_map, record.numbers()
 
 
 def redundancy_into(

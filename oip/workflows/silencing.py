@@ -12,7 +12,7 @@ import numpy as np
 from oip.core import plots
 from oip.core.errors import OipError, RunError, SettingsError
 from oip.core.formats import CausesFile
-from oip.core.images import shown
+from oip.core.images import displayable
 from oip.core.layer_formats import AblationFile, RankCorrelation, RankingFile
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
@@ -98,30 +98,30 @@ def ablate_into(
     path = run.folder(layer.index) / "ablation.json"
     content = content_key(network, images)
 
-    def key(numbers: list[int]) -> str:
-        settings = [silenced_to, samples, seed, layer.index, numbers]
+    def key(map_indices: list[int]) -> str:
+        settings = [silenced_to, samples, seed, layer.index, map_indices]
         return key_of({**content, "settings": settings})
 
-    def make(numbers: list[int]) -> tuple[AblationFile, None]:
+    def make(map_indices: list[int]) -> tuple[AblationFile, None]:
         existing = AblationFile.read_if_whole(path)
         if existing is not None and existing.key != key(existing.numbers()):
             existing = None  # of other settings
-        rows = {row.map: row for row in existing.maps} if existing is not None else {}
+        by_map = {row.map: row for row in existing.maps} if existing is not None else {}
         ablation = ablate(
             network,
             images.images,
             images.labels,
             layer,
-            maps=[number for number in numbers if number not in rows],
+            maps=[map_index for map_index in map_indices if map_index not in by_map],
             to=silenced_to,
             samples=samples,
             seed=seed,
             split=images.source,
             progress=progress,
         )
-        record = ablation.to_file(key(numbers))
-        rows |= {row.map: row for row in record.maps}
-        return msgspec.structs.replace(record, maps=[rows[name] for name in sorted(rows)]), None
+        record = ablation.to_file(key(map_indices))
+        by_map |= {row.map: row for row in record.maps}
+        return msgspec.structs.replace(record, maps=[by_map[name] for name in sorted(by_map)]), None
 
     record = record_of_all_maps(path, AblationFile, None, layer, maps, key, make)
     agreement = agreement_with(
@@ -192,10 +192,10 @@ def trace_into(
     network, images = opened(model, data, labels, data_dir=data_dir, resize=resize)
     if not network.direction_layers:
         network = with_directions_of(network, out)
-    layer, number = one_unit(network, unit)
+    layer, unit_index = one_unit(network, unit)
     run.check_unit_layer(network, layer.name)
     more = {"source": source_layer, "to": to, "samples": samples, "seed": seed}
-    result = unit_causes(network, images, layer, number, progress=progress, **more)
+    result = unit_causes(network, images, layer, unit_index, progress=progress, **more)
     keep_causes(run, result)
     return result
 
@@ -251,7 +251,7 @@ def keep_causes(run: Run, causes: Causes) -> None:
         existing = CausesFile.read_if_whole(path)
         units = {unit.unit: unit for unit in existing.units} if existing is not None else {}
         units[causes.unit] = causes.to_file()
-        ordered = [units[number] for number in sorted(units)]
+        ordered = [units[unit_index] for unit_index in sorted(units)]
         return CausesFile(layer=causes.layer, index=causes.index, units=ordered)
 
     run.change(causes.index, CAUSES, added)
@@ -270,15 +270,15 @@ def check_figure(run: Run, network: Network, unit: str, source: str | None = Non
         RunError: no OIP of the unit and none of the earlier layer, or of any before the unit's.
         SettingsError, ModelError: as for `one_unit`.
     """
-    layer, number = one_unit(network, unit)
+    layer, unit_index = one_unit(network, unit)
     if source is None:
         indices = [index for index in run.reconstructed() if index < layer.index]
     else:
         indices = [network.find_output(source).index]
     names = [run.layer(index).name for index in indices if index in run.reconstructed()]
     if not any(run.reconstructed_layer(name) for name in names):
-        if not _pictures(run, layer.name, [number]):
-            units = f"OIPs of '{layer.name}:{number}' or of a layer that feeds it"
+        if not _pictures(run, layer.name, [unit_index]):
+            units = f"OIPs of '{layer.name}:{unit_index}' or of a layer that feeds it"
             raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
 
 
@@ -293,11 +293,11 @@ def causes_figure(causes: Causes, run: Run, count: int = SHOWN) -> Figure:
     Raises:
         RunError: the run has OIPs of none of these units.
     """
-    numbers = [int(number) for number in causes.order[:count]]
-    fed = _pictures(run, causes.source, numbers)
+    map_indices = [int(map_index) for map_index in causes.order[:count]]
+    fed = _pictures(run, causes.source, map_indices)
     unit_pictures = _pictures(run, causes.layer, [causes.unit])
     if not fed and not unit_pictures:
-        feeding = f"{causes.source}:{','.join(map(str, numbers))}"
+        feeding = f"{causes.source}:{','.join(map(str, map_indices))}"
         units = f"OIPs of '{causes.layer}:{causes.unit}' or of '{feeding}', which feed it most"
         raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
     columns = max(count, 4)
@@ -307,8 +307,8 @@ def causes_figure(causes: Causes, run: Run, count: int = SHOWN) -> Figure:
     title = f"{causes.layer}:{causes.unit}"
     _show(panels[0, 0], unit_pictures.get(causes.unit), title)
     shares = dict(zip(causes.maps.tolist(), causes.share, strict=True))
-    for axes, number in zip(panels[1], numbers, strict=False):
-        _show(axes, fed.get(number), f"{number}: {100 * shares[number]:+z.0f} %")
+    for axes, map_index in zip(panels[1], map_indices, strict=False):
+        _show(axes, fed.get(map_index), f"{map_index}: {100 * shares[map_index]:+z.0f} %")
     if causes.classes:
         _bars(figure, panels[2], causes)
     low = "silenced to zero" if causes.to == "zero" else "silenced to their mean"
@@ -343,7 +343,7 @@ def _show(axes: Axes, picture: np.ndarray | None, title: str) -> None:
         axes.text(0.5, 0.5, "no OIP", ha="center", va="center", fontsize=plots.SMALL)
 
 
-def _pictures(run: Run, name: str, numbers: Sequence[int]) -> dict[int, np.ndarray]:
+def _pictures(run: Run, name: str, map_indices: Sequence[int]) -> dict[int, np.ndarray]:
     """Return the best OIPs of some units of a layer, uint8, of those that have one."""
     layer = run.reconstructed_layer(name)
     pictures: dict[int, np.ndarray] = {}
@@ -351,7 +351,7 @@ def _pictures(run: Run, name: str, numbers: Sequence[int]) -> dict[int, np.ndarr
         return pictures
     for oips in layer_parts(run, layer.index, snapshots=False):
         for row in np.flatnonzero(oips.alive):
-            if int(oips.maps[row]) in numbers:
+            if int(oips.maps[row]) in map_indices:
                 image = oips.displayed(oips.images[row, 0])
-                pictures[int(oips.maps[row])] = shown(image)
+                pictures[int(oips.maps[row])] = displayable(image)
     return pictures

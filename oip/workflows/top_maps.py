@@ -59,18 +59,18 @@ class TopMaps:
         import pandas as pd
 
         rows = [
-            (layer.name, number, rank)
+            (layer.name, map_index, rank)
             for layer, maps in self
-            for rank, number in enumerate(maps, 1)
+            for rank, map_index in enumerate(maps, 1)
         ]
         return pd.DataFrame(rows, columns=["layer", "map", "rank"])
 
     def __repr__(self) -> str:
-        parts = [
+        texts = [
             f"{layer.name}: {plural(len(maps), layer.noun)}, best {', '.join(map(str, maps[:3]))}"
             for layer, maps in self
         ]
-        return f"TopMaps by {self.by}; " + "; ".join(parts)
+        return f"TopMaps by {self.by}; " + "; ".join(texts)
 
     def _repr_html_(self) -> str:
         rows = [(layer.name, ", ".join(map(str, maps))) for layer, maps in self]

@@ -57,7 +57,7 @@ def test_what_is_allowed():
     check_number("one: a", 1e-9)
     check_number("one: a", 3)
     check_number("one: a", -5.0, above=-math.inf)
-    check_number("one: a", 1.0, most=1.0)
+    check_number("one: a", 1.0, maximum=1.0)
     check_whole("one: b", 1)
     check_whole("one: b", 0, least=0)
     check_choice("one: c", "up", ("up", "down"))

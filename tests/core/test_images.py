@@ -7,6 +7,7 @@ import pytest
 
 from oip.core.images import (
     LINE_SIZE,
+    displayable,
     enhanced,
     is_line,
     line_picture,
@@ -14,7 +15,6 @@ from oip.core.images import (
     picture_of,
     plain,
     png,
-    shown,
     stretches,
     true_colors,
 )
@@ -30,7 +30,7 @@ def test_renderings_use_the_full_range_and_stand_nan():
 
 def test_any_number_of_bands_can_be_shown():
     for bands, shape in ((1, (5, 4)), (2, (5, 4, 3)), (3, (5, 4, 3)), (7, (5, 4, 3))):
-        assert shown(np.zeros((5, 4, bands), np.uint8)).shape == shape
+        assert displayable(np.zeros((5, 4, bands), np.uint8)).shape == shape
     assert png(np.zeros((5, 4, 1), np.uint8), 50).startswith(b"\x89PNG")
 
 
@@ -112,5 +112,5 @@ def test_bands_have_colors_lanes_or_rows():
 def test_lines_are_exported_in_the_size_that_was_asked_for():
     line = np.random.default_rng(0).integers(0, 256, (64, 2)).astype(np.uint8)
     assert picture_of(line, 300).size == picture_of(line[None], 300).size == (300, 200)
-    assert shown(line).shape == (*LINE_SIZE, 3)
+    assert displayable(line).shape == (*LINE_SIZE, 3)
     assert is_line(line) and is_line(line[None]) and not is_line(line[:, None])

@@ -33,7 +33,7 @@ def test_images_come_back_within_half_a_level_of_their_own_range(bands):
     np.testing.assert_array_equal(
         PackedImages.of(result).unpacked((*SHAPE, bands)), result
     )  # kept once more, they stay as they are
-    np.testing.assert_array_equal(packed.first().unpacked((*SHAPE, bands)), result[:, :1])
+    np.testing.assert_array_equal(packed.first_images().unpacked((*SHAPE, bands)), result[:, :1])
     assert packed.pictures.tobytes() == PackedImages.of(images).pictures.tobytes()
     assert len(packed.pictures) < images.nbytes / 4
 

@@ -23,7 +23,7 @@ def test_equal_files_are_linked_and_others_written(tmp_path, old):
     store.write("data/same.js", "same")
     store.write("data/other.js", b"other")
     store.write("new.js", "new")
-    assert store.written == ["data/other.js", "new.js"] and store.kept == 1
+    assert store.written == ["data/other.js", "new.js"] and store.unchanged == 1
     assert (tmp_path / "new/data/same.js").samefile(old / "data/same.js")
     assert (tmp_path / "new/data/other.js").read_text() == "other"
     assert (old / "data/other.js").read_text() == "othex"

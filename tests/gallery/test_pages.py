@@ -58,7 +58,7 @@ def test_depth_goes_from_input_to_output(full_run):
     assert [panel["held_out"] for panel in overview["panels"]] == [True, False]
     panel = overview["panels"][0]
     assert [row["layer"] for row in panel["rows"]] == ["first", "second"]
-    bits = [entry.first.mi for entry in layers[1].maps]
+    bits = [entry.first_information.mi for entry in layers[1].maps]
     assert panel["rows"][0]["bits"][2] == f"{np.median(bits):.2f}"
     assert [path["name"] for path in overview["plane"]["chart"]["paths"]] == ["first", "second"]
 
@@ -81,7 +81,7 @@ def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
     every = [number for reason in reasons for number in reason.maps]
     assert len(every) == len(set(every))
     assert reasons[0].maps == (3,), "the dead map"
-    weak = {e.map for e in layer.maps if e.first.p_adjusted > 0.05}
+    weak = {e.map for e in layer.maps if e.first_information.p_adjusted > 0.05}
     assert set(reasons[1].maps) == weak - {3}
     rank = {entry.map: index for index, entry in enumerate(layer.maps)}
     less, more = sorted((0, 1), key=rank.__getitem__, reverse=True)

@@ -67,7 +67,7 @@ def test_maps_of_either_kind_are_shown(run):
     by_number = {entry.map: entry for entry in layer.maps}
     assert set(by_number) == {*range(40), 44}
     assert by_number[44].verdict is None and by_number[44].row is None
-    assert by_number[0].first is None
+    assert by_number[0].first_information is None
     assert [entry.map for entry in layer.maps[-2:]] == [0, 1]
 
 
@@ -196,7 +196,7 @@ def test_most_redundant_against_brute_force(full_run):
     redundancy = layer_evidence(full_run, 1).redundancy
     for index in range(40):
         expected = max(redundancy.pairs[0, index, other] for other in range(40) if other != index)
-        assert redundancy.most[index] == pytest.approx(float(expected))
+        assert redundancy.largest_shared[index] == pytest.approx(float(expected))
     share = redundancy.share()
     assert share[0, 1] == pytest.approx(0.97, rel=1e-3) and np.isnan(share[2, 2])
 
@@ -208,7 +208,7 @@ def test_unknown_pairs_and_empty_own_values_are_unknown(full_run):
     arrays["pairs"][0, 6, 6] = 0.0
     files.write_arrays(path, arrays)
     redundancy = layer_evidence(full_run, 1).redundancy
-    assert 5 not in redundancy.most and np.isnan(redundancy.share()[5]).all()
+    assert 5 not in redundancy.largest_shared and np.isnan(redundancy.share()[5]).all()
     assert np.isnan(redundancy.share()[6]).all()
 
 

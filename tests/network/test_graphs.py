@@ -17,7 +17,7 @@ def trace(graphs, key):
     import tensorflow as tf
 
     spec = tf.TensorSpec((None,), tf.float32)
-    return graphs.kept(key, lambda values: values * 2, spec)
+    return graphs.cached(key, lambda values: values * 2, spec)
 
 
 def test_a_graph_is_made_once_and_the_least_recently_used_leaves_first():

@@ -132,7 +132,7 @@ def planted():
             network=network,
             iterations=10_000,
             records=dict.fromkeys(WIDTHS, record),
-            kept=(0, 5000, 10_000),
+            saved_iterations=(0, 5000, 10_000),
             accuracy=accuracy,
             data=None,
         )
