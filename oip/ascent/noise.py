@@ -65,21 +65,23 @@ class Noise:
         return images, weights
 
     def _drawn(self, draws: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """Return k images and their weights (k, o), each from its own generator."""
+        """Return images (k, h, w, b) and octave weights (k, o), each from its own generator."""
         weights = np.array([octave_weights(self.preset, self.grids, random) for random in draws])
         weights = weights.astype(np.float32)
         *sides, bands = self.shape
-        total = np.zeros((len(draws), *self.shape))
-        for grid, share in zip(self.grids, weights.T, strict=True):
+        total = np.zeros((len(draws), *self.shape))  # (k, h, w, b)
+        for grid, share in zip(self.grids, weights.T, strict=True):  # share: (k,)
             nodes = [max(1, round(grid * side / max(sides))) for side in sides]
-            octave = np.array([random.random((*nodes, bands)) for random in draws])
+            octave = np.array(
+                [random.random((*nodes, bands)) for random in draws]
+            )  # (k, *nodes, b)
             if not share.any():
                 continue
             for axis, (side, count) in enumerate(zip(sides, nodes, strict=True), 1):
-                shape = octave.shape
-                lines = octave.reshape(int(np.prod(shape[:axis])), count, -1)
-                octave = np.matmul(_resizing(side, count), lines)
-                octave = octave.reshape(*shape[:axis], side, *shape[axis + 1 :])
+                before, after = octave.shape[:axis], octave.shape[axis + 1 :]
+                lines = octave.reshape(int(np.prod(before)), count, -1)  # (before, nodes, after)
+                octave = np.matmul(_resizing(side, count), lines)  # (before, side, after)
+                octave = octave.reshape(*before, side, *after)
             total += share.reshape(-1, *[1] * len(self.shape)) * _standardized(octave)
         return _standardized(total), weights
 
@@ -109,7 +111,7 @@ class NoiseCache:
         return np.array(weights, np.float32).reshape(-1, len(self._noise.grids))
 
     def _of(self, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return image and weights of each start."""
+        """Return the image (h, w, b) and the octave weights (o,) of each start, float32."""
         numbers = [int(start) for start in starts]
         missing = np.array([n for n in dict.fromkeys(numbers) if n not in self._drawn], np.int64)
         images, weights = self._noise.images(self._seed, self._layer, missing)
@@ -172,7 +174,7 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
 
 
 def _explicit_weights(text: str, grids: tuple[int, ...]) -> np.ndarray:
-    """Return weights that are written out, the largest being 1."""
+    """Return weights (o,) that are written out, the largest being 1."""
     try:
         weights = np.array([float(weight) for weight in text.split(",")])
     except ValueError:
@@ -194,9 +196,9 @@ def _is_exponent(text: str) -> bool:
 
 def _standardized(images: np.ndarray) -> np.ndarray:
     """Return images (k, ...), each at mean 0 and deviation 1."""
-    flat = images.reshape(len(images), -1)
+    flat = images.reshape(len(images), -1)  # (k, values of an image)
     flat = flat - flat.mean(1, keepdims=True)
-    deviation = flat.std(1, keepdims=True)
+    deviation = flat.std(1, keepdims=True)  # (k, 1)
     return (flat / np.where(deviation > 0, deviation, 1.0)).reshape(images.shape)
 
 

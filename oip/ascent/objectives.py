@@ -37,7 +37,7 @@ class Term:
     node: tuple[int, ...] = ()
     """Index of the node along each spatial axis."""
     weights: np.ndarray | None = None
-    """(maps,): the direction."""
+    """(maps,) float64 of length 1: the direction."""
     layer: str | None = None
     """None: the layer that is named beside the objective (of a class: the model's output)."""
     file: str = ""
@@ -70,6 +70,7 @@ class Objective:
     """
 
     terms: tuple[tuple[float, Term], ...]
+    """Weight and term of each."""
 
     @classmethod
     def direction(cls, weights: np.ndarray, layer: str | None = None) -> Objective:
@@ -189,6 +190,7 @@ def _parsed_term(text: str, whole: str) -> Term:
 
 
 def _term_from_file(argument: str) -> Term:
+    """Return the direction (maps,) of a file; a layer's name may stand before it."""
     path, layer = Path(argument), None
     if not path.is_file() and ":" in argument:
         layer, _, tail = argument.rpartition(":")
@@ -206,7 +208,7 @@ def _term_from_file(argument: str) -> Term:
 
 
 def _direction(weights: np.ndarray) -> np.ndarray:
-    """Return a direction at length 1."""
+    """Return a direction (maps,) float64 at length 1."""
     values = np.asarray(weights)
     if values.dtype.kind not in "buif" or values.ndim != 1 or not values.size:
         received = f"dtype {values.dtype}, shape {values.shape}"
