@@ -14,7 +14,7 @@ from oip.core.progress import Progress, silent
 from oip.gallery.escape import PageValues, plain_name
 from oip.gallery.images import TILE, exact, resized, size_of, webp
 from oip.gallery.pages import POLICY, FolderLinks, templates
-from oip.gallery.read_run import gallery_address, map_address
+from oip.gallery.read_run import gallery_address, map_address, path_from
 from oip.gallery.site import app_style
 from oip.run.run import Run
 from oip.run.shards import layer_parts
@@ -71,10 +71,10 @@ def write_match_page(
 def _without_gallery(
     folder: Path, record: MatchFile, runs: Sequence[Run | None]
 ) -> list[PageValues]:
-    """Return the runs that have OIPs and no gallery, with the command that builds it."""
+    """Return the runs that have OIPs and no gallery, with the command for it in `folder`."""
     names = (record.first, record.second)
     return [
-        {"name": plain_name(name), "command": f"oip gallery {shlex.quote(run.path.name)}"}
+        {"name": plain_name(name), "command": f"oip gallery {shlex.quote(path_from(folder, run))}"}
         for name, run in zip(names, runs, strict=True)
         if run is not None and run.reconstructed() and gallery_address(folder, run) is None
     ]

@@ -501,8 +501,12 @@ def gallery_address(folder: Path, run: Run) -> str | None:
     """Return the address of a run's gallery from a page in a folder, None where there is none."""
     if not (run.path / "gallery/index.html").is_file():
         return None
-    path = os.path.relpath(run.path.resolve() / "gallery/index.html", folder.resolve())
-    return quote("/".join(Path(path).parts))
+    return quote(f"{path_from(folder, run)}/gallery/index.html")
+
+
+def path_from(folder: Path, run: Run) -> str:
+    """Return the path of a run from a folder, with `/` on every system."""
+    return Path(os.path.relpath(run.path.resolve(), folder.resolve())).as_posix()
 
 
 def map_address(folder: Path, run: Run, name: str) -> str | None:

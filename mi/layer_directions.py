@@ -53,6 +53,8 @@ _RANDOM = 5
 """Sets of random directions for the null."""
 _STEPS = 400
 """Of NMF and ICA."""
+_FEW_STEPS = 200
+"""Steps below which the training of an autoencoder is not done, whatever it explains."""
 _FLAT = 1e-12
 
 
@@ -323,6 +325,8 @@ class _FittedDirections(NamedTuple):
     parts: np.ndarray
     rebuilt: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     """Of samples (s, m): what the directions put together (s, m), and their codes (s, k)."""
+    steps: int | None = None
+    """Of an autoencoder's training; None for other methods."""
 
 
 def _fit(
@@ -352,7 +356,8 @@ def _autoencoder(
         codes = autoencoder.codes(samples)
         return autoencoder.rebuilt(codes), codes
 
-    return _FittedDirections(_unit(autoencoder.encoder), autoencoder.decoder, decoded)
+    weights = _unit(autoencoder.encoder)
+    return _FittedDirections(weights, autoencoder.decoder, decoded, settings.steps)
 
 
 def _nmf(values: np.ndarray, count: int, state: int) -> _FittedDirections:
@@ -475,6 +480,11 @@ def _result(
     if low <= chance:
         more = "more images or steps" if method == "sae" else "more images"
         notices.append(f"Random directions explain as much of held-out images: use {more}.")
+    if model.steps is not None and model.steps < _FEW_STEPS:
+        notices.append(
+            f"The autoencoder explains {explained:.0%} of the variance of held-out images after "
+            f"{plural(model.steps, 'step')} of training; {AutoencoderSettings.steps:,} are usual."
+        )
     axes = _principal_axes(training.values - mean)
     count = min(len(order), sample.layer.maps)
     fixed = _explained_by(axes[:, :usable], centered)

@@ -85,65 +85,84 @@ def fitted_autoencoder(
         seed: of the first directions and the batches.
         progress: called with the steps.
     """
-    import keras
     import tensorflow as tf
 
-    n, width = samples.shape
     random = seeds.generator(seed, "sparse autoencoder")
     middle = _geometric_median(samples)
     # About 0, where most samples are, and of mean square 1: one rate suits all layers.
     scale = float(np.sqrt(np.square(samples - middle, dtype=np.float64).mean())) or 1.0
-    initial = _drawn(samples - middle, count, random)
-    encoder, decoder = (tf.Variable(tf.constant(initial)) for _ in range(2))  # (k, m)
-    bias, idle = tf.Variable(tf.zeros(count)), tf.Variable(tf.zeros(count, tf.int32))
-    center = tf.Variable(tf.zeros(width))
-    weights = [encoder, decoder, bias, center]
-    falling: Any = keras.optimizers.schedules.PolynomialDecay(settings.rate, settings.steps, 0.0)
-    adam = keras.optimizers.Adam(falling)
-    adam.build(weights)
     active = min(settings.active, count)
-    most_dead = min(count, max(1, width // 2))
-
-    def unexplained(residuals: Tensor, codes: Tensor, is_dead: Tensor) -> Tensor:
-        """Return the mean square of what dead directions leave of the residuals."""
-        hidden = tf.where(is_dead, codes, tf.fill(tf.shape(codes), codes.dtype.min))
-        largest, numbers = tf.math.top_k(hidden, most_dead)
-        revived = _spread(tf.nn.relu(largest), numbers, count)
-        return tf.reduce_mean(tf.square(tf.stop_gradient(residuals) - tf.matmul(revived, decoder)))
-
-    @tf.function(autograph=False)
-    def step(batch: Tensor) -> None:
-        with tf.GradientTape() as tape:
-            codes = tf.matmul(batch - center, encoder, transpose_b=True) + bias  # (n, k)
-            largest, numbers = tf.math.top_k(codes, active)  # (n, active)
-            active_codes = _spread(tf.nn.relu(largest), numbers, count)
-            residuals = batch - center - tf.matmul(active_codes, decoder)
-            is_dead = idle > _DEAD_AFTER
-            loss = tf.reduce_mean(tf.square(residuals)) + tf.cond(
-                tf.reduce_any(is_dead),
-                lambda: _DEAD_SHARE * unexplained(residuals, codes, is_dead),
-                lambda: tf.constant(0.0),
-            )
-        adam.apply(tape.gradient(loss, weights), weights)
-        decoder.assign(tf.math.l2_normalize(decoder, axis=1))
-        is_used = tf.reduce_any(active_codes > 0, axis=0)
-        idle.assign(tf.where(is_used, tf.zeros_like(idle), idle + 1))
-
+    training = _Training(_drawn(samples - middle, count, random), active, settings)
     label = "sparse autoencoder"
     progress(label, 0, settings.steps)
     for number in range(settings.steps):
-        rows = random.integers(0, n, min(settings.batch, n))
-        step(tf.constant((samples[rows] - middle) / scale))
+        rows = random.integers(0, len(samples), min(settings.batch, len(samples)))
+        training.step(tf.constant((samples[rows] - middle) / scale))
         if number % _SHOWN == 0:
             progress(label, number, settings.steps)
     progress(label, settings.steps, settings.steps)
     return SparseAutoencoder(
-        encoder=encoder.numpy(),
-        bias=bias.numpy() * scale,
-        decoder=decoder.numpy(),
-        center=middle + scale * center.numpy(),
+        encoder=training.encoder.numpy(),
+        bias=training.bias.numpy() * scale,
+        decoder=training.decoder.numpy(),
+        center=middle + scale * training.center.numpy(),
         active=active,
     )
+
+
+class _Training:
+    """The weights of an autoencoder while they are trained, on samples about 0.
+
+    Args:
+        initial: (k, m): the directions to begin with.
+        active: codes that a sample keeps.
+    """
+
+    def __init__(self, initial: np.ndarray, active: int, settings: Settings) -> None:
+        import keras
+        import tensorflow as tf
+
+        self._count, width = initial.shape
+        self._active, self._most_dead = active, min(self._count, max(1, width // 2))
+        self.encoder, self.decoder = (tf.Variable(tf.constant(initial)) for _ in range(2))  # (k, m)
+        self.bias = tf.Variable(tf.zeros(self._count))
+        self._idle = tf.Variable(tf.zeros(self._count, tf.int32))  # batches without use
+        self.center = tf.Variable(tf.zeros(width))
+        self._weights = [self.encoder, self.decoder, self.bias, self.center]
+        rate: Any = keras.optimizers.schedules.PolynomialDecay(settings.rate, settings.steps, 0.0)
+        self._adam = keras.optimizers.Adam(rate)
+        self._adam.build(self._weights)
+        self.step = tf.function(self._step, autograph=False)
+
+    def _step(self, batch: Tensor) -> None:
+        """Take a step of Adam on a batch (n, m)."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            codes = tf.matmul(batch - self.center, self.encoder, transpose_b=True) + self.bias
+            largest, numbers = tf.math.top_k(codes, self._active)  # (n, active)
+            active_codes = _spread(tf.nn.relu(largest), numbers, self._count)  # (n, k)
+            residuals = batch - self.center - tf.matmul(active_codes, self.decoder)
+            is_dead = self._idle > _DEAD_AFTER
+            loss = tf.reduce_mean(tf.square(residuals)) + tf.cond(
+                tf.reduce_any(is_dead),
+                lambda: _DEAD_SHARE * self._unexplained(residuals, codes, is_dead),
+                lambda: tf.constant(0.0),
+            )
+        self._adam.apply(tape.gradient(loss, self._weights), self._weights)
+        self.decoder.assign(tf.math.l2_normalize(self.decoder, axis=1))
+        is_used = tf.reduce_any(active_codes > 0, axis=0)
+        self._idle.assign(tf.where(is_used, tf.zeros_like(self._idle), self._idle + 1))
+
+    def _unexplained(self, residuals: Tensor, codes: Tensor, is_dead: Tensor) -> Tensor:
+        """Return the mean square of what dead directions leave of the residuals."""
+        import tensorflow as tf
+
+        hidden = tf.where(is_dead, codes, tf.fill(tf.shape(codes), codes.dtype.min))
+        largest, numbers = tf.math.top_k(hidden, self._most_dead)
+        revived = _spread(tf.nn.relu(largest), numbers, self._count)
+        left_out = tf.stop_gradient(residuals) - tf.matmul(revived, self.decoder)
+        return tf.reduce_mean(tf.square(left_out))
 
 
 def _spread(values: Tensor, numbers: Tensor, count: int) -> Tensor:

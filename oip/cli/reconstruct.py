@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,7 @@ from oip.cli.tables import (
     print_text,
     verdict_headings,
     verdict_legend,
+    without_empty,
 )
 from oip.core.errors import SettingsError
 
@@ -156,12 +158,25 @@ class AscentPlan:
         return run, layers, notes
 
 
+def _checked(_context: click.Context, parameter: click.Parameter, value: object) -> object:
+    """Check a setting where its option is read, so that errors come in the order of options."""
+    from oip.ascent.settings import requested_settings
+    from oip.workflows.best_preset import best_presets
+
+    is_best = parameter.name == "preset" and best_presets(str(value)) is not None
+    if value is not None and not is_best:
+        changes: dict[str, Any] = {str(parameter.name): value}
+        requested_settings(**changes)
+    return value
+
+
+_setting = partial(click.option, callback=_checked)
 _ascent_options = options.as_object(
     "ascent",
     AscentOptions,
-    click.option("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]"),
-    click.option("--steps", type=int, help="Largest number of steps.  [default: 120; natural: 64]"),
-    click.option(
+    _setting("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]"),
+    _setting("--steps", type=int, help="Largest number of steps.  [default: 120; natural: 64]"),
+    _setting(
         "--screened",
         type=int,
         help="Noise images that are tried first.  [default: 256; natural: 16]",
@@ -172,13 +187,13 @@ _ascent_options = options.as_object(
         "tilt:BETA, dirichlet, or a weight for each octave, the shortest wavelength first: "
         "weights:1,0.5,0,0.  [default: equal]",
     ),
-    click.option(
+    _setting(
         "--snapshots",
         type=int,
         metavar="N",
         help="Images kept of each map's evolution from noise; 0 for none.  [default: 8]",
     ),
-    click.option(
+    _setting(
         "--preset",
         default="auto",
         help="default, natural, aligned or context (with --data), accentuate, author, fourier or "
@@ -433,9 +448,9 @@ def print_summary(result: RunSummary, details: bool = False) -> None:
     if details or few or len(layers) == 1:
         for layer in layers:
             title = layer.layer if len(layers) > 1 else ""
-            headings = (layer.noun, *_EVIDENCE)
-            rows = map(_evidence, layer.maps)
-            legend = of_units(_LEGEND, layer.noun)
+            headings, rows = without_empty((layer.noun, *_EVIDENCE), map(_evidence, layer.maps))
+            legend = {heading: _LEGEND[heading] for heading in headings if heading in _LEGEND}
+            legend = of_units(legend, layer.noun)
             print_table(headings, rows, title, left=("verdict", "ended"), legend=legend)
     print_text(f"{result.run} ({result.seconds} s)")
 

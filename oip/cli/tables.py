@@ -222,6 +222,20 @@ def verdict_headings(counts: Iterable[Mapping[str, int]]) -> list[str]:
     return [word for word in VERDICTS if word in USUAL or any(row.get(word) for row in rows)]
 
 
+def without_empty(
+    headings: Sequence[str], rows: Iterable[Sequence[object]]
+) -> tuple[list[str], list[list[object]]]:
+    """Return a table without the columns that are a dash in every row.
+
+    >>> without_empty(("map", "stability"), [(3, "-"), (5, "-")])
+    (['map'], [[3], [5]])
+    """
+    rows = list(rows)
+    columns = [c for c in range(len(headings)) if any(row[c] != "-" for row in rows)]
+    texts = [headings[column] for column in columns]
+    return texts, [[row[column] for column in columns] for row in rows]
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Format a number for a table; a dash where there is none.
 

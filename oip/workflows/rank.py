@@ -222,8 +222,9 @@ def rank_layers(
         maps = sorted(RankedLayer(layer, ranking).maps)
         ablation = kernels = redundancies = None
         if options.ablate:
-            to = options.silenced_to
-            ablation = ablate_into(out, network, ranking, silenced_to=to, progress=progress, **more)
+            ablation = ablate_into(
+                out, network, ranking, to=options.silenced_to, progress=progress, **more
+            )
         if options.kernels:
             by = estimators[0]
             kernels = kernels_into(

@@ -58,10 +58,11 @@ def ablate_into(
     data: Images,
     labels: np.ndarray | None = None,
     resize: str | None = None,
-    silenced_to: Literal["zero", "mean"] = "zero",
+    to: Literal["zero", "mean"] = "zero",
     samples: int = 2000,
     seed: int = 0,
     progress: Progress = automatic,
+    silenced_to: Literal["zero", "mean"] | None = None,
 ) -> AblationFile:
     """Silence the maps of a ranking one by one, and write `ablation.json` of the layer.
 
@@ -70,9 +71,10 @@ def ablate_into(
         model: a file, a Keras model or a `Network`.
         ranking: the ranking of the layer, as `rank_into` returns it.
         data, labels, resize: as for `rank_into`.
-        silenced_to: the value that a map is set to: `zero` or `mean`.
+        to: the value that a map is set to: `zero` or `mean`.
         samples, seed: as for `mi.ablate`.
         progress: called with the number of maps that are done.
+        silenced_to: the name of `to` in earlier versions.
 
     Returns:
         The loss increase without each map, with `agreement`: Spearman's correlation of it with the
@@ -88,6 +90,7 @@ def ablate_into(
     ...     "runs/mine", "model.keras", ranked[0], data="mnist-sample"
     ... )  # doctest: +SKIP
     """
+    to = silenced_to or to
     if isinstance(ranking, RankedLayer):
         ranking = ranking.ranking
     network, images = opened(model, data, labels, resize=resize)
@@ -99,7 +102,7 @@ def ablate_into(
     content = content_key(network, images)
 
     def key(map_indices: list[int]) -> str:
-        settings = [silenced_to, samples, seed, layer.index, map_indices]
+        settings = [to, samples, seed, layer.index, map_indices]
         return key_of({**content, "settings": settings})
 
     def make(map_indices: list[int]) -> tuple[AblationFile, None]:
@@ -113,7 +116,7 @@ def ablate_into(
             images.labels,
             layer,
             maps=[map_index for map_index in map_indices if map_index not in by_map],
-            to=silenced_to,
+            to=to,
             samples=samples,
             seed=seed,
             split=images.source,

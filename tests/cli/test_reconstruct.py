@@ -147,6 +147,34 @@ def test_maps_are_listed_for_one_layer_for_few_maps_and_on_request(capsys):
         assert ("(0, 3)" in out) is listed
 
 
+def test_columns_without_a_value_are_left_out(capsys):
+    print_summary(summary_of([2]))
+    assert "stability" in capsys.readouterr().out
+    nothing = {"stability": None, "patterns": 0, "data_score": None}
+    print_summary(summary_of([2], **nothing))
+    printed = capsys.readouterr().out
+    assert "step limit" in printed and "score: mean response" in printed
+    for heading in ("stability", "above others", "patterns", "score of the best image"):
+        assert heading not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("--steps", "0", "--starts", "0"), "--steps"),
+        (("--starts", "0", "--steps", "0"), "--starts"),
+        (("--starts", "0", "--seed", "-1"), "--starts"),
+        (("--seed", "-1", "--starts", "0"), "--seed"),
+        (("--preset", "unknown", "--snapshots", "-1"), "--preset"),
+        (("--preset", "best", "--snapshots", "-1"), "--snapshots"),
+    ],
+)
+def test_the_first_wrong_option_is_named(call, tmp_path, arguments, option):
+    status, _, printed = call("reconstruct", "none.keras", "--out", tmp_path / "no", *arguments)
+    options = {argument for argument in arguments if argument.startswith("--")}
+    assert status == 2 and [name for name in options if name in printed] == [option]
+
+
 def test_assumed_statistics_are_told_to_the_quiet_and_bad_grammar_fails_first(call, tmp_path):
     import keras
     from keras import layers

@@ -100,6 +100,9 @@ def test_an_autoencoder_of_a_layer(model, images):
     untrained = mi.directions(model, images, "mixed", method="sae", count=20, active=2, steps=1)
     assert untrained.explained < result.explained
     assert "as it may use for a sample (2) explain" in " ".join(untrained.notices)
+    notice = f"explains {untrained.explained:.0%} of the variance of held-out images after 1 step"
+    assert f"{notice} of training; 2,000 are usual" in " ".join(untrained.notices)
+    assert "are usual" not in " ".join(result.notices)
 
 
 def test_an_autoencoder_that_was_hardly_trained_is_named():

@@ -57,7 +57,9 @@ def test_runs_are_matched_and_shown(folder, tmp_path):
     sources = re.findall(r'src="([^"]+)"', page)
     assert sources and all((tmp_path / "match" / source).is_file() for source in sources)
     assert "units have a partner" in page and "own" in page and "turned" in page
-    assert "<code>oip gallery own</code>" in page and "<code>oip gallery turned</code>" in page
+    for name in ("own", "turned"):
+        (command,) = re.findall(rf"<code>oip gallery (\S+/{name})</code> in the folder", page)
+        assert (tmp_path / "match" / command).resolve() == (folder / name).resolve()
     with Image.open(tmp_path / "match" / sources[0]) as picture:
         opacity = np.asarray(picture.convert("RGBA"))[..., 3]
     gap = np.flatnonzero((opacity == 0).all(axis=0))

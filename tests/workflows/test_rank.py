@@ -82,6 +82,11 @@ def test_kernels_redundancy_and_ablation_alone(ranked, small_model, bars):
     assert oip.redundancy_into(out, small_model, "second", [3, 5], samples=60, **data).clusters
     ablation = oip.ablate_into(out, small_model, layers[0], samples=60, **data)
     assert ablation == layers[0].ablation
+    by_mean = oip.ablate_into(out, small_model, layers[0], to="mean", samples=60, **data)
+    assert by_mean.silenced_to == "mean"
+    by_mean = oip.ablate_into(out, small_model, layers[0], silenced_to="mean", samples=60, **data)
+    assert by_mean.silenced_to == "mean"
+    oip.ablate_into(out, small_model, layers[0], samples=60, **data)
     with pytest.raises(RunError, match="folder of a run"):
         oip.redundancy_into(out / "none", small_model, "second", **data)
     with pytest.raises(SettingsError, match="0 to 69"):
