@@ -451,10 +451,8 @@ class Ranking(LayerResult):
             interval = f"{ranking.low[row]:z.3f} to {ranking.high[row]:z.3f}"
             bits_of = np.nan_to_num(ranking.per_class[row])
             best = self.classes[bits_of.argmax()] if bits_of.any() else None
-            p_value = f"{ranking.p_adjusted[row]:.2g}"
-            rows.append(
-                (rank, int(self.maps[row]), float(ranking.mi[row]), interval, p_value, best)
-            )
+            p_value, bits_of_map = f"{ranking.p_adjusted[row]:.2g}", float(ranking.mi[row])
+            rows.append((rank, int(self.maps[row]), bits_of_map, interval, p_value, best))
         headings = ("rank", self.noun, "information, bits", "95 % interval", "p-value, adjusted")
         text = f"{ranking.name_shown}, at most {ranking.ceiling:.3f} bits"
         return html.block(

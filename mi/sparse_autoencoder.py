@@ -92,7 +92,7 @@ def fitted_autoencoder(
     # About 0, where most samples are, and of mean square 1: one rate suits all layers.
     scale = float(np.sqrt(np.square(samples - middle, dtype=np.float64).mean())) or 1.0
     active = min(settings.active, count)
-    training = _Training(_drawn(samples - middle, count, random), active, settings)
+    training = _AutoencoderTraining(_drawn(samples - middle, count, random), active, settings)
     label = "sparse autoencoder"
     progress(label, 0, settings.steps)
     for number in range(settings.steps):
@@ -110,7 +110,7 @@ def fitted_autoencoder(
     )
 
 
-class _Training:
+class _AutoencoderTraining:
     """The weights of an autoencoder while they are trained, on samples about 0.
 
     Args:

@@ -263,9 +263,8 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
         for side, measure in (("X", "input"), ("Y", "label")):
             group = groups[f"{side}, {kernel.label}"] = {}
             for plan, arrays in networks.trainings.items():
-                ceiling = (
-                    networks.label_entropy if side == "Y" else arrays[f"{kernel.name} x"].mean()
-                )
+                of_input = arrays[f"{kernel.name} x"].mean()
+                ceiling = networks.label_entropy if side == "Y" else of_input
                 rows = np.moveaxis(arrays[f"{kernel.name} {kind}{measure}"], 2, 0)
                 rows = [row for row in rows if np.isfinite(row).all()]
                 moving = [row for row in rows if not _is_constant(row.mean(axis=1) / ceiling)]

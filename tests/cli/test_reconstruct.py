@@ -150,8 +150,8 @@ def test_maps_are_listed_for_one_layer_for_few_maps_and_on_request(capsys):
 def test_columns_without_a_value_are_left_out(capsys):
     print_summary(summary_of([2]))
     assert "stability" in capsys.readouterr().out
-    nothing = {"stability": None, "patterns": 0, "data_score": None}
-    print_summary(summary_of([2], **nothing))
+    missing = {"stability": None, "patterns": 0, "data_score": None}
+    print_summary(summary_of([2], **missing))
     printed = capsys.readouterr().out
     assert "step limit" in printed and "score: mean response" in printed
     for heading in ("stability", "above others", "patterns", "score of the best image"):
