@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -15,12 +16,7 @@ from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, ShownData, line_length
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import (
-    headline,
-    legibility_sentence,
-    patience_of,
-    sentences,
-)
+from oip.gallery.verdict_text import headline, legibility_sentence, patience_of, sentences
 
 PER_SCRIPT = 64
 _MOST_KERNELS = 24
@@ -32,6 +28,13 @@ _TRACE_POINTS = 61
 _ALL_CLASSES = 20
 _SOME_CLASSES = 12
 """Classes shown where there are more than `_ALL_CLASSES`."""
+
+
+class MapArrays(Protocol):
+    """Arrays with a row, or a column, for each of some maps."""
+
+    @property
+    def maps(self) -> np.ndarray: ...
 
 
 def layer_details(
@@ -207,7 +210,7 @@ def histograms(
     Args:
         classes: the classes to show, all if None.
     """
-    responses, row = layer.responses, _response_row(layer, map_index)
+    responses, row = layer.responses, _row_of(layer.responses, map_index)
     if responses is None or row is None or not np.isfinite(responses.edges[row]).all():
         return {}
     histogram = responses.histogram[row]
@@ -220,7 +223,7 @@ def histograms(
 
 def best_data_images(layer: LayerEntry, map_index: int, data: ShownData) -> list[PageValues]:
     """Write the data images that excite a map most and return their descriptions."""
-    responses, row = layer.responses, _response_row(layer, map_index)
+    responses, row = layer.responses, _row_of(layer.responses, map_index)
     if responses is None or row is None:
         return []
     images = []
@@ -236,12 +239,10 @@ def best_data_images(layer: LayerEntry, map_index: int, data: ShownData) -> list
     return images
 
 
-def _response_row(layer: LayerEntry, map_index: int) -> int | None:
-    """Return a map's row in responses.npz, if it has one."""
-    if layer.responses is None:
-        return None
-    rows = np.flatnonzero(layer.responses.maps == map_index)
-    return int(rows[0]) if rows.size else None
+def _row_of(arrays: MapArrays | None, map_index: int) -> int | None:
+    """Return a map's row in arrays of some maps, if there are any and it has one."""
+    rows = [] if arrays is None else np.flatnonzero(np.asarray(arrays.maps) == map_index)
+    return int(rows[0]) if len(rows) else None
 
 
 def _receptive_field(info: LayerRecord, node: list[int], data: ShownData) -> list[float] | None:
@@ -344,9 +345,9 @@ def scaled_weights(rows: list[list[float]] | None) -> list[list[float]] | None:
 def _neighbors(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
     """Return the other maps that share most with a map, by the first measure."""
     redundancy = layer.evidence.redundancy
-    if redundancy is None or map_index not in redundancy.maps:
+    row = _row_of(redundancy, map_index)
+    if redundancy is None or row is None:
         return None
-    row = int(np.flatnonzero(redundancy.maps == map_index)[0])
     shared = redundancy.pairs[0, row].astype(np.float64)
     shared[row] = np.nan
     order = np.argsort(np.where(np.isnan(shared), np.inf, -shared), kind="stable")
@@ -388,10 +389,10 @@ def _legibility(layer: LayerEntry, map_index: int) -> PageValues | None:
 
 def _record(layer: LayerEntry, map_index: int) -> list[float | None] | None:
     record = layer.evidence.record
-    if record is None or map_index not in record.maps:
+    row = _row_of(record, map_index)
+    if record is None or row is None:
         return None
-    column = record.label[:, int(np.flatnonzero(record.maps == map_index)[0])]
-    return [rounded(value, 3) for value in column]
+    return [rounded(value, 3) for value in record.label[:, row]]
 
 
 def _causes(causes: UnitCauses | None) -> PageValues | None:
@@ -432,16 +433,10 @@ def _directions(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
     if own_directions is not None and map_index < len(own_directions.weights):
         weights = own_directions.weights[map_index]
         cells = _weighted(own_directions.base, weights, len(weights))
-        text = (
-            f"Weights of the maps of {plain_name(own_directions.layer)}; all squares add up to 1."
-        )
-        rows.append(
-            {
-                "title": "Maps with the largest weights in this direction",
-                "cells": cells,
-                "text": text,
-            }
-        )
+        base = plain_name(own_directions.layer)
+        text = f"Weights of the maps of {base}; all squares add up to 1."
+        title = "Maps with the largest weights in this direction"
+        rows.append({"title": title, "cells": cells, "text": text})
     for index, name, directions in layer.evidence.directions:
         if map_index < directions.parts.shape[1]:
             maps = directions.parts.shape[1]
@@ -464,10 +459,9 @@ def _weighted(index: int, weights: np.ndarray, maps: int) -> list[list[int | str
 
 def _sum(decomposition: DecompositionFile | None, map_index: int) -> PageValues | None:
     """Return how much of a map's OIP is a sum of its nodes' OIPs."""
-    rows = [] if decomposition is None else np.flatnonzero(decomposition.maps == map_index)
-    if decomposition is None or not len(rows):
+    row = _row_of(decomposition, map_index)
+    if decomposition is None or row is None:
         return None
-    row = int(rows[0])
     share, low, high, null, p_value = (
         float(getattr(decomposition, name)[row])
         for name in ("share", "low", "high", "null", "p_value")
@@ -488,13 +482,13 @@ def _sum(decomposition: DecompositionFile | None, map_index: int) -> PageValues 
 
 def _partner(partners: PartnersFile, map_index: int, address: str | None) -> PageValues:
     """Return the partner of a unit in another network; `address` is that of its layer's maps."""
-    rows = np.flatnonzero(partners.maps == map_index)
+    row = _row_of(partners, map_index)
     other, name = plain_name(partners.other), plain_name(partners.layer)
-    if not len(rows):
+    if row is None:
         text = f"No unit of {name} in {other} is its partner: no unit that"
         text += f" is left for it correlates by {partners.threshold:g} or more."
         return {"text": text, "picture": None}
-    partner = int(partners.partners[row := int(rows[0])])
+    partner = int(partners.partners[row])
     values = [float(getattr(partners, field)[row]) for field in ("correlation", "low", "high")]
     text = (
         f": its responses to images of {plain_name(partners.split)} correlate by {values[0]:z.2f} "

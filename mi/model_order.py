@@ -77,7 +77,7 @@ class ModelOrder:
 
     def _repr_html_(self) -> str:
         reasons = [html.paragraph(f"{name}: {reason}") for name, reason in self.left_out.items()]
-        return html.block(repr(self), html.frame(self.to_pandas(), {}, len(self)), *reasons)
+        return html.block(repr(self), html.frame(self.to_pandas()), *reasons)
 
 
 def order_models(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -136,21 +137,12 @@ def over_prepared(
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
     raw, drawn = np.zeros(maps), np.zeros((len(half_sets), maps))
     null = np.zeros((samples.shuffles, maps))
-    few_halves, few_shuffles = (
-        (_FEW_ALONE if maps == 1 else _FEW) if samples.one_vs_rest else (0, 0)
-    )
-    if expensive:
-        few_halves, few_shuffles = few_halves // 4 * 2, few_shuffles // 2
+    few_halves, few_shuffles = _few(samples, expensive)
     few_sets, few_mixed = half_sets[:few_halves], mixed[:few_shuffles]
     single_drawn = np.zeros((len(few_sets), maps, classes))
     single_null = np.zeros((len(few_mixed), maps, classes))
-
-    def several(prepared: Prepared, labels: Iterable[Labels]) -> np.ndarray:
-        if prepared.together is not None:
-            return prepared.together(labels)
-        if maps > 1:  # they have a thread each
-            return np.array([prepared.information(*pair) for pair in labels])
-        return np.array(thread_map(lambda pair: prepared.information(*pair), labels, bytes_each))
+    # Several maps have a thread each.
+    several = partial(_of_labels, in_threads=maps == 1, bytes_each=bytes_each)
 
     def estimate_map(index: int) -> tuple[str, ...]:
         x = varied(samples.responses[:, index])
@@ -191,6 +183,25 @@ def over_prepared(
         null=null,
         notices=tuple(notices),
     )
+
+
+def _few(samples: LabelledResponses, expensive: bool) -> tuple[int, int]:
+    """Return how many halves and shuffles there are for single classes."""
+    if not samples.one_vs_rest:
+        return 0, 0
+    halves, shuffles = _FEW_ALONE if samples.maps == 1 else _FEW
+    return (halves // 4 * 2, shuffles // 2) if expensive else (halves, shuffles)
+
+
+def _of_labels(
+    prepared: Prepared, labels: Iterable[Labels], in_threads: bool, bytes_each: int
+) -> np.ndarray:
+    """Return the information about each of several labels."""
+    if prepared.together is not None:
+        return prepared.together(labels)
+    if not in_threads:
+        return np.array([prepared.information(*pair) for pair in labels])
+    return np.array(thread_map(lambda pair: prepared.information(*pair), labels, bytes_each))
 
 
 def _only(codes: np.ndarray, code: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,48 +148,87 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
             (str(member.path), file) for member in members for file in verify_run(member, progress)
         ]
     damaged = [(name, file) for name, file in checked if file.problem]
-    read = sum(file.read for _, file in checked)
-    leftover_files = [str(path) for member in members for path in leftovers(member.path)]
-    unproven = [str(Path(name, file.file)) for name, file in checked if not file.has_checksum]
-    commands = _commands_again(run, members, damaged)
+    verification = _Verification(
+        checked=checked,
+        damaged=damaged,
+        commands=_commands_again(run, members, damaged),
+        repaired=repaired,
+        leftovers=[str(path) for member in members for path in leftovers(member.path)],
+        cleared=cleared,
+    )
     if output.as_json:
-        problems = [
-            {"run": name, "file": file.file, "problem": file.problem} for name, file in damaged
-        ]
-        result: Record = {"run": str(run), "read": read, "files": len(checked)}
-        result |= {"problems": problems, "without_checksum": unproven}
-        result |= {"commands": commands, "repaired": repaired}
-        print_json({**result, "leftovers": leftover_files, "cleared": cleared})
+        print_json({"run": str(run), **verification.to_dict()})
         return 1 if damaged else 0
-    for name in repaired:
-        print_text(f"made again: {name}")
-    for name in cleared:
-        print_text(f"cleared: {name}")
-    if damaged:
-        rows = [(name, file.file, file.problem) for name, file in damaged]
-        headings = ("run", "file", "problem")
-        print_table(headings, rows, left=headings)
-    if commands:
-        click.echo("To make them again:")
-        for command in commands:
-            click.echo(f"  {command}")
-    if leftover_files:
-        click.echo("Temporary files of killed processes, which --repair removes:")
-        for name in leftover_files:
-            print_text(f"  {name}")
-    if unproven:
-        click.echo("Without a checksum (of an earlier version, or changed by hand), so that only")
-        click.echo("their form could be checked:")
-        for name in unproven[:_SHOWN]:
-            print_text(f"  {name}")
-        if len(unproven) > _SHOWN:
-            click.echo(f"  and {len(unproven) - _SHOWN} more (--json names all)")
-    unread = len(checked) - read
-    more = f", {unread} of other kinds not read" if unread else ""
-    print_text(f"{read} files read{more}: {len(damaged)} wrong")
+    verification.print()
     if not damaged:
         output.next_steps(quoted("oip", "status", run))
     return 1 if damaged else 0
+
+
+@dataclass(frozen=True)
+class _Verification:
+    """The files of a run or a batch, each with the run that it is of."""
+
+    checked: list[tuple[str, Checked]]
+    damaged: list[tuple[str, Checked]]
+    commands: list[str]
+    """These make damaged files again."""
+    repaired: list[str]
+    leftovers: list[str]
+    """Temporary files of killed processes."""
+    cleared: list[str]
+
+    @property
+    def read(self) -> int:
+        """How many files were read."""
+        return sum(file.read for _, file in self.checked)
+
+    @property
+    def unproven(self) -> list[str]:
+        """Files without a checksum."""
+        return [str(Path(name, file.file)) for name, file in self.checked if not file.has_checksum]
+
+    def to_dict(self) -> Record:
+        """Return plain values, as `oip verify --json` prints them."""
+        problems = [
+            {"run": name, "file": file.file, "problem": file.problem} for name, file in self.damaged
+        ]
+        result: Record = {"read": self.read, "files": len(self.checked), "problems": problems}
+        result |= {"without_checksum": self.unproven, "commands": self.commands}
+        result |= {"repaired": self.repaired, "leftovers": self.leftovers}
+        return {**result, "cleared": self.cleared}
+
+    def print(self) -> None:
+        """Print what was done, what is wrong and how to make it again."""
+        for name in self.repaired:
+            print_text(f"made again: {name}")
+        for name in self.cleared:
+            print_text(f"cleared: {name}")
+        if self.damaged:
+            rows = [(name, file.file, file.problem) for name, file in self.damaged]
+            headings = ("run", "file", "problem")
+            print_table(headings, rows, left=headings)
+        if self.commands:
+            click.echo("To make them again:")
+            for command in self.commands:
+                click.echo(f"  {command}")
+        if self.leftovers:
+            click.echo("Temporary files of killed processes, which --repair removes:")
+            for name in self.leftovers:
+                print_text(f"  {name}")
+        unproven = self.unproven
+        if unproven:
+            click.echo(
+                "Without a checksum (of an earlier version, or changed by hand), so that only"
+            )
+            click.echo("their form could be checked:")
+            for name in unproven[:_SHOWN]:
+                print_text(f"  {name}")
+            if len(unproven) > _SHOWN:
+                click.echo(f"  and {len(unproven) - _SHOWN} more (--json names all)")
+        unread = len(self.checked) - self.read
+        more = f", {unread} of other kinds not read" if unread else ""
+        print_text(f"{self.read} files read{more}: {len(self.damaged)} wrong")
 
 
 def _commands_again(

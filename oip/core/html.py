@@ -50,10 +50,14 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
     return f"<table><tr>{head}</tr>{body}</table>{more}"
 
 
-def frame(values: DataFrame, headings: Mapping[str, str], max_rows: int) -> str:
-    """Return the first rows of some columns of a pandas table, given with their headings."""
-    rows = zip(*(values[name].head(max_rows) for name in headings), strict=True)
-    return table(list(headings.values()), rows, len(values) - max_rows)
+def frame(
+    values: DataFrame, headings: Mapping[str, str] | None = None, max_rows: int | None = None
+) -> str:
+    """Return a pandas table: its first rows or all, some columns with their headings or all."""
+    headings = {name: name for name in values} if headings is None else headings
+    first = values.head(len(values) if max_rows is None else max_rows)
+    rows = zip(*(first[name] for name in headings), strict=True)
+    return table(list(headings.values()), rows, len(values) - len(first))
 
 
 def picture(png: bytes, text: str, *captions: str, side: int | None = None) -> str:

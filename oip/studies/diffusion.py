@@ -440,8 +440,7 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
         }
         values[label] = [_over_runs(row, name, ".1f") for name, row in rates.items()]
         change = rates["low"] - rates["high"]
-        error = change.std(ddof=1) / math.sqrt(len(change)) if len(change) > 1 else math.nan
-        gain = Value.within(float(change.mean()), error, "low less high, points", "+.2f")
+        gain = Value.mean_of(change, "low less high, points", "+.2f")
         values[label].append(gain)
         outcomes.append(gain.above())
     key = f"{training.SCALES[0].name} entropy"

@@ -55,6 +55,12 @@ class Value:
         """Return a value with an interval of two standard deviations to both sides."""
         return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form, remark)
 
+    @classmethod
+    def mean_of(cls, values: np.ndarray, name: str = "", form: str = ".2f") -> Value:
+        """Return the mean of values (n,) with two standard errors; no interval for one value."""
+        error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls.within(float(values.mean()), float(error), name, form)
+
     @property
     def spread(self) -> float:
         """The standard deviation of which `within` made the interval."""

@@ -499,12 +499,12 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
     """Return the findings on a CNN beside a perceptron and a cluster analysis."""
     labels, classes = data.test.required_labels(), list(data.test.classes)
     right = {name: [row == labels for row in rows] for name, rows in arrays.items()}
-    rates = {name: _share(np.mean(rows, axis=0)) for name, rows in right.items()}
+    rates = {name: Value.mean_of(np.mean(rows, axis=0)) for name, rows in right.items()}
     constants = {"n": f"{len(labels):,} test images, {len(arrays[MLP])} trainings of each"}
     values = [rate.percent(name, ".1f") for name, rate in rates.items()]
     outcome = None
     if CNN in rates:
-        gap = _share(np.mean(right[CNN], axis=0) - np.mean(right[CLUSTERS], axis=0))
+        gap = Value.mean_of(np.mean(right[CNN], axis=0) - np.mean(right[CLUSTERS], axis=0))
         values.append(gap.percent("CNN less clusters, points", "+.1f"))
         outcome = gap.above()
     where = data.name
@@ -516,14 +516,14 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
         name: np.mean([_confusion(labels, row, first, second) for row in rows_of], axis=0)
         for name, rows_of in arrays.items()
     }
-    shares = {name: _share(values) for name, values in confused.items()}
+    shares = {name: Value.mean_of(values) for name, values in confused.items()}
     pairs = _pairs(labels, arrays[MLP], len(classes))
     rank = 1 + [pair for pair, _ in pairs].index((first, second))
     texts = [share.percent(f"{name}, of the 4s and 9s", ".2f") for name, share in shares.items()]
     texts.append(Value(f"place of this pair among {len(pairs)} of the MLP", rank, form=".0f"))
     outcomes: list[bool | None] = [rank <= 3]
     if CNN in shares:
-        fewer = _share(confused[MLP] - confused[CNN])
+        fewer = Value.mean_of(confused[MLP] - confused[CNN])
         texts.append(fewer.percent("MLP less CNN, points", "+.2f"))
         outcomes.append(fewer.above())
     results.append(finding(NAME, "four_and_nine", agreement(outcomes), texts, where, **constants))
@@ -549,12 +549,6 @@ def _pairs(
     return sorted(shares.items(), key=lambda item: -item[1])
 
 
-def _share(values: np.ndarray) -> Value:
-    """Return a mean over images with two standard errors."""
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return Value.within(float(values.mean()), float(error))
-
-
 def add_patterns(
     folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
 ) -> None:
@@ -577,10 +571,10 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
             np.concatenate([arrays[f"{layer} {kind}"] for arrays in parts]).astype(float)
             for kind in ("maps", "points")
         )
-        gap = _share(points - maps)
+        gap = Value.mean_of(points - maps)
         values += [
-            _share(points).percent(f"{layer}, active nodes", ".1f"),
-            _share(maps).percent("active maps", ".1f"),
+            Value.mean_of(points).percent(f"{layer}, active nodes", ".1f"),
+            Value.mean_of(maps).percent("active maps", ".1f"),
             gap.percent("nodes less maps, points", "+.1f"),
         ]
         shares.append(gap)
@@ -591,7 +585,7 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
     if "units" in parts[0]:
         p_values = np.concatenate([arrays["units p"] for arrays in parts])
         information = np.concatenate([arrays["units"] for arrays in parts])
-        significant = _share((np.nan_to_num(p_values, nan=1.0) <= 0.05).astype(float))
+        significant = Value.mean_of((np.nan_to_num(p_values, nan=1.0) <= 0.05).astype(float))
         units = [
             significant.percent("units that tell the two classes apart", ".0f"),
             Value("the best unit, bits of 1", float(np.nanmax(information))),

@@ -520,21 +520,15 @@ def regularizer_finding(
     values, outcomes = {}, []
     for where, arms in results.items():
         base = np.array([float(arrays["accuracy"]) for arrays in arms["without"]])
-        values[where] = [_over_seeds(100 * base, "without")]
+        values[where] = [Value.mean_of(100 * base, "without")]
         for name, rows in arms.items():
             if name != "without":
                 gains = np.array([float(arrays["accuracy"]) for arrays in rows]) - base
-                gain = _over_seeds(100 * gains, name, "+.2f")
+                gain = Value.mean_of(100 * gains, name, "+.2f")
                 values[where].append(gain)
                 outcomes.append(gain.above())
     constants = {"seeds": size.seeds, "batches": size.batches}
     return finding(NAME, "regularizer", findings.weighed(outcomes), values, source, **constants)
-
-
-def _over_seeds(row: np.ndarray, name: str, form: str = ".2f") -> Value:
-    """Return the mean over seeds with two standard errors."""
-    error = row.std(ddof=1) / math.sqrt(len(row)) if len(row) > 1 else math.nan
-    return Value.within(float(row.mean()), float(error), name, form)
 
 
 def draw_regularized(

@@ -94,9 +94,7 @@ class DemoResult(Part, frozen=True, kw_only=True):
         return f"<DemoResult '{self.run}': {maps} maps of {len(self.layers)} layers{accuracy}>"
 
     def _repr_html_(self) -> str:
-        table = self.to_pandas()
-        rows = [tuple(row) for row in table.itertuples(index=False)]
-        return html.block(repr(self).strip("<>"), html.table(tuple(table.columns), rows))
+        return html.block(repr(self).strip("<>"), html.frame(self.to_pandas()))
 
 
 def run_demo(

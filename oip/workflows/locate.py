@@ -97,9 +97,7 @@ class LocatedPatterns:
         return f"<LocatedPatterns of {layers}: {pictures} in '{self.out}'>"
 
     def _repr_html_(self) -> str:
-        table = self.to_pandas()
-        rows = [tuple(row) for row in table.itertuples(index=False)]
-        return html.block(repr(self).strip("<>"), html.table(tuple(table.columns), rows))
+        return html.block(repr(self).strip("<>"), html.frame(self.to_pandas()))
 
 
 def locate_into(

@@ -38,7 +38,8 @@ def test_models_that_know_more_come_first(tmp_path):
     assert table["model"].tolist() == list(result.names)
     assert (table["low"] <= table["high"]).all()
     assert "3 models, 60 images; best.keras" in repr(result)
-    assert "maps" in result._repr_html_()
+    page = result._repr_html_()
+    assert all(f"<td>{name}</td>" in page for name in result.names) and "maps" in page
 
 
 def test_models_that_are_not_finite_are_left_out_each_by_its_name():
