@@ -31,7 +31,7 @@ from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import rounded
 from oip.gallery.read_run import LayerEntry, Redundancy, ShardBlock
 from oip.network.inputs import with_bands
-from oip.run.shards import STAGE, read_shard
+from oip.run.shards import STAGE, read_best_images, read_shard
 
 TILE = 96
 """Longest side of a tile, in pixels."""
@@ -165,7 +165,7 @@ class Sheets:
                 self._open.add(sheet)
 
     def wants(self, position: int) -> bool:
-        """Return whether the sheet of a position has to be keys."""
+        """Return whether the sheet of a position has to be drawn."""
         return position // PER_SHEET in self._open
 
     def put(self, position: int, image: np.ndarray) -> None:
@@ -369,7 +369,7 @@ class MapImages:
         positions = [self._positions[block.layer, map_index] for map_index in block.maps]
         rows = [row for row, position in enumerate(positions) if self.sheets.wants(position)]
         if rows:
-            images = block.best_images()
+            images = read_best_images(block.path)
             for row in rows:
                 self.sheets.put(positions[row], self._drawn(images[row]))
 

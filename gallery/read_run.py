@@ -51,7 +51,7 @@ from oip.core.layer_formats import (
 )
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.run.run import Run
-from oip.run.shards import read_best_images, with_stability
+from oip.run.shards import with_stability
 
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
@@ -74,14 +74,6 @@ class ShardBlock:
     def name(self) -> str:
         """Its name among all blocks."""
         return f"{self.layer:03d}-{self.number:04d}"
-
-    def best_images(self) -> np.ndarray:
-        """Read the best start of each map, (m, h, w, b) float16.
-
-        Raises:
-            RunError: a damaged shard.
-        """
-        return read_best_images(self.path)
 
 
 @dataclass(frozen=True)

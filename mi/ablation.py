@@ -18,7 +18,7 @@ from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
-from oip.core.seeds import generator
+from oip.core.seeds import generator, subset
 from oip.core.units import bits, finite_list, three_best
 from oip.mi.class_images import class_name
 from oip.mi.layer_sample import (
@@ -479,7 +479,7 @@ def _of_class(
     names = list(map(str, classes if classes and len(classes) == count else range(count)))
     name = class_name(of, tuple(names[unit] for unit in np.unique(units)), names)
     rows = np.flatnonzero(units == names.index(name))
-    drawn = np.sort(generator(sample.seed, "class samples").permutation(rows)[:samples])
+    drawn = subset(rows, samples, sample.seed, "class samples")
     if len(drawn) < 2:
         raise DataError(f"images of class '{name}'", "two or more", len(drawn))
     return name, sample.take(ImageSubset(drawn, units[drawn]))

@@ -20,7 +20,7 @@ from oip.core.errors import DataError
 from oip.core.progress import Progress, silent
 from oip.core.units import plural
 from oip.mi import validation
-from oip.mi.tags import tag_names, tag_notices, tag_subset
+from oip.mi.tags import tag_names, tag_notices
 from oip.mi.validation import copies_notice, label_column
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class LayerSample:
         names = tag_names(tags.shape[1], classes)
         groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
         every = first_image_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
-        indices = every[tag_subset(len(every), samples, self.seed)]
+        indices = seeds.subset(every, samples, self.seed, "samples")
         row_tags = tags[indices]
         notices = tag_notices(row_tags, names)
         if len(every) < len(self):
@@ -326,8 +326,7 @@ def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:
     """Draw from images without labels, two or more."""
     if count < validation.FEWEST:
         raise DataError("images", "two or more", count)
-    order = seeds.generator(seed, "samples").permutation(count)
-    return ImageSubset(np.sort(order[:samples]))
+    return ImageSubset(seeds.subset(count, samples, seed, "samples"))
 
 
 def output_subset(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core import seeds
 from oip.core.errors import DataError
 from oip.mi.estimators.results import MapEstimates
 
@@ -57,12 +56,6 @@ def tag_notices(tags: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
         return (text,)
     listed = ", ".join(unused[:8]) + (", ..." if len(unused) > 8 else "")
     return text, f"Tags of fewer than 5 images, or of all but 5, were left out: {listed}."
-
-
-def tag_subset(count: int, samples: int, seed: int) -> np.ndarray:
-    """Return sorted indices of some of the images, at random."""
-    order = seeds.generator(seed, "samples").permutation(count)
-    return np.sort(order[:samples])
 
 
 def over_tags(

@@ -23,7 +23,7 @@ from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.images import displayable, enhanced, is_line, plain
 from oip.core.progress import Progress, automatic, piece_of
-from oip.core.seeds import generator
+from oip.core.seeds import subset
 from oip.core.units import finite_median, finite_or_none
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
@@ -265,7 +265,7 @@ def null_maps(layer: LayerInfo, maps: np.ndarray, seed: int, count: int = NULL_M
     """Return maps for a null of `count` beside those that are measured, as many as it needs."""
     other_maps = np.setdiff1d(np.arange(layer.maps), maps)
     needed = max(0, count + 1 - len(maps))
-    return np.sort(generator(seed, "other maps", layer.index).permutation(other_maps)[:needed])
+    return subset(other_maps, needed, seed, "other maps", layer.index)
 
 
 class _Comparison(NamedTuple):

@@ -370,15 +370,7 @@ def compare_command(
         for name, value in given.items():
             if value:
                 raise SettingsError(name, "--match as well", f"{name} alone")
-        from oip.run.compare import compare_runs
-        from oip.run.run import Run
-
-        comparison = compare_runs(Run.open(first), Run.open(second))
-        if output.as_json:
-            print_json(comparison.to_dict())
-        else:
-            _print_compare(comparison)
-        output.next_steps(quoted("oip", "gallery", second, "--open"))
+        _compare(first, second, output)
         return
     from oip.workflows.match import match_into
 
@@ -406,6 +398,19 @@ def compare_command(
     ]
     hint = "--out FOLDER writes a page that shows the pairs."
     output.next_steps(*(pages + galleries or [hint]))
+
+
+def _compare(first: Path, second: Path, output: Output) -> None:
+    """Compare two runs map by map."""
+    from oip.run.compare import compare_runs
+    from oip.run.run import Run
+
+    comparison = compare_runs(Run.open(first), Run.open(second))
+    if output.as_json:
+        print_json(comparison.to_dict())
+    else:
+        _print_compare(comparison)
+    output.next_steps(quoted("oip", "gallery", second, "--open"))
 
 
 def _pairs(layers: Sequence[str]) -> dict[str, str] | list[str] | None:

@@ -18,6 +18,13 @@ def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     return np.random.default_rng(_sequence(seed, purpose, indices))
 
 
+def subset(
+    items: int | np.ndarray, count: int, seed: int, purpose: str, *indices: int
+) -> np.ndarray:
+    """Return `count` of some numbers, or of 0 to `items`, at random and in order; all if fewer."""
+    return np.sort(generator(seed, purpose, *indices).permutation(items)[:count])
+
+
 def derived_seed(seed: int, purpose: str, *indices: int) -> int:
     """Return a 31-bit seed for libraries that take a number."""
     return int(_sequence(seed, purpose, indices).generate_state(1)[0] & 0x7FFFFFFF)

@@ -12,7 +12,7 @@ import numpy as np
 from oip.core.errors import DataError
 from oip.core.files import sha256
 from oip.core.progress import Progress
-from oip.core.seeds import generator
+from oip.core.seeds import subset
 from oip.mi.matching import FEWEST, THRESHOLD
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
@@ -176,8 +176,8 @@ def _learned(data: Images, sizes: Sizes, seed: int) -> Dataset:
     from oip.models.datasets import take_images
 
     count = min(sizes.images, len(data.train))
-    drawn = generator(seed, "study images").permutation(len(data.train))[:count]
-    return take_images(data.train, np.sort(drawn), data.train.source)
+    drawn = subset(len(data.train), count, seed, "study images")
+    return take_images(data.train, drawn, data.train.source)
 
 
 def _model_files(settings: StudySettings) -> list[Path]:

@@ -17,7 +17,7 @@ from oip.ascent.similarity import image_similarity, shift_reach
 from oip.ascent.targets import MapTargets
 from oip.core.errors import DataError, SettingsError
 from oip.core.progress import Progress, silent
-from oip.core.seeds import generator
+from oip.core.seeds import generator, subset
 from oip.mi.matching import FEWEST, match
 from oip.network.forward import means_of_layers
 from oip.network.layers import LayerInfo
@@ -338,7 +338,7 @@ def _grow(
     progress: Progress,
 ) -> Arrays:
     """Images of every arm, grown for some of the excitable maps; see `LayerStarts`."""
-    maps = np.sort(generator(seed, "study maps", layer.index).permutation(excitable)[: sizes.maps])
+    maps = subset(excitable, sizes.maps, seed, "study maps", layer.index)
     every = arms(max(network.inputs.shape[:-1]))
     shape = (len(every), sizes.seeds, len(maps), sizes.starts)
     arrays: dict[str, np.ndarray] = {
@@ -586,7 +586,7 @@ def measure_nodes(
     from oip.ascent.decomposition import decompose
 
     layer = network.convolutional[-1]
-    maps = np.sort(generator(seed, "study nodes").permutation(layer.maps)[: sizes.decomposed])
+    maps = subset(layer.maps, sizes.decomposed, seed, "study nodes")
     settings = {"starts": 1, "steps": sizes.steps, "seed": seed, "progress": progress}
     result = decompose(network, layer.name, maps, **settings)
     arrays = {"share": result.share[:, 0], "null": np.nanmean(result.null, axis=1)}

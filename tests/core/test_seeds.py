@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from oip.core.seeds import derived_seed, generator
+from oip.core.seeds import derived_seed, generator, subset
+
+
+def test_a_subset_is_in_order_and_of_the_items():
+    items = np.array([9, 4, 7, 1])
+    drawn = subset(items, 3, 0, "images")
+    assert drawn.tolist() == sorted(drawn.tolist()) and set(drawn) < set(items)
+    assert subset(4, 9, 0, "images").tolist() == [0, 1, 2, 3]
+    assert np.array_equal(drawn, np.sort(generator(0, "images").permutation(items)[:3]))
 
 
 def test_seeds_depend_on_purpose_and_indices_alone():
