@@ -279,9 +279,7 @@ class MapImages:
         maps = {entry.map for entry in layer.maps}
         for row, map_index in enumerate([] if sums is None else sums.maps.tolist()):
             if sums is not None and map_index in maps:
-                whole, total = (
-                    images[row].astype(np.float32) for images in (sums.images, sums.sums)
-                )
+                whole, total = (array[row].astype(np.float32) for array in (sums.images, sums.sums))
                 panels = (sums.node_images[row], total, whole - total)
                 tiles = [resized(self._drawn(image), TILE) for image in panels]
                 self._store.write(

@@ -457,18 +457,10 @@ def print_summary(result: RunSummary, details: bool = False) -> None:
 
 def _counts(layer: ReconstructedLayer, by_verdict: list[int]) -> tuple[object, ...]:
     """Return a layer's row: its maps by verdict."""
-    scores = [
-        (row.score or 0, row.data_score)
-        for row in layer.maps
-        if row.data_active and row.data_score is not None
-    ]
-    above = sum(score > data_score for score, data_score in scores)
-    return (
-        layer.layer,
-        len(layer.maps),
-        *by_verdict,
-        f"{above} of {len(scores)}" if scores else "-",
-    )
+    excitable = [row for row in layer.maps if row.is_excitable]
+    above = sum((row.score or 0) > (row.data_score or 0) for row in excitable)
+    text = f"{above} of {len(excitable)}" if excitable else "-"
+    return layer.layer, len(layer.maps), *by_verdict, text
 
 
 def _evidence(row: MapEvidence) -> tuple[object, ...]:

@@ -453,7 +453,7 @@ class RegularizedTraining:
 
     recipe: str
     images: int
-    term: str  # of `TERMS`; none if empty
+    term: str  # `LABEL` or `INPUT`; none if empty
     weight: float
     seed: int
 

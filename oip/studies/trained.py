@@ -462,7 +462,6 @@ def train_until(
 
 
 LABEL, INPUT = "more I(T;Y)", "less I(X;T)"
-TERMS = ("", LABEL, INPUT)
 """Terms of the loss; T is the layer before the head, with noise."""
 REGULARIZED_BATCH = 128
 
