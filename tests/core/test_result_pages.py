@@ -112,7 +112,7 @@ def test_training_records(small_images, tmp_path):
             layers.Dense(4, activation="softmax"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     images, labels = small_images
     recorder = mi.Recorder(images, labels, out=tmp_path)
     model.fit(images, labels, epochs=1, batch_size=20, verbose=0, callbacks=[recorder])

@@ -21,8 +21,9 @@ def model(small_model):
 
     keras.utils.set_random_seed(5)
     copy = keras.models.clone_model(small_model)
-    copy.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-    copy.optimizer.build(copy.trainable_variables)  # else Keras traces a step twice
+    loss = "sparse_categorical_crossentropy"
+    # A graph is traced for longer than these few batches take.
+    copy.compile(keras.optimizers.Adam(0.01), loss, run_eagerly=True)
     return copy
 
 
@@ -307,7 +308,8 @@ def test_a_network_without_maps_is_recorded_by_its_dense_layers(bars, tmp_path):
 
     parts = [layers.Flatten(), layers.Dense(5, activation="relu", name="hidden"), layers.Dense(4)]
     plain = keras.Sequential([layers.Input((16, 16, 1)), *parts])
-    plain.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    plain.compile("adam", loss, run_eagerly=True)
     recorder = mi.Recorder(*bars, dense=["hidden"], samples=40, out=tmp_path)
     fit(plain, bars, recorder, epochs=1)
     record = recorder.record
@@ -384,7 +386,7 @@ def test_one_unit_is_two_classes(end, bars, tmp_path):
         ]
     )
     loss = keras.losses.BinaryCrossentropy(from_logits=end == "linear")
-    network.compile(keras.optimizers.Adam(0.03), loss)
+    network.compile(keras.optimizers.Adam(0.03), loss, run_eagerly=True)
     recorder = mi.Recorder(images, labels, out=tmp_path, samples=len(labels), dense=["unit"])
     fit(network, (images, labels), recorder, epochs=1)
     outputs = network.predict(recorder._images, verbose=0)[:, 0]
