@@ -51,6 +51,8 @@ PAGE_MARK = '<meta name="checksum" content="last line">'
 """In the head of an HTML page that ends in its checksum."""
 PAGE_HEAD = 4096
 """Bytes of a page in which its marks stand."""
+_ARCHIVE_HEADS = (b"PK\x03\x04", b"PK\x05\x06")
+_ARRAY_HEAD = b"\x93NUM"
 _ARCHIVE_ENDING = re.compile(rb"sha256:[0-9a-f]{64}\Z")
 _ENDING = 4096
 """Bytes at the end of a file in which its checksum stands."""
@@ -217,7 +219,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` at once, as UTF-8 with plain line ends."""
-    write_bytes(path, content.encode())
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: object) -> None:
@@ -231,6 +233,7 @@ def json_text(content: object, indent: int | None = 1) -> str:
     Without an indent it is one line.
     """
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    text = text.encode("utf-8", "backslashreplace").decode()  # file names may be of other bytes
     if not isinstance(content, Mapping) or not content:
         return text + "\n"
     before, after = (" ", "") if indent is None else ("\n" + " " * indent, "\n")
@@ -405,8 +408,19 @@ def read_array(path: Path, name: str) -> np.ndarray:
 def _archive(path: Path) -> Iterator[NpzFile]:
     with reading(path, "a whole .npz file"):
         check_regular(path)
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            yield archive
+        with Path(path).open("rb") as stream:
+            head = stream.read(len(_ARRAY_HEAD))
+            if not head.startswith(_ARCHIVE_HEADS):  # NumPy would take it for a pickle
+                raise ValueError(
+                    "one array, as numpy.save writes it"
+                    if head == _ARRAY_HEAD
+                    else "a file of another kind"
+                    if head
+                    else "an empty file"
+                )
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as archive:
+                yield archive
 
 
 def _check_archive(path: Path) -> None:

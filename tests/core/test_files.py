@@ -163,3 +163,11 @@ def test_hostile_json_is_one_line(tmp_path, text, reason):
     path.write_text(text)
     with pytest.raises(RunError, match=reason):
         files.read_json(path)
+
+
+def test_names_of_other_bytes_than_utf_8_come_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9")  # as a folder may be called
+    files.write_json(tmp_path / "a.json", {"classes": [name]})
+    assert files.read_json(tmp_path / "a.json") == {"classes": [name]}
+    files.write_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_text() == "caf\\udce9"
