@@ -387,9 +387,13 @@ def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.nda
     if len(labels) != count:
         raise DataError(f"{source}: labels", f"{count}, one per image", len(labels))
     if labels.dtype.kind not in "biu":
-        raise DataError(f"{source}: labels", "whole numbers or names", f"dtype {labels.dtype}")
+        whole = labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels))
+        hint = "Numbers of classes become whole by labels.astype(int)." if whole else ""
+        kinds = "whole numbers or names"
+        raise DataError(f"{source}: labels", kinds, f"dtype {labels.dtype}", hint)
     labels = labels.astype(np.int64)
     if labels.min() < 0 or labels.max() >= classes:
         codes = f"0 to {classes - 1}, for {classes} classes"
-        raise DataError(f"{source}: labels", codes, f"{labels.min()} to {labels.max()}")
+        hint = "Names, as by labels.astype(str), may be any." if labels.min() < 0 else ""
+        raise DataError(f"{source}: labels", codes, f"{labels.min()} to {labels.max()}", hint)
     return labels

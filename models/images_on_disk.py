@@ -244,6 +244,9 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
         raise DataError(source, "rows of a path and a label", "a header only")
     paths = [table.parent / row[path_column] for row in rows]
     names = [row[label_column].strip() for row in rows]
+    if "" in names:
+        row_name = f"{source}: row {names.index('') + 1} of the data"
+        raise DataError(row_name, "a label", "none", "Leave out images without a label.")
     classes = _sorted_names(names)
     number_of = {name: label for label, name in enumerate(classes)}
     labels: np.ndarray | None = np.array([number_of[name] for name in names], np.int64)

@@ -115,6 +115,10 @@ class Recipe(ABC):
         l2: float = 0.0,
     ) -> keras.Model:
         """Return a new, uncompiled Keras model that takes plain pixels; see `models.build`."""
+        if np.shape(shape) != (3,) or np.asarray(shape).dtype.kind not in "iu":
+            raise DataError(f"images of the recipe {self.name}", "(h, w, bands)", shape)
+        if not isinstance(classes, (int, np.integer)):
+            raise DataError(f"classes of the recipe {self.name}", "a whole number", classes)
         height, width, _ = shape
         if min(height, width) < self.least:
             size = f"images of {self.least} x {self.least} pixels and more"

@@ -275,7 +275,10 @@ def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
         return ()
     if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
         raise DataError(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
-    return tuple(str(name) for name in classes)
+    names = tuple(str(name) for name in classes)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{source}: classes", "a name of its own for each", f"'{twice[0]}' twice")
+    return names
 
 
 # IDX files, the format of MNIST: a magic number, the sizes, then plain bytes; described at

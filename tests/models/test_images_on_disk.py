@@ -144,6 +144,7 @@ def test_the_parts_of_a_table(folder: Path) -> None:
         ("path,label\nmissing.png,1\n", "missing.png"),
         ("path,label\nmissing.png\n", "row 1"),
         ("path\nmissing.png\n", "row 1"),
+        ("path,label\nmissing.png,1\nother.png, \n", "row 2 .* a label"),
     ],
 )
 def test_tables_that_are_refused(tmp_path: Path, text: str, message: str) -> None:

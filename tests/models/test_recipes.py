@@ -151,6 +151,12 @@ def test_one_class_is_too_few() -> None:
         build("conv-stack", (28, 28, 1), 1)
 
 
+def test_shapes_and_numbers_of_classes_that_are_none() -> None:
+    for shape, classes in (((28, 28), 2), (None, 2), ((28, 28, 1.5), 2), ((28, 28, 1), 2.5)):
+        with pytest.raises(DataError, match="the recipe conv-stack"):
+            build("conv-stack", shape, classes)  # type: ignore[arg-type]
+
+
 def test_settings_follow_the_data_and_what_is_told() -> None:
     conv = recipe("conv-stack")
     few, for_many = conv.settings(500), conv.settings(60_000)

@@ -199,6 +199,9 @@ def test_labels_may_be_missing(tmp_path: Path) -> None:
     data = load(f"{write_archive(tmp_path, images=IMAGES)}:test")
     assert data.labels is None
     assert len(data) == 2
+    fractions = load(write_archive(tmp_path, images=IMAGES, labels=LABELS * 1.0))
+    assert fractions.labels is None
+    assert "labels.astype(int)" in str(fractions.unusable)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,7 @@ def test_labels_may_be_missing(tmp_path: Path) -> None:
         ({"images": IMAGES, "labels": LABELS - 1}, "-1 to 1"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a", "b"])}, "0 to 1"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array([["a"]])}, "names"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a", "b", "a"])}, "'a' twice"),
         ({"images": IMAGES, "labels": np.array(["c"] * 10), "classes": np.array(["a"])}, "'?c"),
         ({"images": IMAGES, "labels": np.array([None] * 10)}, "pickled objects"),
         ({"images": np.full((2, 4, 4), np.nan)}, "finite"),
@@ -224,6 +228,14 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
     path = write_archive(tmp_path, images=IMAGES, labels=LABELS)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"whole \.npz file"):
+        load(path)
+    for content, received in ((b"", "an empty file"), (b"text", "another kind")):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=received):
+            load(path)
+    with path.open("wb") as stream:
+        np.save(stream, IMAGES)
+    with pytest.raises(DataError, match="one array"):
         load(path)
 
 
