@@ -27,7 +27,7 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_choice, check_number, check_whole
-from oip.core.errors import DataError, SettingsError
+from oip.core.errors import DataError, SettingsError, notice
 from oip.core.formats import LayerMatchRecord, UnitMatch
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_list, finite_or_none, three_best
@@ -474,6 +474,17 @@ def _grid(layer: LayerInfo, other: LayerInfo, by: By, count: int) -> tuple[int, 
     return grid
 
 
+def _finite(layer: LayerInfo, values: np.ndarray) -> np.ndarray:
+    """Return responses (n, cells, units) as float32, 0 for units with any NaN or infinity."""
+    finite = np.isfinite(values).all(axis=(0, 1))
+    if not finite.all():
+        notice(
+            f"'{layer.name}': {np.sum(~finite)} of {layer.maps} {layer.noun}s have responses that "
+            "are not finite, and no partner. Look for NaN in the model's weights."
+        )
+    return np.where(finite, values, 0.0).astype(np.float32)
+
+
 def _matched(
     pair: tuple[LayerInfo, LayerInfo],
     x: np.ndarray,
@@ -487,7 +498,7 @@ def _matched(
 
     layer, other = pair
     # NaN and infinity make a unit constant: it has no partner.
-    x, y = (np.where(np.isfinite(v).all(axis=(0, 1)), v, 0.0).astype(np.float32) for v in (x, y))
+    x, y = (_finite(info, values) for info, values in zip(pair, (x, y), strict=True))
     a, b = (_standardized(values[halves.choosing]) for values in (x, y))
     table = a.reshape(-1, a.shape[2]).T @ b.reshape(-1, b.shape[2])
     rows, columns = linear_sum_assignment(table, maximize=True)

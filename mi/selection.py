@@ -60,6 +60,8 @@ METHODS = {
 }
 """Name -> score; `mi.select` has these."""
 DEFAULT_METHOD = "elimination"
+_OF_ALL_WEIGHTS = ("elimination", "taylor")
+"""Methods that compute with the layers behind the maps, too; NaN can be lost there."""
 LABEL_FREE = ("elimination", "apoz", "l1", "mean", "random")
 _GRADIENT_BYTES = 256 << 20
 
@@ -164,6 +166,10 @@ def select(
         raise SettingsError("beta", "a number from 0", beta)
     label_free = method in LABEL_FREE
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+    if method in _OF_ALL_WEIGHTS and sample.network.spoiled:
+        subject = f"{method}: weights of '{sample.network.name}'"
+        hint = "Take another method, such as mi."
+        raise ModelError(subject, "finite numbers", "NaN or infinity", hint)
     samples = 20 * samples if method == "elimination" else samples
     sample = sample.draw(None if label_free else labels, samples, label_free=label_free)
     width, notices = None, sample.notices

@@ -209,7 +209,8 @@ class Pruner:
         progress: called with the progress of each step.
 
     Raises:
-        ModelError: a named layer whose maps have to stay, or no layer with maps that can go.
+        ModelError: a named layer whose maps have to stay, no layer with maps that can go, or
+            weights that are not finite.
         DataError: no labels, or labels that are not the model's classes.
     """
 
@@ -221,6 +222,8 @@ class Pruner:
         test: Dataset,
         progress: Progress = silent,
     ):
+        if network.spoiled:  # layers that are fused can lose NaN, and the logits look sound
+            raise ModelError(f"weights of '{network.name}'", "finite numbers", "NaN or infinity")
         self.network, self.train, self.test = network, train, test
         self.progress = progress
         self.head = network.class_layer()
@@ -241,11 +244,18 @@ class Pruner:
         return self.measure(self.network.model)
 
     def measure(self, model: keras.Model) -> ModelQuality:
-        """Return accuracy on the test images, size and speed of a model."""
+        """Return accuracy on the test images, size and speed of a model.
+
+        Raises:
+            ModelError: its logits are not finite.
+        """
         images, labels = self._test_images, self.test.required_labels()
         logits = _logits(model, self.network)
         batches = image_batches(images, 1, max_images=_BATCH)
         values = np.concatenate([logits(tf.constant(batch)) for _, batch in batches])
+        if not np.isfinite(values).all():
+            hint = "Look for NaN in the model's weights."
+            raise ModelError("logits of the classes", "finite numbers", "NaN or infinity", hint)
         predicted = (values[:, 0] > 0).astype(int) if values.shape[1] == 1 else values.argmax(1)
         predict = _forward(model, self.network)
         batch = tf.constant(np.resize(images, (_BATCH, *images.shape[1:])), tf.float32)

@@ -189,6 +189,9 @@ def test_maps_without_finite_responses_come_last(data):
         selection = mi.select(model, *data, "planted", method=method)
         assert selection.order[-1] == 2
         assert selection.to_dict()["scores"][2]["score"] is None
+    for method in ("elimination", "taylor"):
+        with pytest.raises(ModelError, match="NaN"):
+            mi.select(model, *data, "planted", method=method)
 
 
 def test_bad_input(data):

@@ -151,6 +151,13 @@ def test_a_layer_that_runs_in_another_way_when_it_is_recorded_is_refused():
         network.find("second")
 
 
+def test_outputs_that_are_not_finite_are_not_compared():
+    from keras import layers
+
+    network = Network(model(layers.Normalization(mean=[0.0], variance=[np.nan])))
+    assert network.find("second").maps
+
+
 def test_states_of_a_model_are_not_changed_by_looking_at_it():
     import keras
     from keras import layers

@@ -51,6 +51,17 @@ def test_bad_input(small_model, bars, options, kind, text):
         oip.prune(small_model, **{"data": images, "labels": labels, **options})
 
 
+def test_weights_that_are_not_finite_are_refused(small_model, bars):
+    import keras
+
+    model = keras.models.clone_model(small_model)
+    kernel, bias = small_model.get_layer("first").get_weights()
+    model.get_layer("first").set_weights([kernel, bias * np.nan])
+    images, labels = bars
+    with pytest.raises(ModelError, match="finite"):
+        oip.prune(model, data=images, labels=labels, method="l1")
+
+
 @pytest.fixture(scope="module")
 def several():
     """A model body of two convolutions, as (input, first, flat)."""
