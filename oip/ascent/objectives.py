@@ -72,6 +72,11 @@ class Objective:
     terms: tuple[tuple[float, Term], ...]
     """Weight and term of each."""
 
+    def __post_init__(self) -> None:
+        for weight, _ in self.terms:
+            if not np.isfinite(weight):
+                raise SettingsError("factor of an objective", "a finite number", weight)
+
     @classmethod
     def direction(cls, weights: np.ndarray, layer: str | None = None) -> Objective:
         """Return the spatial mean of the responses along a direction over the maps of a layer.
@@ -97,8 +102,6 @@ class Objective:
     def __mul__(self, factor: float) -> Objective:
         if not isinstance(factor, (int, float, np.integer, np.floating)):
             return NotImplemented
-        if not np.isfinite(factor):
-            raise SettingsError("factor of an objective", "a finite number", factor)
         return Objective(tuple((float(factor) * weight, term) for weight, term in self.terms))
 
     __rmul__ = __mul__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+import numpy as np
 
 from oip.core.errors import SettingsError, did_you_mean, notice
 from oip.core.files import Json
@@ -390,6 +391,10 @@ def ascent_settings(preset: str = "default", **changes: object) -> AscentSetting
     screened, starts = PRESETS[preset].get("screened"), values.get("starts")
     if changes.get("screened") is None and isinstance(screened, int) and isinstance(starts, int):
         values["screened"] = max(screened, starts)
+    values = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in values.items()
+    }
     stored = {field.name: field.encode_name for field in msgspec.structs.fields(AscentSettings)}
     for name in values:
         if name not in stored:

@@ -187,7 +187,7 @@ class InputSpec:
         Raises:
             DataError: images without any deviation.
         """
-        values = np.asarray(images)
+        values = _image_array(images)
         if self.is_known or values.dtype.kind not in "buif" or not values.size:
             return self
         values = with_bands(values, self.shape)
@@ -318,6 +318,15 @@ def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
+def _image_array(images: ArrayLike, name: str = "images") -> np.ndarray:
+    try:
+        return np.asarray(images)
+    except ValueError as error:  # such as a tuple of images and labels
+        raise DataError(
+            name, "an array of images of one shape", "parts of several shapes"
+        ) from error
+
+
 def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np.ndarray:
     """Return images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
 
@@ -326,9 +335,10 @@ def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np
     Raises:
         DataError: anything else.
     """
-    values = np.asarray(images)
+    values = _image_array(images, name)
     if values.dtype == object or values.dtype.kind not in "buif":
-        raise DataError(name, "an array of numbers", f"dtype {values.dtype}")
+        hint = "" if values.ndim else "oip.models.load(SOURCE).images reads images from files."
+        raise DataError(name, "an array of numbers", f"dtype {values.dtype}", hint)
     values = with_bands(values, spec.shape)
     if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
         shape = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"

@@ -128,14 +128,14 @@ def map_text(maps: Iterable[int]) -> str:
 
 def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:
     head, colon, tail = text.rpartition(":")
-    if colon and _MAPS.fullmatch(tail):
+    names = {layer.name for layer in (*network.layers, *network.other_layers)}
+    if colon and _MAPS.fullmatch(tail) and (head in names or text not in names):
         layer = network.find(head)
         return layer, map_numbers(layer, tail)
     try:
         layer = network.find(text)
     except ModelError:
-        layers = (*network.layers, *network.other_layers)
-        if colon and any(layer.name == head for layer in layers):
+        if colon and head in names:
             raise SettingsError(
                 f"maps after '{head}:'", "all, 3, 0-15 or 0,4,9", f"'{tail}'"
             ) from None

@@ -109,6 +109,8 @@ def test_sum_takes_objectives_and_other_things_are_no_operands():
     ):
         with pytest.raises(TypeError, match="unsupported operand"):
             operation()
+    with pytest.raises(SettingsError, match="finite"):
+        item * 1e308 * 10
     with pytest.raises(SettingsError, match="zero"):
         item / 0
 

@@ -1,4 +1,5 @@
 import msgspec
+import numpy as np
 import pytest
 
 from oip.ascent.settings import (
@@ -49,6 +50,11 @@ def test_files_keep_the_names_that_they_have(preset):
 def test_bad_settings_are_named(changes, message):
     with pytest.raises(SettingsError, match=message):
         ascent_settings(**changes)
+
+
+def test_numbers_of_numpy_are_numbers():
+    changes = {"steps": np.int64(7), "rate": np.float32(0.5), "decorrelate": np.True_}
+    assert ascent_settings(**changes) == ascent_settings(steps=7, rate=0.5, decorrelate=True)
 
 
 def test_the_input_decides_between_natural_and_default():

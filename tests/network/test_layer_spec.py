@@ -31,6 +31,20 @@ def test_selections_are_parsed_as_documented(small_model):
             map_numbers(network.find("first"), numbers)
 
 
+def test_a_layer_may_be_called_as_a_map_is():
+    import keras
+
+    layers = [keras.layers.Conv2D(2, 3, name=name) for name in ("first", "second:1", "first:1")]
+    network = Network(keras.Sequential([keras.Input((9, 9, 1)), *layers]))
+    for text, name, maps in (
+        ("second:1", "second:1", [0, 1]),
+        ("second:1:0", "second:1", [0]),
+        ("first:1", "first", [1]),  # map 1 of a layer goes before
+    ):
+        ((layer, chosen),) = parse_selections(network, [text])
+        assert (layer.name, chosen.tolist()) == (name, maps)
+
+
 def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
     network = Network(two_inputs())
     with pytest.warns(Notice, match=r"'right'.*input='b'"):
