@@ -192,7 +192,8 @@ def check_labels(
     if len(values) != count:
         raise DataError("labels", f"{count}, one per sample", len(values))
     if count < FEWEST_LABELS:
-        raise DataError("labelled samples", f"at least {FEWEST_LABELS}", count)
+        hint = "Give more; copies of a sample count once."
+        raise DataError("labelled samples", f"at least {FEWEST_LABELS}", count, hint)
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(distinct) == 1:
         only = f"only '{distinct[0]}'"

@@ -106,7 +106,7 @@ class Commands(click.Group):
 
 _PARAMETERS = re.compile(
     r"\b(imports|input|resize|model)=\[?'([^']*)'\]?|\b(input_shape|size)=\(h, w[^)]*\)"
-    r"|\b(data)=\.\.\.|\bset (Network\.inputs)"
+    r"|\b(data)=\.\.\.|\bset (Network\.inputs)|\b(keep_data)=False"
 )
 
 
@@ -120,6 +120,8 @@ def name_options(text: str) -> str:
             return "--data SOURCE"
         if match[5]:
             return "give --input-mean and --input-std, or --preprocess"
+        if match[6]:
+            return "--without-data"
         return f"--{match[1].rstrip('s')} {match[2]}"
 
     return _PARAMETERS.sub(option, text)

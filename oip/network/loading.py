@@ -90,10 +90,11 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
         if refused:
             text = f"cannot load '{path.name}'"
             raise ModelError(text, "weights of less content", refused[0]) from error
-        custom = "custom" in reason_of(error).lower()
+        reason = reason_of(error).partition(" Full object config:")[0].rstrip(".")
+        custom = "custom" in reason.lower()
         hint = "Name the module of its custom layers: imports=['MODULE']." if custom else ""
         text = f"cannot load '{path.name}'"
-        raise ModelError(text, "a Keras 3 model that is whole", reason_of(error), hint) from error
+        raise ModelError(text, "a Keras 3 model that is whole", reason, hint) from error
     return model
 
 

@@ -100,6 +100,9 @@ class Run(RunFolder):
         if not is_there(path / NAME):
             received = "no run.json in it" if path.is_dir() else "no such folder"
             hint = "Begin a run with 'oip reconstruct' or 'oip rank'."
+            if is_there(path / "batch.json"):
+                received = "that of a batch"
+                hint = f"Name one of its runs, such as '{path / 'runs' / '0000'}'."
             raise RunError(f"'{path}'", "the folder of a run", received, hint)
         run = cls(path, RunFile.read_either(path / NAME))
         if tidy:

@@ -73,6 +73,7 @@ def test_settings_of_the_library_are_named_as_options():
 
 def test_parameters_in_hints_are_named_as_options():
     assert name_options("Give data=... for them.") == "Give --data SOURCE for them."
+    assert name_options("Build it with keep_data=False.") == "Build it with --without-data."
     hint = "If you trust it: imports=['mine']. Choose input='b', or input_shape=(h, w, bands)."
     shown = "If you trust it: --import mine. Choose --input b, or --input-size."
     assert name_options(hint) == shown

@@ -6,6 +6,9 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from oip.core.errors import RunError
 from oip.core.formats import CausesFile, RankingSettings, RunSettings, UnitCauses
 from oip.network.network import Network
 from oip.run.run import Run, run_record
@@ -53,3 +56,9 @@ def test_two_that_add_to_a_file_at_once_lose_nothing(grown, tmp_path):
         list(pool.map(add, range(4)))
     kept = CausesFile.read(run.folder(0) / "causes.json")
     assert sorted(unit.unit for unit in kept.units) == [0, 1, 2, 3]
+
+
+def test_the_folder_of_a_batch_is_no_run(tmp_path):
+    (tmp_path / "batch.json").touch()
+    with pytest.raises(RunError, match=r"that of a batch.*runs.0000"):
+        Run.open(tmp_path)
