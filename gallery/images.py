@@ -184,7 +184,7 @@ class Sheets:
         self._pixels[sheet][top : top + height, left : left + width] = tile
 
     def write_finished(self, last: int) -> None:
-        """Write the sheets that are complete when all positions up to `last` are keys."""
+        """Write the sheets that are complete when all positions up to `last` are drawn."""
         for sheet in sorted(self._open):
             if last + 1 < min((sheet + 1) * PER_SHEET, self._count):
                 break

@@ -10,14 +10,12 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
-from oip.cli.tables import number, of_units, p_value, print_json, print_table, print_text
+from oip.cli.tables import interval, number, of_units, p_value, print_json, print_table, print_text
 from oip.core.errors import SettingsError
-from oip.core.units import plural
+from oip.core.units import finite_median, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from msgspec import UnsetType
+    from collections.abc import Sequence
 
     from oip.ascent.decomposition import Copies
     from oip.core.output_formats import LayerDecomposition, LayerTranslation, LocatedLayer
@@ -160,7 +158,7 @@ def _print(layer: LocatedLayer, source: str) -> None:
     rows = []
     for row in layer.maps:
         best = row.images[0] if row.images else None
-        percentile = _median([image.match_percentile for image in row.images])
+        percentile = finite_median(image.match_percentile for image in row.images)
         labels = [image.label for image in row.images if isinstance(image.label, str)]
         rows.append(
             (
@@ -169,7 +167,7 @@ def _print(layer: LocatedLayer, source: str) -> None:
                 "-" if best is None else best.image,
                 "-" if best is None else ",".join(map(str, best.node)) or "-",
                 number(None if best is None else best.response),
-                number(_median([image.match for image in row.images]), 2),
+                number(finite_median(image.match for image in row.images), 2),
                 "-" if percentile is None else f"{percentile:.0f} %",
                 " ".join(dict.fromkeys(labels)),
             )
@@ -194,29 +192,25 @@ def _print_translation(layer: LayerTranslation, noun: str) -> None:
     for row in layer.maps:
         other_nodes = [node for index, node in enumerate(row.nodes) if index != reference]
         medians = (
-            _median([node.agreement for node in other_nodes]),
-            _median([node.unmoved for node in other_nodes]),
-            _median([node.aligned for node in other_nodes]),
+            finite_median(node.agreement for node in other_nodes),
+            finite_median(node.unmoved for node in other_nodes),
+            finite_median(node.aligned for node in other_nodes),
             row.nodes[reference].aligned,
         )
-        rows.append((row.map, *map(_share, medians)))
+        rows.append((row.map, *(number(value, 2) for value in medians)))
     names = ("pairs at the expected shift", "similarity unmoved", "moved as expected")
     headings = (noun, *names, "starts of one node")
     title = f"{layer.layer}: OIPs of {len(layer.nodes)} nodes (medians over nodes)"
     print_table(headings, rows, title)
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:z.2f}"
-
-
 def _print_decomposition(layer: LayerDecomposition, noun: str) -> None:
     rows = [
         (
             row.map,
-            _share(row.share),
-            "-" if row.low is None else f"{row.low:.2f} to {row.high:.2f}",
-            _share(row.null),
+            number(row.share, 2),
+            interval(row.low, row.high),
+            number(row.null, 2),
             p_value(row.p_value),
         )
         for row in layer.maps
@@ -226,11 +220,3 @@ def _print_decomposition(layer: LayerDecomposition, noun: str) -> None:
     title = f"{layer.layer}: OIPs as sums of those of {len(layer.nodes)} nodes"
     legend = of_units({beside: _OTHERS, **_DECOMPOSITION}, noun)
     print_table(headings, rows, title, left=("95 %",), legend=legend)
-
-
-def _median(values: Iterable[float | UnsetType | None]) -> float | None:
-    """Return the median of the numbers among some values, None without any."""
-    from statistics import median
-
-    numbers = [value for value in values if isinstance(value, float)]
-    return median(numbers) if numbers else None

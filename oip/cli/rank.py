@@ -15,6 +15,7 @@ from oip.cli.judge import share_text
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
 from oip.cli.tables import (
     all_rows,
+    interval,
     number,
     of_units,
     p_value,
@@ -290,11 +291,11 @@ def _row(
     if row.mi is None:
         cells += ["-", "no number" if by.ceiling is None else "not finite", "-", "-"]
     else:
-        interval = "-" if row.low is None else f"{row.low:z.3f} to {row.high:z.3f}"
         bits = number(row.mi) + (" saturated" if row.saturated else "")
         if row.chance is not None and row.chance >= _CHANCE:
             bits += f" (chance {row.chance:z.3f})"
-        cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, by, classes)]
+        ends = interval(row.low, row.high, 3)
+        cells += [bits, ends, p_value(row.p_adjusted), _best_class(row, by, classes)]
     if by.input_ceiling is not None:
         cells.append(number(row.input, 2))
     if losses is not None:

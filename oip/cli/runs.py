@@ -12,7 +12,7 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, Output, quoted
-from oip.cli.tables import Record, number, print_json, print_table, print_text
+from oip.cli.tables import Record, interval, number, print_json, print_table, print_text
 from oip.core.errors import RunError, SettingsError, plain_text
 from oip.core.units import finite_median
 
@@ -430,7 +430,7 @@ def _print_match(record: MatchFile) -> None:
             match.layer,
             match.second_layer,
             f"{sum(unit.has_partner for unit in match.maps)} of {len(match.maps)}",
-            f"{match.share_low:.2f} to {match.share_high:.2f}",
+            interval(match.share_low, match.share_high),
             number(match.median, 2),
             number(match.null, 2),
             number(finite_median(unit.similarity for unit in match.maps), 2),
@@ -450,7 +450,7 @@ def _print_match(record: MatchFile) -> None:
                 unit.map,
                 "-" if unit.partner is None else unit.partner,
                 number(unit.correlation, 2),
-                _ends(unit.low, unit.high),
+                interval(unit.low, unit.high),
                 number(unit.p_adjusted, 4),
                 "yes" if unit.has_partner else "no",
                 number(unit.similarity, 2),
@@ -461,10 +461,6 @@ def _print_match(record: MatchFile) -> None:
         headings = ("unit", "second unit", "correlation", "95 %", "p, adjusted", "partner")
         headings += ("OIP similarity", "percentile")
         print_table(headings, rows, match.layer, left=("95 %", "partner"))
-
-
-def _ends(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:z.2f} to {high:z.2f}"
 
 
 def _print_compare(comparison: Comparison) -> None:

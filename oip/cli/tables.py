@@ -247,6 +247,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:z.2g}" if 0 < abs(value) < 0.5 * 10**-digits else f"{value:z.{digits}f}"
 
 
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """Format the ends of an interval for a table; a dash where there are none.
+
+    >>> interval(0.25, 0.5), interval(None, None)
+    ('0.25 to 0.50', '-')
+    """
+    return "-" if low is None or high is None else f"{low:z.{digits}f} to {high:z.{digits}f}"
+
+
 def p_value(value: float | None) -> str:
     """Format a p-value for a table; a dash where there is none."""
     return "-" if value is None else f"{value:.2g}"
