@@ -480,20 +480,11 @@ def _result(
     if low <= chance:
         more = "more images or steps" if method == "sae" else "more images"
         notices.append(f"Random directions explain as much of held-out images: use {more}.")
-    if model.steps is not None and model.steps < _FEW_STEPS:
-        notices.append(
-            f"The autoencoder explains {explained:.0%} of the variance of held-out images after "
-            f"{plural(model.steps, 'step')} of training; {AutoencoderSettings.steps:,} are usual."
-        )
     axes = _principal_axes(training.values - mean)
     count = min(len(order), sample.layer.maps)
-    fixed = _explained_by(axes[:, :usable], centered)
-    if method == "sae" and explained < fixed:
-        notices.append(
-            f"The autoencoder explains {explained:.0%} of the variance of held-out images, as many "
-            f"principal components as it may use for a sample ({usable}) explain {fixed:.0%}: "
-            "use more steps or images."
-        )
+    if model.steps is not None:
+        fixed = _explained_by(axes[:, :usable], centered)
+        notices += _training_notices(explained, model.steps, usable, fixed)
     return Directions(
         layer=sample.layer.name,
         index=sample.layer.index,
@@ -512,6 +503,21 @@ def _result(
         images=len(np.unique(training.image)),
         notices=tuple(notices),
     )
+
+
+def _training_notices(explained: float, steps: int, usable: int, fixed: float) -> list[str]:
+    """Return remarks on few steps, and on what `usable` principal components explain (`fixed`)."""
+    text = f"The autoencoder explains {explained:.0%} of the variance of held-out images"
+    notices = []
+    if steps < _FEW_STEPS:
+        usual = f"{AutoencoderSettings.steps:,} are usual."
+        notices.append(f"{text} after {plural(steps, 'step')} of training; {usual}")
+    if explained < fixed:
+        notices.append(
+            f"{text}, as many principal components as it may use for a sample ({usable}) explain "
+            f"{fixed:.0%}: use more steps or images."
+        )
+    return notices
 
 
 def _active(codes: np.ndarray) -> float:

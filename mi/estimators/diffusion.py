@@ -24,8 +24,8 @@ from oip.mi.estimators.gram import (
     matrix_bytes,
     squared_distances,
 )
-from oip.mi.estimators.renyi import spectral_entropy
-from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
+from oip.mi.estimators.renyi import saturation, spectral_entropy
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, joint_null, over_prepared, widening
 from oip.mi.validation import label_entropy
 
@@ -308,7 +308,9 @@ class Dsmi(_Diffusion, LabelEstimator):
                 value += len(members) / len(labels) * (subset - self._entropy(cut(matrix, members)))
             return value
 
-        return Prepared(information, () if self.reference else _saturated(entropy, len(g)))
+        effect = ", and any label seems predictable"
+        notices = () if self.reference else saturation("X", entropy, len(g), effect)
+        return Prepared(information, notices)
 
 
 def grouped(y: np.ndarray, groups: int, seed: int, reference: bool = False) -> np.ndarray:
@@ -350,11 +352,3 @@ def _clusters(data: bytes, columns: int, groups: int, seed: int, reference: bool
         # Of groups that are far apart, and of data with as many columns as rows.
         warnings.simplefilter("ignore", UserWarning)
         return rule.fit_predict(y)
-
-
-def _saturated(entropy: float, n: int) -> tuple[str, ...]:
-    """Return a notice where S(P_X) is at ln n."""
-    if entropy < SATURATED * math.log(n):
-        return ()
-    effect = "samples hardly overlap at this width, and any label seems predictable"
-    return (f"Saturated: S of X is {entropy / math.log(n):.1%} of log n; {effect}.",)

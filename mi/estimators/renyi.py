@@ -336,7 +336,7 @@ class Renyi(LabelEstimator):
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return S(A); at most ln n."""
         value = self._entropy(gram(x, self.width))
-        return RawEstimate(value, ceiling=math.log(len(x)), notices=_saturated("X", value, len(x)))
+        return RawEstimate(value, ceiling=math.log(len(x)), notices=saturation("X", value, len(x)))
 
     def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
         """Return S of the shares of the classes."""
@@ -391,7 +391,7 @@ class Renyi(LabelEstimator):
         single = np.array([self._entropy(gram(column, self.width)) for column in columns])
         joint = self._entropy(self._group_gram(x[:, :, None]))
         total = float(single.sum())
-        notices = _saturated("all columns", joint, len(x))
+        notices = saturation("all columns", joint, len(x))
         return RawEstimate(total - joint, ceiling=total - float(single.max()), notices=notices)
 
     def group_entropy(self, responses: np.ndarray) -> Estimate:
@@ -409,7 +409,7 @@ class Renyi(LabelEstimator):
         values = check_responses(responses)
         n, maps, d = values.shape
         joint = self._entropy(self._group_gram(values))
-        notices = _saturated("the maps together", joint, n)
+        notices = saturation("the maps together", joint, n)
         return Measurement(
             quantity="H(T^1, ..., T^C)",
             estimator=self,
@@ -503,7 +503,7 @@ class Renyi(LabelEstimator):
                 joint = class_entropy(cut(a, indices), labels, self.alpha)
                 return entropy_of(indices) + of_label - joint
 
-            return Prepared(information, _saturated("X", entropy_of(None), len(x)))
+            return Prepared(information, saturation("X", entropy_of(None), len(x)))
 
         codes = samples.codes
         size = self.working_bytes(len(codes))
@@ -520,13 +520,13 @@ class Renyi(LabelEstimator):
 
     def _shared(self, a: np.ndarray, b: np.ndarray, names: tuple[str, str]) -> RawEstimate:
         single = self._entropy(a), self._entropy(b)
-        notices = _saturated(names[0], single[0], len(a)) or _saturated(names[1], single[1], len(a))
+        notices = saturation(names[0], single[0], len(a)) or saturation(names[1], single[1], len(a))
         return RawEstimate(sum(single) - self._entropy(a * b), ceiling=min(single), notices=notices)
 
     def _conditional(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> RawEstimate:
         of_ac, of_bc, of_c = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
         value = of_ac + of_bc - of_c - self._entropy(hadamard([a, b, c]))
-        notices = _saturated("X and Z", of_ac, len(a)) + _saturated("Y and Z", of_bc, len(a))
+        notices = saturation("X and Z", of_ac, len(a)) + saturation("Y and Z", of_bc, len(a))
         return RawEstimate(value, ceiling=min(of_ac, of_bc) - of_c, notices=notices)
 
     def _group_gram(self, responses: np.ndarray) -> np.ndarray:
@@ -540,9 +540,10 @@ class Renyi(LabelEstimator):
         return joint ** (1 / maps) if self.group == "tempered" else joint
 
 
-def _saturated(variables: str, entropy: float, n: int) -> tuple[str, ...]:
+def saturation(variables: str, entropy: float, n: int, more: str = "") -> tuple[str, ...]:
+    """Return a notice where S of some variables is at ln n; `more` ends the sentence."""
     share = entropy / math.log(n)
     if share < SATURATED:
         return ()
-    effect = "samples hardly overlap at this width"
+    effect = f"samples hardly overlap at this width{more}"
     return (f"Saturated: S of {variables} is {share:.1%} of log n; {effect}.",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -529,11 +529,21 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
     orders["random"] = [order("random", draw) for draw in range(size.random_orders)]
     selection = mi.select(*sample, method="cmi", samples=MANY, alpha=2.0, seed=seed)
     result |= width("many", selection.width, selection.order)
+    pruned = _pruned(orders, size, accuracy_with)
+    methods = np.array(list(orders))
+    return {**result, "shares": np.array(size.removed), "methods": methods, "pruned": pruned}
+
+
+def _pruned(
+    orders: Mapping[str, Sequence[np.ndarray]],
+    size: RenyiSize,
+    accuracy_with: Callable[[np.ndarray], float],
+) -> np.ndarray:
+    """Return accuracies (methods, shares, draws) without the last maps of each order."""
     pruned = np.full((len(orders), len(size.removed), size.random_orders), np.nan)
     for row, draws in enumerate(orders.values()):
         for column, share in enumerate(size.removed):
             for draw, ranking in enumerate(draws):
                 count = max(1, round((1 - share) * len(ranking)))
                 pruned[row, column, draw] = accuracy_with(ranking[:count])
-    methods = np.array(list(orders))
-    return {**result, "shares": np.array(size.removed), "methods": methods, "pruned": pruned}
+    return pruned
