@@ -102,9 +102,9 @@ class PictureKeys:
         self._old = {} if record is None else record.drawn
         self._new: dict[str, str] = {}
 
-    def key(self, *parts: object) -> str:
+    def key(self, *values: object) -> str:
         """Return a key of what a picture is drawn from."""
-        return hashlib.sha256(json.dumps([self._common, *parts]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self._common, *values]).encode()).hexdigest()
 
     def note(self, name: str, key: str) -> bool:
         """Note the key of a picture or block; return whether the old gallery has the same."""

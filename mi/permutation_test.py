@@ -129,14 +129,14 @@ class ShuffleTest:
         self._scores: list[np.ndarray] = []
         self._map_p: list[np.ndarray] = []
 
-    def add(self, parts: Iterable[np.ndarray]) -> np.ndarray:
+    def add(self, blocks: Iterable[np.ndarray]) -> np.ndarray:
         """Add m maps of d nodes, as numbers (n, m, k) of some nodes at a time; return their scores.
 
         (m, d): 0 for a node whose numbers are all equal.
         """
         parts_of_scores: list[np.ndarray] = []
         largest = np.full((len(self._packed), 1), -np.inf, np.float32)
-        for numbers in parts:
+        for numbers in blocks:
             scores, part_largest = self._scored(numbers)
             parts_of_scores.append(scores)
             largest = np.maximum(largest, part_largest)

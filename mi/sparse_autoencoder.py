@@ -95,11 +95,11 @@ def fitted_autoencoder(
     training = _AutoencoderTraining(_drawn(samples - middle, count, random), active, settings)
     label = "sparse autoencoder"
     progress(label, 0, settings.steps)
-    for number in range(settings.steps):
+    for index in range(settings.steps):
         rows = random.integers(0, len(samples), min(settings.batch, len(samples)))
         training.step(tf.constant((samples[rows] - middle) / scale))
-        if number % _SHOWN == 0:
-            progress(label, number, settings.steps)
+        if index % _SHOWN == 0:
+            progress(label, index, settings.steps)
     progress(label, settings.steps, settings.steps)
     return SparseAutoencoder(
         encoder=training.encoder.numpy(),

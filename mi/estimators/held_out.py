@@ -257,13 +257,13 @@ def _draws(
     draw = seeds.generator(seed, "held-out draws")
     weights = draw.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
     draw = seeds.generator(seed, "held-out null")
-    parts = []
+    members = []
     for start in range(0, shuffles, _SHUFFLES_AT_ONCE):
         mixed = np.tile(codes, (min(_SHUFFLES_AT_ONCE, shuffles - start), 1))
         for fold in range(FOLDS):
             mixed[:, fold::FOLDS] = draw.permuted(mixed[:, fold::FOLDS], axis=1)
-        parts.append(label_members(mixed, classes))
-    return weights, tuple(parts)
+        members.append(label_members(mixed, classes))
+    return weights, tuple(members)
 
 
 def _null(
@@ -272,16 +272,16 @@ def _null(
     """Return the mean log-probability (shuffles, maps) of shuffled labels; add them to `single`."""
     n = odds[0].shape[1]
 
-    def of_part(members: csr_array) -> tuple[np.ndarray, np.ndarray]:
+    def of_members(members: csr_array) -> tuple[np.ndarray, np.ndarray]:
         null = label_sums(members, odds)
         more = label_sums(members, [of_map.more for of_map in single]) if single else null
         return null.sum(axis=1) / n, more
 
-    parts = thread_map(of_part, shuffled)
-    for _, more in parts:
+    nulls = thread_map(of_members, shuffled)
+    for _, more in nulls:
         for index, of_map in enumerate(single):
             of_map.add(more[..., index])
-    return np.concatenate([np.empty((0, len(odds))), *(null for null, _ in parts)])
+    return np.concatenate([np.empty((0, len(odds))), *(null for null, _ in nulls)])
 
 
 def label_members(labels: np.ndarray, classes: int) -> csr_array:
@@ -313,11 +313,11 @@ def label_sums(members: csr_array, values: Sequence[np.ndarray]) -> np.ndarray:
     """
     classes = len(values[0])
     step = max(1, _MAP_BYTES // values[0].nbytes)
-    parts = [
+    products = [
         members @ np.stack([of_map.ravel() for of_map in values[start : start + step]], axis=1)
         for start in range(0, len(values), step)
     ]
-    return np.concatenate(parts, axis=1).reshape(-1, classes, len(values))
+    return np.concatenate(products, axis=1).reshape(-1, classes, len(values))
 
 
 def class_shares(codes: np.ndarray) -> np.ndarray:

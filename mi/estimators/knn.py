@@ -200,14 +200,14 @@ class Ksg(LabelEstimator):
                 ready = [self._ready(side, seed + index) for index, side in enumerate(sides)]
                 value += len(rows) / len(x) * self._joint(ready)
             return RawEstimate(value, notices=notices)
-        parts = []
+        ready_sides = []
         for index, (name, side) in enumerate((("x", x), ("y", y))):
             ready, reduced = self._reduced(
                 name, side, self.components or side.shape[1], seed + index
             )
-            parts.append(ready)
+            ready_sides.append(ready)
             notices += reduced
-        return RawEstimate(self._joint(parts), notices=notices + _wide(*parts))
+        return RawEstimate(self._joint(ready_sides), notices=notices + _wide(*ready_sides))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Estimate T(X) by algorithm 1 or 2 of Kraskov et al. for as many variables as columns."""

@@ -283,11 +283,11 @@ class Ascent:
         for begin in range(0, len(maps), room):
             chunk = maps[begin : begin + room]
 
-            def part(share: float, begin: int = begin, count: int = len(chunk)) -> None:
+            def report_share(share: float, begin: int = begin, count: int = len(chunk)) -> None:
                 report(begin + share * count)
 
-            chunks.append(self._grow_chunk(chunk, part))
-            part(1.0)
+            chunks.append(self._grow_chunk(chunk, report_share))
+            report_share(1.0)
         return join_oips(chunks)
 
     def _grow_chunk(self, maps: np.ndarray, report: Report) -> Oips:

@@ -36,8 +36,8 @@ def automatic(label: str, done: float, total: int) -> None:
 def piece_of(progress: Progress, label: str, index: int, total: int) -> Progress:
     """Return a progress for one part of a larger piece of work."""
 
-    def moved(part: str, done: float, whole: int) -> None:
-        progress(label, index + (done / whole if part.endswith(": maps") else 0), total)
+    def moved(own_label: str, done: float, whole: int) -> None:
+        progress(label, index + (done / whole if own_label.endswith(": maps") else 0), total)
 
     return moved
 

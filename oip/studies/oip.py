@@ -553,22 +553,22 @@ def add_patterns(
     folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
 ) -> None:
     """Compare which maps are active with which points are, and what dense units know."""
-    parts = []
+    measured = []
     for index, (path, network) in enumerate(networks.items()):
         name, of = f"source-{source}/patterns-{index}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed
-        parts.append(folder.part(name, arms.measure_patterns, *arguments, of=of))
+        measured.append(folder.part(name, arms.measure_patterns, *arguments, of=of))
     count = min(len(data.test), sizes.judged)
-    folder.add(*pattern_findings(data.name, parts, count))
+    folder.add(*pattern_findings(data.name, measured, count))
 
 
-def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[Finding]:
+def pattern_findings(source: str, measured: Sequence[Arrays], count: int) -> list[Finding]:
     """Return the findings on active maps and points, and on the units of the dense layer."""
-    layers = [name.removesuffix(" maps") for name in parts[0] if name.endswith(" maps")]
+    layers = [name.removesuffix(" maps") for name in measured[0] if name.endswith(" maps")]
     values, shares = [], []
     for layer in layers:
         maps, points = (
-            np.concatenate([arrays[f"{layer} {kind}"] for arrays in parts]).astype(float)
+            np.concatenate([arrays[f"{layer} {kind}"] for arrays in measured]).astype(float)
             for kind in ("maps", "points")
         )
         gap = Value.mean_of(points - maps)
@@ -579,12 +579,12 @@ def pattern_findings(source: str, parts: Sequence[Arrays], count: int) -> list[F
         ]
         shares.append(gap)
     where, images = source, min(count, arms.PATTERN_IMAGES)
-    constants = {"n": f"{len(parts)} networks, {images:,} test images"}
+    constants = {"n": f"{len(measured)} networks, {images:,} test images"}
     outcomes = [shares[0].above(), shares[0].above(shares[-1])] if len(shares) > 1 else [None]
     results = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
-    if "units" in parts[0]:
-        p_values = np.concatenate([arrays["units p"] for arrays in parts])
-        information = np.concatenate([arrays["units"] for arrays in parts])
+    if "units" in measured[0]:
+        p_values = np.concatenate([arrays["units p"] for arrays in measured])
+        information = np.concatenate([arrays["units"] for arrays in measured])
         significant = Value.mean_of((np.nan_to_num(p_values, nan=1.0) <= 0.05).astype(float))
         units = [
             significant.percent("units that tell the two classes apart", ".0f"),

@@ -492,14 +492,14 @@ def match_networks(networks: Sequence[Network], test: Dataset, sizes: Sizes, see
     untrained = [(index, (index + 1) % len(copies)) for index in range(len(networks))]
     layers = [layer.name for layer in networks[0].convolutional]
     samples = max(FEWEST, min(sizes.matched, len(test)))
-    parts: dict[str, list[np.ndarray]] = {}
+    has_partner: dict[str, list[np.ndarray]] = {}
     for name, indices, targets in (("", pairs, networks), (" untrained", untrained, copies)):
         for first, second in indices:
             pair = networks[first], targets[second]
             result = match(*pair, test.images, layers, samples=samples, seed=seed)
             for layer in layers:
-                parts.setdefault(f"{layer}{name}", []).append(result[layer].has_partner)
-    return {name: np.array(values, bool) for name, values in parts.items()}
+                has_partner.setdefault(f"{layer}{name}", []).append(result[layer].has_partner)
+    return {name: np.array(values, bool) for name, values in has_partner.items()}
 
 
 def match_pretrained(networks: Sequence[Network], images: Sequence[Dataset], seed: int) -> Arrays:
