@@ -87,7 +87,7 @@ def test_two_nats_of_a_gaussian_in_five_dimensions(correlated, kind, seed, setti
 
 def test_a_joint_critic_finds_it_too(correlated):
     x, y = correlated(0.5, 3000, 1)
-    estimator = Smile(critic="joint", units=32, batch=64, steps=300, rate=5e-3)
+    estimator = Smile(critic="joint", units=32, batch=64, steps=150, rate=1e-2)
     assert estimator.information(x, y, 0).nats == pytest.approx(0.5, rel=0.25)
 
 
