@@ -64,10 +64,11 @@ def error_bars(
     axes: Axes, x: ArrayLike, values: np.ndarray, index: int = 0, label: str = "", line: str = "-"
 ) -> None:
     """Draw the mean of values (runs, x), with bars of one standard deviation; NaN is left out."""
+    finite = np.ma.masked_invalid(values)
     axes.errorbar(
         x,
-        np.nanmean(values, axis=0),
-        np.nanstd(values, axis=0),
+        finite.mean(axis=0).filled(np.nan),
+        finite.std(axis=0).filled(np.nan),
         marker=marker(index),
         color=color(index),
         ls=line,

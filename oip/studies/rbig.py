@@ -487,6 +487,8 @@ Tables = Mapping[Case, MethodTable]
 
 def _draw_student(folder: Folder, quantity: Quantity, tables: Tables, trials: int) -> None:
     """Draw a panel for every number of degrees of freedom (rows) and dimensions (columns)."""
+    from matplotlib.ticker import EngFormatter
+
     symbol, name = QUANTITIES[quantity]
     drawing, panels = figure(7.0, 4.4, len(FREEDOMS), len(tables) // len(FREEDOMS))
     for (case, table), axes in zip(tables.items(), panels.flat, strict=True):
@@ -494,7 +496,8 @@ def _draw_student(folder: Folder, quantity: Quantity, tables: Tables, trials: in
         for index, label in enumerate(METHODS):
             error_bars(axes, table.counts, table.values[:, :, index].T, index, label)
         axes.set_xscale("log")
-        axes.set_xticks(table.counts, [f"{n:,}" for n in table.counts])
+        axes.set_xticks(table.counts)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 50k
         axes.minorticks_off()
         axes.set_title(f"nu = {case.freedom}, d = {case.dimensions}")
         axes.set(xlabel="samples", ylabel=f"{symbol} (bits)")

@@ -147,7 +147,10 @@ def test_the_whole_study_on_made_up_estimates(drawn_figures, tmp_path, monkeypat
         if len(calls) == 4:
             raise KeyboardInterrupt
         rng = np.random.default_rng(len(calls))
-        return {name: rng.normal(size=len(METHODS)) for name in rbig.QUANTITIES}
+        values = {name: rng.normal(size=len(METHODS)) for name in rbig.QUANTITIES}
+        for numbers in values.values():
+            numbers[list(METHODS).index("vME")] = np.nan  # left out in all trials, for its memory
+        return values
 
     monkeypatch.setattr(rbig, "estimates", stops)
     with pytest.raises(KeyboardInterrupt):
