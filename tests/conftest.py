@@ -282,16 +282,6 @@ def figures_as_they_fall(monkeypatch):
 
 
 @pytest.fixture
-def eager_functions():
-    """Keras trains without graphs: to trace one takes longer than dozens of small batches."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
 def few_steps(monkeypatch):
     """The ascent takes four steps from the best of eight starts where nothing else is set."""
     from oip.ascent.settings import PRESETS

@@ -12,11 +12,6 @@ from oip.studies.data import Images
 from oip.studies.report import Folder, StudySettings
 from oip.studies.trained import WIDTHS, RecordedNetwork, kept_at, recorded_at, recorded_training
 
-pytestmark = [
-    pytest.mark.usefixtures("eager_functions"),
-    pytest.mark.filterwarnings("ignore:.*does not apply to tf.data functions:UserWarning"),
-]
-
 NETWORK = RecordedNetwork(
     "lenet", ("Conv2D_1", "Conv2D_2"), ("Dense_1", "classes"), (("filters", (2, 3)),), batch=16
 )
