@@ -372,7 +372,8 @@ def _source(
         return info
     earlier = [candidate for candidate in network.shown_layers() if _is_before(candidate, layer)]
     if not earlier:
-        raise ModelError(f"'{layer.name}'", "a layer with maps or units before it", "none")
+        text = "a convolution, dense layer or attention before it"
+        raise ModelError(f"'{layer.name}'", text, "none", "Another layer can be named.")
     few = sample.take(ImageSubset(np.arange(min(_FEW, len(sample)))))
     for info in reversed(earlier):
         silenced = SilencedMaps(info, np.arange(info.maps), fill_values(few, info, to))

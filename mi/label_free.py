@@ -50,6 +50,8 @@ _SIDE = 32
 """Pixels along a side of the images whose components are computed."""
 _FITTED = 2000
 """Images that the components are computed from."""
+_FEWEST_IMAGES = 10
+"""A tag needs five images on each side of its median."""
 _DRAWS = 200
 _LEVEL = 0.95
 
@@ -168,11 +170,13 @@ def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
         seed: of the images, at most 2,000, that the components are computed from.
 
     Raises:
-        DataError: images that are all alike.
+        DataError: fewer than 10 images, or images that are all alike.
     """
     from sklearn.decomposition import PCA
 
     reduced = _reduced(np.asarray(images))
+    if len(reduced) < _FEWEST_IMAGES:
+        raise DataError("images", f"{_FEWEST_IMAGES} or more", len(reduced))
     if not np.ptp(reduced, axis=0).any():
         raise DataError("images", "images that differ", "copies of one")
     order = seeds.generator(seed, "components").permutation(len(reduced))[:_FITTED]

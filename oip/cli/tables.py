@@ -239,11 +239,13 @@ def without_empty(
 def number(value: float | None, digits: int = 3) -> str:
     """Format a number for a table; a dash where there is none.
 
-    >>> number(0.25, 2), number(0.0004, 2), number(None)
-    ('0.25', '0.0004', '-')
+    >>> number(0.25, 2), number(0.0004, 2), number(1.23e30), number(None)
+    ('0.25', '0.0004', '1.23e+30', '-')
     """
     if value is None:
         return "-"
+    if abs(value) >= 1e9:
+        return f"{value:.{digits}g}"
     return f"{value:z.2g}" if 0 < abs(value) < 0.5 * 10**-digits else f"{value:z.{digits}f}"
 
 

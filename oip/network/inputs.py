@@ -146,6 +146,9 @@ class InputSpec:
             if not (low < high and np.isfinite([low, high]).all()):
                 raise SettingsError("input range", "LOW below HIGH", value_range)
             spec = replace(spec, low=low, high=high, bounded=True)
+            if spec.is_known and not np.all((low <= spec.mean) & (spec.mean <= high)):
+                numbers = f"{low:g} to {high:g}, the range of the pixels"
+                raise SettingsError("input mean", numbers, spec.mean.tolist())
         return spec
 
     def measured(self, images: np.ndarray, low: float, high: float, source: str) -> InputSpec:
@@ -211,7 +214,8 @@ class InputSpec:
     def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
         bands = len(self.mean)
         if len(values) not in (1, bands):
-            raise SettingsError(name, f"1 or {bands} numbers", len(values))
+            numbers = "1 number" if bands == 1 else f"1 or {bands} numbers"
+            raise SettingsError(name, numbers, len(values))
         if not np.isfinite(values).all():
             raise SettingsError(name, "finite numbers", values)
         return np.resize(np.array(values, np.float32), bands)

@@ -118,6 +118,8 @@ def test_components_are_those_of_large_images_too():
     assert same.all() or not same.any()
     with pytest.raises(DataError, match="images that differ"):
         input_target(np.ones((10, 4, 4, 1)))
+    with pytest.raises(DataError, match="10 or more"):
+        input_target(images[:9])
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_told_statistics_fit_the_bands(small_model):
         {"mean": (1.0, 2.0)},
         {"value_range": (3.0, 1.0)},
         {"value_range": (0.0, float("inf"))},
+        {"mean": (3.0,), "value_range": (0.0, 1.0)},
         {"mean": (float("nan"),)},
         {"preprocess": "caffe"},
     ):
