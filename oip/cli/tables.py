@@ -110,7 +110,7 @@ def shortened(text: str, width: int) -> str:
     """Return a text that is at most so wide; a longer one loses its middle.
 
     >>> shortened("efficientnet/block6a_expand_conv", 16)
-    'efficien...d_conv'
+    'efficie...d_conv'
     """
     if len(text) <= width:
         return text

@@ -271,7 +271,7 @@ class LayerStatus(Part, frozen=True, kw_only=True):
     """How many maps have each."""
     shards: int
     damaged: list[str]
-    """Names of shards that cannot be read."""
+    """Names of shards, and of the files beside them, that cannot be read."""
     stability: bool
     """It is known for these maps."""
     ranked: bool
@@ -360,6 +360,19 @@ def failures(folder: Path) -> list[FailedWork]:
     return result
 
 
+_RECORDS = ("ranking.json", "stability.json", "legibility.json")
+"""Files of a layer that its status tells of."""
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        if path.exists():
+            files.read_json(path)
+    except RunError:
+        return True
+    return False
+
+
 def _judged(run: RunFolder, index: int) -> int:
     """Return how many units of a layer have a legibility."""
     path = run.folder(index) / "legibility.json"
@@ -385,6 +398,8 @@ def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) ->
             maps += numbers.tolist()
         except RunError:
             damaged.append(path.name)
+    has_stability = bool(maps) and not damaged and stability_file(run, index) is not None
+    damaged += [name for name in _RECORDS if _is_damaged(run.folder(index) / name)]
     return LayerStatus(
         index=index,
         layer=name,
@@ -393,8 +408,8 @@ def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) ->
         verdicts={verdict: codes[code] for code, verdict in enumerate(VERDICTS) if codes[code]},
         shards=len(paths),
         damaged=damaged,
-        stability=bool(maps) and not damaged and stability_file(run, index) is not None,
-        ranked=(run.folder(index) / "ranking.json").is_file(),
+        stability=has_stability,
+        ranked="ranking.json" not in damaged and (run.folder(index) / "ranking.json").is_file(),
         judged=_judged(run, index),
         failed=failures(run.folder(index)),
     )

@@ -122,6 +122,14 @@ def test_rows_of_stability_fit_the_shards(copied):
     assert not problems(copied)
 
 
+def test_the_status_names_records_that_cannot_be_read(copied):
+    for name in ("stability.json", "ranking.json"):
+        (copied.folder(1) / name).write_text("{")
+    first, second = run_status(copied).layers
+    assert (first.damaged, second.damaged) == ([], ["ranking.json", "stability.json"])
+    assert second.has_problems and not second.ranked and not second.stability
+
+
 def test_a_run_may_be_named_by_its_path(copied):
     path = copied.path
     for name in (path, str(path)):
