@@ -323,6 +323,8 @@ def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _image_array(images: ArrayLike, name: str = "images") -> np.ndarray:
+    if np.ma.is_masked(images):
+        raise DataError(name, "pixels that are all there", "masked ones", "Fill them.")
     try:
         return np.asarray(images)
     except ValueError as error:  # such as a tuple of images and labels

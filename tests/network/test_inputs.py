@@ -81,6 +81,7 @@ def test_measured_statistics_are_those_of_the_images(small_model, small_images):
         (np.zeros((0, 16, 16, 1)), "at least one"),
         (np.array([["a"]]), "numbers"),
         ("mnist-sample", r"oip\.models\.load"),
+        (np.ma.masked_less(np.arange(256.0).reshape(1, 16, 16, 1), 9), "masked"),
         ((np.zeros((3, 16, 16, 1)), np.zeros(3)), "several shapes"),
         (np.full((2, 16, 16, 1), np.nan), "finite"),
         (np.random.default_rng(0).random((5, 16, 16, 1)), "range"),
