@@ -363,7 +363,7 @@ class Batches:
         self._pass, self._order = -1, np.zeros(0, np.int32)
 
     def at(self, step: int) -> np.ndarray:
-        """Return the (batch,) int32 indices of the batch that follows `done` others."""
+        """Return the (batch,) int32 indices of the batch after `step` others."""
         epoch, position = divmod(step, max(1, self._count // self._batch))
         if epoch != self._pass:
             drawn = seeds.generator(self._seed, "study-batches", epoch).permutation(self._count)

@@ -225,7 +225,7 @@ class AscentGraph:
     def run(
         self, state: AscentState[Tensor], first_step: Tensor, count: Tensor
     ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
-        """Take `count` steps from step `first` on.
+        """Take `count` steps from `first_step` on.
 
         Returns:
             The state after the steps, scores (count, n) before each, and (n,) bool: no gradient.
@@ -287,9 +287,8 @@ class AscentGraph:
         with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
             tape.watch(visible)
             standardized = self._bounded(visible)
-            received, items = self._received(
-                standardized, step
-            )  # (looks n, h', w', b) and (looks n,)
+            # (looks n, h', w', b) and (looks n,)
+            received, items = self._received(standardized, step)
             with self._thinned(step):
                 with captured(self._features.outputs) as features:
                     activations = self._activations(received, items, step)

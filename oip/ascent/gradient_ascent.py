@@ -361,7 +361,7 @@ class GradientAscent:
         count: int,
         taken: Callable[[int], None],
     ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
-        """Take `count` steps from step `first` on, for the n images of `inputs`.
+        """Take `count` steps from `first_step` on, for the n images of `inputs`.
 
         The graph is left every `seconds_in_graph`, to call `taken` with the number of steps so far.
 

@@ -189,9 +189,8 @@ class WorkerCache:
         entry = self._entries.get(name)
         if entry is None or entry[0] != key:
             entry = None
-            previous = self._entries.pop(name, None)  # not both at once
-            if previous is not None and name != "data":
-                del previous
+            is_replaced = self._entries.pop(name, None) is not None  # not both at once
+            if is_replaced and name != "data":
                 gc.collect()  # compiled graphs hold each other in circles
             self._entries[name] = entry = (key, make())
         return entry[1]  # type: ignore[return-value]

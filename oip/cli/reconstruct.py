@@ -165,7 +165,7 @@ def _checked(_context: click.Context, parameter: click.Parameter, value: object)
 
     is_best = parameter.name == "preset" and best_presets(str(value)) is not None
     if value is not None and not is_best:
-        changes: dict[str, Any] = {str(parameter.name): value}
+        changes: dict[str, Any] = {"starts": 1, str(parameter.name): value}  # screened: from 1 on
         requested_settings(**changes)
     return value
 

@@ -277,7 +277,7 @@ def _batch_rows(images: int, count: int, seed: int) -> list[np.ndarray]:
     """Return the rows of disjoint random batches, of fewer where there are not enough images."""
     order = seeds.generator(seed, "renyi batches").permutation(images)
     count = min(count, max(1, images // BATCH))
-    return [order[run * BATCH : (run + 1) * BATCH] for run in range(count)]
+    return [order[batch * BATCH : (batch + 1) * BATCH] for batch in range(count)]
 
 
 def probe_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
@@ -486,7 +486,7 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
 
     network = Network(path)
     probe = Probe(network.model)
-    index = max(run for run, maps in enumerate(probe.maps) if maps > 1)
+    index = max(index for index, maps in enumerate(probe.maps) if maps > 1)
     layer, maps = probe.names[index], probe.maps[index]
 
     def accuracy_with(stay: np.ndarray) -> float:

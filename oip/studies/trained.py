@@ -514,8 +514,8 @@ def regularized_model(model: keras.Model, term: str, weight: float) -> keras.Mod
         def train_step(self, data: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
             images, labels = tf.cast(data[0], tf.float32), tf.cast(data[1], tf.int32)
             with tf.GradientTape() as tape:
-                t, batch = joined(images, training=True)
-                shares = tf.gather(batch, labels, batch_dims=1)
+                t, outputs = joined(images, training=True)
+                shares = tf.gather(outputs, labels, batch_dims=1)
                 loss = -tf.reduce_mean(tf.math.log(tf.maximum(shares, 1e-7)))
                 if term:
                     about_label, about_input = kernel_information(t, labels)

@@ -1,5 +1,7 @@
 """What a process keeps between two pieces of work."""
 
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,17 @@ def test_images_are_brought_to_the_size_of_each_model(small_file, tmp_path):
     assert images is not None and images.shape == (4, 16, 16, 1)
     assert not images[:, 0].any(), "black borders"
     assert cache.network(job) is cache.network(job) and cache.data(job) is cache.data(job)
+
+
+def test_old_data_are_gone_when_others_are_read(small_file, small_images, tmp_path, monkeypatch):
+    for name in "ab":
+        np.savez(tmp_path / f"{name}.npz", images=small_images[0], labels=small_images[1])
+    source = f"{tmp_path / 'a.npz'}:all"
+    job = ModelJob(str(small_file), ModelInput(), (), (), source, None, AscentSettings(), None)
+    cache = WorkerCache()
+    old = weakref.ref(cache.data(job))
+    monkeypatch.setattr("oip.batch.worker.load_data", lambda *_, **__: old())
+    assert cache.data(replace(job, data=f"{tmp_path / 'b.npz'}:all")) is None, "not both at once"
 
 
 def test_directions_of_a_run_are_grown_and_ranked(small_file, small_images, tmp_path):

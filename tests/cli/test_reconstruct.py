@@ -175,6 +175,14 @@ def test_the_first_wrong_option_is_named(call, tmp_path, arguments, option):
     assert status == 2 and [name for name in options if name in printed] == [option]
 
 
+def test_fewer_images_are_screened_than_by_default_for_fewer_starts(call, small_file, tmp_path):
+    arguments = ("reconstruct", small_file, "second:0", "--steps", "2", "--out", tmp_path / "run")
+    status, _, _ = call(*arguments, "--screened", "2", "--starts", "1", "--quiet")
+    assert status == 0
+    status, _, printed = call(*arguments, "--screened", "2", "--starts", "3")
+    assert status == 2 and "at least the 3 starts" in printed
+
+
 def test_assumed_statistics_are_told_to_the_quiet_and_bad_grammar_fails_first(call, tmp_path):
     import keras
     from keras import layers
