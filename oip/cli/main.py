@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from oip.core.errors import LOG, Notice, OipError, plain_text
+from oip.core.errors import LOG, Notice, OipError, RunError, plain_text
 
 COMMANDS = {
     "demo": "Train a small network on digits and show its maps.",
@@ -135,6 +136,19 @@ def name_option(error: OipError, command: click.Command) -> None:
         error.args = (f"{option}:{rest}",)
 
 
+def _way_out(error: OipError) -> list[str]:
+    """Return the sentence that names the check of the run, or the batch, of a file that is wrong;
+    none for files elsewhere, and none for what makes a folder a run, without which no check can."""
+    path = error.path if isinstance(error, RunError) else None
+    for folder in () if path is None else path.parents:
+        if (folder / "run.json").is_file() and path != folder / "run.json":
+            batch = folder.parent.parent
+            checked = batch if (batch / "batch.json").is_file() else folder
+            command = shlex.join(["oip", "verify", str(checked)])
+            return [f"'{command}' lists such files and the commands that make them again."]
+    return []
+
+
 def _print_version(ctx: click.Context) -> None:
     import oip
 
@@ -218,7 +232,8 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except OipError as error:
-        click.echo(f"oip: {plain_text(name_options(str(error)))}", err=True)
+        text = " ".join((name_options(str(error)), *_way_out(error)))
+        click.echo(f"oip: {plain_text(text)}", err=True)
         return error.exit_status
     except (click.Abort, KeyboardInterrupt):
         click.echo(

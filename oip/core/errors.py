@@ -14,6 +14,8 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
 
 LOG = logging.getLogger("oip")
 """INFO: pieces of work and how long they took. DEBUG: every file and graph."""
@@ -49,6 +51,16 @@ class DataError(OipError):
 
 class RunError(OipError):
     """A run directory that is missing, damaged, unwritable or made from something else."""
+
+    path: Path | None = None
+    """The file that cannot be used, if it is one that was read."""
+
+    @classmethod
+    def of_file(cls, path: Path, values: object, received: object, hint: str = "") -> Self:
+        """Return the error of a file that was read, with a message as of `expected`."""
+        error = cls(f"'{path}'", values, received, hint)
+        error.path = Path(path)
+        return error
 
 
 class SettingsError(OipError):

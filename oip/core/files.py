@@ -305,7 +305,7 @@ def parse_json(content: bytes, path: Path) -> Any:
     if (ending or checksum is not None) and not (
         ending and checksum == ending[1].decode() == _digest(content[: ending.start()])
     ):
-        raise DamagedFile(f"'{path}'", "a file as oip wrote it", _CHANGED, _HINT)
+        raise DamagedFile.of_file(path, "a file as oip wrote it", _CHANGED, _HINT)
     return values
 
 
@@ -400,7 +400,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
     """Read one array of an `.npz`; a RunError says what is wrong with the file."""
     arrays = read_arrays(path, only=(name,))
     if name not in arrays:
-        raise RunError(f"'{path}'", f"an array '{name}'", "none")
+        raise RunError.of_file(path, f"an array '{name}'", "none")
     return arrays[name]
 
 
@@ -459,7 +459,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             reason = "one that is nested too deeply"
         elif isinstance(error, OSError):
             reason = error.strerror or error
-        raise DamagedFile(f"'{path}'", kind, reason) from error
+        raise DamagedFile.of_file(path, kind, reason) from error
 
 
 def _digest(content: bytes) -> str:

@@ -71,14 +71,14 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def _odd(cls, path: Path, received: object) -> RunError:
-        return RunError(f"'{path}'", f"{cls.CONTENT} as oip writes it", received, _HINT)
+        return RunError.of_file(path, f"{cls.CONTENT} as oip writes it", received, _HINT)
 
     @classmethod
     def _check_schema(cls, path: Path, schema: object) -> None:
         if isinstance(schema, bool) or schema not in cls.READS:
             numbers = " or ".join(str(version) for version in cls.READS if version)
             received = "none" if schema in (0, None) else schema
-            raise RunError(f"'{path}'", f"{cls.CONTENT} of schema {numbers}", received, _HINT)
+            raise RunError.of_file(path, f"{cls.CONTENT} of schema {numbers}", received, _HINT)
 
 
 class JsonFile(FileRecord, frozen=True, kw_only=True):
@@ -122,6 +122,10 @@ class JsonFile(FileRecord, frozen=True, kw_only=True):
             return cls.read(path)
         except files.DamagedFile as error:
             copy = cls.read_if_whole(copy_of(path))
+            if copy is None and path.exists():
+                name = copy_of(path).name
+                hint = f"'{name}' beside it cannot be read either: make it again in another folder."
+                raise files.DamagedFile(f"{error} {hint}") from error
             if copy is None:
                 raise
             notice(f"{error} '{copy_of(path).name}' beside it is used.")

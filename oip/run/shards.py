@@ -129,7 +129,7 @@ def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
             stages = np.concatenate([stages, images[:, :1]], axis=1)
         values["snapshots"] = stages
     if snapshots and values["snapshots"].shape[1] != len(record.snapshot_steps):
-        raise files.DamagedFile(f"'{path}'", "a snapshot of each of its steps", "others")
+        raise files.DamagedFile.of_file(path, "a snapshot of each of its steps", "others")
     return Oips(**values), record.key
 
 
