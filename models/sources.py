@@ -276,8 +276,9 @@ def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
     if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
         raise DataError(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
     names = tuple(str(name) for name in classes)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise DataError(f"{source}: classes", "a name of its own for each", f"'{twice[0]}' twice")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{source}: classes", "a name of its own for each", f"'{twice}' twice")
     return names
 
 

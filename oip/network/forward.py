@@ -326,7 +326,7 @@ def run_in_batches(
     Args:
         graph: `graph(batch, *arrays, *arguments)` of tensors, see `compiled_for_images`.
         images: (n, h, w, b) in the model's input units.
-        bytes_per_image, byte_budget, most: as for `batch_rows`.
+        bytes_per_image, byte_budget, max_images: as for `batch_rows`.
         arguments: tensors that are the same for all batches.
         along: arrays of n rows, such as labels; the rows of a batch go with its images.
 
