@@ -310,11 +310,8 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
     }
     have, comes = old.settings, new.settings
     grown = have if comes.reconstruct is None else comes
-    fields["settings"] = RunSettings(
-        reconstruct=grown.reconstruct,
-        preset=grown.preset,
-        rank=have.rank if comes.rank is None else comes.rank,
-    )
+    rank = have.rank if comes.rank is None else comes.rank
+    fields["settings"] = msgspec.structs.replace(grown, rank=rank)
     layers = {layer.index: layer for layer in (*old.layers, *new.layers)}
     fields["layers"] = [layers[index] for index in sorted(layers)]
     if have.reconstruct is not None and comes.reconstruct is None and old.input is not None:

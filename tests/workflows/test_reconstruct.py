@@ -81,6 +81,11 @@ def test_an_ascent_from_a_picture(small_model, small_images, tmp_path):
     assert run.record.settings.preset == "accentuate"
     assert len(run.record.settings.start) == 64 and "bar.png" not in written
     assert "--from IMAGE" in rerun_command(run.record, "run", run.record.layers[0], 2)
+    oip.rank_into(tmp_path / "run", small_model, "first:2", data=small_images[0], about="none")
+    repeated = oip.reconstruct_into(
+        tmp_path / "run", small_model, "first:2", start=tmp_path / "bar.png", **quick
+    )
+    assert repeated.record.settings.start == run.record.settings.start, "further commands keep it"
     with pytest.raises(OipError, match="made in another way"):
         oip.reconstruct_into(tmp_path / "run", small_model, "first:2", start=picture * 0, **quick)
 
