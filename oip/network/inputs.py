@@ -109,7 +109,8 @@ class InputSpec:
         """Return the same input with statistics that the user gives.
 
         Args:
-            mean, std: one number, or one per band.
+            mean, std: one number, or one per band. Where no deviation is known, a mean of plain
+                pixels, from 0 to 255 or to 1, takes a quarter of the range as the deviation.
             value_range: lowest and highest value of a pixel.
             preprocess: `caffe`, `torch` or `tf`: as `keras.applications` prepares images.
 
@@ -149,7 +150,20 @@ class InputSpec:
             if spec.is_known and not np.all((low <= spec.mean) & (spec.mean <= high)):
                 numbers = f"{low:g} to {high:g}, the range of the pixels"
                 raise SettingsError("input mean", numbers, spec.mean.tolist())
-        return spec
+        is_mean_only = mean is not None and std is None and not (preprocess or self.is_known)
+        return spec._with_plain_deviation() if is_mean_only else spec
+
+    def _with_plain_deviation(self) -> InputSpec:
+        """Return the same input with a quarter of the pixels' range as deviation.
+
+        The range follows from the mean where it is not known.
+        """
+        low, high = self.low, self.high
+        if not np.isfinite([low, high]).all():
+            if self.mean.min() < 0 or self.mean.max() == 0:
+                return self
+            low, high = 0.0, 255.0 if self.mean.max() > 1 else 1.0
+        return replace(self, std=np.full_like(self.mean, (high - low) / 4), low=low, high=high)
 
     def measured(self, images: np.ndarray, low: float, high: float, source: str) -> InputSpec:
         """Return the same input with the statistics of images (n, h, w, b)."""
@@ -288,11 +302,12 @@ def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
             center = np.asarray(keras.ops.convert_to_numpy(mean)).ravel()
             spread = np.sqrt(np.asarray(keras.ops.convert_to_numpy(variance)).ravel())
             if center.size in (1, len(spec.mean)) and np.all(spread > 0):
-                return replace(
-                    spec.with_statistics(tuple(center.tolist()), tuple(spread.tolist())),
-                    source="the model's Normalization layer",
-                )
+                return _standardizing(spec, center, spread, kind)
         plain = kind == "Rescaling" and np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+        if kind == "Rescaling" and not plain:
+            scale, offset = np.broadcast_arrays(layer.scale, layer.offset)
+            if scale.size == len(spec.mean) and np.all(scale > 0):
+                return _standardizing(spec, -(offset / scale).ravel(), 1 / scale.ravel(), kind)
         if plain and layer.scale > 0 and -1.0 <= layer.offset <= 0.0:
             bottom = layer.offset  # 0 to 1, -0.5 to 0.5, -1 to 1: what comes out is symmetric
             top = -bottom if bottom else 1.0
@@ -307,6 +322,16 @@ def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
         if layer.weights and kind != "Normalization":
             break
     return spec
+
+
+def _standardizing(spec: InputSpec, mean: np.ndarray, std: np.ndarray, kind: str) -> InputSpec:
+    """Return the input of a layer that takes off `mean` and divides by `std`, each (b,) or (1,).
+
+    A deviation of 1 is none: then only a mean is taken off.
+    """
+    deviations = None if np.all(std == 1) and np.any(mean) else tuple(std.tolist())
+    stated = spec.with_statistics(tuple(mean.tolist()), deviations)
+    return replace(stated, source=f"the model's {kind} layer")
 
 
 def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -31,6 +31,48 @@ def test_a_rescaling_layer_tells_the_range():
         np.testing.assert_allclose([spec.low, spec.high], [0, 255])
 
 
+@pytest.mark.parametrize(
+    ("mean", "high"), [([122.7, 116.7, 104.0], 255.0), ([0.48, 0.46, 0.41], 1.0)]
+)
+def test_a_layer_that_takes_off_a_mean_says_no_deviation(mean, high):
+    import keras
+    from keras import layers
+
+    firsts = (
+        layers.Normalization(mean=mean, variance=[1.0] * 3),
+        layers.Rescaling(1.0, offset=[-value for value in mean]),
+    )
+    for first in firsts:
+        parts = [layers.Input((8, 8, 3)), first, layers.Conv2D(2, 3)]
+        spec = Network(keras.Sequential(parts)).inputs
+        np.testing.assert_allclose(spec.mean, mean, rtol=1e-6)
+        np.testing.assert_allclose(spec.std, high / 4)
+        assert (spec.low, spec.high) == (0.0, high)
+
+
+def test_rescaling_by_band_tells_mean_and_deviation():
+    import keras
+    from keras import layers
+
+    std = np.array([58.4, 57.1, 57.4])
+    first = layers.Rescaling((1 / std).tolist(), offset=(-np.array([124, 116, 104]) / std).tolist())
+    parts = [layers.Input((8, 8, 3)), first, layers.Conv2D(2, 3)]
+    spec = Network(keras.Sequential(parts)).inputs
+    np.testing.assert_allclose(spec.mean, [124, 116, 104], rtol=1e-5)
+    np.testing.assert_allclose(spec.std, std, rtol=1e-5)
+
+
+def test_a_mean_alone_takes_a_quarter_of_the_range_as_deviation():
+    import keras
+
+    unknown = Network(keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)]))
+    assert unknown.inputs.with_statistics(mean=(33.0,)).std == 63.75
+    assert unknown.inputs.with_statistics(mean=(0.1,)).std == 0.25
+    assert unknown.inputs.with_statistics(mean=(0.1,), value_range=(-1.0, 1.0)).std == 0.5
+    assert unknown.inputs.with_statistics(mean=(0.0,)).std == 1.0
+    assert unknown.inputs.with_statistics(mean=(33.0,), std=(1.0,)).std == 1.0
+
+
 def test_a_sidecar_comes_first_and_a_broken_one_is_an_error(small_file, tmp_path):
     path = tmp_path / "m.keras"
     path.write_bytes(small_file.read_bytes())
