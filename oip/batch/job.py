@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -160,7 +161,7 @@ def job_of(table: Mapping[str, Json]) -> Job:
     try:
         job = msgspec.convert(dict(table), Job)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"job: {error}") from error
+        raise _explained(table, str(error)) from error
     return checked(job)
 
 
@@ -278,6 +279,80 @@ def _check_keys(table: Mapping[str, Json], kind: type[msgspec.Struct], prefix: s
         if name not in keys:
             hint = did_you_mean(name, keys, prefix)
             raise SettingsError("job", f"keys {', '.join(keys)}", f"'{prefix}{name}'", hint)
+
+
+_FORMS = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a text",
+}
+"""Name of a type in a message of msgspec -> its name in TOML."""
+_KINDS: dict[str, type[msgspec.Struct]] = {
+    "models": ModelSource,
+    "rank": RankSettings,
+    "engine": EngineSettings,
+}
+_LONGEST = 60
+"""Characters of a value in a message."""
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_WRONG = re.compile(r"(?:Expected `([^`]+)`(?: of (length \d+))?, got .*|.*) - at `\$\.([^`]+)`")
+
+
+def _explained(table: Mapping[str, Json], message: str) -> SettingsError:
+    """Return the error of a key, with an example of it, for a message of msgspec about a job."""
+    missing, wrong = _MISSING.search(message), _WRONG.search(message)
+    if missing is not None:
+        key, received = missing[1], "none"
+        form = "a text" if get_type_hints(Job)[key] is str else "a list"
+        values = f"{form}, above the tables"
+    elif wrong is not None:
+        key, received = wrong[3], _value(table, wrong[3])
+        forms = [_FORMS.get(form, form) for form in (wrong[1] or "").split(" | ") if form != "null"]
+        values = " or ".join(_choices(key) or forms) + (f" of {wrong[2]}" if wrong[2] else "")
+    else:
+        return SettingsError("job", "a job", message)
+    return SettingsError(f"'{key}' in the job", values, received, _hint(key))
+
+
+def _choices(key: str) -> list[str]:
+    """Return the texts that a key such as `engine.kind` takes; none of a key without a choice."""
+    section, _, name = key.rpartition(".")
+    hint = get_type_hints(_KINDS.get(section.partition("[")[0], Job)).get(name)
+    texts = [text for part in (hint, *get_args(hint)) for text in get_args(part)]
+    return [f'"{text}"' for text in dict.fromkeys(texts) if isinstance(text, str)]
+
+
+def _value(table: Json, key: str) -> str:
+    """Return the value at a key such as `models[1].size`, as a job holds it."""
+    for name, index in re.findall(r"(\w+)|\[(\d+)\]", key):
+        if index.isdecimal() or name.isdecimal():
+            table = table[int(index or name)] if isinstance(table, (list, tuple)) else None
+        else:
+            table = table.get(name) if isinstance(table, Mapping) else None
+    text = json.dumps(table, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def _hint(key: str) -> str:
+    """Return the line of the example in which a key is, or the way to the whole example."""
+    section, _, name = re.sub(r"\[\d+\]", "", key).rpartition(".")
+    place = ""
+    for line in EXAMPLE.splitlines():
+        text = line.removeprefix("# ").partition("  ")[0].strip()
+        if re.fullmatch(r"\[\w+\]", text):
+            place = text.strip("[]")
+        elif " = " not in text:
+            continue
+        elif place == section and text.startswith(f"{name} ="):
+            return (
+                f"For example, in the table [{place}]: {text}" if place else f"For example: {text}"
+            )
+        elif place == name and not section:
+            return f"For example a line [{place}] and below it: {text}"
+    return "'oip batch NEW.toml --init' writes an example."
 
 
 EXAMPLE = """\

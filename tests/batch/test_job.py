@@ -49,6 +49,45 @@ def test_what_is_wrong_is_named(more, word):
 def test_what_is_missing_is_named():
     with pytest.raises(SettingsError, match="out"):
         job_of({"models": ["a.keras"]})
+    with pytest.raises(SettingsError) as caught:
+        job_of({"out": "runs", "settings": {"models": ["a.keras"]}})
+    assert str(caught.value) == (
+        "'models' in the job: expected a list, above the tables; received none. "
+        'For example: models = ["model.keras"]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"out": 4}, "'out' in the job: expected a text; received 4. For example: out = "),
+        (
+            {"layers": [1]},
+            r"'layers\[0\]' in the job: expected a text; received 1. For example: lay",
+        ),
+        ({"engine": {"workers": "x"}}, r"'engine.workers' .* a whole number; received \"x\"\. .*"),
+        ({"engine": {"workers": "x"}}, r"in the table \[engine\]: workers = 2$"),
+        (
+            {"engine": {"kind": "locl"}},
+            '"process" or "local" or "dask" or "slurm"; received "locl"',
+        ),
+        (
+            {"engine": 3},
+            r"a table; received 3\. For example a line \[engine\] and below it: kind =",
+        ),
+        (
+            {"models": ["a", {"path": "b", "size": [1]}]},
+            r"size' .* a list of length 2; received \[1",
+        ),
+        (
+            {"models": ["a", {"path": "b", "weights": 1}]},
+            '"imagenet" or "none"; received 1. .*--init',
+        ),
+    ],
+)
+def test_values_of_another_form_are_named_with_an_example(more, text):
+    with pytest.raises(SettingsError, match=text):
+        job_of({**PLAIN, **more})
 
 
 def test_words_are_files_or_applications():
