@@ -81,6 +81,8 @@ class Forecast(Part, frozen=True, kw_only=True):
     workers: int
     notices: list[str]
     runs: list[RunForecast]
+    refused: list[str]
+    """Models that cannot be used, with the reason; the batch leaves them out."""
 
     def __repr__(self) -> str:
         return (
@@ -111,7 +113,9 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
     cache = WorkerCache()
     with tempfile.TemporaryDirectory() as spare:
         jobs = model_jobs(job, out / "models", Path(spare))
-        inspected = inspect_all(jobs, lambda model_job: inspect_model(cache, model_job), progress)
+        inspected, refused = inspect_all(
+            jobs, lambda model_job: inspect_model(cache, model_job), progress
+        )
         runs = plan_runs(out, inspected)
         open_tasks = unfinished(runs, progress=progress)
         forecasts = []
@@ -138,6 +142,7 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
             if run.inspection.assumed
         ],
         runs=forecasts,
+        refused=list(dict.fromkeys(f"'{model_job.path}': {error}" for model_job, error in refused)),
     )
 
 

@@ -30,7 +30,7 @@ from oip.batch.worker import (
     work,
 )
 from oip.core import files, html
-from oip.core.errors import PartlyFailed, SettingsError
+from oip.core.errors import OipError, PartlyFailed, SettingsError
 from oip.core.files import Json
 from oip.core.formats import FailureFile
 from oip.run.check import failure_file
@@ -46,14 +46,15 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Failure:
-    """A piece of work that failed for good."""
+    """A piece of work that failed for good, or a model that cannot be used."""
 
-    run: str
-    layer: int
-    name: str
+    run: str | None
+    """None of a model: it has no run."""
+    layer: int | None
+    name: str | None
     """The layer's name."""
     file: str
-    """The file that is missing."""
+    """The file that is missing; of a model, its path."""
     maps: int
     error: str
     attempts: int
@@ -63,6 +64,11 @@ class Failure:
         """Return the failure of a task."""
         run = Path(task.run).name
         return cls(run, task.layer, task.name, task.file, len(task.maps), error, attempts)
+
+    @classmethod
+    def of_model(cls, job: ModelJob, error: OipError) -> Failure:
+        """Return the failure of a model that cannot be used, or whose layers or data cannot."""
+        return cls(None, None, None, job.path, 0, str(error), 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `oip batch --json` prints them."""
@@ -107,7 +113,8 @@ class BatchResult:
     def _repr_html_(self) -> str:
         rows = [(run.folder.name, Path(run.job.path).name) for run in self.runs[:_SHOWN]]
         failures = [
-            f"{failure.run}, {failure.name}, {failure.file}: {failure.error}"
+            ", ".join(filter(None, (failure.run, failure.name, failure.file)))
+            + f": {failure.error}"
             for failure in self.failures[:_SHOWN]
         ]
         return html.block(
@@ -139,11 +146,11 @@ def run(
 
     Returns:
         The runs and the failures. A piece of work that failed is recorded beside its file, and is
-        tried by the next call.
+        tried by the next call; a model that cannot be used is a failure, and the others are done.
 
     Raises:
-        OipError: the job, a model or the data cannot be used; nothing was written but the files of
-            keras.applications networks.
+        OipError: the job, each of its models or the data cannot be used; nothing was written but
+            the files of keras.applications networks.
         PartlyFailed: nothing more can be written, or the engine is gone; what was finished is kept.
 
     Example:
@@ -160,7 +167,7 @@ def run(
     used = engine_of(job.engine, out) if engine is None else wrapped(engine)
     try:
         with _inspector(used, job.engine.kind if engine is None else None) as inspect_job:
-            inspected = inspect_all(jobs, inspect_job, watcher.prepared)
+            inspected, refused = inspect_all(jobs, inspect_job, watcher.prepared)
         runs = begin(out, inspected)
         driver = _Driver(job, used, runs, part, watcher, out / LOG)
         driver.drive(unfinished(runs, part, watcher.prepared))
@@ -168,7 +175,8 @@ def run(
         if engine is None:
             used.close()
     seconds = time.monotonic() - started
-    return BatchResult(out, runs, driver.failures, round(seconds, 2), driver.done)
+    failures = dict.fromkeys(Failure.of_model(*pair) for pair in refused)
+    return BatchResult(out, runs, [*failures, *driver.failures], round(seconds, 2), driver.done)
 
 
 @contextmanager

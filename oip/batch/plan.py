@@ -15,7 +15,7 @@ from oip.batch.job import Job, ModelSource, data_source
 from oip.batch.keras_applications import application_file, application_name, preprocess_of
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
 from oip.core import files
-from oip.core.errors import ModelError, RunError, SettingsError
+from oip.core.errors import ModelError, OipError, RunError, SettingsError, notice
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
 from oip.core.records import Part, copy_of, is_there
@@ -31,6 +31,7 @@ NAME = "batch.json"
 LOG = "log.jsonl"
 
 Inspected = list[tuple[ModelJob, ModelInspection]]
+Refused = list[tuple[ModelJob, OipError]]
 
 
 @dataclass(frozen=True)
@@ -192,13 +193,26 @@ def inspect_all(
     jobs: list[ModelJob],
     inspect: Callable[[ModelJob], ModelInspection],
     progress: Progress = silent,
-) -> Inspected:
-    """Return every model's job with its inspection."""
-    inspected = []
+) -> tuple[Inspected, Refused]:
+    """Return every model's job with its inspection, and those whose model, layers or data cannot be
+    used, with the error, of which there is a notice.
+
+    Raises:
+        OipError: none can be used; that of the first.
+    """
+    inspected: Inspected = []
+    refused: Refused = []
     for done, job in enumerate(jobs, 1):
-        inspected.append((job, inspect(job)))
+        try:
+            inspected.append((job, inspect(job)))
+        except OipError as error:
+            refused.append((job, error))
         progress("models read", done, len(jobs))
-    return inspected
+    if refused and not inspected:
+        raise refused[0][1]
+    for text in dict.fromkeys(f"'{job.path}' is left out: {error}" for job, error in refused):
+        notice(text)
+    return inspected, refused
 
 
 def _existing(out: Path) -> list[BatchRun]:

@@ -73,8 +73,8 @@ def command(
     """Reconstruct and rank many models, layers and settings, as JOB.toml says.
 
     The batch can be stopped or killed at any time: the same command continues it and repeats no
-    finished work. Work that fails is tried again, then recorded and skipped; the exit status is
-    then 1.
+    finished work. Work that fails is tried again, then recorded and skipped; a model that cannot be
+    used is left out. The exit status is then 1.
 
     \b
     Example:  oip batch job.toml --init
@@ -113,7 +113,7 @@ def command(
         with watched(output.quiet) as watcher:
             plan = forecast(description, watcher.prepared)
         _print_plan(plan, output)
-        return 0
+        return 1 if plan.refused else 0
     from oip.batch.driver import run
 
     with watched(output.quiet) as watcher:
@@ -230,7 +230,10 @@ def _print_tables(result: BatchResult, runs: list[RunStatus]) -> None:
     if result.failures:
         print_table(
             ("run", "layer", "file", "tries", "reason"),
-            [(row.run, row.name, row.file, row.attempts, row.error) for row in result.failures],
+            [
+                (row.run or "-", row.name or "-", row.file, row.attempts, row.error)
+                for row in result.failures
+            ],
             f"{len(result.failures)} pieces of work failed",
             left=("run", "layer", "file", "reason"),
         )

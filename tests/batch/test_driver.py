@@ -179,6 +179,24 @@ def test_a_model_that_vanishes_fails_alone(job, small_file, tmp_path):
     assert (result.out / "runs/0000/layers/000/stability.json").exists()
 
 
+def test_a_model_that_cannot_be_opened_is_left_out(job, plain_file, tmp_path):
+    damaged = tmp_path / "damaged.keras"
+    damaged.write_bytes(plain_file.read_bytes()[:500])
+    settings = [{**job["settings"], "seed": seed} for seed in (0, 1)]
+    request = {**job, "models": [str(damaged), *job["models"]], "layers": ["conv:0-2"]}
+    with pytest.warns(oip.core.errors.Notice, match=r"damaged\.keras' is left out"):
+        result = run({**request, "settings": settings})
+    (failure,) = result.failures  # not one for each of the settings
+    assert (failure.run, failure.layer, failure.file) == (None, None, str(damaged))
+    assert "expected a Keras file" in failure.error and "damaged.keras" in result._repr_html_()
+    assert len(result.runs) == 2 and result.pieces == 4
+    with pytest.warns(oip.core.errors.Notice):
+        assert "damaged.keras" in oip.batch.forecast(request).refused[0]
+    with pytest.raises(ModelError):
+        run({**request, "models": [str(damaged)], "out": str(tmp_path / "none")})
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_model_that_changes_is_not_mixed_into_the_run(job, small_file, tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(Path(job["models"][0]).read_bytes())

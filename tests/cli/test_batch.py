@@ -105,6 +105,19 @@ def test_what_failed_is_a_table_and_exit_1(call, job, tmp_path, monkeypatch):
     assert call("status", tmp_path / "batch")[0] == 0
 
 
+def test_a_model_that_cannot_be_opened_is_in_the_table_and_exit_1(call, job, small_file, tmp_path):
+    (tmp_path / "damaged.keras").write_bytes(b"PK")
+    job.write_text(job.read_text().replace("models = [", "models = ['damaged.keras', "))
+    status, out, err = call("batch", job, "--quiet")
+    assert (status, "1 pieces of work failed" in out) == (1, True)
+    assert "damaged.keras" in out and "damaged.keras' is left out" in err
+    assert len(list((tmp_path / "batch/runs").iterdir())) == 1
+    status, out, _ = call("batch", job, "--quiet", "--dry-run", "--json")
+    assert (status, "damaged.keras" in json.loads(out)["refused"][0]) == (1, True)
+    status, _, err = call("batch", job, "--quiet", "--set", "models=['damaged.keras']")
+    assert (status, err.count("\n")) == (2, 1)
+
+
 def test_the_script_is_printed_and_nothing_is_done(call, job, tmp_path):
     arguments = ["--print-sbatch", "--workers", "3", "--set", "settings.steps=5", "--out"]
     status, out, _ = call("batch", job, *arguments, tmp_path / "there")
