@@ -303,15 +303,16 @@ _WRONG = re.compile(r"(?:Expected `([^`]+)`(?: of (length \d+))?, got .*|.*) - a
 
 def _explained(table: Mapping[str, Json], message: str) -> SettingsError:
     """Return the error of a key, with an example of it, for a message of msgspec about a job."""
-    missing, wrong = _MISSING.search(message), _WRONG.search(message)
+    missing, mismatch = _MISSING.search(message), _WRONG.search(message)
     if missing is not None:
         key, received = missing[1], "none"
         form = "a text" if get_type_hints(Job)[key] is str else "a list"
         values = f"{form}, above the tables"
-    elif wrong is not None:
-        key, received = wrong[3], _value(table, wrong[3])
-        forms = [_FORMS.get(form, form) for form in (wrong[1] or "").split(" | ") if form != "null"]
-        values = " or ".join(_choices(key) or forms) + (f" of {wrong[2]}" if wrong[2] else "")
+    elif mismatch is not None:
+        key, received = mismatch[3], _value(table, mismatch[3])
+        types, length = mismatch[1] or "", f" of {mismatch[2]}" if mismatch[2] else ""
+        forms = [_FORMS.get(form, form) for form in types.split(" | ") if form != "null"]
+        values = " or ".join(_choices(key) or forms) + length
     else:
         return SettingsError("job", "a job", message)
     return SettingsError(f"'{key}' in the job", values, received, _hint(key))
@@ -339,19 +340,21 @@ def _value(table: Json, key: str) -> str:
 def _hint(key: str) -> str:
     """Return the line of the example in which a key is, or the way to the whole example."""
     section, _, name = re.sub(r"\[\d+\]", "", key).rpartition(".")
-    place = ""
+    heading = ""
     for line in EXAMPLE.splitlines():
         text = line.removeprefix("# ").partition("  ")[0].strip()
         if re.fullmatch(r"\[\w+\]", text):
-            place = text.strip("[]")
+            heading = text.strip("[]")
         elif " = " not in text:
             continue
-        elif place == section and text.startswith(f"{name} ="):
+        elif heading == section and text.startswith(f"{name} ="):
             return (
-                f"For example, in the table [{place}]: {text}" if place else f"For example: {text}"
+                f"For example, in the table [{heading}]: {text}"
+                if heading
+                else f"For example: {text}"
             )
-        elif place == name and not section:
-            return f"For example a line [{place}] and below it: {text}"
+        elif heading == name and not section:
+            return f"For example a line [{heading}] and below it: {text}"
     return "'oip batch NEW.toml --init' writes an example."
 
 
