@@ -339,10 +339,10 @@ def command(
         _print_legibility(out, indices, details)
     labeled = data.source if images is not None and images.targets is not None else None
     status = _printed(result, details, output, _next_steps(model.model, ranked, out, labeled))
-    skipped_inputs = bool(network.elsewhere) and not selections and not expressions
-    if len(grown) < len(layers) or skipped_inputs:
+    if len(grown) < len(layers):
         return max(status, 1)
-    if status == 0 and network.inputs.is_known and is_kept:
+    has_notice = bool(network.elsewhere) and not selections and not expressions
+    if status == 0 and network.inputs.is_known and is_kept and not has_notice:
         content = SummaryLayers(layers=result.layers)
         answer = ReconstructAnswer(result=content, notes=notes, labeled=labeled)
         request.note(run, indices, images, answer)

@@ -197,3 +197,21 @@ def test_assumed_statistics_are_told_to_the_quiet_and_bad_grammar_fails_first(ca
         "reconstruct", "none.keras", "--out", tmp_path / "no", "--objective", "x"
     )
     assert (status, "class:4" in printed, "none.keras" in printed) == (2, True, False)
+
+
+def test_layers_of_another_input_are_no_failure_unless_they_are_named(call, tmp_path):
+    import keras
+    from keras import layers
+
+    left, right = layers.Input((9, 9, 1), name="a"), layers.Input((8, 8, 1), name="b")
+    parts = [layers.Conv2D(2, 3, name="left")(left), layers.Conv2D(2, 3, name="right")(right)]
+    path = tmp_path / "model.keras"
+    outputs = layers.Concatenate()([layers.Flatten()(part) for part in parts])
+    keras.Model([left, right], outputs).save(path)
+    quick = ("--starts", "1", "--steps", "2", "--screened", "4", "--quiet")
+    for _ in range(2):
+        status, _, err = call("reconstruct", path, "--out", tmp_path / "run", *quick)
+        assert status == 0
+    status, _, err = call("reconstruct", path, "right", "--out", tmp_path / "named", *quick)
+    assert status == 2 and "'right'" in err
+    assert not (tmp_path / "named").exists()
