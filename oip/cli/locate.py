@@ -131,10 +131,7 @@ def command(
         pictures = plural(len(result.pictures), "picture")
         print_text(f"{pictures} and {FILE} in {result.out} ({seconds})")
     output.next_steps(_next(result.layers, own_run, model, data))
-    unusable = sum(len(maps) for maps in result.not_finite.values())
-    if not unusable:
-        return 0
-    return 2 if unusable == sum(len(layer.maps) for layer in result.layers) else 1
+    return 1 if result.not_finite else 0
 
 
 def _next(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from oip.ascent.translation import Translations
 from oip.ascent.translation import translation as translate
 from oip.core import files, html, plots
 from oip.core.checks import check_choice
-from oip.core.errors import SettingsError
+from oip.core.errors import ModelError, SettingsError
 from oip.core.formats import DecompositionFile
 from oip.core.output_formats import (
     LayerDecomposition,
@@ -141,6 +141,7 @@ def locate_into(
 
     Raises:
         RunError: a run of another model, or one that does not show these layers.
+        ModelError: no map has finite responses; nothing was written.
         ModelError, DataError, SettingsError: as for `oip.locate`.
 
     >>> oip.locate_into("places", "model.keras", "Conv2D_3:0-15", data="mnist")  # doctest: +SKIP
@@ -165,6 +166,8 @@ def locate_into(
     located: list[LocatedLayer] = []
     pictures: list[str] = []
     not_finite: dict[str, tuple[int, ...]] = {}
+    writers: list[Callable[[], object]] = []  # they wait for a map with finite responses
+    any_finite = False
     for layer, maps in selections:
         blocks = []
         for begin in range(0, len(maps), _BLOCK):
@@ -172,7 +175,7 @@ def locate_into(
             more = {**of_images, **growing, "starts": starts}
             locations = locate(network, images.images, name, numbers, **more)
             block = _located(locations, layer)
-            pictures += _draw(locations, out, "places")
+            writers.append(partial(_draw, locations, out, "places", pictures))
             if locations.unusable.size:
                 unusable = map(int, locations.unusable)
                 not_finite[layer.name] = (*not_finite.get(layer.name, ()), *unusable)
@@ -180,13 +183,25 @@ def locate_into(
                 more = {**growing, "starts": starts or 4}
                 nodes = translate(network, name, numbers, **more)
                 sums = decompose(network, name, numbers, copies=copies, **more)
-                pictures += [*_draw(nodes, out, "nodes"), *_draw(sums, out, "sum")]
+                writers.append(partial(_draw, nodes, out, "nodes", pictures))
+                writers.append(partial(_draw, sums, out, "sum", pictures))
                 block = _with_sums(block, nodes, sums)
                 if opened_run is not None:
                     key = _key(network, copies, starts or 4, seed)
-                    opened_run.change(layer.index, SUMS, partial(_added, sums, key))
+                    change = partial(_added, sums, key)
+                    writers.append(partial(opened_run.change, layer.index, SUMS, change))
             blocks.append(block)
+            any_finite = any_finite or locations.unusable.size < len(numbers)
+            while any_finite and writers:
+                writers.pop(0)()
         located.append(_merged(blocks))
+    if not any_finite:
+        raise ModelError(
+            "responses of the maps",
+            "finite numbers",
+            "NaN or infinity in every map",
+            "Look for NaN in the model's weights.",
+        )
     record = LocationsFile(data=images.source, layers=located)
     record.write(out / FILE)
     return LocatedPatterns(out, record, tuple(pictures), not_finite)
@@ -253,11 +268,10 @@ def _draw(
     results: Iterable[Locations] | Iterable[Translations] | Iterable[Decompositions],
     out: Path,
     kind: str,
-) -> list[str]:
-    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`; return the names."""
-    pictures = []
+    pictures: list[str],
+) -> None:
+    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`; add the names."""
     for result in results:
         name = f"{result.index:03d}-{files.name_part(result.layer)}-{kind}-{result.maps[0]:04d}.png"
         plots.save(result.plot(), out / name)
         pictures.append(name)
-    return pictures

@@ -128,11 +128,14 @@ def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_dat
 
 def test_maps_that_are_not_finite_are_named(call, broken_file, small_data, tmp_path):
     arguments = ["--data", small_data, "--out", tmp_path / "places", "--starts", "2"]
-    for maps, expected in (("first:3-4", 1), ("first:4", 2)):
-        status, printed, err = call("locate", broken_file, maps, *arguments, "--json")
-        assert status == expected
-        assert "not finite: maps 4" in err
-        record = json.loads(printed)["layers"][0]["maps"][-1]
-        assert (record["map"], record["excited"], record["places"]) == (4, None, [])
+    for more in ((), ("--translation",)):
+        status, printed, err = call("locate", broken_file, "first:4", *arguments, *more)
+        assert (status, printed) == (2, "") and "NaN or infinity in every map" in err
+        assert not (tmp_path / "places").exists()
+    status, printed, err = call("locate", broken_file, "first:3-4", *arguments, "--json")
+    assert status == 1
+    assert "not finite: maps 4" in err
+    record = json.loads(printed)["layers"][0]["maps"][-1]
+    assert (record["map"], record["excited"], record["places"]) == (4, None, [])
     status, printed, _ = call("locate", broken_file, "first:3-4", *arguments)
     assert (status, "not finite" in printed) == (1, True)
