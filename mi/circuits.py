@@ -364,15 +364,20 @@ def _source(
         ModelError: there is none.
         SettingsError: it is not before the layer.
     """
+    from oip.network.layer_types import is_recurrent
+
     network, layer = sample.network, sample.layer
     if source is not None:
         info = network.find_output(source) if isinstance(source, str) else source
         if info.last_call >= layer.last_call:
             raise SettingsError("source", f"a layer before '{layer.name}'", f"'{info.name}'")
         return info
-    earlier = [candidate for candidate in network.shown_layers() if _is_before(candidate, layer)]
+    recurrent = [info for info in network.other_layers if is_recurrent(info.response.layer)]
+    candidates = (*network.shown_layers(), *recurrent)
+    earlier = [candidate for candidate in candidates if _is_before(candidate, layer)]
+    earlier.sort(key=lambda info: info.last_call)
     if not earlier:
-        text = "a convolution, dense layer or attention before it"
+        text = "a convolution, dense or recurrent layer or attention before it"
         raise ModelError(f"'{layer.name}'", text, "none", "Another layer can be named.")
     few = sample.take(ImageSubset(np.arange(min(_FEW, len(sample)))))
     for info in reversed(earlier):

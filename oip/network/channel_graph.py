@@ -174,6 +174,8 @@ class _Follower:
                 self.whole[id(call.layer)] = reason
                 return self._lock(inputs, f"of '{call.path}' ({kind}), which reads it: {reason}")
             return self._kernel(call, inputs)
+        if layer_types.is_recurrent(call.layer):
+            self.whole[id(call.layer)] = "recurrent layers are not made smaller"
         followed = _followed(inputs)
         if not followed:
             return None

@@ -141,3 +141,9 @@ def activation_name(layer: keras.Layer) -> str:
 
 def _is_one_of(layer: keras.Layer, names: str) -> bool:
     return isinstance(layer, tuple(getattr(keras.layers, name) for name in names.split()))
+
+
+def is_recurrent(layer: keras.Layer) -> bool:
+    """Return whether a layer is recurrent, such as LSTM, or runs one in both directions."""
+    kind = type(layer).__name__
+    return any(name in kind for name in ("LSTM", "GRU", "RNN", "Bidirectional"))

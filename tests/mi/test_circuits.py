@@ -7,6 +7,8 @@ import pytest
 
 from oip import mi
 from oip.core.errors import ModelError, SettingsError
+from oip.network.channel_graph import Channels
+from oip.network.network import Network
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,17 @@ def test_heads_are_not_silenced(images):
 def test_bad_input(model, images, error, layer, unit, changes):
     with pytest.raises(error):
         mi.causes(model, images, layer, unit, **changes)
+
+
+def test_the_source_is_searched_among_recurrent_layers_too():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    steps = [layers.Input((8, 8, 1)), layers.Conv2D(3, 3, name="conv"), layers.Reshape((6, 18))]
+    steps += [layers.LSTM(5, name="memory"), layers.Dense(4, name="hidden"), layers.Dense(2)]
+    network = Network(keras.Sequential(steps))
+    images = np.random.default_rng(0).random((24, 8, 8, 1), np.float32)
+    assert mi.causes(network, images, "hidden", 0, samples=20).source == "memory"
+    reason = Channels.of(network).why_whole(network, network.find("memory"))
+    assert reason == "recurrent layers are not made smaller"
