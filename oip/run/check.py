@@ -360,14 +360,14 @@ def failures(folder: Path) -> list[FailedWork]:
     return result
 
 
-_RECORDS = ("ranking.json", "stability.json", "legibility.json")
-"""Files of a layer that its status tells of."""
+_RECORDS = ("ranking.json", "stability.json", "legibility.json", "responses.npz", "softmax.npz")
+"""Files of a layer that its status tells of; of arrays only the directory is read."""
 
 
 def _is_damaged(path: Path) -> bool:
     try:
         if path.exists():
-            files.read_json(path)
+            (files.array_names if path.suffix == ".npz" else files.read_json)(path)
     except RunError:
         return True
     return False

@@ -35,6 +35,11 @@ def test_status(call, runs, tmp_path):
     status, out, _ = call("status", tmp_path / "copy")
     assert status == 1
     assert "damaged" in out
+    shutil.copytree(runs / "a", tmp_path / "other")
+    path = tmp_path / "other/layers/000/softmax.npz"
+    path.write_bytes(path.read_bytes()[:300])
+    assert "softmax.npz" in call("status", tmp_path / "other")[1]
+    assert call("status", tmp_path / "other")[0] == 1
 
 
 def test_verify(call, runs, tmp_path):
