@@ -104,14 +104,6 @@ def pytest_xdist_auto_num_workers():
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes(specs):
-    """Workers are forked from the Python that has imported Keras: none imports it on its own."""
-    for spec in specs:
-        if spec.popen:
-            spec.python = str(forked_python.server_folder() / "python")
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Files of `WAITING` go to the worker beyond the cores first, others to the other workers.
 

@@ -3,7 +3,7 @@
 An import of Keras takes seconds, more than most tests. One server does it for all workers of
 pytest; whoever connects to its socket hands over arguments as for `python`, and open files, and
 gets a process of its own. That process is killed when the connection ends. `CLIENT` is a script
-that stands for `sys.executable`; the workers of pytest are such processes, too.
+that stands for `sys.executable`.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ def _become(request, files):
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.dont_write_bytecode = True  # a limit of file sizes would leave half of a compiled module
     if request["file_size"]:
-        sys.dont_write_bytecode = True  # the limit would leave half of a compiled module
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
     try:
         code = _run(request["arguments"])
