@@ -387,7 +387,7 @@ class AscentGraph:
         if settings.fidelity > 0 and self._features.faithful is not None:
             output, tensor = outputs[-1], features[len(outputs) - 1]
             origins, _ = self._looks(inputs.origin, step)  # (looks, h', w', b)
-            model_inputs = self.network.feed(_in_input_units(origins, self.network))
+            model_inputs = self._feed(origins)
             with captured([output]) as recorded:
                 run_to(self.network.model, model_inputs, output, self.network.finite_weights)
             origin = tf.repeat(channels_last(recorded[0], output), tf.size(inputs.items), axis=0)
@@ -409,7 +409,7 @@ class AscentGraph:
         with self._thinned(step):
             last = run_to_all(  # (looks n, *nodes, d)
                 network.model,
-                network.feed(_in_input_units(received, network)),
+                self._feed(received),
                 [output],
                 for_gradient=True,
                 spoiled=network.spoiled,
@@ -457,10 +457,14 @@ class AscentGraph:
     def _activations(self, images: Tensor, items: Tensor, step: Tensor) -> OwnActivations:
         numbers = self.inputs.numbers
         stage = Stage(step < numbers.warmup, self.inputs.peak, numbers.climb_inactive)
-        inputs = self.network.feed(_in_input_units(images, self.network))
+        inputs = self._feed(images)
         all_maps = self.settings.diversity > 0
         with any_size(self.network.model) if self._coarse else nullcontext():
             return self.targets.own_items(inputs, items, stage, self.inputs.targets, all_maps)
+
+    def _feed(self, standardized: Tensor) -> list[Tensor]:
+        """Return the model's inputs for standardized images, which a gradient goes through."""
+        return self.network.feed(_in_input_units(standardized, self.network), for_gradient=True)
 
     def _rates(self, now: StepState[Tensor], before: StepState[Tensor], step: Tensor) -> Tensor:
         """Return rates (n,): up where the last step helped; as they are after a blur.

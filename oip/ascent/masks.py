@@ -182,7 +182,7 @@ def refuse_constant(
 
 def _inputs(network: Network, images: Tensor) -> list[Tensor]:
     """Return the model's inputs for standardized images."""
-    return network.feed(images * network.inputs.std + network.inputs.mean)
+    return network.feed(images * network.inputs.std + network.inputs.mean, for_gradient=True)
 
 
 def _noise_batches(network: Network, targets: Targets, seed: int) -> Iterator[np.ndarray]:

@@ -293,7 +293,7 @@ class References:
         def run(
             images: Tensor, items: Tensor, *arrays: Tensor
         ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-            inputs = network.feed(images)
+            inputs = network.feed(images, for_gradient=True)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(inputs)
                 with captured(outputs) as tensors:

@@ -64,6 +64,8 @@ def command(model: ModelOptions, output: Output) -> None:
         print_table(
             headings, rows, title, left=("layer", "class", "kind"), legend=_legend(headings, points)
         )
+    if not network.layers and not network.other_layers:
+        print_text(f"{network.name}: no layer has maps or units")
     spec = network.inputs
     if spec.is_known:
         mean, std = (" ".join(f"{v:z.4g}" for v in values) for values in (spec.mean, spec.std))

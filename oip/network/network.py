@@ -320,7 +320,8 @@ class Network:
             ends = f"@{min(layers)} to @{max(layers)}" if layers else ""
             ranges = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
             indices = ", or of other layers ".join([*ranges, *([ends] if ends else [])])
-            raise ModelError(f"layer '@{index}'", indices or "a model with layers", f"@{index}")
+            choices = indices or "a model with layers whose outputs are maps or units"
+            raise ModelError(f"layer '@{index}'", choices, f"@{index}" if indices else "none")
         return layers[index]
 
     @cached_property
@@ -508,10 +509,14 @@ class Network:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})
         return ModelError(f"'{self.name}'", expected, ", ".join(kinds))
 
-    def feed(self, images: Tensor) -> list[Tensor]:
+    def feed(self, images: Tensor, for_gradient: bool = False) -> list[Tensor]:
         """Return the model's inputs for images (n, h, w, b) in input units, in a graph or at once.
 
-        Inputs that take no images are zeros.
+        Inputs that take no images are zeros. Where the model takes integers, images are rounded and
+        kept within what these hold.
+
+        Args:
+            for_gradient: rounded images stay floats, which a gradient goes through as it is.
         """
         if self.channels_first:
             axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
@@ -519,7 +524,7 @@ class Network:
         fed = []
         for index, spec in enumerate(self.specs):
             if index == self.image_input:
-                fed.append(tf.cast(images, spec.dtype))
+                fed.append(_as_type(images, spec.dtype, for_gradient))
             else:
                 shape = [tf.shape(images)[0], *spec.shape[1:]]
                 fed.append(tf.zeros(shape, spec.dtype))
@@ -532,6 +537,15 @@ class Network:
             int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
         ]
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
+
+
+def _as_type(images: Tensor, dtype: tf.DType, for_gradient: bool) -> Tensor:
+    if not dtype.is_integer:
+        return tf.cast(images, dtype)
+    integers = tf.saturate_cast(tf.round(images), dtype)
+    if not for_gradient:
+        return integers
+    return tf.grad_pass_through(lambda _: tf.cast(integers, tf.float32))(images)
 
 
 def _no_layer(

@@ -269,10 +269,47 @@ def call_model(model: keras.Model, inputs: Sequence[Tensor], training: bool = Fa
             if not _NAME_IN_GRAPH.fullmatch(name):
                 layer.name = "x" + re.sub(r"[^A-Za-z0-9_.-]", "_", name)
                 renamed.append((layer, name))
-        return model(arrange_inputs(model, inputs), training=training)
+        with _integers_as_floats(model, inputs):
+            return model(arrange_inputs(model, inputs), training=training)
     finally:
         for layer, name in renamed:
             layer.name = name
+
+
+@contextmanager
+def _integers_as_floats(model: keras.Model, inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Let a model whose images are integers take floats in the block, where these are given.
+
+    Keras casts what a model receives to the type that its input declares; a cast to integers has no
+    gradient. Models inside that declare integer images take floats, too.
+    """
+    declared = getattr(model, "inputs", None) or ()
+    pairs = zip(declared, inputs, strict=True) if declared else ()
+    if not any(is_integer_image(tensor) and given.dtype.is_floating for tensor, given in pairs):
+        yield
+        return
+    layers = (model, *model._flatten_layers(include_self=False))
+    models = [layer for layer in layers if isinstance(layer, keras.Model)]
+    tensors = [tensor for layer in models for tensor in getattr(layer, "inputs", None) or ()]
+    images = [tensor for tensor in tensors if is_integer_image(tensor)]
+    owners = [tensor._keras_history.operation for tensor in images]
+    input_layers = [owner for owner in owners if isinstance(owner, keras.layers.InputLayer)]
+    before = [
+        (item, item._dtype)
+        for item in {id(item): item for item in (*images, *input_layers)}.values()
+    ]
+    try:
+        for item, _ in before:
+            item._dtype = "float32"
+        yield
+    finally:
+        for item, dtype in before:
+            item._dtype = dtype
+
+
+def is_integer_image(tensor: keras.KerasTensor | tf.TensorSpec) -> bool:
+    """Return whether an input of a model has the form of images, and integers as values."""
+    return len(tensor.shape) in (3, 4) and tf.as_dtype(tensor.dtype).is_integer
 
 
 @contextmanager

@@ -171,12 +171,43 @@ def test_small_images_deep_layers_and_few_starts_do_not_stumble():
     assert oip.reconstruct(silent, "@0", starts=4, steps=3, screened=4).verdicts == ["dead"]
 
 
+@pytest.mark.parametrize("form", ("functional", "sequential", "nested"))
+def test_models_that_take_integers_climb_as_those_that_take_floats(form):
+    import keras
+    from keras import layers
+
+    def model(dtype):
+        keras.utils.set_random_seed(0)
+        images = layers.Input((8, 8, 1), dtype=dtype)
+        parts = [layers.Rescaling(1 / 255), layers.Conv2D(2, 3, name="conv"), layers.Flatten()]
+        if form == "sequential":
+            return keras.Sequential([images, *parts])
+        outputs = images
+        for layer in parts:
+            outputs = layer(outputs)
+        inner = keras.Model(images, outputs)
+        if form == "functional":
+            return inner
+        outer = layers.Input((8, 8, 1), dtype=dtype)
+        return keras.Model(outer, layers.Dense(3)(inner(outer)))
+
+    integers = model("uint8")
+    steps = {"starts": 1, "steps": 6, "preset": "natural", "data": None}
+    oips = oip.reconstruct(integers, "@0", **steps)
+    floats = oip.reconstruct(model("float32"), "@0", **steps)
+    np.testing.assert_allclose(oips.scores, floats.scores, rtol=0.02)
+    assert oips.verdicts == floats.verdicts
+    assert np.corrcoef(oips.images.ravel(), floats.images.ravel())[0, 1] > 0.99
+    assert integers.inputs[0].dtype == "uint8"
+    assert integers(np.zeros((1, 8, 8, 1), np.uint8)).dtype == "float32"
+
+
 def test_an_input_without_gradient_is_named():
     import keras
     from keras import layers
 
     inputs = layers.Input((8, 8, 1), dtype="uint8")
-    outputs = layers.Conv2D(2, 3)(layers.Rescaling(1 / 255)(inputs))
+    outputs = layers.Conv2D(2, 3)(layers.Reshape((8, 8, 3))(layers.Embedding(256, 3)(inputs)))
     with pytest.raises(ModelError, match="gradient"):
         oip.reconstruct(keras.Model(inputs, outputs), "@0", **QUICK)
 
