@@ -96,10 +96,15 @@ def _through_tokens(call: Call, geometry: Geometry) -> Geometry | None:
     """
     before, after = call.input_shapes[0], call.output_shape
     kind, count = type(call.layer).__name__, math.prod(side or 0 for side in before[1:-1])
-    mixes = call.attention is not None or kind.endswith(("LSTM", "GRU", "RNN", "Attention"))
-    mixes = mixes or kind == "Permute" or layer_types.is_convolution(call.layer)
+    mixes = _mixes_nodes(call) or kind == "Permute" or layer_types.is_convolution(call.layer)
     fits = len(after) == 3 and after[1] in (count, count + 1)
     return geometry if fits and not mixes and not layer_types.is_pooling(call.layer) else None
+
+
+def _mixes_nodes(call: Call) -> bool:
+    """Return whether each of a layer's nodes depends on all nodes before it, as after attention."""
+    is_attention = call.attention is not None or "Attention" in type(call.layer).__name__
+    return is_attention or layer_types.is_recurrent(call.layer)
 
 
 def _through(call: Call, geometry: Geometry) -> Geometry | None:
@@ -110,8 +115,6 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
     sizes = layer_types.spatial_sides(call.input_shapes[0], layer) if call.input_shapes else ()
     if len(sizes) != len(geometry):
         return None
-    mixes_nodes = any(name in kind for name in ("Attention", "LSTM", "GRU"))
-    mixes_nodes = mixes_nodes or call.attention is not None
     if layer_types.is_convolution(layer) and "Transpose" in kind:
         step = _transposed
     elif layer_types.is_convolution(layer) or layer_types.is_pooling(layer):
@@ -120,7 +123,7 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
         step = _padded
     elif kind.startswith("UpSampling"):
         step = _enlarged
-    elif layer_types.spatial_sides(call.output_shape, layer) == sizes and not mixes_nodes:
+    elif layer_types.spatial_sides(call.output_shape, layer) == sizes and not _mixes_nodes(call):
         return geometry
     else:
         return None

@@ -101,6 +101,11 @@ def is_pooling(layer: keras.Layer) -> bool:
     return _is_one_of(layer, "MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D")
 
 
+def is_recurrent(layer: keras.Layer) -> bool:
+    """Return whether a layer is recurrent, such as LSTM, or runs one in both directions."""
+    return _is_one_of(layer, "RNN Bidirectional")
+
+
 def keeps_zero(layer: keras.Layer) -> bool:
     """Return whether the layer moves or pools values, so that zeros stay zeros."""
     names = "Flatten Reshape Permute ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D"
@@ -141,9 +146,3 @@ def activation_name(layer: keras.Layer) -> str:
 
 def _is_one_of(layer: keras.Layer, names: str) -> bool:
     return isinstance(layer, tuple(getattr(keras.layers, name) for name in names.split()))
-
-
-def is_recurrent(layer: keras.Layer) -> bool:
-    """Return whether a layer is recurrent, such as LSTM, or runs one in both directions."""
-    kind = type(layer).__name__
-    return any(name in kind for name in ("LSTM", "GRU", "RNN", "Bidirectional"))

@@ -81,3 +81,25 @@ def test_fields_hold_what_a_node_depends_on(name):
         slack = 2 if name in ("transposed", "enlarged") else 0  # a node's own field can be less
         assert centre - half - 0.51 <= line[0] <= centre - half + 0.51 + slack
         assert centre + half - 0.51 - slack <= line[-1] <= centre + half + 0.51
+
+
+@pytest.mark.parametrize("mixing", ["SimpleRNN", "GRU", "Bidirectional", "none"])
+@pytest.mark.parametrize("of_images", [False, True])
+def test_nodes_after_a_recurrent_layer_have_no_field_of_their_own(mixing, of_images):
+    """Each of them depends on other steps; without such a layer they have one."""
+    import keras
+    from keras import layers
+
+    recurrent = {
+        "SimpleRNN": lambda: layers.SimpleRNN(4, return_sequences=True),
+        "GRU": lambda: layers.GRU(4, return_sequences=True),
+        "Bidirectional": lambda: layers.Bidirectional(layers.GRU(4, return_sequences=True)),
+        "none": lambda: layers.Activation("relu"),
+    }[mixing]()
+    start = [layers.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.Reshape((36, 2))]
+    if not of_images:
+        start = [layers.Input((12, 2)), layers.Conv1D(2, 3)]
+    last = layers.Dense(3, name="last")
+    layer = Network(keras.Sequential([*start, recurrent, last])).find("last")
+    expected = None if mixing != "none" else (3, 3) if of_images else (3,)
+    assert layer.receptive_field == expected
