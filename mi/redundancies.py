@@ -401,7 +401,7 @@ class _Context:
         if self.codes is None:
             return about_input, math.nan
         label = renyi_label_entropy(self.codes, self.alpha)
-        return about_input, entropy + label - class_entropy(joint, self.codes, self.alpha)
+        return about_input, entropy + label - float(class_entropy(joint, self.codes, self.alpha))
 
 
 def _spectra(

@@ -303,7 +303,7 @@ def conditional_width(
     def measured(matrix: np.ndarray) -> tuple[float, float]:
         """Return S(A) and I(A;Y)."""
         entropy = float(matrix_entropy(matrix, alpha))
-        return entropy, entropy + label - class_entropy(matrix, codes, alpha)
+        return entropy, entropy + label - float(class_entropy(matrix, codes, alpha))
 
     alone = np.array(thread_map(lambda matrix: measured(matrix.astype(np.float64))[1], grams))
     gram = np.ones((n, n))

@@ -89,20 +89,20 @@ def hadamard(matrices: Sequence[np.ndarray]) -> np.ndarray:
     return joint
 
 
-def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
-    """Return S_alpha of a o L with L the Gram matrix of a label, 1 for two samples of one class.
+def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> np.ndarray:
+    """Return S_alpha (...,) of a o L, L the Gram matrix of a label: 1 for two of one class.
 
     In the order of the classes it is made of blocks, whose eigenvalues are those of the whole.
-    The diagonal of a (n, n) is constant.
+    The diagonals of a (..., n, n) are constant.
     """
     members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    blocks = [cut(a, indices) for indices in members]
-    trace = sum(float(np.trace(block)) for block in blocks)
+    blocks = [a[..., indices[:, None], indices] for indices in members]
+    trace = np.sum([np.trace(block, axis1=-2, axis2=-1) for block in blocks], axis=0)
     if alpha == 2:
-        squares = sum(float((block * block).sum()) for block in blocks)
-        return max(0.0, float(2 * np.log(trace) - np.log(squares)))
-    shares = np.concatenate([eigenvalues(block) for block in blocks]) / trace
-    return float(spectral_entropy(shares, alpha))
+        squares = np.sum([(block * block).sum(axis=(-2, -1)) for block in blocks], axis=0)
+        return np.maximum(2 * np.log(trace) - np.log(squares), 0.0)
+    shares = np.concatenate([eigenvalues(block) for block in blocks], axis=-1)
+    return spectral_entropy(shares / trace[..., None], alpha)
 
 
 def cached_entropies(
@@ -181,7 +181,7 @@ def pairs(
     step = max(1, byte_budget // size)
 
     def information(a: np.ndarray) -> float:
-        return float(matrix_entropy(a, alpha)) + of_label - class_entropy(a, codes, alpha)
+        return float(matrix_entropy(a, alpha) + of_label - class_entropy(a, codes, alpha))
 
     for start in range(0, maps, step):
         grams = [gram(x, width) for x in responses[:, start : start + step].swapaxes(0, 1)]
@@ -500,7 +500,7 @@ class Renyi(LabelEstimator):
 
             def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
                 of_label = renyi_label_entropy(labels, self.alpha)
-                joint = class_entropy(cut(a, indices), labels, self.alpha)
+                joint = float(class_entropy(cut(a, indices), labels, self.alpha))
                 return entropy_of(indices) + of_label - joint
 
             return Prepared(information, saturation("X", entropy_of(None), len(x)))

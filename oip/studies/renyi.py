@@ -86,9 +86,9 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     if any(plan.recipe == "vgg16-cifar" for plan in plans["planes"]):
         # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
         size = replace(size, batches=2, records=4)
-    every = dict.fromkeys(plan for group in plans.values() for plan in group)
-    arguments = train_and_measure, images, size, folder
-    arrays = folder.parts("trainings", every, *arguments, of=images.digest)
+    varied = measures.varied_layers(plans)
+    arguments = train_and_measure, images, size, folder, varied
+    arrays = folder.parts("trainings", varied, *arguments, of=images.digest)
 
     def networks(purpose: str, layer: int = 0) -> MeasuredNetworks:
         purpose_arrays = {plan: arrays[plan] for plan in plans[purpose]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -183,6 +184,23 @@ KERNELS = (
 """The paper's, in the units of the responses; and one that has no units."""
 
 
+Varied = Sequence[int] | None
+"""Convolutions whose filters are varied: pairs are of their maps only, and nothing is measured
+about labels and errors. None for a network of which everything is measured."""
+
+
+def varied_layers(plans: Mapping[str, list[NetworkPlan]]) -> dict[NetworkPlan, Varied]:
+    """Return what is measured of each network of `plans_for`: what the experiments draw."""
+    every = dict.fromkeys(plan for group in plans.values() for plan in group)
+
+    def of_plan(plan: NetworkPlan) -> Varied:
+        if plan in plans["planes"]:
+            return None
+        return [layer for layer, name in enumerate(ORDINALS) if plan in plans[name]]
+
+    return {plan: of_plan(plan) for plan in every}
+
+
 class LayerReadings(NamedTuple):
     """Arrays (n, maps, nodes) of each layer; a dense layer is one map with a node for every unit.
 
@@ -294,38 +312,55 @@ def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
 
 
 def batch_information(
-    batch: ImageBatch, readings: LayerReadings, kernel: KernelWidth, most_pairs: int, seed: int
+    batch: ImageBatch,
+    readings: LayerReadings,
+    kernel: KernelWidth,
+    most_pairs: int,
+    seed: int,
+    varied: Varied = None,
 ) -> Arrays:
     """Return all information of one batch in bits, with at most so many pairs of maps drawn.
 
     Returns:
         Arrays (layers,): `input` I(X;T), `label` I(T;Y), `entropy` S(T), `backward` I(error of the
         last layer; error), and the means over pairs of `pair_information`, NaN for layers of one
-        map; `x`, the entropy of the input.
+        map; `x`, the entropy of the input. NaN what `varied` leaves out.
     """
     input_gram = gram(batch.pixels, kernel.forward)
-    last_error = hadamard(list(map_grams(readings.errors[-1], kernel.backward)))
-    last_entropy = _entropy(last_error)
+    codes = batch.codes if varied is None else None
+    backward = itertools.repeat(math.nan)
+    if varied is None:
+        backward = _about_last(
+            [map_grams(of_layer, kernel.backward) for of_layer in readings.errors]
+        )
     rows = []
-    for index, (responses, errors) in enumerate(zip(*readings, strict=True)):
+    for index, (responses, about_error) in enumerate(
+        zip(readings.responses, backward, strict=False)
+    ):
         grams = map_grams(responses, kernel.forward)
         joint = hadamard(list(grams))[None]
-        entropy, about_input, about_label = information(joint, input_gram, batch.codes)[:, 0]
-        error = hadamard(list(map_grams(errors, kernel.backward)))
+        entropy, about_input, about_label = information(joint, input_gram, codes)[:, 0]
         row = {
             "input": bits(about_input),
             "label": bits(about_label),
             "entropy": bits(entropy),
-            "backward": bits(last_entropy + _entropy(error) - _entropy(last_error * error)),
+            "backward": bits(about_error),
             **dict.fromkeys(_PAIR_MEASURES, math.nan),
         }
-        if len(grams) > 1:
+        if len(grams) > 1 and (varied is None or index in varied):
             rng = seeds.generator(seed, "renyi pairs", index)
             pairs = drawn_pairs(len(grams), most_pairs, rng)
-            row |= pair_information(grams, input_gram, batch.codes, pairs)
+            row |= pair_information(grams, input_gram, codes, pairs)
         rows.append(row)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {**columns, "x": np.array(bits(_entropy(input_gram)))}
+
+
+def _about_last(layers: list[np.ndarray]) -> list[float]:
+    """Return I(error of the last layer; error) in nats of layers' Gram matrices (maps, n, n)."""
+    errors = [hadamard(list(grams)) for grams in layers]
+    last, own = errors[-1], _entropy(errors[-1])
+    return [own + _entropy(error) - _entropy(last * error) for error in errors]
 
 
 def _entropy(matrix: np.ndarray) -> float:
@@ -341,7 +376,7 @@ def drawn_pairs(maps: int, max_pairs: int, rng: np.random.Generator) -> np.ndarr
 
 
 def pair_information(
-    grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray, pairs: np.ndarray
+    grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray | None, pairs: np.ndarray
 ) -> dict[str, float]:
     """Return the mean information of pairs (p, 2) of maps, of Gram matrices (maps, n, n).
 
@@ -363,12 +398,17 @@ def pair_information(
     }
 
 
-def information(grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return S(T_i), I(X;T_i) and I(T_i;Y) (3, m) in nats, of Gram matrices (m, n, n)."""
+def information(grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+    """Return S(T_i), I(X;T_i) and I(T_i;Y) (3, m) in nats, of Gram matrices (m, n, n).
+
+    The last is NaN without labels (n,).
+    """
     entropies = matrix_entropy(grams, ALPHA)
     about_input = _entropy(input_gram) + entropies - matrix_entropy(grams * input_gram, ALPHA)
-    in_classes = np.array([class_entropy(matrix, codes, ALPHA) for matrix in grams])
-    about_label = entropies + renyi_label_entropy(codes, ALPHA) - in_classes
+    about_label = np.full(len(grams), np.nan)
+    if codes is not None:
+        of_label = renyi_label_entropy(codes, ALPHA)
+        about_label = entropies + of_label - class_entropy(grams, codes, ALPHA)
     return np.stack([entropies, about_input, about_label])
 
 
@@ -377,7 +417,13 @@ def map_grams(values: np.ndarray, width: Bandwidth) -> np.ndarray:
     return np.stack([gram(values[:, index], width) for index in range(values.shape[1])])
 
 
-def train_and_measure(plan: NetworkPlan, images: Images, size: RenyiSize, folder: Folder) -> Arrays:
+def train_and_measure(
+    plan: NetworkPlan,
+    images: Images,
+    size: RenyiSize,
+    folder: Folder,
+    varied: Mapping[NetworkPlan, Varied],
+) -> Arrays:
     """Train a network, keep it in the folder's file models/NAME.keras, and measure it on the way.
 
     Returns:
@@ -403,7 +449,8 @@ def train_and_measure(plan: NetworkPlan, images: Images, size: RenyiSize, folder
     def prepare(model: keras.Model) -> Callable[[], Arrays | None]:
         probe = Probe(model)
         result.update(names=np.array(probe.names), maps=np.array(probe.maps))
-        return lambda: _network_information(probe, batches, size.pairs, plan.seed)
+        arguments = probe, batches, size.pairs, plan.seed, varied[plan]
+        return lambda: _network_information(*arguments)
 
     steps = trained.recorded_steps(an_epoch, settings.epochs * an_epoch, size.records)
     recorder = trained.StepRecorder(steps, prepare)
@@ -418,7 +465,7 @@ def train_and_measure(plan: NetworkPlan, images: Images, size: RenyiSize, folder
 
 
 def _network_information(
-    probe: Probe, batches: list[ImageBatch], pairs: int, seed: int
+    probe: Probe, batches: list[ImageBatch], pairs: int, seed: int, varied: Varied
 ) -> Arrays | None:
     """Return `K M` (batches, ...) of each kernel K and measure M; None of a model that diverged."""
     readings = [probe.read(batch.images, batch.codes) for batch in batches]
@@ -430,7 +477,7 @@ def _network_information(
         for kernel in KERNELS
         for batch, reading in zip(batches, readings, strict=True)
     ]
-    rows = thread_map(lambda item: batch_information(*item, pairs, seed), work)
+    rows = thread_map(lambda item: batch_information(*item, pairs, seed, varied), work)
     by_kernel = (rows[: len(batches)], rows[len(batches) :])
     return {
         f"{kernel.name} {name}": np.array([row[name] for row in batch_rows])

@@ -116,6 +116,20 @@ def test_many_maps_are_at_the_ceiling(batch):
     assert arrays["entropy"][0] == pytest.approx(np.log2(40), abs=1e-3)
 
 
+def test_what_the_experiments_do_not_draw_is_left_out(batch):
+    rng = np.random.default_rng(3)
+    read = reading(*(rng.normal(size=(40, maps, 5)) for maps in (3, 2, 1)))
+    whole = batch_information(batch, read, KERNELS[1], 10, 0)
+    of_second = batch_information(batch, read, KERNELS[1], 10, 0, [1])
+    for name in ("input", "entropy", "x"):
+        assert np.array_equal(of_second[name], whole[name])
+    for name in ("redundant", "non-redundant", "plane input"):
+        assert np.isfinite(whole[name]).tolist() == [True, True, False]
+        assert np.array_equal(of_second[name], [np.nan, whole[name][1], np.nan], equal_nan=True)
+    for name in ("label", "backward", "plane label"):
+        assert np.isfinite(whole[name][:2]).all() and np.isnan(of_second[name]).all()
+
+
 def test_pairs_beside_the_estimator(batch):
     from oip import mi
 
@@ -368,8 +382,13 @@ def test_networks_by_source():
     assert {plan.filters for plan in varied["planes"]} == {(16, 32, 64, 128), (30, 60, 90, 128)}
     assert {plan.filters[2] for plan in varied["third"]} == set(full.large[2])
     assert {plan.filters[:2] for plan in varied["third"]} == {(16, 32)}
-    deep = plans_for("cifar10", (32, 32, 3), 0, full, True)["selection"][0]
-    assert deep.recipe == "vgg16-cifar"
+    deep = plans_for("cifar10", (32, 32, 3), 0, full, True)
+    assert deep["selection"][0].recipe == "vgg16-cifar"
+    assert list(renyi_measures.varied_layers(deep).values()) == [None]
+    layers = renyi_measures.varied_layers(plans)
+    by_filters = {plan.filters: layers[plan] for plan in layers if plan not in plans["planes"]}
+    assert by_filters[2, 12] == [0] and by_filters[6, 3] == [1] and by_filters[6, 12] == [0, 1]
+    assert all(layers[plan] is None for plan in plans["planes"])
 
 
 def test_trainings_of_which_every_step_was_measured():
@@ -406,20 +425,22 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     plan = NetworkPlan("digits", "lenet5", (2, 3), "relu", 0.02, 1, 0)
     folder = Folder(tmp_path, "renyi", StudySettings())
     path = folder.file(f"models/{plan.name}.keras")
-    arrays = renyi_measures.train_and_measure(plan, data, TINY, folder)
+    arrays = renyi_measures.train_and_measure(plan, data, TINY, folder, {plan: [1]})
     assert arrays["steps"].tolist() == [0, 1, 2] and arrays["names"][0] == "Conv2D_1"
     assert arrays["paper input"].shape == (3, 1, 4) and 0 <= arrays["accuracy"] <= 1
-    assert np.isnan(arrays["relative redundant"][:, :, 2:]).all()
+    # Pairs are of the maps of the convolution whose filters are varied.
+    redundant = np.isfinite(arrays["relative redundant"]).all(axis=(0, 1))
+    assert redundant.tolist() == [False, True, False, False]
     selection = renyi_measures.map_selection(path, data, TINY, 0)
     assert selection["layer"] == "Conv2D_2" and selection["pruned"].shape == (6, 1, 2)
     assert np.isfinite(selection["pruned"][-1]).all()
     # A rate at which the training diverges: what was measured before is kept.
     wild = NetworkPlan("digits", "lenet5", (2, 3), "relu", 1e18, 2, 0)
-    arrays = renyi_measures.train_and_measure(wild, data, TINY, folder)
+    arrays = renyi_measures.train_and_measure(wild, data, TINY, folder, {wild: []})
     assert np.isnan(arrays["accuracy"]) and 1 <= len(arrays["steps"]) < 4
 
 
-def made_up_training(plan, data, size, folder):
+def made_up_training(plan, data, size, folder, varied):
     """A training with the arrays that the study needs, without a network."""
     rng, layers = np.random.default_rng(plan.seed), len(plan.filters)
     arrays = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}

@@ -106,6 +106,10 @@ def test_classes_by_blocks_are_the_whole_matrix(labels, a, alpha):
     codes = np.unique(labels, return_inverse=True)[1]
     whole = matrix_entropy(a * label_gram(codes), alpha)
     assert class_entropy(a, codes, alpha) == pytest.approx(whole, abs=1e-8)
+    several = np.stack([a, np.ones_like(a), a])
+    assert np.array_equal(
+        class_entropy(several, codes, alpha)[::2], [class_entropy(a, codes, alpha)] * 2
+    )
     assert renyi_label_entropy(codes, alpha) == pytest.approx(
         matrix_entropy(label_gram(codes), alpha), abs=1e-8
     )
