@@ -26,7 +26,7 @@ _EVIDENCE = (
     *("white_score", "screened_score", "stability", "null_percentile", "n_null", "steps", "reason"),
 )
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
-_LEGIBILITY = ("share", "low", "high", "reference", "control")
+_LEGIBILITY = ("share", "low", "high", "reference", "reference_same_count", "control")
 _UNITS: dict[str, str] = dict.fromkeys(("mi", "low", "high"), " (bits)")
 
 

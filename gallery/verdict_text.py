@@ -66,7 +66,10 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
     if row.share is None:
         return f"Not judged by {judge}: {NOT_JUDGED.get(row.reason, plain_name(row.reason))}."
     texts = [f"95 %: {percent_text(row.low)} to {percent_text(row.high)}", "chance 50 %"]
-    texts.append(f"with the best images {percent_text(row.reference)}")
+    best = f"with the best images {percent_text(row.reference)}"
+    if row.reference_same_count is not None:
+        best += f", with as many as pictures {percent_text(row.reference_same_count)}"
+    texts.append(best)
     if row.control is not None:
         texts.append(f"with pictures of other maps {percent_text(row.control)}")
     return (

@@ -3,8 +3,9 @@
 The judge is asked of pairs of images: one from the 1 % that excite the unit most, one from the
 lower half. It takes the one that is more like the OIPs, by the cosine of its features about their
 mean over the images, averaged over the OIPs. All such pairs are asked; chance is one half. The
-upper reference is the same choice with the best data images in place of OIPs, without the image
-that is asked about; the control is the choice with OIPs of other units.
+upper reference is the same choice with the best data images in place of OIPs, up to nine, without
+the image that is asked about. More images tell more, so there is a second reference with as many
+of them as the unit has OIPs. The control is the choice with OIPs of other units.
 
 The interval is over images: pairs that share one are not independent. It is Wilson's, with the
 number of images that would have the variance which the images show, shrunk as if two more images
@@ -81,7 +82,9 @@ class JudgedUnits:
     high: np.ndarray
     """(m,): upper end of the 95 % interval."""
     reference: np.ndarray
-    """(m,): with the best data images in place of the OIPs."""
+    """(m,): with the best data images, up to nine, in place of the OIPs."""
+    reference_same_count: np.ndarray
+    """(m,): with as many of the best data images as the unit has OIPs."""
     control: np.ndarray
     """(m,): with OIPs of other units; NaN for a single unit."""
     pairs: np.ndarray
@@ -145,7 +148,7 @@ class Legibility(JudgedUnits, LayerResult):
 
     def to_file(self, key: str = "") -> LegibilityFile:
         """Return the content of `legibility.json`."""
-        names = ("share", "low", "high", "reference", "control")
+        names = ("share", "low", "high", "reference", "reference_same_count", "control")
         rows = [
             MapLegibility(
                 map=int(map_index),
@@ -175,7 +178,7 @@ class Legibility(JudgedUnits, LayerResult):
         """Return a row for each unit, the most legible first."""
         import pandas
 
-        names = ("share", "low", "high", "reference", "control", "pairs")
+        names = ("share", "low", "high", "reference", "reference_same_count", "control", "pairs")
         columns = {name: getattr(self, name)[self._rows] for name in names}
         reasons = [self.reasons[row] for row in self._rows]
         return pandas.DataFrame(
@@ -184,7 +187,9 @@ class Legibility(JudgedUnits, LayerResult):
 
     def _repr_html_(self) -> str:
         headings = {"map": "map", "share": "right choices", "low": "from", "high": "to, 95 %"}
-        headings |= {"reference": "with the best images", "control": "with OIPs of other units"}
+        headings |= {"reference": "with the best images, up to nine"}
+        headings |= {"reference_same_count": "with as many of them as OIPs"}
+        headings |= {"control": "with OIPs of other units"}
         text = f"judge {self.judge}, {self.samples} images; chance is 0.5"
         return self._block(f"{self.layer}: legibility of {len(self)} units", [text], headings)
 
@@ -219,7 +224,7 @@ def legibility(
             penultimate features if None.
 
     Returns:
-        Share right, interval, reference and control of each unit.
+        Share right, interval, references and control of each unit.
 
     Raises:
         ModelError: an unknown layer, or a judge that is the model itself.
@@ -260,8 +265,10 @@ def legibility(
         values = means[:, sample.maps]
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
-    unit_features = shown_features(opened, pictures, _usable(oips, pictures), mean)
-    answers = judged_units(values, feature_directions(looks, mean), unit_features, progress, name)
+    usable = _usable(oips, pictures)
+    unit_features = shown_features(opened, pictures, usable, mean)
+    directions = feature_directions(looks, mean)
+    answers = judged_units(values, directions, unit_features, usable.sum(1), progress, name)
     return Legibility.of(answers, name, index, numbers, opened, len(pixels), split)
 
 
@@ -332,6 +339,7 @@ def judged_units(
     responses: np.ndarray,
     images: np.ndarray,
     oip_features: np.ndarray,
+    oip_counts: np.ndarray,
     progress: Progress = silent,
     name: str = "units",
     byte_budget: int = BYTE_BUDGET,
@@ -342,12 +350,13 @@ def judged_units(
         responses: (n, m) numbers by which each image excites each unit.
         images: (n, d) directions of the images' features.
         oip_features: (m, d) mean direction of each unit's OIPs; NaN where there are none.
+        oip_counts: (m,) OIPs of each unit.
         progress: called with the number of units done.
         name: of what is judged, for the progress.
         byte_budget: of similarities that are in memory at a time.
     """
     count = responses.shape[1]
-    numbers = np.full((5, count), np.nan)
+    numbers = np.full((6, count), np.nan)
     pairs, reasons = np.zeros(count, np.int64), [""] * count
     has_oip = np.asarray(np.isfinite(oip_features).all(1))
     room = max(1, byte_budget // (4 * len(responses) * (1 + CONTROLS)))
@@ -368,13 +377,14 @@ def judged_units(
             pairs[unit] = len(question.top) * len(question.lower)
             numbers[:3, unit] = question.answers(alike[:, column[unit]]).interval()
             numbers[3, unit] = question.reference(images)
+            numbers[4, unit] = question.reference(images, int(oip_counts[unit]))
             if controls[unit]:
                 rows = [column[other] for other in controls[unit]]
                 shares = [question.answers(alike[:, row]).share for row in rows]
-                numbers[4, unit] = np.mean(shares)
+                numbers[5, unit] = np.mean(shares)
         progress(label, block.stop, count)
-    share, low, high, reference, control = numbers
-    return JudgedUnits(share, low, high, reference, control, pairs, tuple(reasons))
+    share, low, high, reference, same_count, control = numbers
+    return JudgedUnits(share, low, high, reference, same_count, control, pairs, tuple(reasons))
 
 
 def _other_units(unit: int, has_oip: np.ndarray) -> list[int]:
@@ -453,18 +463,19 @@ class Question(NamedTuple):
         """Return the choices by a similarity (n,) of all images to the shown OIPs."""
         return _answers(similarity[self.top], similarity[self.lower])
 
-    def reference(self, images: np.ndarray) -> float:
+    def reference(self, images: np.ndarray, count: int = REFERENCES) -> float:
         """Return the share right when the best data images are shown, without the one in question.
 
         Args:
             images: (n, d) directions of all images' features.
+            count: data images that are shown, at the most.
         """
-        pool = self.top[: REFERENCES + 1]
+        pool = self.top[: count + 1]
         top, lower = (images[rows] @ images[pool].T for rows in (self.top, self.lower))
         indices = np.arange(len(self.top))
         shares = np.empty(len(self.top))
         for left_out in range(len(pool)):
-            rows = indices == left_out if left_out < REFERENCES else indices >= left_out
+            rows = indices == left_out if left_out < count else indices >= left_out
             other_images = np.delete(np.arange(len(pool)), left_out)
             shares[rows] = _answers(
                 top[rows][:, other_images].mean(1), lower[:, other_images].mean(1)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 _LEGEND = {
     "right": "share of choices that the judge gets right when shown the unit's OIPs",
-    "with the best images": "the same, shown the images that excite the unit most",
+    "with the best images": "the same, shown the images that excite the unit most, up to nine",
+    "with as many": "the same, shown as many of them as the unit has OIPs",
     "with other OIPs": "the same, shown OIPs of other units",
 }
+_SHARES = ("share", "reference", "reference_same_count", "control")
 _CLUSTERS = {
     "variety": "spread of the images that excite a unit, as a share of that of all images; median",
     "selective": "units with a variety of 0.5 at most, less than random images have",
@@ -78,9 +80,10 @@ def command(
     """Measure how legible the OIPs of RUN are: whether a judge can tell what excites a unit.
 
     The judge sees the OIPs of a unit and chooses which of two photographs excites the unit more:
-    one is from the top 1 % of the unit, one from its lower half. The table shows the share of right
-    choices, beside that with the best photographs in place of OIPs (the upper reference) and that
-    with OIPs of other units (the control). Chance is 50 %. A network cannot judge its own OIPs.
+    one is from the top 1 % of the unit, one from its lower half. The table shows the share of
+    right choices, beside that with the best photographs in place of OIPs (the upper reference,
+    with up to nine, and with as many as there are OIPs) and that with OIPs of other units (the
+    control). Chance is 50 %. A network cannot judge its own OIPs.
 
     With --clusters, a unit is called selective if the images that excite it most vary at most half
     as much as all images, and polysemantic if they fall into a few clusters that are far more
@@ -153,16 +156,16 @@ def print_legibility(
             record.layer,
             len(record.maps),
             sum(row.share is not None for row in record.maps),
-            *(number(record.mean(name), 2) for name in ("share", "reference", "control")),
+            *(number(record.mean(name), 2) for name in _SHARES),
         )
         for record in records
     ]
-    headings = ("layer", "units", "judged", "right", "with the best images", "with other OIPs")
+    headings = ("layer", "units", "judged", *_LEGEND)
     print_table(headings, rows, left=("layer",), legend=_LEGEND)
     if details or sum(len(record.maps) for record in records) <= _FEW:
         left = ("95 %", "")
         for record in records:
-            headings = ("unit", "right", "95 %", "with the best images", "with other OIPs", "")
+            headings = ("unit", "right", "95 %", *list(_LEGEND)[1:], "")
             units = sorted(record.maps, key=lambda row: -(row.share or 0.0))
             objectives = names.get(record.index, ())
             print_table(
@@ -197,8 +200,7 @@ def _unit(row: MapLegibility, names: Sequence[str]) -> tuple[object, ...]:
         names[row.map] if row.map < len(names) else row.map,
         number(row.share, 2),
         interval_text(row),
-        number(row.reference, 2),
-        number(row.control, 2),
+        *(number(getattr(row, name), 2) for name in _SHARES[1:]),
         row.reason,
     )
 

@@ -460,7 +460,9 @@ class MapLegibility(MapRow, frozen=True, kw_only=True):
     low: Number = None
     high: Number = None
     reference: Number = None
-    """With the best data images in place of OIPs."""
+    """With the best data images, up to nine, in place of OIPs."""
+    reference_same_count: Number = None
+    """With as many of them as the unit has OIPs; None in earlier files."""
     control: Number = None
     """With OIPs of other units; None for a single unit."""
     pairs: int = 0

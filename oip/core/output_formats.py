@@ -379,6 +379,7 @@ class GalleryLegibility(Part, frozen=True, kw_only=True):
     low: Number
     high: Number
     reference: Number
+    reference_same_count: Number
     control: Number
     judge: str | None
 

@@ -221,12 +221,13 @@ class JudgedRun:
     def _judged(self, index: int, open_layers: Iterable[int]) -> LegibilityFile:
         """Judge a layer and write its file."""
         layer = self.run.layer(index)
-        features, maps = [], []
+        features, counts, maps = [], [], []
         for oips in layer_parts(self.run, index, snapshots=False):
-            pictures = oip_pictures(oips, self.scale)
+            pictures, usable = oip_pictures(oips, self.scale), usable_oips(oips)
             label = f"{layer.name}: OIPs seen by {self.judge.name}"
             more = (self._mean, self.progress, label)
-            features.append(shown_features(self.judge, pictures, usable_oips(oips), *more))
+            features.append(shown_features(self.judge, pictures, usable, *more))
+            counts.append(usable.sum(1))
             maps.append(oips.maps)
         numbers = np.concatenate(maps)
         key = self._key(index)
@@ -234,6 +235,7 @@ class JudgedRun:
             self.responses(layer, open_layers)[:, numbers],
             self._directions,
             np.concatenate(features),
+            np.concatenate(counts),
             self.progress,
             layer.name,
         )

@@ -18,10 +18,11 @@ Student's). A preset is a name, or a name with changes. All pictures are written
 
 Maps inside instead of classes: for each method and layer the mean legibility (`mi.legibility`, by
 Lite2) of maps drawn by a stated seed, with a 95 % interval over maps (Student's), beside the upper
-reference and the control, and what is left of that mean without that of the first method, map by
-map. Methods are presets, with changes or not, or a peer (`natural_peers.py`) with its steps; `@8`
-takes only the first eight of a layer's drawn maps. One that is not installed is left out. Pictures
-are kept in a folder, eight maps at a time, so that the same call goes on, also with more maps.
+reference, the reference with one photograph and the control, and what is left of that mean without
+that of the first method, map by map. Methods are presets, with changes or not, or a peer
+(`natural_peers.py`) with its steps; `@8` takes only the first eight of a layer's drawn maps. One
+that is not installed is left out. Pictures are kept in a folder, eight maps at a time, so that the
+same call goes on, also with more maps.
 
 With `--halves`, presets that take features from images of the data receive every second photograph,
 and the judge is asked about the others, for all methods; the reference has fewer images then.
@@ -225,8 +226,9 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
             usable = np.ones((len(pictures), 1), bool)
             shown = shown_features(judge, pictures[:, None], usable, mean)
             own = responses[layer.name][:, drawn[layer.name][: len(pictures)]]
-            result = judged_units(own, features, shown)
-            numbers.append(np.array([result.share, result.reference, result.control]))
+            result = judged_units(own, features, shown, usable.sum(1))
+            names = ("share", "reference", "reference_same_count", "control")
+            numbers.append(np.array([getattr(result, name) for name in names]))
             seconds.append(used)
             first = shares.setdefault(layer.name, result.share)
             both = min(len(first), len(pictures))
@@ -244,7 +246,7 @@ def _print_maps(
     seconds: list[float],
     less: list[np.ndarray],
 ) -> None:
-    share, reference, control = np.concatenate(numbers, 1)
+    share, reference, alone, control = np.concatenate(numbers, 1)
     finite, below = np.isfinite(share), np.concatenate(less)
     mean, low, high = interval_of_mean(share[finite])
     figures = {
@@ -255,6 +257,7 @@ def _print_maps(
         "interval": [low, high],
         "below_first": interval_of_mean(below[np.isfinite(below)]),
         "reference": float(reference[finite].mean()),
+        "reference_same_count": float(alone[finite].mean()),
         "control": float(control[finite].mean()),
         "processor_seconds": float(np.mean(seconds)),
     }
@@ -263,7 +266,8 @@ def _print_maps(
         return
     print(
         f"{method:18} {layer:16} {figures['maps']:3} maps: {mean:.3f} ({low:.3f} to {high:.3f}), "
-        f"best photographs {figures['reference']:.3f}, other maps {figures['control']:.3f}, "
+        f"best photographs {figures['reference']:.3f}, the best "
+        f"alone {figures['reference_same_count']:.3f}, other maps {figures['control']:.3f}, "
         f"{figures['processor_seconds']:.1f} processor s a picture, "
         "below the first by {:.3f} ({:.3f} to {:.3f})".format(*figures["below_first"]),
         flush=True,

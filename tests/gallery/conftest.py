@@ -294,6 +294,7 @@ def add_evidence(run: Run, index: int, count: int, classes: int) -> None:
             "low": share and share - 0.1,
             "high": share and min(1.0, share + 0.1),
             "reference": share and 0.95,
+            "reference_same_count": share and 0.75,
             "control": share and 0.51,
             "pairs": 5000 if share else 0,
             "reason": "" if share else "silent",

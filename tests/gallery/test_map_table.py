@@ -156,6 +156,7 @@ def test_legibility_is_in_the_table(full_run):
     first = next(row for row in maps if (row["index"], row["map"]) == (0, 0))["legibility"]
     assert first["judge"] == "other.keras" and first["low"] <= first["share"] <= first["high"]
     assert (first["reference"], first["control"]) == (0.95, 0.51)
+    assert first["reference_same_count"] == 0.75
     silent = next(row for row in maps if (row["index"], row["map"]) == (0, 2))["legibility"]
     assert silent["share"] is None
     rows = list(csv.DictReader((folder / "maps.csv").open()))

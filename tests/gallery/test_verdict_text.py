@@ -112,6 +112,7 @@ def test_legibility_is_one_sentence():
     row = MapLegibility(
         map=3, share=0.87, low=0.8, high=0.92, reference=0.95, control=0.51, pairs=5000
     )
+    both = replace(row, reference_same_count=0.75)
     silent = MapLegibility(map=4, reason="silent")
     record = LegibilityFile(layer="a", index=0, judge="lite2", samples=1000, maps=[row, silent])
     assert legibility_sentence(record, row) == (
@@ -120,4 +121,5 @@ def test_legibility_is_one_sentence():
         "92 %; chance 50 %; with the best images 95 %; with pictures of other maps 51 %), over "
         "5000 pairs of 1000 images."
     )
+    assert "best images 95 %, with as many as pictures 75 %;" in legibility_sentence(record, both)
     assert "it responds to too few images" in legibility_sentence(record, silent)

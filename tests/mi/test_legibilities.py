@@ -121,7 +121,7 @@ def test_the_choice_is_that_of_brute_force():
     images = random.normal(size=(300, 5)).astype(np.float32)
     images /= np.linalg.norm(images, axis=1, keepdims=True)
     shown = random.normal(size=(3, 5)).astype(np.float32)
-    result = judged_units(responses, images, shown)
+    result = judged_units(responses, images, shown, np.array([1, 2, 3]))
     for unit in range(3):
         order = np.argsort(-responses[:, unit])
         top, lower = order[:3], order[150:]
@@ -137,13 +137,21 @@ def test_the_choice_is_that_of_brute_force():
                 for second in lower
             ]
         assert result.reference[unit] == pytest.approx(np.mean(right))
+        fewer = []
+        for first in top:
+            references = images[top[top != first][: unit + 1]]
+            fewer += [
+                (references @ images[first]).mean() > (references @ images[second]).mean()
+                for second in lower
+            ]
+        assert result.reference_same_count[unit] == pytest.approx(np.mean(fewer))
         rest = [
             np.mean([(images @ shown[n])[a] > (images @ shown[n])[b] for a in top for b in lower])
             for n in range(3)
             if n != unit
         ]
         assert result.control[unit] == pytest.approx(np.mean(rest))
-    blocks = judged_units(responses, images, shown, byte_budget=1)
+    blocks = judged_units(responses, images, shown, np.array([1, 2, 3]), byte_budget=1)
     assert blocks.share.tolist() == result.share.tolist()
     assert blocks.control == pytest.approx(result.control)
 
