@@ -33,7 +33,7 @@ from oip.network.graphs import Graph, compiled
 from oip.network.layer_types import is_activation, is_max_pooling
 from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.tracing import call_model, leaf_layers, shadowed, without_noise
+from oip.network.tracing import Reached, call_model, leaf_layers, shadowed, without_noise
 
 TensorFunction = Callable[..., Tensor]
 _TINY = 1e-12
@@ -89,10 +89,6 @@ def _activation_with_nan(activation: TensorFunction) -> TensorFunction:
         return tf.where(tf.math.is_nan(values), values, activation(values, *args, **kwargs))
 
     return activated
-
-
-class _Reached(BaseException):
-    """Leaves the model when all layers are reached; Keras wraps what derives from Exception."""
 
 
 def run_to(
@@ -153,7 +149,7 @@ def run_to_all(
             for index in call_indices:
                 reached[index] = _activations(outputs[index], received, before, after)
             if last:
-                raise _Reached
+                raise Reached
             return after
 
         return counted
@@ -178,7 +174,7 @@ def run_to_all(
         stack.enter_context(shadowed(ends, stop))
         try:
             call_model(model, inputs)
-        except _Reached:
+        except Reached:
             return [_channels_last(reached[index], output) for index, output in enumerate(outputs)]
     missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -262,21 +262,27 @@ def read_sidecar(model: Path) -> SidecarFile | None:
 
 
 def input_spec(
-    shape: tuple[int, ...], layers: Sequence[keras.Layer], sidecar: SidecarFile | None
+    shape: tuple[int, ...],
+    layers: Sequence[keras.Layer],
+    sidecar: SidecarFile | None,
+    received: Callable[[np.ndarray, Sequence[keras.Layer]], np.ndarray | None],
 ) -> InputSpec:
-    """Describe a model's input, from its sidecar or its own first layers where they say it.
+    """Describe a model's input, from its sidecar or its own preprocessing where they say it.
 
     Args:
         shape: (h, w, b).
         layers: of the model; Normalization and Rescaling before all others with weights count,
-            behind any number of layers that do nothing at inference.
+            behind any number of layers that do nothing at inference, and operations that scale
+            pixels, such as those of `keras.applications`' `preprocess_input`.
         sidecar: content of the file beside the model.
+        received: (images, layers): what the first of some layers to be called receives (n, ..., c)
+            for images (n, h, w, b) in input units; None where nothing can be said.
     """
     bands = shape[-1]
     zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
-        return _from_layers(assumed, layers)
+        return _from_model(assumed, layers, received)
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
     if statistics is None or statistics.mean is None or statistics.std is None:
@@ -291,7 +297,93 @@ def input_spec(
     )
 
 
-def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
+class _Scaling(NamedTuple):
+    """Each band of an image times a number, plus a number; bands may change places."""
+
+    scale: np.ndarray
+    """(b,), above 0."""
+    offset: np.ndarray
+    """(b,)"""
+    band: np.ndarray
+    """(b,) int: the band that each band of the image becomes."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything but to order bands."""
+        return not (np.allclose(self.scale, 1, atol=1e-3) and np.allclose(self.offset, 0))
+
+
+def _from_model(
+    spec: InputSpec,
+    layers: Sequence[keras.Layer],
+    received: Callable[[np.ndarray, Sequence[keras.Layer]], np.ndarray | None],
+) -> InputSpec:
+    """Return the input as the model's preprocessing says it, by a layer, by operations or both."""
+    described = _from_layers(spec, layers)
+    first = [described.layer] if described else [layer for layer in layers if layer.weights]
+    scaling = _scaling(spec.shape, lambda images: received(images, first))
+    if scaling is None or not scaling.changes:
+        return described.spec if described else spec
+    if described is None:
+        return _scaled(spec, scaling.scale, scaling.offset, "the model's preprocessing")
+    return _before(described.spec, scaling)
+
+
+def _scaling(
+    shape: tuple[int, ...], received: Callable[[np.ndarray], np.ndarray | None]
+) -> _Scaling | None:
+    """Return how pixels are scaled on their way, found by images of one color; None if otherwise.
+
+    What comes out counts in the middle half of the sides: zeros may stand around it.
+    """
+    bands = shape[-1]
+    mixed = 20 + 150 * np.arange(1, bands + 1) / bands
+    colors = np.vstack([np.zeros(bands), 100 * np.eye(bands), mixed])
+    images = np.ones((len(colors), *shape), np.float32)
+    images *= colors.reshape(len(colors), *[1] * (len(shape) - 1), bands)
+    values = received(images)
+    if values is None or values.ndim != images.ndim or values.shape[-1] != bands:
+        return None
+    middle = tuple(slice(side // 4, side - side // 4) for side in values.shape[1:-1])
+    values = values[(slice(None), *middle)].reshape(len(colors), -1, bands).astype(np.float64)
+    offset = values[0, 0]
+    matrix = (values[1:-1, 0] - offset) / 100  # (bands in, bands out)
+    band = matrix.argmax(1)
+    scale = matrix[np.arange(bands), band]
+    if not np.all(scale > 0) or len(set(band)) < bands:
+        return None
+    expected = offset + colors[:, np.argsort(band)] * scale[np.argsort(band)]
+    tolerance = 0.01 * np.ptp(values)
+    is_so = np.allclose(values, expected[:, None], rtol=0, atol=tolerance)
+    return _Scaling(scale, offset[band], band) if is_so else None
+
+
+def _before(spec: InputSpec, scaling: _Scaling) -> InputSpec:
+    """Return the input of a model that scales images before the layer that describes them."""
+
+    def unscaled(values: np.ndarray | float) -> np.ndarray:
+        numbers = np.broadcast_to(np.asarray(values, np.float64), scaling.band.shape)
+        return (numbers[scaling.band] - scaling.offset) / scaling.scale
+
+    low, high = unscaled(spec.low), unscaled(spec.high)
+    is_one = bool(np.ptp(low) + np.ptp(high) <= 0.01 * np.ptp([low, high]))  # not of NaN either
+    return replace(
+        spec,
+        mean=unscaled(spec.mean).astype(np.float32),
+        std=(spec.std[scaling.band] / scaling.scale).astype(np.float32),
+        low=float(low[0]) if is_one else float("nan"),
+        high=float(high[0]) if is_one else float("nan"),
+        bounded=spec.bounded and is_one,
+    )
+
+
+class _Described(NamedTuple):
+    spec: InputSpec
+    layer: keras.Layer
+    """That says it."""
+
+
+def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> _Described | None:
     active = [layer for layer in layers if not layer_types.is_dropout(layer)]
     for layer in active[:_FIRST]:
         kind = type(layer).__name__
@@ -302,36 +394,44 @@ def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
             center = np.asarray(keras.ops.convert_to_numpy(mean)).ravel()
             spread = np.sqrt(np.asarray(keras.ops.convert_to_numpy(variance)).ravel())
             if center.size in (1, len(spec.mean)) and np.all(spread > 0):
-                return _standardizing(spec, center, spread, kind)
-        plain = kind == "Rescaling" and np.ndim(layer.scale) == np.ndim(layer.offset) == 0
-        if kind == "Rescaling" and not plain:
+                return _Described(_standardizing(spec, center, spread, _layer_text(kind)), layer)
+        if kind == "Rescaling":
             scale, offset = np.broadcast_arrays(layer.scale, layer.offset)
-            if scale.size == len(spec.mean) and np.all(scale > 0):
-                return _standardizing(spec, -(offset / scale).ravel(), 1 / scale.ravel(), kind)
-        if plain and layer.scale > 0 and -1.0 <= layer.offset <= 0.0:
-            bottom = layer.offset  # 0 to 1, -0.5 to 0.5, -1 to 1: what comes out is symmetric
-            top = -bottom if bottom else 1.0
-            low, high = ((end - layer.offset) / layer.scale for end in (bottom, top))
-            return replace(
-                spec.with_statistics(((low + high) / 2,), ((high - low) / 4,)),
-                low=low,
-                high=high,
-                source="the model's Rescaling layer",
-                bounded=True,
-            )
+            if scale.size in (1, len(spec.mean)) and np.all(scale > 0):
+                text = _layer_text(kind)
+                return _Described(_scaled(spec, scale.ravel(), offset.ravel(), text), layer)
         if layer.weights and kind != "Normalization":
             break
-    return spec
+    return None
 
 
-def _standardizing(spec: InputSpec, mean: np.ndarray, std: np.ndarray, kind: str) -> InputSpec:
+def _layer_text(kind: str) -> str:
+    return f"the model's {kind} layer"
+
+
+def _scaled(spec: InputSpec, scale: np.ndarray, offset: np.ndarray, source: str) -> InputSpec:
+    """Return the input of a model that scales pixels, each array (b,) or (1,).
+
+    Where all bands are scaled alike to 0 to 1, -0.5 to 0.5 or -1 to 1, pixels have that range.
+    """
+    is_alike = np.ptp(scale) <= 1e-4 * scale.max() and np.ptp(offset) <= 1e-4
+    bottom = float(offset[0])
+    if not is_alike or not -1.0001 <= bottom <= 0.0001:
+        return _standardizing(spec, -offset / scale, 1 / scale, source)
+    top = -bottom if bottom < 0 else 1.0
+    low, high = (round((end - bottom) / float(scale[0]), 4) for end in (bottom, top))
+    stated = spec.with_statistics(((low + high) / 2,), ((high - low) / 4,))
+    return replace(stated, low=low, high=high, source=source, bounded=True)
+
+
+def _standardizing(spec: InputSpec, mean: np.ndarray, std: np.ndarray, source: str) -> InputSpec:
     """Return the input of a layer that takes off `mean` and divides by `std`, each (b,) or (1,).
 
     A deviation of 1 is none: then only a mean is taken off.
     """
     deviations = None if np.all(std == 1) and np.any(mean) else tuple(std.tolist())
     stated = spec.with_statistics(tuple(mean.tolist()), deviations)
-    return replace(stated, source=f"the model's {kind} layer")
+    return replace(stated, source=source)
 
 
 def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

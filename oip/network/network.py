@@ -201,9 +201,42 @@ class Network:
         self.input_names = choice.names
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
-        spec = inputs.input_spec(shape, self._leaf_layers, self.sidecar)
         several = len(self.specs) > 1
+        layers = self._first_layers(shape) if several else self._leaf_layers
+        spec = inputs.input_spec(shape, layers, self.sidecar, self._received)
         self.inputs = replace(spec, name=self.input_name) if several else spec
+
+    def _first_layers(self, shape: tuple[int, ...]) -> list[keras.Layer]:
+        """Return the layers that images reach, up to the first with weights, of several inputs."""
+        black_and_white = np.stack([np.zeros(shape, np.float32), np.full(shape, 200, np.float32)])
+        layers = []
+        for layer in self._leaf_layers:
+            values = self._received(black_and_white, [layer])
+            if values is not None and not np.array_equal(values[0], values[1], equal_nan=True):
+                layers.append(layer)
+                if layer.weights and type(layer).__name__ != "Normalization":
+                    break
+        return layers
+
+    def _received(self, images: np.ndarray, layers: Sequence[keras.Layer]) -> np.ndarray | None:
+        """Return what the first of some layers to be called receives, the channels last."""
+        declared = getattr(self.model, "inputs", None)
+        size = declared[0].shape[0] if declared else None
+        batches = (
+            [images] if size is None else [np.repeat(image[None], size, 0) for image in images]
+        )
+        parts = []
+        try:
+            for batch in batches:
+                fed = self.feed(tf.constant(batch))
+                tensor = tracing.first_received(self.model, fed, layers)
+                if tensor is None:
+                    return None
+                parts.append(tensor.numpy() if size is None else tensor.numpy()[:1])
+        except Exception:  # a model may fail in any way; what is wrong is said where it is recorded
+            return None
+        values = np.concatenate(parts)
+        return np.moveaxis(values, 1, -1) if self.channels_first else values
 
     @cached_property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -310,6 +310,36 @@ def _integers_as_floats(model: keras.Model, inputs: Sequence[Tensor]) -> Iterato
 def is_integer_image(tensor: keras.KerasTensor | tf.TensorSpec) -> bool:
     """Return whether an input of a model has the form of images, and integers as values."""
     return len(tensor.shape) in (3, 4) and tf.as_dtype(tensor.dtype).is_integer
+
+
+class Reached(BaseException):
+    """Leaves a model where a run has come far enough; Keras wraps what derives from Exception."""
+
+
+def first_received(
+    model: keras.Model, inputs: Sequence[Tensor], layers: Sequence[keras.Layer]
+) -> Tensor | None:
+    """Run a model until it calls one of some layers, and return what that layer receives.
+
+    Args:
+        inputs: one tensor for each of `model.inputs`.
+
+    Returns:
+        None where it calls none of them, or one without a tensor.
+    """
+
+    received: list[Tensor] = []
+
+    def stopped(_layer: keras.Layer, _call: Callable) -> Callable:
+        def stop(*args: object, **kwargs: object) -> object:
+            received.extend(t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t))
+            raise Reached
+
+        return stop
+
+    with shadowed(layers, stopped), without_noise(model), suppress(Reached):
+        call_model(model, inputs)
+    return received[0] if received else None
 
 
 @contextmanager

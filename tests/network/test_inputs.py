@@ -50,6 +50,80 @@ def test_a_layer_that_takes_off_a_mean_says_no_deviation(mean, high):
         assert (spec.low, spec.high) == (0.0, high)
 
 
+def preprocessed(scaled, *parts, shape=(16, 16, 3), batch=None, dtype="float32"):
+    """A network whose images go through a function before its layers."""
+    import keras
+    from keras import layers
+
+    images = layers.Input(shape, batch_size=batch, dtype=dtype)
+    values = scaled(layers.RandomFlip()(images))
+    for layer in (*parts, layers.ZeroPadding2D(), layers.Conv2D(2, 3)):
+        values = layer(values)
+    return keras.Model(images, values)
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch": 2}, {"dtype": "uint8"}, {"shape": (9, 12, 3)}])
+def test_operations_before_the_first_layer_tell_the_statistics(changes):
+    from keras import applications
+
+    photograph_mean, photograph_std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+    cases = [
+        (applications.mobilenet_v2, [127.5] * 3, [63.75] * 3, (0, 255)),
+        (applications.densenet, photograph_mean, photograph_std, None),
+        (applications.vgg16, [123.68, 116.779, 103.939], [63.75] * 3, (0, 255)),
+    ]
+    for module, mean, std, ends in cases:
+        spec = Network(preprocessed(module.preprocess_input, **changes)).inputs
+        assert spec.source == "the model's preprocessing"
+        np.testing.assert_allclose(spec.mean, mean, rtol=1e-4)
+        np.testing.assert_allclose(spec.std, std, rtol=1e-4)
+        assert ends is None or (spec.low, spec.high) == ends
+        assert not spec.bgr
+
+
+def test_a_layer_behind_operations_tells_the_statistics_of_what_comes_in():
+    from keras import layers
+
+    scaling = layers.Rescaling(1 / 255)
+    spec = Network(preprocessed(lambda images: images * 255.0, scaling)).inputs
+    np.testing.assert_allclose([spec.mean, spec.std], [[0.5] * 3, [0.25] * 3], rtol=1e-5)
+    np.testing.assert_allclose([spec.low, spec.high], [0, 1], atol=1e-6)
+    assert spec.bounded
+    flipped = layers.Normalization(mean=[10, 20, 30], variance=[4, 9, 16])
+    spec = Network(preprocessed(lambda images: images[..., ::-1] / 2 + 1, flipped)).inputs
+    np.testing.assert_allclose([spec.mean, spec.std], [[58, 38, 18], [8, 6, 4]], rtol=1e-5)
+    assert spec.source == "the model's Normalization layer"
+
+
+def test_operations_that_do_not_scale_pixels_tell_nothing():
+    import keras
+
+    for scaled in (
+        keras.ops.square,
+        lambda images: images,
+        lambda images: -images,
+        lambda images: images - keras.ops.mean(images, axis=(1, 2, 3), keepdims=True),
+        lambda images: keras.ops.mean(images, axis=-1, keepdims=True) + images,
+    ):
+        assert not Network(preprocessed(scaled)).inputs.is_known
+
+
+def test_each_of_several_inputs_has_the_statistics_of_its_own_layers():
+    import keras
+    from keras import layers
+
+    first, second = (layers.Input((8, 8, bands), name=f"of_{bands}") for bands in (3, 1))
+    branches = [
+        layers.Rescaling(1 / 255)(first),
+        layers.Normalization(mean=5.0, variance=4.0)(second),
+    ]
+    maps = [layers.Flatten()(layers.Conv2D(2, 3)(branch)) for branch in branches]
+    model = keras.Model([first, second], layers.Dense(2)(layers.Concatenate()(maps)))
+    assert Network(model, input="of_3").inputs.high == 255
+    spec = Network(model, input="of_1").inputs
+    assert (spec.mean, spec.std, spec.source) == (5, 2, "the model's Normalization layer")
+
+
 def test_rescaling_by_band_tells_mean_and_deviation():
     import keras
     from keras import layers
