@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -126,9 +127,10 @@ class Marginal:
         is_apart[0] = is_apart[-1] = True
         knots, scores = knots[is_apart], scores[is_apart]
         middle, deviation = float(row.mean()), float(row.std())
-        marginal = cls(knots, scores)
-        mapped = marginal.transform(row)
-        gain = marginal.log_slope(row).mean() - 0.5 * (mapped * mapped).mean()
+        piece = _pieces_in_order(row, knots)
+        mapped = _along(row, piece, knots, scores)
+        log_slopes = np.log(np.diff(scores) / np.diff(knots))[piece]
+        gain = log_slopes.mean() - 0.5 * (mapped * mapped).mean()
         if gain + math.log(deviation) + 0.5 < pieces / n:
             ends = np.array([-1.0, 1.0])
             return cls(middle + deviation * ends, ends)
@@ -158,8 +160,17 @@ def _pieces(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.clip(np.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)
 
 
+def _pieces_in_order(row: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Do `_pieces` of a sorted row (n,), of which only the knots' places are looked up."""
+    ends = np.concatenate([[0], np.searchsorted(row, knots[1:-1]), [len(row)]])
+    return np.repeat(np.arange(len(knots) - 1), np.diff(ends))
+
+
 def _interpolated(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    piece = _pieces(values, start)
+    return _along(values, _pieces(values, start), start, end)
+
+
+def _along(values: np.ndarray, piece: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     slope = np.diff(end) / np.diff(start)
     return end[piece] + (values - start[piece]) * slope[piece]
 
@@ -285,6 +296,12 @@ _SHARE_OF_TOLERANCE = 0.5
 """sqrt(.25): a quarter of the squared tolerance, as the authors' code has it."""
 
 
+def _mapped(marginals: Sequence[Marginal], rows: np.ndarray) -> np.ndarray:
+    """Return rows (d, n), each by its own map."""
+    pairs = zip(marginals, rows, strict=True)
+    return np.stack([marginal.transform(row) for marginal, row in pairs])
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """Marginal maps, then a rotation."""
@@ -295,8 +312,7 @@ class Layer:
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
         """Map rows (d, n)."""
-        pairs = zip(self.marginals, rows, strict=True)
-        return self.turn @ np.stack([marginal.transform(row) for marginal, row in pairs])
+        return self.turn @ _mapped(self.marginals, rows)
 
     def inverse(self, rows: np.ndarray) -> np.ndarray:
         """Map rows (d, n) back."""
@@ -391,14 +407,16 @@ class Destructor:
         tolerance = _tolerance(rows.shape[1])
         self._fitted, removed, idle = [], [], 0
         self.stopped = False
+        ordered = np.sort(rows, axis=1)
         for _ in range(self.layers):
-            marginals = tuple(Marginal.of(row) for row in np.sort(rows, axis=1))
-            pairs = zip(marginals, rows, strict=True)
-            rows = np.stack([marginal.transform(row) for marginal, row in pairs])
-            before = sorted_entropies(np.sort(rows, axis=1))
+            marginals = tuple(map(Marginal.of, ordered))
+            # A marginal map rises, so that what was in order stays so.
+            before = sorted_entropies(_mapped(marginals, ordered))
+            rows = _mapped(marginals, rows)
             turn = rotation(self.rotation, rows, rng)
             rows = turn @ rows
-            change = before - sorted_entropies(np.sort(rows, axis=1))
+            ordered = np.sort(rows, axis=1)
+            change = before - sorted_entropies(ordered)
             self._fitted.append(Layer(marginals, turn))
             removed.append(float(change.sum()))
             if self.stopping == "paper":
