@@ -38,7 +38,7 @@ from oip.network.repeatability import check_outputs, repeatability
 
 _IMAGES = 4
 """Images that a model is given twice."""
-_LISTED = 40
+_LISTED = 12
 """Layers that a message lists."""
 
 
@@ -420,6 +420,10 @@ class Network:
     def find(self, name: str) -> LayerInfo:
         """Return a layer whose output has channels, by its name, or by `@index`.
 
+        Args:
+            name: in a model inside the model the path, `backbone/conv1`, or its end, `conv1`, where
+                no other path ends so.
+
         Raises:
             ModelError: there is none, or its output has none; the message names the nearest.
         """
@@ -434,9 +438,12 @@ class Network:
                 shape = ", ".join(["n", *(str(side or "any") for side in call.output_shape[1:])])
                 raise ModelError(f"layer {call.described}", expected, f"shape ({shape})")
         every = (*self.layers, *self.other_layers, *self.direction_layers)
-        names = [layer.name for layer in every]
+        inside = [layer for layer in every if layer.name.endswith(f"/{name}")]
+        if len(inside) == 1:
+            return self.check_repeatable(inside[0])
+        names = [layer.name for layer in inside or every]
         more = len(names) - _LISTED
-        listed = names if more <= 0 else [*names[:_LISTED], f"{more} more"]
+        listed = names if more <= 0 else [*names[:_LISTED], f"{more} more ('oip layers')"]
         if "+" in name and name.rpartition("+")[0] in names:
             hint = (
                 "Directions are layers of the run that 'oip directions' found them for: give that "
@@ -584,5 +591,7 @@ def _as_type(images: Tensor, dtype: tf.DType, for_gradient: bool) -> Tensor:
 def _no_layer(
     kind: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
 ) -> ModelError:
+    names = list(names)
     listing = ", ".join(names if listed is None else listed) or "none in this model"
-    return ModelError(kind, f"one of {listing}", f"'{name}'", did_you_mean(name, names))
+    ends = [layer.rpartition("/")[2] for layer in names]
+    return ModelError(kind, f"one of {listing}", f"'{name}'", did_you_mean(name, [*names, *ends]))

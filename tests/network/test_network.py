@@ -194,3 +194,25 @@ def test_an_input_smaller_than_the_receptive_field_is_refused():
 
 def test_a_short_text_names_the_model_its_input_and_its_layers(network):
     assert repr(network) == f"Network('{network.name}', input 16 x 16 x 1, 2 layers with maps)"
+
+
+def test_layers_of_a_model_inside_are_found_by_the_end_of_their_path():
+    import keras
+    from keras import layers
+
+    def backbone(name, *names):
+        convolutions = [layers.Conv2D(2, 3, name=other) for other in names]
+        return keras.Sequential([layers.Input((12, 12, 3)), *convolutions], name=name)
+
+    image = layers.Input((12, 12, 3))
+    ends = [backbone("left", "a", "b")(image), backbone("right", "a", "middle")(image)]
+    network = Network(keras.Model(image, layers.Concatenate()(ends)))
+    assert network.find("b").name == "left/b"
+    assert network.find_output("right/a").name == "right/a"
+    assert network.find("middle") == network.find("right/middle")
+    with pytest.raises(ModelError, match="expected one of left/a, right/a; received 'a'"):
+        network.find("a")
+    with pytest.raises(ModelError, match="expected one of left/a, left/b, right/a, right/middle"):
+        network.find("d")
+    with pytest.raises(ModelError, match="Did you mean 'middle'"):
+        network.find("midle")
