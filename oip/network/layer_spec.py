@@ -14,6 +14,8 @@ from oip.network.network import Network
 
 _MAPS = re.compile(r"all|\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*")
 
+_OBJECTIVE = re.compile("(map|node|direction|unit|class):")
+
 
 def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[LayerInfo, np.ndarray]]:
     """Parse layers and maps: `LAYER`, `LAYER:3`, `LAYER:0-15`, `LAYER:0,4,9`, `@2:all`.
@@ -139,5 +141,8 @@ def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:
             raise SettingsError(
                 f"maps after '{head}:'", "all, 3, 0-15 or 0,4,9", f"'{tail}'"
             ) from None
+        if _OBJECTIVE.match(text):
+            hint = f"Give it as an objective: --objective '{text}', or objective='{text}'."
+            raise ModelError("layer", "the name of a layer", f"'{text}'", hint) from None
         raise
     return layer, map_numbers(layer, None)

@@ -43,6 +43,8 @@ def test_a_layer_may_be_called_as_a_map_is():
     ):
         ((layer, chosen),) = parse_selections(network, [text])
         assert (layer.name, chosen.tolist()) == (name, maps)
+    with pytest.raises(ModelError, match="Give it as an objective: --objective 'class:dogs'"):
+        parse_selections(network, ["class:dogs"])
 
 
 def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
