@@ -472,9 +472,14 @@ class MapLegibility(MapRow, frozen=True, kw_only=True):
 
 
 class LegibilityFile(KeyedFile, frozen=True, kw_only=True):
-    """`legibility.json`: the legibility of a layer's units, by one judge."""
+    """`legibility.json`: the legibility of a layer's units, by one judge.
+
+    Schema 2 has the second reference.
+    """
 
     CONTENT: ClassVar[str] = "a legibility"
+    SCHEMA: ClassVar[int] = 2
+    READS: ClassVar[tuple[int, ...]] = (1, 2)
 
     layer: str
     index: int
