@@ -342,7 +342,13 @@ def _scaling(
     images = np.ones((len(colors), *shape), np.float32)
     images *= colors.reshape(len(colors), *[1] * (len(shape) - 1), bands)
     values = received(images)
-    if values is None or values.ndim != images.ndim or values.shape[-1] != bands:
+    if values is None:
+        return None
+    if values.shape == (len(images), images[0].size):  # flattened
+        values = values.reshape(images.shape)
+    if bands == 1:  # it may be repeated
+        values = values.mean(-1, keepdims=True)
+    if values.ndim != images.ndim or values.shape[-1] != bands:
         return None
     middle = tuple(slice(side // 4, side - side // 4) for side in values.shape[1:-1])
     values = values[(slice(None), *middle)].reshape(len(colors), -1, bands).astype(np.float64)
@@ -429,7 +435,7 @@ def _standardizing(spec: InputSpec, mean: np.ndarray, std: np.ndarray, source: s
 
     A deviation of 1 is none: then only a mean is taken off.
     """
-    deviations = None if np.all(std == 1) and np.any(mean) else tuple(std.tolist())
+    deviations = None if np.allclose(std, 1, atol=1e-5) and np.any(mean) else tuple(std.tolist())
     stated = spec.with_statistics(tuple(mean.tolist()), deviations)
     return replace(stated, source=source)
 

@@ -236,7 +236,7 @@ class Network:
         except Exception:  # a model may fail in any way; what is wrong is said where it is recorded
             return None
         values = np.concatenate(parts)
-        return np.moveaxis(values, 1, -1) if self.channels_first else values
+        return np.moveaxis(values, 1, -1) if self.channels_first and values.ndim > 2 else values
 
     @cached_property
     def digest(self) -> str:

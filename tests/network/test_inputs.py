@@ -95,6 +95,23 @@ def test_a_layer_behind_operations_tells_the_statistics_of_what_comes_in():
     assert spec.source == "the model's Normalization layer"
 
 
+def test_operations_before_a_flattened_or_a_repeated_image_tell_the_statistics():
+    import keras
+    from keras import layers
+
+    images = layers.Input((8, 8, 3))
+    flat = layers.Dense(2)(layers.Flatten()(images / 127.5 - 1))
+    gray = layers.Input((8, 8, 1))
+    repeated = keras.applications.vgg16.preprocess_input(layers.Concatenate()([gray] * 3))
+    for model, mean in (
+        (keras.Model(images, flat), [127.5] * 3),
+        (keras.Model(gray, layers.Conv2D(2, 3)(repeated)), [114.799]),
+    ):
+        spec = Network(model).inputs
+        np.testing.assert_allclose(spec.mean, mean, rtol=1e-4)
+        assert (spec.source, spec.high) == ("the model's preprocessing", 255)
+
+
 def test_operations_that_do_not_scale_pixels_tell_nothing():
     import keras
 
