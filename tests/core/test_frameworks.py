@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -63,6 +64,21 @@ def test_keras_does_without_optional_packages_that_others_get(tmp_path):
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["None", "True", "True"]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_while_a_module_is_imported(tmp_path, monkeypatch, collects):
+    (tmp_path / "collecting.py").write_text("import gc\ncollects = gc.isenabled()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "collecting", raising=False)
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        assert import_quietly("collecting").collects is False
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if before else gc.disable)()
+        sys.modules.pop("collecting", None)
 
 
 @pytest.mark.parametrize("package", ["oip", "oip.mi", "oip.models", "oip.gallery"])
