@@ -23,6 +23,8 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-gpu",
 ]
+MEDIA = {"color_scheme": "light", "reduced_motion": "no-preference", "forced_colors": "none"}
+"""Of a page for which a test asks for nothing else."""
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -70,41 +72,43 @@ def browser():
 
 
 class Pages:
-    """Pages of a browser, which tests use one after the other: new ones take longer than a look."""
+    """Pages of a browser, which tests use one after the other: new ones take longer than a look.
+
+    Windows and media are set on a page that is there; a new context begins new processes.
+    """
 
     def __init__(self, browser):
         self.errors = []
         self._browser = browser
         self._free, self._used = [], []
 
-    def open(self, url, options):
-        options = {"viewport": {"width": 1280, "height": 800}, **options}
-        slot = next((n for n, (_, given, _) in enumerate(self._free) if given == options), None)
-        page, _, uses = (self._new(options), 0, 0) if slot is None else self._free.pop(slot)
-        self._used.append((page, options, uses + 1))
+    def open(self, url, viewport=(1280, 800), **options):
+        """Open a page in a window of (width, height); options as for a context."""
+        media = {name: options.pop(name, usual) for name, usual in MEDIA.items()}
+        slot = next((n for n, (_, given) in enumerate(self._free) if given == options), None)
+        page = self._new(options) if slot is None else self._free.pop(slot)[0]
+        self._used.append((page, options))
+        page.set_viewport_size(dict(zip(("width", "height"), viewport, strict=True)))
+        page.emulate_media(**media)
         page.goto(url)
         return page
 
     def leave(self):
-        """Free the pages of a test, and return what went wrong; no history becomes long."""
-        for page, *_ in self._used:
-            if not page.is_closed():
-                page.title()  # what was reported meanwhile is received
-        errors = list(self.errors)  # without pictures that are no longer waited for
-        for page, options, uses in self._used:
-            if uses < 12 and not page.is_closed():
-                page.goto("about:blank")
-                self._free.append((page, options, uses))
-            else:
-                page.context.close()
+        """Free the pages of a test, their history forgotten, and return what went wrong."""
+        used = [(page, options) for page, options in self._used if not page.is_closed()]
         self._used.clear()
-        for page, *_ in self._free[:-6]:
-            page.context.close()
-        del self._free[:-6]
+        for page, _ in used:
+            page.title()  # what was reported meanwhile is received
+        errors = list(self.errors)  # without pictures that are no longer waited for
+        for page, _ in used:
+            page.goto("about:blank")
+            page.developer_tools.send("Page.resetNavigationHistory")
+        self._free += used
         return errors
 
     def _new(self, options):
         page, errors = self._browser.new_context(**options).new_page(), self.errors
+        page.developer_tools = page.context.new_cdp_session(page)
         page.wait_for_function = partial(_until, page)
         page.on("console", lambda message: errors.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: errors.append(f"error: {error}"))
@@ -134,7 +138,7 @@ def pages(browser):
 def look(pages):
     """Opens a page; at the end nothing may have gone wrong and nothing been asked for elsewhere."""
     pages.errors.clear()
-    yield lambda url, **options: pages.open(url, options)
+    yield pages.open
     errors = pages.leave()
     assert errors == []
 

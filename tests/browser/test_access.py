@@ -28,7 +28,7 @@ def findings():
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_no_serious_findings_on_the_grid_and_its_dialogs(look, site, findings, scheme, width):
-    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    options = {"viewport": (width, 800), "color_scheme": scheme}
     page = look(f"{site.as_uri()}#c=1.0_1.1", **options)
     page.wait_for_selector("a.tile")
     if width < 760:
@@ -45,7 +45,7 @@ def test_no_serious_findings_on_the_grid_and_its_dialogs(look, site, findings, s
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_no_serious_findings_on_the_atlas(look, site, findings, scheme, width):
-    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    options = {"viewport": (width, 800), "color_scheme": scheme}
     page = look(f"{site.as_uri()}#atlas=1", **options)
     page.wait_for_selector(".atlas canvas")
     page.locator(".atlas-point").focus()
@@ -91,13 +91,13 @@ def test_hidden_rows_are_counted(look, site):
 @pytest.mark.parametrize("name", ["model.html", "layers/001.html"])
 @pytest.mark.parametrize("width", [390, 2560])
 def test_pages_are_not_wider_than_the_window(look, site, name, width):
-    page = look((site.parent / name).as_uri(), viewport={"width": width, "height": 800})
+    page = look((site.parent / name).as_uri(), viewport=(width, 800))
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(wide) <= 0
 
 
 def test_comparison_is_not_wider_than_a_phone(look, site):
-    page = look(f"{site.as_uri()}#c=1.0_1.1_1.2_1.6&v=1", viewport={"width": 390, "height": 800})
+    page = look(f"{site.as_uri()}#c=1.0_1.1_1.2_1.6&v=1", viewport=(390, 800))
     page.wait_for_selector("#compare .chart")
     wide = "(d => d.scrollWidth - d.clientWidth)(document.querySelector('#compare'))"
     assert page.evaluate(wide) <= 0

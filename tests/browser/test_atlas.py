@@ -93,7 +93,7 @@ def test_zoom_by_buttons_wheel_and_drag_and_a_click_opens(look, site):
 
 
 def test_a_tap_opens_a_map(look, site):
-    options = {"viewport": {"width": 390, "height": 800}, "has_touch": True}
+    options = {"viewport": (390, 800), "has_touch": True}
     page = _opened(look, site.as_uri(), **options)
     box = page.locator(".atlas-point").bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

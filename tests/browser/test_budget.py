@@ -91,7 +91,7 @@ def test_frames_of_ten_thousand_maps_are_as_quick_as_of_few(look, large_site, si
 @pytest.mark.parametrize("window", [(1920, 1080), (2560, 1440), (3840, 2160)])
 def test_tiles_in_the_page_stay_under_500(look, large_site, window):
     width, height = window
-    page = look(f"{large_site.as_uri()}#size=s", viewport={"width": width, "height": height})
+    page = look(f"{large_site.as_uri()}#size=s", viewport=(width, height))
     page.wait_for_selector("a.tile")
     for position in (0, 3000, 20_000):
         page.evaluate("place => scrollTo(0, place)", position)

@@ -120,7 +120,7 @@ def test_odd_picks_do_no_harm(look, site):
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_parts_of_all_columns_stand_at_one_height(look, site, width):
-    page = look(f"{site.as_uri()}#c=1.3_1.0_1.6_1.9&v=1", viewport={"width": width, "height": 800})
+    page = look(f"{site.as_uri()}#c=1.3_1.0_1.6_1.9&v=1", viewport=(width, 800))
     page.wait_for_selector("#compare .chart")
     tops = page.eval_on_selector_all(
         "#compare article",

@@ -267,7 +267,7 @@ def test_copied_link_leads_back(look, site):
 
 def test_s_leads_to_the_order(look, site):
     for width in (1280, 390):
-        page = look(site.as_uri(), viewport={"width": width, "height": 800})
+        page = look(site.as_uri(), viewport=(width, 800))
         page.wait_for_selector("a.tile")
         page.keyboard.press("s")
         assert page.evaluate("document.activeElement.id") == "sort"
@@ -374,7 +374,7 @@ def test_the_focused_map_is_in_the_window(look, site):
 @pytest.mark.parametrize("width", [390, 760, 1280, 2560])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_window(look, site, width, scheme):
-    page = look(site.as_uri(), viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = look(site.as_uri(), viewport=(width, 800), color_scheme=scheme)
     page.wait_for_selector("a.tile")
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(wide) <= 0
