@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -21,21 +21,6 @@ from oip.batch.job import ModelSource
 from oip.core.errors import ModelError, OipError, did_you_mean
 
 _MARK = "oip: "
-Preprocess = Literal["caffe", "torch", "tf"]
-PREPROCESS: dict[Preprocess, tuple[str, ...]] = {
-    "caffe": ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"),
-    "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
-    "tf": (
-        *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
-        *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
-    ),
-}
-"""Preparation of images for each application; the others prepare them in their own layers."""
-
-
-def preprocess_of(application: str | None) -> Preprocess | None:
-    """Return `caffe`, `torch` or `tf`; None where an application has its own preprocessing."""
-    return next((kind for kind, names in PREPROCESS.items() if application in names), None)
 
 
 def application_name(source: ModelSource) -> str:

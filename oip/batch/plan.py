@@ -12,11 +12,12 @@ import numpy as np
 from oip.ascent.reconstruction import aligned_blocks
 from oip.ascent.settings import of_input, requested_settings, stored_settings
 from oip.batch.job import Job, ModelSource, data_source
-from oip.batch.keras_applications import application_file, application_name, preprocess_of
+from oip.batch.keras_applications import application_file, application_name
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
 from oip.core import files
 from oip.core.errors import ModelError, OipError, RunError, SettingsError, notice
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
+from oip.core.images import preprocess_of
 from oip.core.progress import Progress, silent
 from oip.core.records import Part, copy_of, is_there
 from oip.network.layer_spec import map_text

@@ -71,7 +71,8 @@ def command(model: ModelOptions, output: Output) -> None:
         mean, std = (" ".join(f"{v:z.4g}" for v in values) for values in (spec.mean, spec.std))
         click.echo(f"input {_sides(spec.shape)}, mean {mean}, std {std} (from {spec.source})")
     else:
-        click.echo(f"input {_sides(spec.shape)}, mean and std not known")
+        hint = f" ({spec.hint.rstrip('.')})" if spec.hint else ""
+        click.echo(f"input {_sides(spec.shape)}, mean and std not known{hint}")
     if any(unseen):
         text = (
             f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} {points}"

@@ -1,4 +1,4 @@
-"""Renderings of images in standardized pixels.
+"""Renderings of images in standardized pixels, and how keras.applications prepares images.
 
 Two documented renderings of an OIP: `plain` maps its own minimum to black and maximum to white;
 `enhanced` does the same with the 2nd and 98th percentile, one stretch for all bands. A line of
@@ -8,8 +8,10 @@ numbers, (length, bands), is drawn as one: time from left to right, a color for 
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,6 +40,54 @@ _LETTERS = 200
 _OVERLAID, _LANES = 8, 32
 """Most bands that share one axis, and that have lanes of their own; more are shown as an image."""
 _BAND_COLORS = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in PALETTE]
+
+
+Preprocess = Literal["caffe", "torch", "tf"]
+APPLICATIONS: dict[Preprocess, tuple[str, ...]] = {
+    "caffe": ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"),
+    "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
+    "tf": (
+        *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
+        *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
+    ),
+}
+"""Preparation of images for each application; the others prepare them in their own layers."""
+
+
+class Preprocessing(NamedTuple):
+    """Statistics of images after `keras.applications` preprocessed them."""
+
+    std: tuple[float, float, float]
+    low: float
+    high: float
+
+
+PREPROCESS = {
+    "caffe": Preprocessing((57.4, 57.1, 58.4), -123.68, 151.061),
+    "torch": Preprocessing((1.0, 1.0, 1.0), -2.118, 2.64),
+    "tf": Preprocessing((0.5, 0.5, 0.5), -1.0, 1.0),
+}
+
+
+def preprocess_of(application: str | None) -> Preprocess | None:
+    """Return `caffe`, `torch` or `tf`; None where an application has its own preprocessing."""
+    return next((kind for kind, names in APPLICATIONS.items() if application in names), None)
+
+
+def preprocess_hint(models: Iterable[str]) -> str:
+    """Return how networks of keras.applications are fed, if names of models are those of one.
+
+    In its file's name a network may have numbers behind, such as `mobilenetv2_1.00_224`.
+    """
+    named = {name.lower(): name for names in APPLICATIONS.values() for name in names}
+    for model in models:
+        plain = re.sub("[^a-z0-9]", "", model.lower())
+        fitting = [name for name in named if re.fullmatch(rf"{name}\d*", plain)]
+        if fitting:
+            application = named[max(fitting, key=len)]
+            kind = preprocess_of(application)
+            return f"For {application} of keras.applications: --preprocess {kind}."
+    return ""
 
 
 def plain(image: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, notice, reason_of
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras, tf
-from oip.core.images import picture_ends, plain_range
+from oip.core.images import PREPROCESS, picture_ends, plain_range, preprocess_hint
 from oip.core.records import ForeignFile
 from oip.network import layer_types
 
@@ -24,21 +24,6 @@ _FIRST = 4
 """Layers that preprocessing is among, such as a change of size before it."""
 _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
-
-
-class _Preprocessing(NamedTuple):
-    """Statistics of images after `keras.applications` preprocessed them."""
-
-    std: tuple[float, float, float]
-    low: float
-    high: float
-
-
-_PREPROCESS = {
-    "caffe": _Preprocessing((57.4, 57.1, 58.4), -123.68, 151.061),
-    "torch": _Preprocessing((1.0, 1.0, 1.0), -2.118, 2.64),
-    "tf": _Preprocessing((0.5, 0.5, 0.5), -1.0, 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -62,6 +47,8 @@ class InputSpec:
     """`low` and `high` hold for all images, as the user or the model says; not only for some."""
     name: str | None = None
     """The input's name in a model with several inputs."""
+    hint: str = ""
+    """How the numbers can be given, where names of models say it and nothing else does."""
 
     @property
     def is_known(self) -> bool:
@@ -119,9 +106,9 @@ class InputSpec:
         """
         spec = self
         if preprocess is not None:
-            if preprocess not in _PREPROCESS:
-                raise SettingsError("preprocess", ", ".join(_PREPROCESS), preprocess)
-            statistics = _PREPROCESS[preprocess]
+            if preprocess not in PREPROCESS:
+                raise SettingsError("preprocess", ", ".join(PREPROCESS), preprocess)
+            statistics = PREPROCESS[preprocess]
             if len(self.mean) != len(statistics.std):
                 bands = f"{len(self.mean)} for '{preprocess}'"
                 raise SettingsError("preprocess", "a model of 3 bands", bands)
@@ -219,11 +206,11 @@ class InputSpec:
     def warn_if_assumed(self) -> None:
         """Give a notice where mean and deviation are neither known nor measured."""
         if not self.is_known:
-            notice(
+            text = (
                 "the input's mean and standard deviation are not known; 0 and 1 are used. Give "
-                "images of "
-                "the model's data (data=...), or set Network.inputs."
+                "images of the model's data (data=...), or set Network.inputs."
             )
+            notice(f"{text} {self.hint}".rstrip())
 
     def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
         bands = len(self.mean)
@@ -266,6 +253,7 @@ def input_spec(
     layers: Sequence[keras.Layer],
     sidecar: SidecarFile | None,
     received: Callable[[np.ndarray, Sequence[keras.Layer]], np.ndarray | None],
+    models: Sequence[str] = (),
 ) -> InputSpec:
     """Describe a model's input, from its sidecar or its own preprocessing where they say it.
 
@@ -277,12 +265,14 @@ def input_spec(
         sidecar: content of the file beside the model.
         received: (images, layers): what the first of some layers to be called receives (n, ..., c)
             for images (n, h, w, b) in input units; None where nothing can be said.
+        models: names of the model and of those inside it.
     """
     bands = shape[-1]
     zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
-        return _from_model(assumed, layers, received)
+        spec = _from_model(assumed, layers, received)
+        return spec if spec.is_known else replace(spec, hint=preprocess_hint(models))
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
     if statistics is None or statistics.mean is None or statistics.std is None:

@@ -203,7 +203,9 @@ class Network:
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
         several = len(self.specs) > 1
         layers = self._first_layers(shape) if several else self._leaf_layers
-        spec = inputs.input_spec(shape, layers, self.sidecar, self._received)
+        inside = self.model._flatten_layers(include_self=True)
+        models = [layer.name for layer in inside if isinstance(layer, keras.Model)]
+        spec = inputs.input_spec(shape, layers, self.sidecar, self._received, models)
         self.inputs = replace(spec, name=self.input_name) if several else spec
 
     def _first_layers(self, shape: tuple[int, ...]) -> list[keras.Layer]:

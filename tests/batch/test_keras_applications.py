@@ -7,13 +7,9 @@ import pytest
 
 import oip
 from oip.batch.job import ModelSource
-from oip.batch.keras_applications import (
-    PREPROCESS,
-    application_file,
-    build_application,
-    preprocess_of,
-)
+from oip.batch.keras_applications import application_file, build_application
 from oip.core.errors import ModelError
+from oip.core.images import APPLICATIONS, preprocess_of
 from oip.network.loading import load_model
 
 
@@ -33,7 +29,7 @@ def test_how_images_are_prepared_is_what_keras_does():
         kinds_by_name |= {name: kind for name in vars(room) if name[:1].isupper()}
     assert {"VGG16", "EfficientNetB0", "MobileNetV2", "DenseNet121"} <= set(kinds_by_name)
     assert {name: preprocess_of(name) for name in kinds_by_name} == kinds_by_name
-    assert {name for names in PREPROCESS.values() for name in names} <= set(kinds_by_name)
+    assert {name for names in APPLICATIONS.values() for name in names} <= set(kinds_by_name)
 
 
 def test_an_application_is_built_once_and_known_again(job, tmp_path, quick_processes):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import DataError, ModelError, Notice, SettingsError
 from oip.core.images import plain_range
 from oip.network.forward import run_to
 from oip.network.inputs import check_images
@@ -139,6 +139,25 @@ def test_each_of_several_inputs_has_the_statistics_of_its_own_layers():
     assert Network(model, input="of_3").inputs.high == 255
     spec = Network(model, input="of_1").inputs
     assert (spec.mean, spec.std, spec.source) == (5, 2, "the model's Normalization layer")
+
+
+def test_names_of_applications_say_how_images_are_prepared():
+    import keras
+    from keras import layers
+
+    def named(name, *parts):
+        return keras.Sequential([layers.Input((8, 8, 3)), *parts, layers.Conv2D(2, 3)], name=name)
+
+    for model, hint in (
+        (named("mobilenetv2_1.00_8"), "MobileNetV2 of keras.applications: --preprocess tf"),
+        (named("resnet50v2"), "ResNet50V2 of keras.applications: --preprocess tf"),
+        (named("resnet50"), "ResNet50 of keras.applications: --preprocess caffe"),
+        (named("own", named("nasnet_mobile")), "NASNetMobile of keras.applications: --pre"),
+    ):
+        with pytest.warns(Notice, match=hint):
+            Network(model).inputs.warn_if_assumed()
+    assert not Network(named("mobilenet_v3_small")).inputs.hint
+    assert not Network(named("vgg16", layers.Rescaling(1 / 255))).inputs.hint
 
 
 def test_rescaling_by_band_tells_mean_and_deviation():
