@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output, quoted
+from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core import plots
 from oip.core.errors import DataError, RunError, SettingsError
@@ -135,8 +135,7 @@ def command(
     else:
         _print(drawn)
         print_text(out)
-    grow = ("oip", "reconstruct", model.model, "--data", data.source)
-    output.next_steps(quoted(*grow, "--out", model.run))
+    output.next_steps(model.command("reconstruct", data=data, out=model.run))
     return 1 if errors or any(len(result.unusable) for _, result, _ in drawn) else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output, quoted
+from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import number, print_json, print_table, print_text
 
 _LEGEND = {
@@ -95,6 +95,6 @@ def command(
         print_table(headings, rows, title, left=("maps",), legend=_LEGEND)
         print_text(f"{out} ({seconds:.0f} s)")
     output.next_steps(
-        quoted("oip", "reconstruct", model.model, result.name, "--out", out),
-        quoted("oip", "rank", model.model, result.name, "--data", data.source, "--out", out),
+        model.command("reconstruct", result.name, out=out),
+        model.command("rank", result.name, data=data, out=out),
     )

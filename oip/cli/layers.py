@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from oip.cli import options
-from oip.cli.options import ModelOptions, Output, quoted
+from oip.cli.options import ModelOptions, Output
 from oip.cli.tables import all_rows, print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def command(model: ModelOptions, output: Output) -> None:
     if network.layers or network.other_layers:
         layer = network.default_layers[-1]
         run = f"runs/{model.model.stem}"
-        output.next_steps(quoted("oip", "reconstruct", model.model, layer.name, "--out", run))
+        output.next_steps(model.command("reconstruct", layer.name, out=run))
 
 
 def _legend(headings: Sequence[str], points: str) -> dict[str, str]:

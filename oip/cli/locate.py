@@ -145,8 +145,7 @@ def _next(
         if any(opened.reconstructed_layer(layer.layer) is not None for layer in layers):
             return quoted("oip", "gallery", run, "--open")
     selection = f"{layers[0].layer}:{layers[0].maps[0].map}"
-    grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)
-    return quoted(*grow, "--out", run or model.run)
+    return model.command("reconstruct", selection, data=data, out=run or model.run)
 
 
 def _print(layer: LocatedLayer, source: str) -> None:

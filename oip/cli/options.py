@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -57,6 +58,12 @@ class Output:
         return waiting(text, self.quiet)
 
 
+_DATA_FOLDER = "OIP_DATA"
+"""The variable of the environment that `--data-dir` is taken from."""
+_WITH_STATISTICS = ("reconstruct", "trace", "locate", "directions")
+"""Commands that take the mean and the deviation of a model's input."""
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """The model that a command opens, and the statistics of its input."""
@@ -94,6 +101,31 @@ class ModelOptions:
     def run(self) -> Path:
         """The run that next steps name: that of the directions, else one of the model's name."""
         return self.directions or Path("runs", self.model.stem)
+
+    def command(
+        self,
+        name: str,
+        *arguments: object,
+        data: DataOptions | None = None,
+        out: Path | str | None = None,
+    ) -> str:
+        """Return a further command on the model, with the options that open it and its data.
+
+        Args:
+            name: of the command, such as `reconstruct`.
+            arguments: what follows the model.
+            data: the images that it is given, if any.
+            out: where it writes.
+        """
+        texts = {"--input-size": self.input_size, "--input": self.input_name}
+        if name in _WITH_STATISTICS:
+            texts |= {"--input-mean": self.input_mean, "--input-std": self.input_std}
+            texts |= {"--input-range": self.input_range, "--preprocess": self.preprocess}
+        options = [f"{option}={text}" for option, text in texts.items() if text is not None]
+        options += [f"--import={module}" for module in self.imports]
+        of_data = () if data is None else data.arguments
+        of_out = () if out is None else ("--out", out)
+        return quoted("oip", name, self.model, *arguments, *of_data, *of_out, *options)
 
     def in_run(self, run: Path | None) -> ModelOptions:
         """Return the options with the directions of a run, unless others are named."""
@@ -156,6 +188,16 @@ class DataOptions:
     data_dir: Path | None = None
     resize: str | None = None
     size: str | None = None
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options as a further command takes them; `SOURCE` where no source was given."""
+        arguments = ["--data", self.source or "SOURCE"]
+        if self.resize is not None:
+            arguments += ["--resize", self.resize]
+        if self.data_dir is not None and str(self.data_dir) != os.environ.get(_DATA_FOLDER):
+            arguments += ["--data-dir", str(self.data_dir)]
+        return arguments
 
     def required(self) -> str:
         """Return the source; a DataError says that none was given."""
@@ -268,7 +310,7 @@ def earlier(name: str, kind: click.ParamType | None = None) -> Callable[[Functio
 data_dir = click.option(
     "--data-dir",
     type=NamedPath(),
-    envvar="OIP_DATA",
+    envvar=_DATA_FOLDER,
     help="Folder searched for data files before they are downloaded.  [env: OIP_DATA]",
 )
 resize = click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output, quoted
+from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import number, p_value, print_json, print_table, print_text
 from oip.core.errors import ModelError, SettingsError
 
@@ -189,8 +189,7 @@ def _next_step(model: ModelOptions, data: DataOptions, separation: ClassSeparati
     if separation is None:
         return "add --against CLASS to see what separates two classes"
     best = f"{separation.layer}:{separation.maps[0].map}"
-    grow = ("oip", "reconstruct", model.model, best, "--data", data.source)
-    return quoted(*grow, "--out", model.run)
+    return model.command("reconstruct", best, data=data, out=model.run)
 
 
 def _check_silence(layer: LayerInfo, at: str) -> None:

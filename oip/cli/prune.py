@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
+from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import print_json, print_table, print_text
 from oip.core.errors import OipError, SettingsError
 
@@ -124,11 +125,11 @@ def command(
         _print(pruned, out)
     if out is None:
         best = max(pruned, key=lambda smaller: smaller.quality.accuracy).plan.method
-        command = ("oip", "prune", model.model, "--method", best, "--data", data.source)
-        output.next_steps(quoted(*command, "--out", "smaller.keras"))
+        output.next_steps(model.command("prune", "--method", best, data=data, out="smaller.keras"))
     else:
-        command = ("oip", "reconstruct", out, "--data", data.source)
-        output.next_steps(quoted(*command, "--out", f"runs/{out.stem}"))
+        smaller_model = replace(model, model=out)
+        run = f"runs/{out.stem}"
+        output.next_steps(smaller_model.command("reconstruct", data=data, out=run))
     return 1 if errors else 0
 
 

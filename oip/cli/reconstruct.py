@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -319,7 +319,7 @@ def command(
         for text in answer.notes:
             output.note(text)
         result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
-        steps = _next_steps(model.model, ranked, out, answer.labeled)
+        steps = _next_steps(model, data, ranked, out, answer.labeled)
         return _printed(result, details, output, steps)
     network, images = _opened(model, data, out, output)
     layers, targets = select_targets(network, selections, objectives)
@@ -338,7 +338,8 @@ def command(
     if plan.candidates and not output.as_json:
         _print_legibility(out, indices, details)
     labeled = data.source if images is not None and images.targets is not None else None
-    status = _printed(result, details, output, _next_steps(model.model, ranked, out, labeled))
+    steps = _next_steps(model, data, ranked, out, labeled)
+    status = _printed(result, details, output, steps)
     if len(grown) < len(layers):
         return max(status, 1)
     has_notice = bool(network.elsewhere) and not selections and not expressions
@@ -380,7 +381,11 @@ def _print_legibility(out: Path, indices: list[int], details: bool) -> None:
 
 
 def _next_steps(
-    model: Path, layers: tuple[str, ...] | None, out: Path, labeled: str | None
+    model: ModelOptions,
+    data: DataOptions,
+    layers: tuple[str, ...] | None,
+    out: Path,
+    labeled: str | None,
 ) -> list[str]:
     """Return the commands that rank the maps of `layers`, if any, and show them.
 
@@ -389,7 +394,7 @@ def _next_steps(
     steps = [quoted("oip", "gallery", out, "--open")]
     if layers is None:
         return steps
-    call = quoted("oip", "rank", model, *layers, "--data", labeled or "SOURCE", "--out", out)
+    call = model.command("rank", *layers, data=replace(data, source=labeled), out=out)
     return [call if labeled else f"{call}    # SOURCE: images with labels", *steps]
 
 

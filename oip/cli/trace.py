@@ -121,13 +121,14 @@ def command(
         if not output.as_json:
             print_text(plain_text(picture))
     units = f"{result.source}:{int(result.order[0])}"
-    steps = [quoted("oip", "trace", model.model, units, "--data", data.source)]
+    steps = [model.command("trace", units, data=data)]
     if opened_run is not None:  # which may lack the OIPs of the earlier layer
         gallery = quoted("oip", "gallery", opened_run.path, "--open")
+        name = "trace"
         if opened_run.reconstructed_layer(result.source) is None:
             units = f"{result.source}:{','.join(map(str, result.order[:SHOWN].tolist()))}"
-            steps = [quoted("oip", "reconstruct", model.model, units, "--data", data.source)]
-        steps = [gallery, f"{steps[0]} {quoted('--out', opened_run.path)}"]
+            name = "reconstruct"
+        steps = [gallery, model.command(name, units, data=data, out=opened_run.path)]
     output.next_steps(*steps)
 
 

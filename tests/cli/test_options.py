@@ -1,12 +1,14 @@
 """The input of a model, as the command line sets it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from oip.cli.main import COMMANDS, root, run
+from oip.cli.options import DataOptions, ModelOptions
 
 QUICK = ["--steps", "4", "--starts", "1", "--screened", "8", "--quiet"]
 
@@ -144,3 +146,20 @@ def test_photographs_of_many_sizes_need_a_size_for_a_model_that_takes_any(photos
     assert "Say which size: --input-size." in capsys.readouterr().err
     assert run([*arguments, "--out", str(tmp_path / "run"), "--input-size", "12,10"]) == 0
     assert "brought to the model's 12 x 10 pixels, cropped" in capsys.readouterr().err
+
+
+def test_further_commands_have_the_options_that_open_the_model_and_its_data(monkeypatch):
+    monkeypatch.setenv("OIP_DATA", "data")
+    model = ModelOptions(
+        Path("a b.keras"), ("own.layers",), input_name="left", input_mean="-1,2", preprocess="tf"
+    )
+    data = DataOptions("photos", Path("data"), "fit")
+    text = model.command("reconstruct", "conv:3", data=data, out="runs/a")
+    statistics = "--input-mean=-1,2 --preprocess=tf"
+    assert text == (
+        "oip reconstruct 'a b.keras' conv:3 --data photos --resize fit --out runs/a --input=left "
+        f"{statistics} --import=own.layers"
+    )
+    assert statistics not in model.command("rank", "conv:3")
+    elsewhere = DataOptions(None, Path("other"))
+    assert model.command("rank", data=elsewhere).count("--data SOURCE --data-dir other") == 1
