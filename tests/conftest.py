@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+gc.disable()  # until all tests are collected: imports and collecting make hardly any garbage
 settings.register_profile(
     "steady", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # a busy machine is no fault of the code
@@ -143,7 +144,8 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Put the longest files first; all others keep their order."""
+    """Put the longest files first; all others keep their order. Let garbage be collected."""
+    gc.enable()
     ranks = {f"tests/{name}.py": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 

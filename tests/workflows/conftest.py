@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def quick_figures(figures_as_they_fall):
+    """What figures look like is tested where they are made."""
+
+
 @pytest.fixture(scope="session")
 def bars(small_images):
     """The small images with noise, three times, and their labels."""

@@ -71,7 +71,7 @@ def test_gradients_of_mine_use_the_moving_average(scores):
 
 
 ALL = (Mine, Smile, InfoNce, Nwj)
-QUICK = {"steps": 300, "units": 64, "rate": 5e-3}
+QUICK = {"steps": 300, "units": 32, "rate": 7e-3}
 SLOWER = {"steps": 500, "units": 64, "rate": 3e-3}
 SHORT = {"steps": 60, "units": 16, "batch": 64, "rate": 5e-3}
 
