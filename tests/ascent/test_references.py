@@ -110,14 +110,14 @@ def test_relevance_passes_through_normalizations_to_the_convolution_that_they_re
 
 def features_of(model, name, images):
     layer = keras.Model(model.inputs, model.get_layer(name).output)
-    values = layer.predict(images, verbose=0)
+    values = layer(images, training=False).numpy()
     return -np.sort(-values.reshape(len(values), -1, values.shape[-1]), axis=1)
 
 
 def test_alignment_brings_features_nearer_to_those_of_the_images_that_excite_a_map(
     color_model, data
 ):
-    scores = color_model.predict(data, verbose=0).mean((1, 2))
+    scores = color_model(data, training=False).numpy().mean((1, 2))
     best = np.argsort(-scores, axis=0, kind="stable")[:8].T  # (maps, 8)
     target = features_of(color_model, "second", data[best.ravel()])
     target = target.reshape(*best.shape, *target.shape[1:]).mean(1)
@@ -164,11 +164,11 @@ def test_a_context_brings_the_last_features_nearer_to_those_of_the_best_images(
         model, last = color_model, keras.Model(color_model.inputs, color_model.outputs)
 
     def features(images):
-        values = last.predict(images, verbose=0)
+        values = last(images, training=False).numpy()
         return values.mean((1, 2)) if values.ndim == 4 else values
 
     first = keras.Model(model.inputs, model.get_layer("first").output)
-    scores = first.predict(data, verbose=0).mean((1, 2))
+    scores = first(data, training=False).numpy().mean((1, 2))
     best = np.argsort(-scores, axis=0, kind="stable")[:8].T  # (maps, 8)
     data_features = features(data)
     mean, spread = (
@@ -199,8 +199,8 @@ def test_fidelity_keeps_features_nearer_to_those_of_the_image_it_began_with(colo
     for fidelity in (30.0, 0.0):
         oips = oip.reconstruct(color_model, "third", [0, 2], fidelity=fidelity, **quick)
         begun, grown = oips.snapshots[0, 0].astype(np.float32), oips.pixels[:, 0]
-        origin = layer.predict((begun * oips.std + oips.mean)[None], verbose=0)
-        lengths = np.linalg.norm(layer.predict(grown, verbose=0) - origin, axis=-1)
+        origin = layer((begun * oips.std + oips.mean)[None], training=False).numpy()
+        lengths = np.linalg.norm(layer(grown, training=False).numpy() - origin, axis=-1)
         distances.append(lengths.mean())
     assert distances[0] < distances[1]
 

@@ -14,7 +14,7 @@ from oip.models.training_settings import LEARNING_RATES
 def test_every_recipe_gives_probabilities_down_to_its_least_size(recipe, bands: int) -> None:
     side = recipe.least_side
     model = recipe.build((side, side + 3, bands), 4)
-    answer = model.predict(np.ones((2, side, side + 3, bands), np.uint8), verbose=0)
+    answer = model(np.ones((2, side, side + 3, bands), np.uint8), training=False).numpy()
     assert answer.shape == (2, 4)
     np.testing.assert_allclose(answer.sum(axis=1), 1.0, rtol=1e-5)
     with pytest.raises(DataError, match=f"{side} x {side}"):
@@ -73,7 +73,7 @@ def test_the_cores_of_the_densenet_are_after_relu() -> None:
     names = ("ReLU_10", "AveragePooling2D_1")
     part = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1)).astype(np.float32)
-    before, after = part.predict(images, verbose=0)
+    before, after = (values.numpy() for values in part(images, training=False))
     assert before.min() == 0
     assert after.min() < 0
 
@@ -175,5 +175,5 @@ def test_patches_that_do_not_divide_the_image_are_padded() -> None:
     assert model.get_layer("Patches").output.shape[1:3] == (3, 4)
     image = np.zeros((1, 10, 13, 1), np.float32)
     image[0, -1, -1] = 1.0
-    blank, corner = model.predict(np.concatenate([0 * image, image]), verbose=0)
+    blank, corner = model(np.concatenate([0 * image, image]), training=False).numpy()
     assert np.abs(blank - corner).max() > 0

@@ -63,7 +63,7 @@ def test_responses_of_a_class_are_its_logits(judged):
     images = np.load(judged / "images.npz")["images"]
     model = keras.saving.load_model(judged / "model.keras")
     dense = model.layers[-1]
-    features = keras.Model(model.inputs, dense.input).predict(images, verbose=0)
+    features = keras.Model(model.inputs, dense.input)(images, training=False).numpy()
     logits = features @ dense.kernel.numpy()
     opened = oip.Network(judged / "model.keras")
     values = objective_responses(opened, images, ["class:1", "class:0 - class:3"])

@@ -73,7 +73,7 @@ def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bar
     about_input = mi.input_information(flat, "kde").bits
     assert record["first"].whole_label[-1] == pytest.approx(about_label, rel=1e-3)
     assert record["first"].whole_input[-1] == pytest.approx(about_input, rel=1e-3)
-    predicted = model.predict(images, verbose=0).argmax(axis=1)
+    predicted = model(images, training=False).numpy().argmax(axis=1)
     assert record.accuracy is not None
     assert record.accuracy[-1] == pytest.approx((predicted == codes).mean())
     # As the gallery reads it.
@@ -291,7 +291,7 @@ def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(
     estimates = mi.estimator("kde").over_maps(values, codes).mi / np.log(2)
     np.testing.assert_allclose(record["first"].label[-1], estimates, atol=1e-5)
     # The dense layer's output is what the model predicts.
-    output = model.predict(images, verbose=0)
+    output = model(images, training=False).numpy()
     about_label = mi.estimator("kde").over_maps(output[:, None], codes).mi[0] / np.log(2)
     assert record["dense"].whole_label[-1] == pytest.approx(about_label, rel=1e-3)
     about_input = mi.input_information(output, "kde").bits
@@ -389,7 +389,7 @@ def test_one_unit_is_two_classes(end, bars, tmp_path):
     network.compile(keras.optimizers.Adam(0.03), loss, run_eagerly=True)
     recorder = mi.Recorder(images, labels, out=tmp_path, samples=len(labels), dense=["unit"])
     fit(network, (images, labels), recorder, epochs=1)
-    outputs = network.predict(recorder._images, verbose=0)[:, 0]
+    outputs = network(recorder._images, training=False).numpy()[:, 0]
     predicted = outputs > (0.0 if end == "linear" else 0.5)
     assert recorder.record.accuracy[-1] == np.mean(predicted == recorder._codes)
     assert 0 < recorder.record.accuracy[-1] < 1
