@@ -68,7 +68,7 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
     texts = [f"95 %: {percent_text(row.low)} to {percent_text(row.high)}", "chance 50 %"]
     best = f"with the best images {percent_text(row.reference)}"
     if row.reference_same_count is not None:
-        best += f", with as many as pictures {percent_text(row.reference_same_count)}"
+        best += f", with as many of them as pictures {percent_text(row.reference_same_count)}"
     texts.append(best)
     if row.control is not None:
         texts.append(f"with pictures of other maps {percent_text(row.control)}")

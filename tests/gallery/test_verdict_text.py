@@ -121,5 +121,7 @@ def test_legibility_is_one_sentence():
         "92 %; chance 50 %; with the best images 95 %; with pictures of other maps 51 %), over "
         "5000 pairs of 1000 images."
     )
-    assert "best images 95 %, with as many as pictures 75 %;" in legibility_sentence(record, both)
+    assert "best images 95 %, with as many of them as pictures 75 %;" in legibility_sentence(
+        record, both
+    )
     assert "it responds to too few images" in legibility_sentence(record, silent)
