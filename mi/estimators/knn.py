@@ -449,8 +449,8 @@ a second."""
 _COMPARED_DIMENSIONS = 24
 """From which it is quicker to compare all samples than to search a tree: little for 2,000 samples
 at 24, four times for 50,000 at 50."""
-COMPARED_ELEMENTS, _ROWS = 1 << 18, 64
-"""Of a block of distances, and the fewest rows of it."""
+COMPARED_ELEMENTS, _ROWS, _MOST_ELEMENTS = 1 << 18, 64, 1 << 23
+"""Of a block of distances, and the fewest rows of it, which may make it larger up to the last."""
 _LOOKED_AT = 16
 """One point of so many is looked at to find about how far the nearest ones are."""
 
@@ -517,7 +517,8 @@ def _compared(points: np.ndarray, x: np.ndarray) -> Iterator[tuple[slice, np.nda
     """Yield rows of x (n, d), and their Chebyshev distances to all points (m, d)."""
     from scipy.spatial.distance import cdist
 
-    step = max(_ROWS, COMPARED_ELEMENTS // len(points))
+    elements = max(COMPARED_ELEMENTS, min(_ROWS * len(points), _MOST_ELEMENTS))
+    step = max(1, elements // len(points))
     count = max(1, COMPARED_ELEMENTS // (8 * points.shape[1]))  # points that stay in the cache
     parts = [points[start : start + count] for start in range(0, len(points), count)]
     for start in range(0, len(x), step):
