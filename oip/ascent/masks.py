@@ -116,7 +116,12 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
     def influence(images: Tensor, probe: int) -> np.ndarray | None:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
-            tensor = targets.probes(_inputs(network, images))[probe]
+            try:
+                tensor = targets.probes(_inputs(network, images))[probe]
+            except Exception:
+                if network.takes_integers:  # its first operations may take nothing else
+                    return None
+                raise
             mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, targets.index + probe))
             total = tf.reduce_sum(tensor * mixed)
         gradient = tape.gradient(total, images)

@@ -551,6 +551,11 @@ class Network:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})
         return ModelError(f"'{self.name}'", expected, ", ".join(kinds))
 
+    @property
+    def takes_integers(self) -> bool:
+        """Whether the model's images are integers."""
+        return self.specs[self.image_input].dtype.is_integer
+
     def feed(self, images: Tensor, for_gradient: bool = False) -> list[Tensor]:
         """Return the model's inputs for images (n, h, w, b) in input units, in a graph or at once.
 
