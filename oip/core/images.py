@@ -77,7 +77,7 @@ def preprocess_of(application: str | None) -> Preprocess | None:
 def preprocess_hint(models: Iterable[str]) -> str:
     """Return how networks of keras.applications are fed, if names of models are those of one.
 
-    In its file's name a network may have numbers behind, such as `mobilenetv2_1.00_224`.
+    The name of such a network may end in numbers: `mobilenetv2_1.00_224`.
     """
     named = {name.lower(): name for names in APPLICATIONS.values() for name in names}
     for model in models:

@@ -22,6 +22,8 @@ _FAINT = 0.02
 """Share of the range that pixels may have: images of less are not scaled as they should be."""
 _FIRST = 4
 """Layers that preprocessing is among, such as a change of size before it."""
+_SWAPPED = 4
+"""Bands at the most that may change places; of more, each is taken to stay where it is."""
 _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
 
@@ -300,7 +302,9 @@ class _Scaling(NamedTuple):
     @property
     def changes(self) -> bool:
         """Whether it does anything but to order bands."""
-        return not (np.allclose(self.scale, 1, atol=1e-3) and np.allclose(self.offset, 0))
+        return not (
+            np.allclose(self.scale, 1, atol=1e-3) and np.allclose(self.offset, 0, atol=1e-3)
+        )
 
 
 def _from_model(
@@ -328,7 +332,8 @@ def _scaling(
     """
     bands = shape[-1]
     mixed = 20 + 150 * np.arange(1, bands + 1) / bands
-    colors = np.vstack([np.zeros(bands), 100 * np.eye(bands), mixed])
+    single = 100 * np.eye(bands) if bands <= _SWAPPED else np.full((1, bands), 100.0)
+    colors = np.vstack([np.zeros(bands), single, mixed])
     images = np.ones((len(colors), *shape), np.float32)
     images *= colors.reshape(len(colors), *[1] * (len(shape) - 1), bands)
     values = received(images)
@@ -343,7 +348,8 @@ def _scaling(
     middle = tuple(slice(side // 4, side - side // 4) for side in values.shape[1:-1])
     values = values[(slice(None), *middle)].reshape(len(colors), -1, bands).astype(np.float64)
     offset = values[0, 0]
-    matrix = (values[1:-1, 0] - offset) / 100  # (bands in, bands out)
+    slopes = (values[1:-1, 0] - offset) / 100
+    matrix = slopes if bands <= _SWAPPED else np.diag(slopes[0])  # (bands in, bands out)
     band = matrix.argmax(1)
     scale = matrix[np.arange(bands), band]
     if not np.all(scale > 0) or len(set(band)) < bands:
@@ -411,8 +417,8 @@ def _scaled(spec: InputSpec, scale: np.ndarray, offset: np.ndarray, source: str)
     Where all bands are scaled alike to 0 to 1, -0.5 to 0.5 or -1 to 1, pixels have that range.
     """
     is_alike = np.ptp(scale) <= 1e-4 * scale.max() and np.ptp(offset) <= 1e-4
-    bottom = float(offset[0])
-    if not is_alike or not -1.0001 <= bottom <= 0.0001:
+    bottom = round(float(offset[0]), 4)
+    if not is_alike or not -1.0 <= bottom <= 0.0:
         return _standardizing(spec, -offset / scale, 1 / scale, source)
     top = -bottom if bottom < 0 else 1.0
     low, high = (round((end - bottom) / float(scale[0]), 4) for end in (bottom, top))

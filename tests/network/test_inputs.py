@@ -112,6 +112,16 @@ def test_operations_before_a_flattened_or_a_repeated_image_tell_the_statistics()
         assert (spec.source, spec.high) == ("the model's preprocessing", 255)
 
 
+def test_many_bands_are_scaled_where_they_stand_and_rounding_is_no_offset():
+    means = np.linspace(1, 9, 12).astype(np.float32)
+    spec = Network(preprocessed(lambda images: (images - means) / 4, shape=(9, 9, 12))).inputs
+    np.testing.assert_allclose(spec.mean, means, rtol=1e-4)
+    np.testing.assert_allclose(spec.std, 4, rtol=1e-4)
+    spec = Network(preprocessed(lambda images: images / 255 - 1e-7)).inputs
+    assert (spec.low, spec.high) == (0, 255)
+    assert not Network(preprocessed(lambda images: images + 1e-6)).inputs.is_known
+
+
 def test_operations_that_do_not_scale_pixels_tell_nothing():
     import keras
 
