@@ -136,8 +136,7 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
         workers=workers,
         notices=[
             f"{run.inspection.name}: the input's mean and standard deviation are not known; 0 and "
-            "1 are "
-            "taken."
+            f"1 are taken. {run.inspection.preprocess_hint}".rstrip()
             for run in runs
             if run.inspection.assumed
         ],

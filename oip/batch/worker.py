@@ -27,6 +27,7 @@ from oip.core.errors import DataError, ModelError, OipError
 from oip.core.files import WriteError
 from oip.core.formats import RunFile
 from oip.core.frameworks import import_quietly
+from oip.core.images import preprocess_of
 from oip.mi.estimators.base import label_estimator
 from oip.network.inputs import check_images
 from oip.network.layer_spec import parse_selections
@@ -115,6 +116,16 @@ class ModelInspection:
     """The index of objectives in a run."""
     assumed: bool
     """The input's mean and deviation are not known; 0 and 1 are taken."""
+    application: str | None = None
+    """The network of keras.applications that names of the model say, where they are assumed."""
+
+    @property
+    def preprocess_hint(self) -> str:
+        """How the job can say the preparation of images, as a sentence; empty where not known."""
+        kind = preprocess_of(self.application)
+        if kind is None:
+            return ""
+        return f'For {self.application} of keras.applications: preprocess = "{kind}".'
 
 
 class WorkerCache:
@@ -253,6 +264,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
         layers=tuple(layers),
         objectives_index=network.objectives_index,
         assumed=not network.inputs.is_known,
+        application=network.inputs.application,
     )
 
 

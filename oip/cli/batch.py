@@ -207,10 +207,11 @@ def _run_statuses(result: BatchResult) -> list[RunStatus]:
         layers = [layer for layer in status.layers if layer.index in indices]
         runs.append(RunStatus(run=planned.folder.name, model=status.model, layers=layers))
         if planned.inspection.assumed:
-            warn(
+            text = (
                 f"oip: {status.model}: the input's mean and standard deviation are not known; "
                 "0 and 1 were used. Set data, preprocess, or input_mean and input_std in the job."
             )
+            warn(f"{text} {planned.inspection.preprocess_hint}".rstrip())
     return runs
 
 

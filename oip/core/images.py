@@ -74,8 +74,8 @@ def preprocess_of(application: str | None) -> Preprocess | None:
     return next((kind for kind, names in APPLICATIONS.items() if application in names), None)
 
 
-def preprocess_hint(models: Iterable[str]) -> str:
-    """Return how networks of keras.applications are fed, if names of models are those of one.
+def application_of(models: Iterable[str]) -> str | None:
+    """Return the network of keras.applications that the first such name of a model is of.
 
     The name of such a network may end in numbers: `mobilenetv2_1.00_224`.
     """
@@ -84,10 +84,8 @@ def preprocess_hint(models: Iterable[str]) -> str:
         plain = re.sub("[^a-z0-9]", "", model.lower())
         fitting = [name for name in named if re.fullmatch(rf"{name}\d*", plain)]
         if fitting:
-            application = named[max(fitting, key=len)]
-            kind = preprocess_of(application)
-            return f"For {application} of keras.applications: --preprocess {kind}."
-    return ""
+            return named[max(fitting, key=len)]
+    return None
 
 
 def plain(image: np.ndarray) -> np.ndarray:

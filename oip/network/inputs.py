@@ -14,7 +14,13 @@ from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, notice, reason_of
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras, tf
-from oip.core.images import PREPROCESS, picture_ends, plain_range, preprocess_hint
+from oip.core.images import (
+    PREPROCESS,
+    application_of,
+    picture_ends,
+    plain_range,
+    preprocess_of,
+)
 from oip.core.records import ForeignFile
 from oip.network import layer_types
 
@@ -49,13 +55,21 @@ class InputSpec:
     """`low` and `high` hold for all images, as the user or the model says; not only for some."""
     name: str | None = None
     """The input's name in a model with several inputs."""
-    hint: str = ""
-    """How the numbers can be given, where names of models say it and nothing else does."""
+    application: str | None = None
+    """The network of keras.applications that names of models say, where the numbers are assumed."""
 
     @property
     def is_known(self) -> bool:
         """Whether the statistics were given or measured, not assumed."""
         return self.source != "assumed"
+
+    @property
+    def hint(self) -> str:
+        """How the numbers can be given on the command line, where `application` says it."""
+        if self.application is None:
+            return ""
+        kind = preprocess_of(self.application)
+        return f"For {self.application} of keras.applications: --preprocess {kind}."
 
     @property
     def background(self) -> np.ndarray:
@@ -274,7 +288,7 @@ def input_spec(
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
         spec = _from_model(assumed, layers, received)
-        return spec if spec.is_known else replace(spec, hint=preprocess_hint(models))
+        return spec if spec.is_known else replace(spec, application=application_of(models))
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
     if statistics is None or statistics.mean is None or statistics.std is None:

@@ -59,6 +59,24 @@ def test_a_plan_has_seconds_and_bytes_and_writes_nothing(call, job, tmp_path):
     assert oip.batch.forecast(str(job)).shards_left == 0
 
 
+def test_images_of_an_application_are_prepared_as_the_notice_says(call, tmp_path):
+    import keras
+    from keras import layers
+
+    parts = [layers.Input((8, 8, 3)), layers.Conv2D(2, 3)]
+    keras.Sequential(parts, name="vgg16").save(tmp_path / "own.keras")
+    path = tmp_path / "job.toml"
+    text = "models = ['own.keras']\nout = 'batch'\n"
+    text += "settings = { starts = 1, steps = 2, screened = 2 }\n"
+    path.write_text(text)
+    hint = 'preprocess = "caffe"'
+    for options in (["--dry-run"], []):
+        status, out, err = call("batch", path, *options)
+        assert (status, "For VGG16 of keras.applications: " + hint in out + err) == (0, True)
+    path.write_text(f"{text}{hint}\n")
+    assert "not known" not in "".join(call("batch", path, "--dry-run")[1:])
+
+
 def test_a_batch_and_what_its_runs_say(call, job, tmp_path, monkeypatch):
     status, out, err = call("batch", job, "--json", "--set", "settings.steps=4")
     assert status == 0
