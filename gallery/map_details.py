@@ -104,7 +104,7 @@ def _map_details(
     run_name: str,
     data: ShownData | None,
 ) -> PageValues:
-    classes = _shown_classes(entry)
+    classes = _shown_classes(layer, entry)
     is_line = run.input is not None and line_length(run.input.shape) > 0
 
     def fitting(text: str) -> str:
@@ -129,7 +129,7 @@ def _map_details(
         **ascent_details(layer, entry, points),
         **_class_information(entry, classes),
         **histograms(layer, entry.map, classes, _ALL_CLASSES),
-        **_evidence(layer, entry.map, data),
+        **_evidence(layer, entry.map, data, len(run.classes or ())),
     }
     if data is not None:
         details["best"] = best_data_images(layer, entry.map, data)
@@ -165,14 +165,18 @@ def ascent_details(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> Pa
     }
 
 
-def _shown_classes(entry: MapEntry) -> np.ndarray | None:
-    """Return all classes, or those that the map knows most about."""
-    for estimate in entry.information:
-        if estimate is not None and estimate.per_class is not None:
-            if len(estimate.per_class) <= _ALL_CLASSES:
-                return np.arange(len(estimate.per_class))
-            order = np.argsort(-np.nan_to_num(estimate.per_class, nan=-1.0), kind="stable")
-            return order[:_SOME_CLASSES]
+def _shown_classes(layer: LayerEntry, entry: MapEntry) -> np.ndarray | None:
+    """Return all classes that there are images of, or those that the map knows most about."""
+    for column, estimate in zip(layer.estimators, entry.information, strict=True):
+        per_class = None if estimate is None else estimate.per_class
+        if per_class is not None and np.isfinite(per_class).any():
+            has_images = np.isfinite(per_class)
+            has_images[list(column.rare)] = True
+            indices = np.flatnonzero(has_images)
+            if len(indices) <= _ALL_CLASSES:
+                return indices
+            bits = np.nan_to_num(per_class[indices], nan=-1.0)
+            return indices[np.argsort(-bits, kind="stable")[:_SOME_CLASSES]]
     return None
 
 
@@ -213,11 +217,12 @@ def histograms(
     responses, row = layer.responses, _row_of(layer.responses, map_index)
     if responses is None or row is None or not np.isfinite(responses.edges[row]).all():
         return {}
-    histogram = responses.histogram[row]
-    indices = np.arange(len(histogram)) if classes is None else classes[classes < len(histogram)]
+    positions = layer.class_positions or range(responses.histogram.shape[1])
+    by_class = dict(zip(positions, responses.histogram[row], strict=False))
+    indices = list(by_class) if classes is None else [k for k in classes.tolist() if k in by_class]
     return {
         "edges": [rounded(edge) for edge in responses.edges[row][[0, -1]]],
-        "histogram": [[int(k), histogram[k].astype(int).tolist()] for k in indices[:max_classes]],
+        "histogram": [[k, by_class[k].astype(int).tolist()] for k in indices[:max_classes]],
     }
 
 
@@ -293,13 +298,18 @@ def _shared_evidence(layer: LayerEntry) -> PageValues:
     return shared
 
 
-def _evidence(layer: LayerEntry, map_index: int, data: ShownData | None) -> PageValues:
-    """Return the evidence about a map beyond its OIP and its rank, where there is a file of it."""
+def _evidence(
+    layer: LayerEntry, map_index: int, data: ShownData | None, classes: int
+) -> PageValues:
+    """Return the evidence about a map beyond its OIP and its rank, where there is a file of it.
+
+    `classes` is how many names of classes the run has.
+    """
     evidence = layer.evidence
     details = {
         "kernels": _kernels(evidence.kernels_of(map_index)),
         "neighbours": _neighbors(layer, map_index),
-        "softmax": _softmax(evidence.softmax.get(map_index)),
+        "softmax": _softmax(evidence.softmax.get(map_index), classes),
         "ablation": _ablation(evidence.ablation_of(map_index)),
         "record": _record(layer, map_index),
         "legibility": _legibility(layer, map_index),
@@ -361,12 +371,17 @@ def _neighbors(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
     ]
 
 
-def _softmax(probabilities: np.ndarray | None) -> list[list[float]] | None:
-    """Return pairs [class, probability], the greatest first."""
+def _softmax(probabilities: np.ndarray | None, classes: int) -> list[list[float | str]] | None:
+    """Return pairs [class, probability], the greatest first.
+
+    Names of another number of classes than the model has outputs are those of data; then the
+    outputs have numbers.
+    """
     if probabilities is None or not np.isfinite(probabilities).all():
         return None
-    order = np.argsort(-probabilities, kind="stable")[:_MOST_CLASSES]
-    return [[int(k), round(float(probabilities[k]), 4)] for k in order]
+    order = np.argsort(-probabilities, kind="stable")[:_MOST_CLASSES].tolist()
+    is_named = classes == len(probabilities)
+    return [[k if is_named else f"output {k}", round(float(probabilities[k]), 4)] for k in order]
 
 
 def _ablation(row: MapAblation | None) -> PageValues | None:

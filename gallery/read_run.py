@@ -257,7 +257,10 @@ class EstimatorColumn:
         parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
         classes = max((len(entry.per_class or ()) for entry in record.maps), default=0)
         classes = min(classes, len(record.class_ceilings or ()))
-        rare = tuple(code for code in range(classes) if record.is_rare(code))
+        ceilings = record.class_ceilings or ()
+        rare = tuple(  # a class without a ceiling has no images at all
+            code for code in range(classes) if ceilings[code] is not None and record.is_rare(code)
+        )
         return cls(
             key=key,
             label=plain_name(record.name_shown or record.estimator),
@@ -339,6 +342,8 @@ class LayerEntry:
     """Images have several labels: classes are tags, and bits are added up over them."""
     about: str = "label"
     """What its ranking is about, see `RankingFile`."""
+    class_positions: tuple[int, ...] = ()
+    """Of the classes of `responses` among those of the gallery."""
 
 
 def input_record(run: Run) -> InputRecord:
@@ -366,11 +371,17 @@ def shown_layers(run: Run) -> list[int]:
     return indices
 
 
-def class_names(run: Run, indices: list[int]) -> list[str]:
-    """Return the names of the classes, from run.json or the first ranking that has them."""
-    rankings = (run.ranking(index) for index in indices)
-    names = run.record.classes or next((file.classes for file in rankings if file), None)
-    return [plain_name(name) for name in names or ()]
+def class_positions(classes: Sequence[str], names: list[str]) -> list[int]:
+    """Return the position of each class of a ranking among names, to which lacking ones are added.
+
+    A ranking has the classes of its images: some of the names, or others.
+    """
+    names += [name for name in dict.fromkeys(classes) if name not in names]
+    positions: list[int] = []
+    for name in classes:
+        begin = positions[-1] + 1 if positions else 0  # a name may be there twice
+        positions.append(names.index(name, begin if name in names[begin:] else 0))
+    return positions
 
 
 def training_record(run: Run) -> TrainingRecordFile | None:
@@ -382,8 +393,14 @@ def training_record(run: Run) -> TrainingRecordFile | None:
     return TrainingRecordFile.read_if_there(run.path / "record" / "record.json")
 
 
-def read_layer(run: Run, index: int) -> LayerEntry:
+def read_layer(run: Run, index: int, classes: list[str] | None = None) -> LayerEntry:
     """Read one layer of a run.
+
+    Args:
+        run: the run.
+        index: of the layer.
+        classes: names of classes, whose positions stand for them; others that the ranking is about
+            are added. Those of run.json if None.
 
     Raises:
         RunError: a damaged file.
@@ -395,7 +412,11 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         stability.check_starts(oips.scores.shape[1], run.folder(index) / "stability.json")
         oips = with_stability(oips, stability)
     ranking = run.ranking(index)
-    estimators = _estimator_columns(ranking) if ranking is not None else ()
+    positions: list[int] = []
+    if ranking is not None and ranking.about == "label":
+        names = list(run.record.classes or ()) if classes is None else classes
+        positions = class_positions(ranking.classes or (), names)
+    estimators = _estimator_columns(ranking, positions) if ranking is not None else ()
     row_of = (
         {} if oips is None else {int(map_index): row for row, map_index in enumerate(oips.maps)}
     )
@@ -433,6 +454,7 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         notices=() if ranking is None else tuple(plain_name(text) for text in ranking.notices),
         maps=tuple(sorted(maps, key=lambda entry: entry.order)),
         has_tags=ranking is not None and ranking.tags and ranking.about == "label",
+        class_positions=tuple(positions),
         about="label" if ranking is None else plain_name(ranking.about),
     )
 
@@ -546,9 +568,12 @@ def _content_key(path: Path) -> str:
     return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
 
 
-def _estimator_columns(ranking: RankingFile) -> tuple[EstimatorColumn, ...]:
+def _estimator_columns(
+    ranking: RankingFile, positions: Sequence[int]
+) -> tuple[EstimatorColumn, ...]:
     columns: dict[str, EstimatorColumn] = {}
     for record in ranking.estimators:
+        record = _placed(record, positions)
         name = plain_name(record.estimator)
         key, count = name, 1
         while key in columns:
@@ -556,6 +581,30 @@ def _estimator_columns(ranking: RankingFile) -> tuple[EstimatorColumn, ...]:
             key = f"{name}-{count}"
         columns[key] = EstimatorColumn.of(record, key, ranking.about)
     return tuple(columns.values())
+
+
+_BY_CLASS = ("per_class", "per_class_low", "per_class_high", "per_class_p")
+
+
+def _placed(record: EstimatorRecord, positions: Sequence[int]) -> EstimatorRecord:
+    """Return an estimator with its numbers of classes at their positions, None between them."""
+    if list(positions) == list(range(len(positions))):
+        return record
+
+    def placed(values: Sequence[float | None] | None) -> list[float | None] | None:
+        if values is None or len(values) != len(positions):
+            return None if values is None else list(values)
+        at: list[float | None] = [None] * (max(positions) + 1)
+        for position, value in zip(positions, values, strict=True):
+            at[position] = value
+        return at
+
+    rows = [
+        msgspec.structs.replace(row, **{name: placed(getattr(row, name)) for name in _BY_CLASS})
+        for row in record.maps
+    ]
+    ceilings = placed(record.class_ceilings)
+    return msgspec.structs.replace(record, maps=rows, class_ceilings=ceilings)
 
 
 def _class_values(values: Sequence[float | None] | None, rare: Sequence[int]) -> np.ndarray | None:

@@ -27,7 +27,7 @@ from oip.core.progress import Progress, automatic
 from oip.core.units import plural
 from oip.gallery.atlas import layer_atlas
 from oip.gallery.cache import PictureKeys, Store
-from oip.gallery.escape import PageValues, script
+from oip.gallery.escape import PageValues, plain_name, script
 from oip.gallery.images import (
     COLUMNS,
     PER_SHEET,
@@ -42,7 +42,6 @@ from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
 from oip.gallery.pages import Pages, SingleLinks, data_address
 from oip.gallery.read_run import (
-    class_names,
     input_record,
     read_layer,
     shown_layers,
@@ -207,8 +206,9 @@ def _write(
     record, spec = run.record, input_record(run)
     name = run.path.resolve().name
     indices = shown_layers(run)
-    classes = class_names(run, indices)
-    layers = [read_layer(run, index) for index in indices]
+    names = list(record.classes or ())
+    layers = [read_layer(run, index, names) for index in indices]
+    classes = [plain_name(name) for name in names]
     training = training_record(run)
     if single:
         check_map_count(sum(len(layer.maps) for layer in layers))

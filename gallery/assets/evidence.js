@@ -161,15 +161,16 @@ function percent(share) {
 /** The model's output for the OIP. */
 function softmaxPart(detail) {
   if (!detail.softmax) return null;
-  const rows = detail.softmax.map(([position, share]) =>
-    element(
+  const rows = detail.softmax.map(([position, share]) => {
+    const name = typeof position === "string" ? position : className(position);
+    return element(
       "div",
       { class: "class-bar" },
-      named(className(position), { class: "class-name", title: className(position) }),
+      named(name, { class: "class-name", title: name }),
       bar(share, null, null, 1),
       element("span", { class: "bits" }, percent(share))
-    )
-  );
+    );
+  });
   return section(
     "Model output for this OIP",
     rows,

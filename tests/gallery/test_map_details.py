@@ -302,6 +302,13 @@ def test_classes_have_intervals_and_p_values_where_the_ranking_knows_them(run):
     assert second["low"] is None and len(second["mi"]) == 4
 
 
+def test_outputs_have_numbers_where_the_names_are_of_other_classes(full_run):
+    full_run.record = msgspec.structs.replace(full_run.record, classes=["cat", "dog"])
+    shown = _details(full_run)["maps"]["7"]["softmax"]
+    best = int(read_layer(full_run, 1).evidence.softmax[7].argmax())
+    assert shown[0][0] == f"output {best}"
+
+
 def test_nothing_is_said_of_files_that_are_not_there(run):
     details = _details(run)
     assert not {"kernels", "redundancy", "ablation", "record"} & details.keys()

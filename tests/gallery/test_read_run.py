@@ -18,7 +18,7 @@ from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
 from oip.gallery.read_run import (
     Information,
-    class_names,
+    class_positions,
     layer_evidence,
     read_layer,
     shown_layers,
@@ -108,7 +108,40 @@ def test_estimators_asked_twice_have_two_keys(maker, tmp_path):
 
 def test_class_names_come_from_the_ranking_where_the_run_knows_none(run):
     run.record = msgspec.structs.replace(run.record, classes=None)
-    assert class_names(run, [1, 0])[0] == "ankle boot"
+    names = []
+    read_layer(run, 1, names)
+    assert names[0] == "ankle boot"
+
+
+def test_classes_without_images_keep_their_names_to_themselves(run):
+    known = ["gull", *run.record.classes[:2], "owl", *run.record.classes[2:]]
+    before = read_layer(run, 1)
+    run.record = msgspec.structs.replace(run.record, classes=known)
+    layer = read_layer(run, 1)
+    assert layer.class_positions == (1, 2, 4, 5)
+    for entry, other in zip(layer.maps, before.maps, strict=True):
+        first, second = (each.information[0] for each in (entry, other))
+        assert np.isnan(first.per_class[[0, 3]]).all()
+        np.testing.assert_array_equal(first.per_class[[1, 2, 4, 5]], second.per_class)
+        assert first.best == (None if second.best is None else (1, 2, 4, 5)[second.best])
+    assert layer.estimators[0].rare == ()
+    ((_, details),) = layer_details(layer, run.record, "run", None)
+    assert details["maps"]["7"]["classes"] == [1, 2, 4, 5]
+    counts = run.responses(1).histogram[7].tolist()
+    assert details["maps"]["7"]["histogram"] == [
+        list(pair) for pair in zip((1, 2, 4, 5), counts, strict=True)
+    ]
+    build(run)
+    content = json.loads((run.path / "gallery/maps.json").read_text())
+    best = {row["map"]: row["information"][0]["best_class"] for row in content["maps"]}
+    assert not {"gull", "owl"} & set(best.values())
+
+
+def test_names_that_come_twice_are_met_in_their_order():
+    names = ["crane", "owl", "crane", "tit"]
+    assert class_positions(["crane", "owl", "crane"], names) == [0, 1, 2]
+    assert class_positions(["tit", "owl", "gull"], names) == [3, 1, 4]
+    assert names[4:] == ["gull"]
 
 
 def test_objectives_are_called_by_their_expressions(run):
