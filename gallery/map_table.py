@@ -97,8 +97,8 @@ class MapTable:
     def scripts(self, about: PageValues) -> Iterator[tuple[str, str, object]]:
         """Yield the data files of the page.
 
-        One file per class with the bits about it, one per estimator that orders no layer, and last
-        one with all maps and the numbers of the other estimators.
+        One file per class with the bits about it, if there are any, one per estimator that orders
+        no layer, and last one with all maps and the numbers of the other estimators.
 
         Args:
             about: further entries of the last file.
@@ -157,14 +157,10 @@ class MapTable:
         return columns
 
     def _class_count(self) -> int:
-        """Return the number of classes with a name and with bits of at least one map."""
-        counts = [
-            len(estimate.per_class)
-            for row in self._rows
-            for estimate in row.information.values()
-            if estimate.per_class is not None
-        ]
-        return min(max(counts, default=0), len(self.classes))
+        """Return the number of classes, none where there are no bits about any."""
+        estimates = (estimate for row in self._rows for estimate in row.information.values())
+        is_known = any(estimate.per_class is not None for estimate in estimates)
+        return len(self.classes) if is_known else 0
 
     def _class_bits(self, key: str, class_index: int) -> list[float | None]:
         column: list[float | None] = []

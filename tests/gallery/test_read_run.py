@@ -114,13 +114,13 @@ def test_class_names_come_from_the_ranking_where_the_run_knows_none(run):
 
 
 def test_classes_without_images_keep_their_names_to_themselves(run):
-    known = ["gull", *run.record.classes[:2], "owl", *run.record.classes[2:]]
+    classes = ["gull", *run.record.classes[:2], "owl", *run.record.classes[2:], "tit"]
     before = read_layer(run, 1)
-    run.record = msgspec.structs.replace(run.record, classes=known)
+    run.record = msgspec.structs.replace(run.record, classes=classes)
     layer = read_layer(run, 1)
     assert layer.class_positions == (1, 2, 4, 5)
     for entry, other in zip(layer.maps, before.maps, strict=True):
-        first, second = (each.information[0] for each in (entry, other))
+        first, second = (row.information[0] for row in (entry, other))
         assert np.isnan(first.per_class[[0, 3]]).all()
         np.testing.assert_array_equal(first.per_class[[1, 2, 4, 5]], second.per_class)
         assert first.best == (None if second.best is None else (1, 2, 4, 5)[second.best])
@@ -135,6 +135,7 @@ def test_classes_without_images_keep_their_names_to_themselves(run):
     content = json.loads((run.path / "gallery/maps.json").read_text())
     best = {row["map"]: row["information"][0]["best_class"] for row in content["maps"]}
     assert not {"gull", "owl"} & set(best.values())
+    assert (run.path / "gallery/data/class-006.js").is_file(), "each name can be chosen"
 
 
 def test_names_that_come_twice_are_met_in_their_order():
