@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError, notice
-from oip.core.images import plain_range
+from oip.core.images import as_input, plain_range
 from oip.core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class PictureScale(NamedTuple):
 
     def images(self, pictures: np.ndarray) -> np.ndarray:
         """Return pictures of 0 to 255 (..., bands) in input units, float32."""
-        share = pictures[..., ::-1] if self.bgr else pictures
-        return (self.black + (self.white - self.black) * (share / np.float32(255))).astype("f4")
+        return as_input(pictures, self.black, self.white, self.bgr)
 
 
 class Judge(ABC):

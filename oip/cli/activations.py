@@ -61,7 +61,7 @@ _MOST_IMAGES = 24
     help="Maps per row.  [default: about as many as there are rows]",
 )
 @options.pictures
-@options.sized_model_with_directions
+@options.model_with_directions
 @options.seed
 @options.all_rows
 @options.output

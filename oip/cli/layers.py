@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from oip.cli import options
 from oip.cli.options import ModelOptions, Output
-from oip.cli.tables import all_rows, print_json, print_table, print_text
+from oip.cli.tables import ALL_ROWS, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
@@ -27,9 +28,14 @@ _LEGEND = {
 @click.command()
 @options.model_argument
 @options.sized_model
-@options.all_rows
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="List the layers without maps, too: dense layers, tokens, heads, pooling.",
+)
 @options.output
-def command(model: ModelOptions, output: Output) -> None:
+def command(model: ModelOptions, output: Output, every: bool) -> None:
     """List the layers of MODEL that have maps.
 
     Other commands take a layer by its name or by its index (@0, @1, ...). With --all, and for a
@@ -40,9 +46,12 @@ def command(model: ModelOptions, output: Output) -> None:
     \b
     Example:  oip layers model.keras
     """
+    click.get_current_context().meta[ALL_ROWS] = True  # the last layers matter most
+    from oip.core.images import preprocess_hint, preprocess_of
+
     network = model.open(None)
     layers = network.layers
-    other_layers = network.other_layers if all_rows() or not layers else []
+    other_layers = network.other_layers if every or not layers else []
     inputs, unseen = _inputs(network), _unseen_end(network)
     if output.as_json:
         more = {"other_layers": [layer.to_dict() for layer in other_layers]} if other_layers else {}
@@ -71,8 +80,8 @@ def command(model: ModelOptions, output: Output) -> None:
         mean, std = (" ".join(f"{v:z.4g}" for v in values) for values in (spec.mean, spec.std))
         click.echo(f"input {_sides(spec.shape)}, mean {mean}, std {std} (from {spec.source})")
     else:
-        hint = f" ({spec.hint.rstrip('.')})" if spec.hint else ""
-        click.echo(f"input {_sides(spec.shape)}, mean and std not known{hint}")
+        hint = preprocess_hint(spec.application).rstrip(".")
+        click.echo(f"input {_sides(spec.shape)}, mean and std not known{'. ' * bool(hint)}{hint}")
     if any(unseen):
         text = (
             f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} {points}"
@@ -85,6 +94,7 @@ def command(model: ModelOptions, output: Output) -> None:
     if network.layers or network.other_layers:
         layer = network.default_layers[-1]
         run = f"runs/{model.model.stem}"
+        model = replace(model, preprocess=preprocess_of(spec.application))
         output.next_steps(model.command("reconstruct", layer.name, out=run))
 
 

@@ -60,8 +60,6 @@ class Output:
 
 _DATA_FOLDER = "OIP_DATA"
 """The variable of the environment that `--data-dir` is taken from."""
-_WITH_STATISTICS = ("reconstruct", "trace", "locate", "directions")
-"""Commands that take the mean and the deviation of a model's input."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,8 @@ class ModelOptions:
             out: where it writes.
         """
         texts = {"--input-size": self.input_size, "--input": self.input_name}
-        if name in _WITH_STATISTICS:
-            texts |= {"--input-mean": self.input_mean, "--input-std": self.input_std}
-            texts |= {"--input-range": self.input_range, "--preprocess": self.preprocess}
+        texts |= {"--input-mean": self.input_mean, "--input-std": self.input_std}
+        texts |= {"--input-range": self.input_range, "--preprocess": self.preprocess}
         options = [f"{option}={text}" for option, text in texts.items() if text is not None]
         options += [f"--import={module}" for module in self.imports]
         of_data = () if data is None else data.arguments
@@ -367,7 +364,9 @@ _input = group(
         "--input-std", metavar="S[,S...]", help="Standard deviation of the input, likewise."
     ),
     click.option(
-        "--input-range", metavar="LOW,HIGH", help="Smallest and largest value of a pixel."
+        "--input-range",
+        metavar="LOW,HIGH",
+        help="Smallest and largest value of a pixel; image files are scaled to them.",
     ),
     _size_and_name,
     click.option(
@@ -383,8 +382,6 @@ _directions = click.option(
     metavar="RUN",
     help="A run whose directions can be named as layers, too: LAYER+METHOD.",
 )
-sized_model_with_directions = as_object("model", ModelOptions, _size_and_name, imports, _directions)
-"""Adds --input-size, --input and --directions."""
 model_and_input = as_object("model", ModelOptions, _input)
 """Adds all that describes the input of a model; the command takes `model`."""
 model_with_directions = as_object("model", ModelOptions, _input, _directions)

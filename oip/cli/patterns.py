@@ -93,7 +93,7 @@ _SEPARATION = {
     help="With --silence: silence this node of all MAPS instead of common points. Can be repeated.",
 )
 @options.pictures
-@options.sized_model_with_directions
+@options.model_with_directions
 @options.seed
 @options.all_rows
 @options.output

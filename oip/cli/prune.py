@@ -63,7 +63,7 @@ def _methods() -> list[tuple[str, str]]:
     default=500,
     help="Images on which the importance of maps is measured.",
 )
-@options.sized_model
+@options.model_and_input
 @options.seed
 @options.output
 def command(

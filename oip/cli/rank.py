@@ -128,7 +128,7 @@ _FEW = 8
     metavar="FILE[:NAME]",
     help="An .npy, .npz or .csv with one number per image, or with a direction in input space.",
 )
-@options.sized_model
+@options.model_and_input
 @options.seed
 @options.all_rows
 @options.output

@@ -69,6 +69,17 @@ PREPROCESS = {
 }
 
 
+def preprocess_hint(application: str | None) -> str:
+    """Return how the command line is told of an application's preparation; empty for None."""
+    kind = preprocess_of(application)
+    return "" if kind is None else f"For {application} of keras.applications: --preprocess {kind}."
+
+
+def preprocess_in(source: str) -> str | None:
+    """Return the preparation that the source of an input's statistics names; None for others."""
+    return source.removeprefix("preprocess ") if source.startswith("preprocess ") else None
+
+
 def preprocess_of(application: str | None) -> Preprocess | None:
     """Return `caffe`, `torch` or `tf`; None where an application has its own preprocessing."""
     return next((kind for kind, names in APPLICATIONS.items() if application in names), None)
@@ -136,6 +147,18 @@ def picture_ends(
         if np.all((center > 0.2) & (center < 0.8) & (spread > 0.1) & (spread < 0.4)):
             return np.full(len(mean), bottom), np.full(len(mean), top)
     return None
+
+
+def as_input(
+    pictures: np.ndarray, black: np.ndarray, white: np.ndarray, bgr: bool = False
+) -> np.ndarray:
+    """Return pictures of 0 to 255 (..., bands) in the units of an input, float32.
+
+    Args:
+        black, white, bgr: (bands,) of the input, as `picture_ends` returns them.
+    """
+    share = (pictures[..., ::-1] if bgr else pictures) / np.float32(255)
+    return (black + (white - black) * share).astype(np.float32)
 
 
 def true_colors(

@@ -17,9 +17,11 @@ from oip.core.frameworks import keras, tf
 from oip.core.images import (
     PREPROCESS,
     application_of,
+    as_input,
     picture_ends,
     plain_range,
-    preprocess_of,
+    preprocess_hint,
+    preprocess_in,
 )
 from oip.core.records import ForeignFile
 from oip.network import layer_types
@@ -64,14 +66,6 @@ class InputSpec:
         return self.source != "assumed"
 
     @property
-    def hint(self) -> str:
-        """How the numbers can be given on the command line, where `application` says it."""
-        if self.application is None:
-            return ""
-        kind = preprocess_of(self.application)
-        return f"For {self.application} of keras.applications: --preprocess {kind}."
-
-    @property
     def background(self) -> np.ndarray:
         """The standardized value (b,) of unseen pixels: the range's low end, or the mean."""
         if not np.isfinite(self.low):
@@ -84,6 +78,20 @@ class InputSpec:
         if not self.is_known:
             return None
         return picture_ends(self.mean, self.std, self.bgr, self.low, self.high)
+
+    def takes_pictures(self, images: np.ndarray) -> bool:
+        """Whether whole pixels of 0 to 255 are not yet what the model is fed with."""
+        if images.dtype != np.uint8 or not images.size:
+            return False
+        is_beyond = self.bounded and float(images.max()) > self.high
+        return is_beyond or preprocess_in(self.source) is not None
+
+    def prepared(self, images: np.ndarray) -> np.ndarray:
+        """Return images in input units: pictures (n, h, w, b) are brought to them, float32."""
+        if not self.takes_pictures(images):
+            return images
+        ends = self.picture_ends or (np.full_like(self.mean, end) for end in (self.low, self.high))
+        return as_input(images, *ends, self.bgr)
 
     def to_dict(self) -> dict[str, object]:
         """Return the input as run.json holds it."""
@@ -213,6 +221,7 @@ class InputSpec:
         values = with_bands(values, self.shape)
         if values.shape[1:] != self.shape or not np.isfinite(values.sum(dtype=np.float64)):
             return self
+        values = self.prepared(values)
         low, high = (self.low, self.high) if self.bounded else ends or plain_range(values)
         bounds = float(values.min()), float(values.max())
         if not self.bounded and bounds[1] - bounds[0] < _FAINT * (high - low):
@@ -226,7 +235,7 @@ class InputSpec:
                 "the input's mean and standard deviation are not known; 0 and 1 are used. Give "
                 "images of the model's data (data=...), or set Network.inputs."
             )
-            notice(f"{text} {self.hint}".rstrip())
+            notice(f"{text} {preprocess_hint(self.application)}".rstrip())
 
     def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
         bands = len(self.mean)
@@ -477,7 +486,7 @@ def _image_array(images: ArrayLike, name: str = "images") -> np.ndarray:
 def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np.ndarray:
     """Return images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
 
-    Missing and surplus axes of 1 are mended as `with_bands` does it.
+    Missing and surplus axes of 1 are mended as `with_bands` does it; pictures are prepared.
 
     Raises:
         DataError: anything else.
@@ -496,6 +505,7 @@ def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np
         raise DataError(name, "at least one", "none")
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
         raise DataError(name, "finite pixels", "NaN or infinity")
+    values = spec.prepared(values)
     low, high = float(values.min()), float(values.max())
     if np.isfinite(spec.low) and np.isfinite(spec.high):
         span = spec.high - spec.low

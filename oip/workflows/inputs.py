@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, RunError
+from oip.core.errors import DataError, RunError, notice
 from oip.core.formats import ModelRecord
+from oip.core.images import as_input, preprocess_hint, preprocess_in
 from oip.run.run import check_same_model
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from oip.models import Dataset
     from oip.models.datasets import ModelShape
+    from oip.network.inputs import InputSpec
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
     from oip.run.run import Run
@@ -59,10 +61,23 @@ class ModelInput:
         if network.classes is None and data is not None:
             network.classes = data.classes
         if data is not None and self.mean is None and self.preprocess is None:
+            spec = spec.with_statistics(value_range=self.value_range)
             spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
         network.inputs = spec.with_statistics(
             self.mean, self.std, self.value_range, self.preprocess
         )
+        if data is not None:
+            _say_how_fed(network.inputs, data)
+
+
+def _say_how_fed(spec: InputSpec, data: Dataset) -> None:
+    """Give a notice where pixels are changed for the model, or may have to be."""
+    if spec.takes_pictures(data.images):
+        how = spec.source if preprocess_in(spec.source) else f"{spec.low:g} to {spec.high:g}"
+        notice(f"{data.source}: pixels from 0 to 255 are brought to those of the model ({how}).")
+    elif spec.application and data.images.dtype == np.uint8:
+        hint = preprocess_hint(spec.application)
+        notice(f"{data.source}: the model is fed with pixels from 0 to 255. {hint}")
 
 
 def open_network(
@@ -165,12 +180,8 @@ def load_start(network: Network, start: np.ndarray | str | Path) -> np.ndarray:
         raise DataError("an image to begin with", "a model of images of 1 or 3 bands", spec.shape)
     size = spec.shape[0], spec.shape[1]
     pictures, _ = read_pictures([Path(start)], Path(start).name, Sizing(size, spec.shape[2]))
-    picture, ends = pictures[0].astype(np.float32), spec.picture_ends
-    picture = picture[..., ::-1] if spec.bgr else picture
-    if ends is None:
-        return picture
-    low, high = ends
-    return (low + picture / 255.0 * (high - low)).astype(np.float32)
+    black, white = spec.picture_ends or (np.zeros(spec.shape[2]), np.full(spec.shape[2], 255.0))
+    return as_input(pictures[0], black, white, spec.bgr)
 
 
 def load_both_parts(
@@ -249,6 +260,8 @@ def opened_run(
     record = run.record.input
     free = run.record.loading and run.record.loading.input_size
     given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
+    if record is not None:
+        given = replace(given, preprocess=preprocess_in(record.source))
     path = _model_file(run, hint) if model is None else model
     network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
     model_record = ModelRecord(name=network.name, sha256=network.digest)

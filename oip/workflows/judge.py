@@ -141,7 +141,8 @@ class JudgedRun:
         progress: Progress = automatic,
     ):
         self.run, self.network, self.judge, self.progress = run, network, judge, progress
-        self.images = with_bands(data.images, network.inputs.shape)
+        self._digest = data_digest(with_bands(data.images, network.inputs.shape))
+        self.images = check_images(network.inputs, data.images, "data")
         self.source = data.source
         self.scale = PictureScale.of(network.inputs, self.images)
         self._responses: dict[int, np.ndarray] = {}
@@ -163,7 +164,7 @@ class JudgedRun:
 
         if isinstance(judge, str) and judge in NETWORKS:
             judge = models.pretrained(judge)
-        inputs = with_bands(images.images, network.inputs.shape)
+        inputs = check_images(network.inputs, images.images, "data")
         scale = PictureScale.of(network.inputs, inputs)
         opened_judge = judge_of(judge, judge_layer, network, inputs, scale, tuple(imports))
         if run.record.classes and network.classes is None:
@@ -213,7 +214,7 @@ class JudgedRun:
     def _content(self) -> dict[str, Any]:
         return {
             "model": self.network.digest,
-            "images": data_digest(self.images),
+            "images": self._digest,
             "judge": [self.judge.name if not self.judge.digest else "", self.judge.digest],
             "judge_layer": self.judge.layer,
         }

@@ -186,6 +186,8 @@ def content_key(
 ) -> dict[str, Any]:
     """Return digests of the model, the images, and the labels or what stands in their place."""
     key: dict[str, Any] = {"model": network.digest, "images": data_digest(data.images)}
+    if network.inputs.takes_pictures(data.images):
+        key["prepared"] = str(network.inputs.to_dict())
     if with_labels:
         key["labels"] = data_digest(data.required_targets())
     elif target is not None:

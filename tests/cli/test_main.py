@@ -99,6 +99,20 @@ def test_layers_are_listed(call, small_file):
     assert "5x5" in out
 
 
+def test_all_layers_with_maps_are_listed_and_how_the_model_is_fed(call, tmp_path):
+    import keras
+
+    depth = 25
+    convolutions = [keras.layers.Conv2D(1, 1, name=f"conv_{k}") for k in range(depth)]
+    layers = [keras.Input((8, 8, 3)), *convolutions, keras.layers.Flatten(name="flat")]
+    keras.Sequential(layers, name="resnet50v2").save(tmp_path / "m.keras")
+    status, out, err = call("layers", tmp_path / "m.keras")
+    assert (status, out.count("conv_"), "flat" in out) == (0, depth, False)
+    assert "not known. For ResNet50V2 of keras.applications: --preprocess tf\n" in out
+    assert "--preprocess=tf" in err
+    assert "flat" in call("layers", tmp_path / "m.keras", "--all")[1]
+
+
 def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path):
     out = tmp_path / "run"
     arguments = ["reconstruct", small_file, "second:0-3", "@0", "--out", out, "--data", small_data]

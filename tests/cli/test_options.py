@@ -160,6 +160,6 @@ def test_further_commands_have_the_options_that_open_the_model_and_its_data(monk
         "oip reconstruct 'a b.keras' conv:3 --data photos --resize fit --out runs/a --input=left "
         f"{statistics} --import=own.layers"
     )
-    assert statistics not in model.command("rank", "conv:3")
+    assert statistics in model.command("rank", "conv:3")
     elsewhere = DataOptions(None, Path("other"))
     assert model.command("rank", data=elsewhere).count("--data SOURCE --data-dir other") == 1

@@ -319,3 +319,28 @@ def test_few_images_of_a_part_are_named_with_the_way_to_take_all(call, small_fil
     assert status == 0 and f"are few for a ranking; --data {source}:all takes" in err
     status, _, err = call(*arguments[:-1], tmp_path / "all", "--data", f"{source}:all")
     assert status == 0 and "few for a ranking" not in err
+
+
+def test_photographs_are_prepared_for_all_commands_on_a_run(call, tmp_path):
+    import keras
+
+    draw = np.random.default_rng(0)
+    labels = np.arange(240) % 2
+    images = draw.integers(0, 120, (240, 8, 8, 3)) + labels[:, None, None, None] * 100
+    np.savez(tmp_path / "photos.npz", images=images.astype(np.uint8), labels=labels)
+    keras.utils.set_random_seed(0)
+    conv = keras.layers.Conv2D(2, 3, activation="relu", name="conv")
+    keras.Sequential([keras.Input((8, 8, 3)), conv]).save(tmp_path / "m.keras")
+    model, out = tmp_path / "m.keras", tmp_path / "run"
+    data = ("--data", f"{tmp_path / 'photos.npz'}:all")
+    more = (*data, "--preprocess", "tf", "--out", out, "--quiet")
+    quick = ("--starts", 1, "--steps", 2, "--screened", 4)
+    assert call("reconstruct", model, "conv", *quick, *more)[0] == 0
+    means = []
+    for arguments in ((*data, "--out", out, "--quiet"), more):
+        assert call("rank", model, "conv", "--estimator", "binning", *arguments)[0] == 0
+        with np.load(out / "layers" / "000" / "responses.npz") as arrays:
+            means.append(float(arrays["edges"].max()))
+    assert means[1] < 5 < 50 < means[0]
+    assert json.loads((out / "run.json").read_text())["input"]["source"] == "preprocess tf"
+    assert call("judge", out, *data)[0] == 0, "pixels of -1 to 1 are expected"

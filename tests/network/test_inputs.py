@@ -166,8 +166,8 @@ def test_names_of_applications_say_how_images_are_prepared():
     ):
         with pytest.warns(Notice, match=hint):
             Network(model).inputs.warn_if_assumed()
-    assert not Network(named("mobilenet_v3_small")).inputs.hint
-    assert not Network(named("vgg16", layers.Rescaling(1 / 255))).inputs.hint
+    assert not Network(named("mobilenet_v3_small")).inputs.application
+    assert not Network(named("vgg16", layers.Rescaling(1 / 255))).inputs.application
 
 
 def test_rescaling_by_band_tells_mean_and_deviation():

@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 
 import oip
 from oip.core.errors import DataError, SettingsError
+from oip.network.inputs import check_images
 from oip.workflows.inputs import (
     ModelInput,
     load_both_parts,
@@ -54,6 +56,44 @@ def test_statistics_are_given_or_known_or_measured(small_model, bars):
     with pytest.raises(SettingsError) as caught:
         open_network(network, data, ModelInput(std=(0.0,)))
     assert "--" not in str(caught.value), "a library does not name options"
+
+
+PREPARED = {"caffe": "vgg16", "torch": "densenet", "tf": "mobilenet_v2"}
+
+
+@pytest.mark.parametrize("kind", PREPARED)
+def test_pictures_are_prepared_as_keras_applications_does_it(kind):
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    with pytest.warns(UserWarning, match=f"are brought to those of the model .preprocess {kind}"):
+        network, data = opened(model, pictures, given=ModelInput(preprocess=kind))
+    module = getattr(keras.applications, PREPARED[kind])
+    fed = module.preprocess_input(pictures.astype(np.float32))
+    received = check_images(network.inputs, data.images)
+    np.testing.assert_allclose(received, fed, atol=1e-3)
+    assert data.images is pictures, "the gallery shows pictures as they are"
+    assert check_images(network.inputs, received) is received
+
+
+def test_pictures_are_brought_to_a_range_that_leaves_them_out():
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    with pytest.warns(UserWarning, match="are brought to those of the model .0 to 1"):
+        network, data = opened(model, pictures, given=ModelInput(value_range=(0.0, 1.0)))
+    received = check_images(network.inputs, data.images)
+    np.testing.assert_allclose(received, pictures / 255, atol=1e-6)
+    np.testing.assert_allclose(network.inputs.mean, received.mean((0, 1, 2)), rtol=1e-5)
+    levels = (pictures > 99).astype(np.uint8)
+    network, data = opened(model, levels, given=ModelInput(value_range=(0.0, 1.0)))
+    assert check_images(network.inputs, data.images).max() == 1
+
+
+def test_a_network_named_as_one_of_keras_applications_says_how_it_is_fed():
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)]
+    model = keras.Sequential(layers, name="resnet50v2")
+    with pytest.warns(UserWarning, match="fed with pixels from 0 to 255. For ResNet50V2"):
+        opened(model, pictures)
 
 
 def test_layers_are_texts_or_pairs(small_model):
