@@ -29,7 +29,7 @@ from oip.run.shards import (
 )
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
-_ALONE = ("decomposition.npz", "directions.npz", *PARTNERS)
+_ALONE = ("decomposition.npz", *PARTNERS)
 """Arrays without a JSON file that tells of them."""
 
 
@@ -106,6 +106,27 @@ def _check_alike(runs: list[Run], out: Path) -> None:
                 read_shard(path)  # raises the reason
             if key is not None and key != keys.setdefault(layer.objectives is not None, key):
                 raise other_way(run, run.record, runs[0].record)
+    _check_directions([*runs, *([existing] if existing else [])])
+
+
+def _check_directions(runs: list[Run]) -> None:
+    """Raise a RunError where runs have different directions at the index of one layer."""
+    first_runs: dict[int, tuple[str, str]] = {}
+    for run in runs:
+        for layer in run.layers:
+            path = run.folder(layer.index) / "directions.npz"
+            if not path.is_file():
+                continue
+            own = layer.name, str(files.read_array(path, "key"))
+            name, key = first_runs.setdefault(layer.index, own)
+            if own != (name, key):
+                received = "another" if layer.name == name else f"'{layer.name}'"
+                raise RunError(
+                    f"layer @{layer.index} of '{run.path}'",
+                    f"the directions '{name}' of the runs before it",
+                    received,
+                    "Runs with different directions cannot be merged.",
+                )
 
 
 def _picture_ends(run: Run) -> Ends:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oip.core import files
 from oip.core.errors import RunError, notice
 from oip.core.formats import ModelRecord, RunSettings
 from oip.core.layer_formats import DirectionsFile
@@ -71,36 +72,51 @@ def directions_into(
     key = key_of({"model": network.digest, "layer": info.index, "data": digest, **settings})
     record = run_record(network, RunSettings(), images, layers=[info])
     beside = own_files(out, network.path)
-    run = Run.check(out, record, beside)
-    name = f"{info.name}+{method}"
-    sets = _files(out)
-    for existing in sets.values():
-        if existing.layer == info.name and existing.method == method:
+    Run.check(out, record, beside)
+    existing = _existing(out, info.name, method, key)
+    if existing is not None:
+        return existing
+    more: dict[str, Any] = {"method": method, "count": count, "samples": samples}
+    more |= {"active": active, "steps": steps, "seed": seed, "progress": progress}
+    result = directions(network, images.images, info, **more)
+    run = Run.begin(out, record, beside)
+    with files.locked(run.path / "layers"):  # another process may have found others meanwhile
+        existing = _existing(out, info.name, method, key, False)
+        if existing is not None:
+            return existing
+        layers = {layer.name: layer.index for layer in Run.open(out, tidy=False).layers}
+        following = max([network.first_direction_index - 1, *layers.values()]) + 1
+        index = layers.get(result.name, following)  # of a file that was damaged or lost
+        if run.shards(index):
+            notice(
+                f"The run has OIPs of '{result.name}' along directions whose file was lost: they "
+                "are those of these directions only if data and settings are as they were."
+            )
+        added = DirectionSet(info.name, result.name, index, result.weights)
+        network = network.with_directions([*_sets(_files(out, False)), added])
+        added_layers = [layer for layer in network.direction_layers if layer.index == index]
+        record = run_record(network, RunSettings(), images, layers=[info, *added_layers])
+        run = Run.begin(out, record, beside)
+        run.keep(index, NAME, _to_file(result, key, images.source))
+    return result
+
+
+def _existing(
+    out: str | Path, layer: str, method: str, key: str, with_notices: bool = True
+) -> Directions | None:
+    """Return the directions of a layer that a run holds, None where there are none.
+
+    Raises:
+        RunError: they were found in another way.
+    """
+    for existing in _files(out, with_notices).values():
+        if existing.layer == layer and existing.method == method:
             if existing.key == key:
                 return _of_file(existing)
             expected = "directions found with the same images and settings"
             hint = "Choose another folder, or another method."
-            raise RunError(f"'{name}' in '{out}'", expected, "others", hint)
-    more: dict[str, Any] = {"method": method, "count": count, "samples": samples}
-    more |= {"active": active, "steps": steps, "seed": seed, "progress": progress}
-    result = directions(network, images.images, info, **more)
-    layers = (
-        {known_layer.name: known_layer.index for known_layer in run.layers}
-        if run is not None
-        else {}
-    )
-    following = max([network.first_direction_index - 1, *layers.values()]) + 1
-    index = layers.get(name, following)  # of a file that was damaged or lost
-    added = DirectionSet(info.name, name, index, result.weights)
-    network = network.with_directions([*_sets(sets), added])
-    added_layers = [
-        known_layer for known_layer in network.direction_layers if known_layer.index == index
-    ]
-    run = Run.begin(
-        out, run_record(network, RunSettings(), images, layers=[info, *added_layers]), beside
-    )
-    run.keep(index, NAME, _to_file(result, key, images.source))
-    return result
+            raise RunError(f"'{layer}+{method}' in '{out}'", expected, "others", hint)
+    return None
 
 
 def with_run_directions(network: Network, out: str | Path) -> Network:
@@ -142,15 +158,15 @@ def copy_directions(source: str | Path, run: Run) -> None:
             run.keep(index, NAME, record)
 
 
-def _files(out: str | Path) -> dict[int, DirectionsFile]:
+def _files(out: str | Path, with_notices: bool = True) -> dict[int, DirectionsFile]:
     """Return the directions of a run by the index of their layer, without damaged files."""
     sets: dict[int, DirectionsFile] = {}
     for path in sorted((RunFolder(out).path / "layers").glob(f"*/{NAME}")):
         record = DirectionsFile.read_if_whole(path)
-        if record is None:
-            notice(f"'{path}' is damaged: find its directions again with 'oip directions'.")
-        else:
+        if record is not None:
             sets[int(path.parent.name)] = record
+        elif with_notices:
+            notice(f"'{path}' is damaged: find its directions again with 'oip directions'.")
     return sets
 
 

@@ -188,11 +188,19 @@ def content_key(
     key: dict[str, Any] = {"model": network.digest, "images": data_digest(data.images)}
     if network.inputs.takes_pictures(data.images):
         key["prepared"] = str(network.inputs.to_dict())
+    if network.inputs.name is not None:  # of several inputs, the one that takes the images
+        key["input"] = network.inputs.name
     if with_labels:
         key["labels"] = data_digest(data.required_targets())
     elif target is not None:
         key["target"] = data_digest(target)
     return key
+
+
+def layer_key(layer: LayerInfo) -> int | list[Any]:
+    """Return the index of a layer, with the digest of its directions where it is made of some."""
+    projection = layer.response.projection
+    return layer.index if projection is None else [layer.index, projection.digest]
 
 
 def record_of_all_maps(

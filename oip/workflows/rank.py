@@ -41,6 +41,7 @@ from oip.workflows.layer_records import (
     RankedLayer,
     check_classes,
     content_key,
+    layer_key,
     opened_layer,
     record_of_all_maps,
 )
@@ -267,6 +268,8 @@ class _RunOfRankings:
         self.beside = own_files(out, network.path)
         content = content_key(network, data, options.about == "label", options.target)
         self._key = {**content, "settings": settings, "form": FORM}
+        if options.about == "label":
+            self._key["classes"] = list(data.classes)
         self._run: Run | None = None
         Run.check(out, self.record, self.beside)
 
@@ -279,7 +282,7 @@ class _RunOfRankings:
             judged = LegibilityFile.read_if_whole(folder / "legibility.json")
 
         def key(numbers: list[int]) -> str:
-            values = {**self._key, "layer": layer.index, "maps": numbers}
+            values = {**self._key, "layer": layer_key(layer), "maps": numbers}
             return key_of(values if judged is None else {**values, "judged": judged.public_dict()})
 
         def make(numbers: list[int]) -> tuple[RankingFile, ResponsesFile]:
@@ -391,7 +394,7 @@ def kernels_into(
     network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
-    settings = [layer.index, by.name, by.settings, used, seed]
+    settings = [layer_key(layer), by.name, by.settings, used, seed]
     key = key_of({**content_key(network, images), "settings": settings})
     run = Run.open(out)
     folder = run.folder(layer.index)
@@ -465,9 +468,11 @@ def redundancy_into(
     network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
     used = min(samples, MOST_FOR_PAIRS)
     content = content_key(network, images)
+    if len(network.inputs.std) > 1:  # weighs the bands where images are compared
+        content["std"] = network.inputs.std.tolist()
 
     def key(maps: list[int]) -> str:
-        return key_of({**content, "settings": [layer.index, used, at, seed, maps]})
+        return key_of({**content, "settings": [layer_key(layer), used, at, seed, maps]})
 
     def make(maps: list[int]) -> tuple[RedundancyFile, RedundancyArrays]:
         shared = redundancy(

@@ -28,6 +28,7 @@ from oip.workflows.layer_records import (
     RankedLayer,
     check_classes,
     content_key,
+    layer_key,
     record_of_all_maps,
 )
 
@@ -102,7 +103,7 @@ def ablate_into(
     content = content_key(network, images)
 
     def key(map_indices: list[int]) -> str:
-        settings = [to, samples, seed, layer.index, map_indices]
+        settings = [to, samples, seed, layer_key(layer), map_indices]
         return key_of({**content, "settings": settings})
 
     def make(map_indices: list[int]) -> tuple[AblationFile, None]:

@@ -13,6 +13,7 @@ from oip.core.errors import ModelError, Notice, RunError
 from oip.gallery.rerun_command import commands_again
 from oip.network.layers import DirectionSet
 from oip.run.check import verify_run
+from oip.run.merge import merge_runs
 from oip.workflows.directions import with_run_directions
 
 QUICK = {"starts": 1, "steps": 4, "screened": 8}
@@ -98,7 +99,7 @@ def test_a_damaged_file_is_left_out_and_made_again(run, small_file, bars, tmp_pa
     with pytest.warns(Notice, match="damaged"):
         left = with_run_directions(network, tmp_path / "run").direction_layers
     assert "second+nmf" not in [layer.name for layer in left]
-    with pytest.warns(Notice, match="damaged"):
+    with pytest.warns(Notice, match="damaged"), pytest.warns(Notice, match="was lost"):
         oip.directions_into(tmp_path / "run", small_file, "second", data=bars[0], count=3)
     assert path.read_bytes() == whole
     assert sorted((tmp_path / "run/layers").glob("*/directions.npz")) == paths
@@ -115,3 +116,46 @@ def test_directions_are_of_one_run(small_file, bars, tmp_path):
     with pytest.raises(RunError):
         oip.directions_into(tmp_path / "mine", small_file, "second", data=bars[0])
     assert not (tmp_path / "run").exists()
+
+
+def test_rankings_along_directions_that_were_lost_are_made_again(run, small_file, bars, tmp_path):
+    shutil.copytree(run[0], tmp_path / "run")
+    (path,) = (tmp_path / "run/layers").glob("*/ranking.json")
+    before = path.read_bytes()
+    (path.parent / "directions.npz").unlink()
+    images, labels = bars
+    more = {"count": 3, "seed": 5, "samples": 12}
+    with pytest.warns(Notice, match="only if data and settings are as they were"):
+        oip.directions_into(tmp_path / "run", small_file, "second", data=images, **more)
+    oip.rank_into(
+        tmp_path / "run", small_file, "second+nmf", data=images, labels=labels, estimators=["ksg"]
+    )
+    assert path.read_bytes() != before
+
+
+def test_two_processes_that_find_directions_do_not_take_one_place(
+    small_file, bars, tmp_path, monkeypatch
+):
+    from oip.workflows import directions as workflow
+
+    def other_process_is_faster(*arguments, **more):
+        monkeypatch.setattr(workflow, "directions", mi.directions)
+        oip.directions_into(tmp_path / "run", small_file, "second", data=bars[0], count=2)
+        return mi.directions(*arguments, **more)
+
+    monkeypatch.setattr(workflow, "directions", other_process_is_faster)
+    more = {"data": bars[0], "count": 2, "method": "pca"}
+    oip.directions_into(tmp_path / "run", small_file, "second", **more)
+    network = with_run_directions(oip.Network(small_file), tmp_path / "run")
+    names = [layer.name for layer in network.direction_layers]
+    assert names == ["second+nmf", "second+pca"]
+    assert set(names) <= {layer.name for layer in oip.Run.open(tmp_path / "run").layers}
+
+
+def test_runs_with_different_directions_are_not_merged(run, small_file, bars, tmp_path):
+    other = tmp_path / "other"
+    oip.directions_into(other, small_file, "second", data=bars[0], count=3, method="pca")
+    oip.reconstruct_into(other, small_file, "second+pca", data=bars[0], **QUICK)
+    with pytest.raises(RunError, match=r"directions 'second\+nmf'.* received 'second\+pca'"):
+        merge_runs([run[0], other], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()

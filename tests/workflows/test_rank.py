@@ -6,6 +6,7 @@ import pytest
 import oip
 from oip.core.errors import DataError, Notice, RunError, SettingsError
 from oip.core.layer_formats import AblationFile, KernelsFile, RedundancyFile
+from oip.models.datasets import labeled
 
 FILES = {
     "ablation.json": AblationFile,
@@ -70,6 +71,32 @@ def test_the_same_call_reads_what_is_there(ranked, small_model, bars):
     )
     assert [layer.to_dict() for layer in second_call] == [layer.to_dict() for layer in layers]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == before
+
+
+def test_other_names_of_classes_are_ranked_again(small_model, bars, tmp_path):
+    images, labels = bars
+    options = {"estimators": ["kde"], "samples": 60}
+    for names in ("abcd", "wxyz"):
+        data = labeled(images, labels, tuple(names), "bars")
+        (layer,) = oip.rank_into(tmp_path, small_model, "first", data=data, **options)
+        assert layer.ranking.classes == list(names)
+
+
+def test_another_input_is_ranked_by_itself(bars, tmp_path):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    inputs = [layers.Input((16, 16, 1), name=name) for name in "ab"]
+    both = layers.Add()([layers.Conv2D(3, 3)(tensor) for tensor in inputs])
+    model = keras.Model(inputs, layers.Conv2D(3, 3, activation="relu", name="shared")(both))
+    images, labels = bars
+    options = {"data": images, "labels": labels, "estimators": ["kde"], "samples": 40}
+    first, second = (
+        oip.rank_into(tmp_path, oip.Network(model, input=name), "shared", **options)[0]
+        for name in "ab"
+    )
+    assert [row.mi for row in first.best.maps] != [row.mi for row in second.best.maps]
 
 
 def test_kernels_redundancy_and_ablation_alone(ranked, small_model, bars):
