@@ -189,6 +189,9 @@ def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
     used = [
         row for row in range(count) if 0 < tags[:, row].sum() < len(tags) and shares[row] > 1e-9
     ]
+    if not used:
+        text = "images of which at least five are on each side of a component's median"
+        raise DataError("images", text, "copies of one, and too few others")
     names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in used)
     notice = (
         f"About the input: bits about {len(used)} principal components of the images, each above "
@@ -263,6 +266,9 @@ def read_target(path: str | Path) -> np.ndarray:
     Raises:
         DataError: no such file, or no numbers in it.
     """
+    import csv
+    import zipfile
+
     from oip.core.files import check_regular
 
     file, name = Path(path), ""
@@ -284,7 +290,7 @@ def read_target(path: str | Path) -> np.ndarray:
                 form = f"one array, FILE:NAME of {listed}"
                 raise DataError(f"target '{file.name}'", form, name or "no name")
             return arrays[names[0]]
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, csv.Error, zipfile.BadZipFile) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "another file"
         raise DataError(f"target '{path}'", forms, reason) from error
 
@@ -293,9 +299,11 @@ def _csv_column(file: Path, name: str) -> np.ndarray:
     """Return a column of numbers: the one of a name, or the only one; a first row may be names."""
     import csv
 
-    with file.open(newline="", encoding="utf-8") as stream:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
         rows = [row for row in csv.reader(stream) if row]
-    names = rows[0] if rows else []
+    if not rows:
+        raise DataError(f"target '{file.name}'", "a column of numbers", "an empty file")
+    names = rows[0]
     column = names.index(name) if name in names else 0
     if (name and name not in names) or (not name and len(names) > 1):
         listed = ", ".join(names[:8])
@@ -304,6 +312,10 @@ def _csv_column(file: Path, name: str) -> np.ndarray:
         float(names[column])
     except ValueError:
         rows = rows[1:]
+    short = next((number for number, row in enumerate(rows, 1) if len(row) <= column), None)
+    if short is not None:
+        row_name = f"target '{file.name}': row {short} of the data"
+        raise DataError(row_name, f"{column + 1} columns and more", len(rows[short - 1]))
     return np.array([float(row[column]) for row in rows])
 
 

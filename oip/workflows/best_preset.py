@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.ascent.objectives import parse_objectives
+from oip.ascent.reconstruction import aligned_blocks
 from oip.ascent.results import Oips, join_oips
 from oip.ascent.settings import AscentSettings, ascent_settings, stored_settings
 from oip.ascent.targets import ObjectiveTargets
@@ -264,7 +265,8 @@ def _keep_best(
     """Write the best preset's OIPs of each map of a layer, and which these are."""
     by_preset = {preset: {row.map: row for row in record.maps} for preset, record in judged.items()}
     any_record = next(iter(judged.values()))
-    maps = any_record.numbers()
+    # One preset may have more of them, where an earlier call was stopped.
+    maps = sorted(set.intersection(*map(set, by_preset.values())))
     choices = [_choice(map_index, by_preset) for map_index in maps]
     record = PresetsFile(
         key=key_of({"key": key, "judged": [record.key for record in judged.values()]}),
@@ -277,16 +279,16 @@ def _keep_best(
     path = run.folder(index) / NAME
     if finished(path, record.key, PresetsFile) is None or not _is_whole(run, index, maps, key):
         preset_of = {choice.map: choice.preset for choice in choices}
-        for shard in next(iter(candidates.values())).shards(index):
+        for block_index, _ in aligned_blocks(np.array(maps)):
             kept_oips: list[Oips] = []
             for preset, candidate in candidates.items():
-                oips, _ = read_shard(candidate.folder(index) / shard.name)
+                oips, _ = read_shard(candidate.shard(index, block_index))
                 own_rows = [
-                    row for row, n in enumerate(oips.maps.tolist()) if preset_of[n] == preset
+                    row for row, n in enumerate(oips.maps.tolist()) if preset_of.get(n) == preset
                 ]
                 kept_oips += [oips.rows(np.array(own_rows))] if own_rows else []
             with files.locked(run.folder(index)):
-                write_shard(run.folder(index) / shard.name, join_oips(kept_oips), key, ends)
+                write_shard(run.shard(index, block_index), join_oips(kept_oips), key, ends)
         record.write(path)
     run.note_made(index, NAME)
 

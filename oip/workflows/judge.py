@@ -198,14 +198,15 @@ class JudgedRun:
 
     def finished(self, index: int) -> LegibilityFile | None:
         """Return the saved legibility of all units of a layer by this judge and data, or None."""
-        return finished(self.run.folder(index) / NAME, self._key(index), LegibilityFile)
+        maps = maps_in_shards(self.run, index)
+        return finished(self.run.folder(index) / NAME, self._key(index, maps), LegibilityFile)
 
-    def _key(self, index: int) -> str:
+    def _key(self, index: int, maps: np.ndarray) -> str:
         return key_of(
             {
                 **self._content,
                 "layer": index,
-                "maps": maps_in_shards(self.run, index).tolist(),
+                "maps": maps.tolist(),
                 "shards": sorted({shard_key(path) or "" for path in self.run.shards(index)}),
             }
         )
@@ -231,7 +232,7 @@ class JudgedRun:
             counts.append(usable.sum(1))
             maps.append(oips.maps)
         numbers = np.concatenate(maps)
-        key = self._key(index)
+        key = self._key(index, numbers)  # another process may have grown further maps
         answers = judged_units(
             self.responses(layer, open_layers)[:, numbers],
             self._directions,

@@ -11,6 +11,7 @@ import numpy as np
 from oip.ascent.objectives import Objective, parse_objectives
 from oip.ascent.settings import AUTO, AscentSettings, of_input, requested_settings
 from oip.ascent.targets import ObjectiveTargets, objective_targets
+from oip.core.checks import check_whole
 from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic
 from oip.network.network import Network
@@ -122,7 +123,8 @@ def check_top(
     """Return what the best maps are found by; None where all maps are reconstructed.
 
     Raises:
-        SettingsError: `by` without `top`, objectives beside it, or no data to rank the maps on.
+        SettingsError: `by` without `top`, objectives beside it, no data to rank the maps on, or a
+            `top` that is no whole number of maps.
     """
     if top is None:
         if by is not None:
@@ -132,6 +134,7 @@ def check_top(
         raise SettingsError("top", "maps", "objectives")
     if not has_data:
         raise SettingsError("top", "data with labels, to rank the maps on", "none")
+    check_whole("top", top)
     by = "mi" if by is None else by
     parse_by(by)
     return by

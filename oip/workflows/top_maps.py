@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html
+from oip.core.checks import check_whole
 from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.progress import Progress, automatic, silent
 from oip.core.units import plural
@@ -107,11 +108,12 @@ def top_maps(
 
     Raises:
         DataError: no labels, an unknown class, or no layer with finite responses.
-        SettingsError: an unknown `by`.
+        SettingsError: an unknown `by`, or no whole number of maps.
 
     >>> oip.top_maps("runs/best", "model.keras", data="mnist-sample", top=3)  # doctest: +SKIP
     TopMaps by mi; Conv2D_1: 3 maps, best 4, 17, 30; ...
     """
+    check_whole("top", top)
     parse_by(by)
     network, images = opened(model, data, labels, resize=resize)
     selections = select_maps(network, layers)
@@ -132,6 +134,7 @@ def find_top_maps(
     progress: Progress = silent,
 ) -> TopMaps:
     """Find the best maps of each layer of an open network; arguments as for `top_maps`."""
+    top = check_whole("top", top)
     pair = parse_by(by)
     if pair is None:
         ranked, notices = _by_information(out, network, selections, data, seed, progress)

@@ -161,7 +161,15 @@ def test_numbers_are_read_from_files(tmp_path):
     np.testing.assert_array_equal(read_target(f"{tmp_path}/b.npz:second"), -values)
     np.testing.assert_array_equal(read_target(f"{tmp_path}/c.csv:dose"), 2 * values)
     np.testing.assert_array_equal(read_target(tmp_path / "d.csv"), values)
+    (tmp_path / "mark.csv").write_bytes(b"\xef\xbb\xbfdose,age\n1,2\n3,4\n")
+    np.testing.assert_array_equal(read_target(f"{tmp_path}/mark.csv:dose"), [1, 3])
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "short.csv").write_text("age,dose\n1,2\n3\n")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04cut")
     for name, word in [
+        ("empty.csv", "a column of numbers; received an empty file"),
+        ("short.csv:dose", "row 2 of the data: expected 2 columns"),
+        ("cut.npz", "received another file"),
         ("b.npz", "FILE:NAME of first, second; received no name"),
         ("c.csv", "FILE:NAME of age, dose"),
         ("c.csv:size", "FILE:NAME of age, dose"),
@@ -169,3 +177,11 @@ def test_numbers_are_read_from_files(tmp_path):
     ]:
         with pytest.raises(DataError, match=word):
             read_target(f"{tmp_path}/{name}")
+
+
+def test_copies_of_an_image_beside_another_have_no_components():
+    images = np.full((20, 4, 4, 1), 200, np.uint8)
+    images[3] = 0
+    with pytest.raises(DataError, match="copies of one"):
+        for turned in (images, 200 - images):  # the sign of a component is free
+            input_target(turned)

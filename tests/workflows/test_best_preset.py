@@ -148,3 +148,24 @@ def test_bad_input_is_refused(best):
             folder / "few", folder / "model.keras", presets=["fourer", "maco"], **few
         )
     assert not (folder / "few").exists()
+
+
+def test_other_maps_are_kept_after_a_kill_between_two_presets(judge_folder, monkeypatch):
+    from oip.workflows import best_preset
+
+    folder, _ = judge_folder(400)
+    original, calls = best_preset.reconstruct_layers, []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(best_preset, "reconstruct_layers", killed)
+    with pytest.raises(KeyboardInterrupt):
+        grown(folder, "first:0-1")
+    run = grown(folder, "first:3-4")
+    assert layer_oips(run, 0).maps.tolist() == [3, 4]
+    assert LegibilityFile.read(run.folder(0) / "legibility.json").numbers() == [3, 4]
+    assert layer_oips(grown(folder, "first:0"), 0).maps.tolist() == [0, 3, 4]

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -69,6 +70,28 @@ def test_responses_of_a_class_are_its_logits(judged):
     values = objective_responses(opened, images, ["class:1", "class:0 - class:3"])
     assert values[:, 0] == pytest.approx(logits[:, 1], abs=1e-5)
     assert values[:, 1] == pytest.approx(logits[:, 0] - logits[:, 3], abs=1e-5)
+
+
+def test_maps_that_were_grown_meanwhile_are_judged_by_the_next_call(judged, tmp_path, monkeypatch):
+    from oip.workflows import judge
+
+    shutil.copytree(judged, tmp_path / "copy")
+    folder, original = tmp_path / "copy", judge.shown_features
+    (path,) = folder.glob("run/layers/001/legibility.json")
+    path.unlink()
+
+    def grows_others(*arguments):
+        monkeypatch.setattr(judge, "shown_features", original)
+        images = np.load(folder / "images.npz")["images"]
+        more = {"data": images, "preset": "default", **GROWN}
+        oip.reconstruct_into(folder / "run", folder / "model.keras", "second:5", **more)
+        return original(*arguments)
+
+    monkeypatch.setattr(judge, "shown_features", grows_others)
+    for maps in ([0, 1, 2, 69], [0, 1, 2, 5, 69]):
+        source = f"{folder / 'images.npz'}:all"
+        oip.judge_into(folder / "run", data=source, judge=folder / "judge.keras")
+        assert LegibilityFile.read(path).numbers() == maps
 
 
 def test_finished_layers_are_not_judged_again(judged, capsys):

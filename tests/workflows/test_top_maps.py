@@ -25,6 +25,15 @@ def test_labels_are_needed(small_model, bars, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("top", [0, -1, 1.5, True])
+def test_the_number_of_maps_is_whole(small_model, bars, tmp_path, top):
+    images, labels = bars
+    for find in (oip.top_maps, oip.reconstruct_into):
+        with pytest.raises(SettingsError, match="top: expected a whole number"):
+            find(tmp_path / "run", small_model, "first", data=images, labels=labels, top=top)
+    assert not (tmp_path / "run").exists()
+
+
 def test_names_of_an_order():
     assert parse_by("mi") is None
     assert parse_by("separates:a b,c") == ("a b", "c")

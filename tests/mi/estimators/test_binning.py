@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from oip import mi
 from oip.core.errors import SettingsError
+from oip.mi.estimators import binning
 from oip.mi.estimators.binning import Binning, cell_entropy, chance_information, together
 
 
@@ -220,6 +222,19 @@ def test_chance_is_the_mean_over_all_orders(cells):
     assert abs(chance_information(x, y) - np.mean(values)) < 4 * error
     assert chance_information(np.zeros(60, int), y) == pytest.approx(0.0, abs=1e-12)
     assert chance_information(np.arange(60), y) == pytest.approx(cell_entropy(y))
+
+
+def test_chance_of_large_cells_of_many_sizes_takes_little_memory(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = (np.minimum(rng.zipf(1.5, 20_000), 800) for _ in range(2))
+    x, y = (np.unique(cells, return_inverse=True)[1] for cells in (x, y))
+    tracemalloc.start()
+    value = chance_information(x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
+    monkeypatch.setattr(binning, "_ELEMENTS", 1000)
+    assert chance_information(x, y) == pytest.approx(value, rel=1e-12)
 
 
 @pytest.mark.parametrize(("informed", "noise", "shift"), [(5, 5, 0.6), (1, 8, 2.0), (0, 10, 0.0)])
