@@ -300,8 +300,10 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
         block = units[start : start + _BLOCK]
         left = np.stack([own_images[unit_index] for unit_index in block])
         right = np.stack([partner_images[partners[unit_index]] for unit_index in block])
-        scale = _shrink(_shape(first))
-        jump = None if layer.jump is None else [step / scale for step in layer.jump]
+        jump = None
+        if layer.jump is not None:
+            pairs = zip(layer.jump, _shrinking(_shape(first)), strict=True)
+            jump = [step / scale for step, scale in pairs]
         table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
         for row, unit_index in enumerate(block):
             value = float(table[row, row])
@@ -326,9 +328,9 @@ def _shape(run: Run) -> tuple[int, ...]:
     return tuple(run.record.input.shape) if run.record.input else ()
 
 
-def _shrink(shape: Sequence[int]) -> int:
-    """Return by how much OIPs of an input are made smaller before they are compared."""
-    return max(1, max(shape[:-1], default=1) // _LONGEST)
+def _shrinking(shape: Sequence[int]) -> list[int]:
+    """Return by how much each side of OIPs is made smaller before they are compared."""
+    return [max(1, side // _LONGEST) for side in shape[:-1]]
 
 
 def _best_images(run: Run, layer: LayerRecord, units: set[int]) -> dict[int, np.ndarray]:
@@ -337,11 +339,11 @@ def _best_images(run: Run, layer: LayerRecord, units: set[int]) -> dict[int, np.
 
 
 def _all_best_images(run: Run, layer: LayerRecord) -> Iterator[tuple[int, np.ndarray]]:
-    scale = _shrink(_shape(run))
+    scales = _shrinking(_shape(run))
     for oips in layer_parts(run, layer.index, snapshots=False):
         for row in np.flatnonzero(oips.alive):
             image = oips.images[row, 0].astype(np.float32)
-            for axis in range(image.ndim - 1):
+            for axis, scale in enumerate(scales):
                 side = image.shape[axis] // scale
                 whole_cells = np.take(image, np.arange(side * scale), axis=axis)
                 cut = (*image.shape[:axis], side, scale, *image.shape[axis + 1 :])

@@ -191,3 +191,27 @@ def test_a_run_without_its_model_says_how_to_name_it(folder, tmp_path, monkeypat
     shutil.copytree(folder / "own", tmp_path / "alone/run")
     with pytest.raises(RunError, match="name both models"):
         oip.match_into("alone/run", folder / "turned", data=f"{folder / 'bars.npz'}:all")
+
+
+def test_patterns_of_long_and_thin_images_are_compared(tmp_path):
+    import keras
+    from keras import layers
+
+    images = np.random.default_rng(0).normal(size=(40, 2, 240, 1)).astype(np.float32)
+    for name, factor in (("a", 1.0), ("b", 1.01)):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential(
+            [
+                layers.Input((2, 240, 1)),
+                layers.Conv2D(3, (2, 5), activation="relu", name="first"),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(2, activation="softmax"),
+            ]
+        )
+        model.layers[0].kernel.assign(factor * model.layers[0].kernel)
+        model.save(tmp_path / f"{name}.keras")
+        quick = {"data": images, "starts": 1, "steps": 8, "screened": 8}
+        oip.reconstruct_into(tmp_path / name, tmp_path / f"{name}.keras", "first", **quick)
+    (match,) = oip.match_into(tmp_path / "a", tmp_path / "b", data=images).matches
+    assert [unit.partner for unit in match.maps] == [0, 1, 2]
+    assert min(unit.similarity for unit in match.maps) > 0.95
