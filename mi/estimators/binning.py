@@ -23,7 +23,7 @@ _SAMPLES_A_CELL, _PAIR = 5, 2
 _SAMPLES_A_PAIR, _SAMPLES_A_ROW = 3, 0.8
 """Samples of a cell of two numbers, and of more of them, whose information is adjusted for chance:
 least error of 4 to 32 bins, n = 100 to 3,000, and of 2 to 10, n = 300 and 1,000."""
-_ELEMENTS = 1 << 20
+ELEMENTS = 1 << 20
 """Numbers of an array that is worked on at once."""
 _SURE = 1e-9
 """Share of its ceiling that chance leaves at least; less is none."""
@@ -358,7 +358,7 @@ def _shared(a: int, sizes: np.ndarray, n: int, logs: np.ndarray) -> np.ndarray:
     A large cell may share as many samples as it has; so some sizes are worked on at a time.
     """
     result = np.empty(len(sizes))
-    step = max(1, _ELEMENTS // min(a, int(sizes[-1])))
+    step = max(1, ELEMENTS // min(a, int(sizes[-1])))
     for start in range(0, len(sizes), step):
         b = sizes[start : start + step, None]
         k = np.arange(1, min(a, int(b[-1, 0])) + 1)

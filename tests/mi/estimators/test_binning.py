@@ -233,7 +233,7 @@ def test_chance_of_large_cells_of_many_sizes_takes_little_memory(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 << 20
-    monkeypatch.setattr(binning, "_ELEMENTS", 1000)
+    monkeypatch.setattr(binning, "ELEMENTS", 1000)
     assert chance_information(x, y) == pytest.approx(value, rel=1e-12)
 
 
