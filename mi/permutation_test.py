@@ -11,6 +11,8 @@ from oip.core.errors import SettingsError
 
 ENOUGH = 1000
 """Shuffles of one map from which its own null is enough; with fewer, nulls are pooled."""
+_ENOUGH_OF_OWN = 40
+"""Shuffles of one map whose share that reaches its value says something."""
 _LEAST = 1e-12
 """Share of the sum of squares that is left at least without one shuffle."""
 TIE = 1e-6
@@ -27,7 +29,9 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     the shuffles of all maps. A shuffle is standardized by the other shuffles of its map, as the
     value is, else ten of them would be nearer to their mean than any value. The smallest p-value is
     then 1 / (1 + shuffles x maps). Pooling assumes that the nulls of a layer have one shape up to
-    location and scale. NaN where the value is NaN, and everywhere if there are no shuffles.
+    location and scale. Those of maps that few images excite are longer than others: from 40
+    shuffles on, no p-value is under the share of the map's own shuffles that reach its value.
+    NaN where the value is NaN, and everywhere if there are no shuffles.
     """
     values, null = np.asarray(values, np.float64), np.asarray(null, np.float64)
     finite = np.isfinite(values)
@@ -55,6 +59,8 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     pooled = np.sort((distances / np.where(flat, 1.0, spread_without))[:, ~flat], axis=None)
     reached = pooled.size - np.searchsorted(pooled, (values - TIE - center) / scale)
     p = (1 + reached) / (1 + pooled.size)
+    if shuffles >= _ENOUGH_OF_OWN:
+        p = np.maximum(p, (null >= values - TIE).mean(axis=0))
     not_above = values <= center + TIE
     p[flat & not_above] = 1.0
     p[flat & ~not_above] = 1 / (1 + shuffles)

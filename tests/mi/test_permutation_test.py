@@ -48,6 +48,16 @@ def test_pooled_p_values_are_uniform_under_the_null():
         assert abs((p <= level).mean() - level) < 0.03
 
 
+def test_a_longer_null_than_that_of_other_maps_counts():
+    rng = np.random.default_rng(4)
+    shares = []
+    for _ in range(1000):
+        null, values = rng.normal(size=(125, 16)), rng.normal(size=16)
+        null[:, :4], values[:4] = rng.exponential(size=(125, 4)) ** 2, rng.exponential(size=4) ** 2
+        shares.append(p_values(values, null)[:4] <= 0.01)
+    assert np.mean(shares) < 0.022  # by the pooled null alone .031
+
+
 def test_few_pooled_shuffles_do_not_make_small_p_values():
     rng = np.random.default_rng(2)
     p = p_values(rng.normal(size=4000), rng.normal(size=(10, 4000)))
