@@ -313,7 +313,9 @@ def _ties(name: str, x: np.ndarray) -> tuple[str, ...]:
     share = tied_share(x)
     if share <= TIED:
         return ()
-    return (f"{name}: {share:.0%} of the values of a coordinate are ties, broken at random.",)
+    text = f"{name}: {share:.0%} of the values of a coordinate are ties, broken at random."
+    hint = " If it is a label, say discrete=True." if name == "y" and share > 0.95 else ""
+    return (text + hint,)
 
 
 _MARGIN = 6

@@ -13,22 +13,19 @@ from abc import abstractmethod
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import DataError
+from oip.core.frameworks import Tensor, keras, tf
 from oip.mi.backend import MEMORY_BUDGET
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 from oip.mi.validation import one_hot
-
-if TYPE_CHECKING:
-    import keras
-    from tensorflow import Tensor
 
 _NOTHING = -1e9
 
@@ -62,8 +59,6 @@ def mine_objective(scores: Tensor, average: Tensor, keep: float) -> tuple[Tensor
     The gradient of the logarithm is divided by the moving average (0 before the first step) in
     place of the batch's own mean, whose reciprocal is biased.
     """
-    import tensorflow as tf
-
     split = _split_tensor(scores)
     mean = tf.reduce_sum(tf.exp(split.mixed)) / split.pairs
     fresh = tf.stop_gradient(mean)
@@ -73,24 +68,18 @@ def mine_objective(scores: Tensor, average: Tensor, keep: float) -> tuple[Tensor
 
 def nwj_objective(scores: Tensor) -> Tensor:
     """Return E_p[f] - E_q[exp(f - 1)]."""
-    import tensorflow as tf
-
     split = _split_tensor(scores)
     return tf.reduce_mean(split.own) - tf.reduce_sum(tf.exp(split.mixed - 1.0)) / split.pairs
 
 
 def infonce_objective(scores: Tensor) -> Tensor:
     """Return E[f_ii - ln sum_j exp f_ij]."""
-    import tensorflow as tf
-
     joint = tf.linalg.diag_part(scores)
     return tf.reduce_mean(joint - tf.reduce_logsumexp(scores, axis=1))
 
 
 def jensen_shannon_objective(scores: Tensor) -> Tensor:
     """Return E_p[-softplus(-f)] - E_q[softplus f], best for the log-ratio of the densities."""
-    import tensorflow as tf
-
     split = _split_tensor(scores)
     of_mixed = tf.reduce_sum(tf.nn.softplus(split.mixed)) / split.pairs
     return -tf.reduce_mean(tf.nn.softplus(-split.own)) - of_mixed
@@ -111,8 +100,6 @@ class _Scores(NamedTuple):
 
 
 def _split_tensor(scores: Tensor) -> _Scores:
-    import tensorflow as tf
-
     joint = tf.linalg.diag_part(scores)
     size = tf.cast(tf.shape(scores)[0], scores.dtype)
     excluded = tf.fill(tf.shape(joint), tf.cast(_NOTHING, scores.dtype))
@@ -154,11 +141,11 @@ class Critic:
 
     def begin(self, seed: int) -> None:
         """Draw all weights anew."""
-        from keras.initializers import GlorotUniform
-
         for side, network in enumerate(self._networks):
             for index, layer in enumerate(network.layers):
-                draw = GlorotUniform(seeds.derived_seed(seed + side, "neural critic", index))
+                draw = keras.initializers.GlorotUniform(
+                    seeds.derived_seed(seed + side, "neural critic", index)
+                )
                 layer.kernel.assign(draw(layer.kernel.shape))
                 layer.bias.assign(np.zeros(layer.bias.shape))
 
@@ -169,8 +156,6 @@ class Critic:
 
     def tensor(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the scores (a, b) of every x (a, dx) with every y (b, dy)."""
-        import tensorflow as tf
-
         if self.kind == "separable":
             first, second = self._networks[0](x), self._networks[1](y)  # (a, k) and (b, k)
             return tf.matmul(first, second, transpose_b=True)
@@ -181,8 +166,6 @@ class Critic:
 
     def scores(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the scores (a, b) float64, computed some rows at a time."""
-        import tensorflow as tf
-
         step = max(1, _SCORES_AT_ONCE // len(y))
         all_y = tf.constant(y)
         blocks = [
@@ -193,20 +176,16 @@ class Critic:
 
 
 def _network(width: int, units: int, out: int) -> keras.Sequential:
-    from keras import Input, Sequential, layers
-
+    layers = keras.layers
     shapes = ((units, "silu"), (units, "silu"), (out, None))
     stack = [layers.Dense(size, kind, kernel_initializer="zeros") for size, kind in shapes]
-    return Sequential([Input((width,)), *stack])
+    return keras.Sequential([keras.Input((width,)), *stack])
 
 
 class _Training:
     """A critic, its Adam and the graph of a step, for one training after the other."""
 
     def __init__(self, estimator: _Neural, dx: int, dy: int):
-        import keras
-        import tensorflow as tf
-
         self.critic = Critic(estimator.critic, dx, dy, estimator.units, 0)
         adam = keras.optimizers.Adam(estimator.rate)
         weights = self.critic.weights
@@ -323,8 +302,6 @@ class _Neural(LabelEstimator):
         self, training: _Training, pairs: Samples, check: Samples, batch: int, seed: int
     ) -> None:
         """Train a critic by Adam and leave it in the state that was best on the check's pairs."""
-        import tensorflow as tf
-
         critic = training.critic
         weights = critic.weights
         draw = seeds.generator(seed, "neural batches")

@@ -165,7 +165,7 @@ class Estimate:
 
     @property
     def _value(self) -> str:
-        between = " ({:.4g} to {:.4g})".format(*self.interval) if self.interval else ""
+        between = " (95 %: {:.4g} to {:.4g})".format(*self.interval) if self.interval else ""
         return f"{self.quantity} = {self.bits:z.4g} bits{between}"
 
     @property

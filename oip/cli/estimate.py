@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,9 +44,30 @@ _QUANTITIES = {
 }
 
 
+_COMPARED = {
+    "entropy": ("ksg", "kde"),
+    "entropy of labels": ("binning", "renyi"),
+    "total-correlation": ("ksg", "rbig"),
+    "negentropy": (),
+    "mi": ("ksg", "rbig"),
+    "mi of a label": ("predictive", "ksg"),
+    "mi of labels": ("binning", "renyi"),
+    "conditional-mi": ("ksg", "gaussian"),
+    "kl": ("ksg", "gaussian"),
+    "input": ("kde", "binning"),
+}
+"""Estimators whose results are worth comparing, for each quantity."""
+
+
 @click.command()
 @click.argument("file", type=options.NamedPath(), metavar="FILE.npz")
-@click.option("--estimator", "name", required=True, metavar="NAME", help=", ".join(NAMES) + ".")
+@click.option(
+    "--estimator",
+    "name",
+    metavar="NAME",
+    help=", ".join(NAMES) + ".  [default: that of the quantity in Python, such as kde for a label "
+    "and ksg for numbers]",
+)
 @click.option(
     "--quantity",
     type=click.Choice(list(_QUANTITIES)),
@@ -83,7 +105,7 @@ _QUANTITIES = {
 @options.output
 def command(
     file: Path,
-    name: str,
+    name: str | None,
     quantity: str | None,
     settings: tuple[str, ...],
     draws: int | None,
@@ -110,31 +132,70 @@ def command(
     from oip.core.checks import parse_assignments
 
     arrays = _arrays(file)
+    named = [] if quantity is None else ["--quantity", quantity]
     if quantity is None:
         quantity = (
             "entropy" if "y" not in arrays else "conditional-mi" if "given" in arrays else "mi"
         )
     function, names, parameters = _QUANTITIES[quantity]
     samples = [_array(file, arrays, array) for array in names]
-    estimator = mi.estimator(name, **parse_assignments(settings, "--set"))
+    if name is None and settings:
+        raise SettingsError("--set", "--estimator as well", "--set alone")
+    values = parse_assignments(settings, "--set")
+    chosen = {} if name is None else {"estimator": mi.estimator(name, **values)}
     arguments: dict[str, int | bool | None] = {"seed": seed, "draws": draws}
     for option, value in optional.items():
         if option in parameters:
             arguments[parameters[option]] = value
         elif value is not None:
-            named = f"--{option.replace('_', '-')}"
-            raise SettingsError(named, f"none for quantity '{quantity}'", value)
-    result = getattr(mi, function)(*samples, estimator=estimator, **arguments)
+            flag = f"--{option.replace('_', '-')}"
+            raise SettingsError(flag, f"none for quantity '{quantity}'", value)
+    result = getattr(mi, function)(*samples, **chosen, **arguments)
     if not output.as_json:
         print_text(result)
-        other = "ksg" if name != "ksg" else "kde"
         output.next_steps(
-            f"{quoted('oip', 'estimate', file, '--estimator', other)}, for comparison"
+            *_comparison([file, *named], quantity, result.estimator, samples, optional),
+            f"{quoted('oip', 'cite', '--estimator', result.estimator)}, for its references",
         )
         return
     for text in result.notices:
         output.note(f"oip: {text}")
     print_json(result.to_dict())
+
+
+def _comparison(
+    call: Sequence[str | Path],
+    quantity: str,
+    used: str,
+    samples: Sequence[np.ndarray],
+    optional: Mapping[str, int | bool | None],
+) -> list[str]:
+    """Return the command that estimates the same in another way, if there is one.
+
+    Args:
+        call: the file, and the quantity if it was named.
+        quantity: what was estimated.
+        used: the estimator.
+        samples: x, and y and given if the quantity has them.
+        optional: options that say what a label is.
+    """
+    from oip.mi.validation import check_side
+
+    kind = quantity
+    if quantity in ("mi", "entropy"):
+        labels = [check_side("x", samples[0], optional["discrete_x"], False).is_label]
+        labels += [check_side("y", y, optional["discrete"], True).is_label for y in samples[1:]]
+        kind += " of labels" if all(labels) else " of a label" if any(labels) else ""
+    candidates = [name for name in _COMPARED[kind] if name != used][:1]
+    flags = [
+        f"--{'' if value else 'no-'}{option.replace('_', '-')}"
+        for option, value in optional.items()
+        if isinstance(value, bool)
+    ]
+    commands = [
+        quoted("oip", "estimate", *call, "--estimator", name, *flags) for name in candidates
+    ]
+    return [f"{command}, for comparison" for command in commands]
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:

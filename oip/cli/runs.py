@@ -514,25 +514,41 @@ def _pair(values: Sequence[object] | None) -> str:
 
 
 @click.command("cite")
-@options.run_argument
+@click.argument("run", type=options.NamedPath(), required=False)
+@click.option(
+    "--estimator",
+    "estimators",
+    multiple=True,
+    metavar="NAME",
+    help="Also cite an estimator, with which arrays were estimated; may be given several times.",
+)
 @options.output
-def cite_command(run: Path, output: Output) -> None:
+def cite_command(run: Path | None, estimators: tuple[str, ...], output: Output) -> None:
     """Print BibTeX of the methods that made RUN (a run or a batch), for the settings it used.
 
     \b
     Example:  oip cite runs/demo > methods.bib
+              oip cite --estimator ksg > methods.bib
     """
-    from oip.batch.plan import runs_of
-    from oip.run.citations import citations
+    from oip.run.citations import citations, estimator_citations
 
+    if run is None and not estimators:
+        raise SettingsError("cite", "RUN or --estimator NAME", "neither")
     entries: dict[str, str] = {}
-    for member in runs_of(run):
-        entries = citations(member) | entries
+    if run is not None:
+        from oip.batch.plan import runs_of
+
+        for member in runs_of(run):
+            entries = citations(member) | entries
+    if estimators:
+        entries = estimator_citations(estimators) | entries
     if output.as_json:
-        print_json({"run": str(run), "entries": entries})
+        print_json({"run": None if run is None else str(run), "entries": entries})
     else:
         click.echo("\n\n".join(entries.values()))
-    output.next_steps(f"{quoted('oip', 'cite', run)} > methods.bib")
+    arguments = [] if run is None else [str(run)]
+    arguments += [word for name in estimators for word in ("--estimator", name)]
+    output.next_steps(f"{quoted('oip', 'cite', *arguments)} > methods.bib")
 
 
 @click.command("export")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files as package_files
 
 import msgspec
 
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import RunError
-from oip.run.run import Run
+from oip.core.errors import RunError, SettingsError
+from oip.run.run import Run, versions
 
 ASCENT: tuple[tuple[str, Callable[[AscentSettings], object]], ...] = (
     ("moenchmeyer-oip", lambda _: True),
@@ -68,6 +68,20 @@ def references() -> dict[str, str]:
     return {entry["key"]: entry.group() for entry in _ENTRY.finditer(text)}
 
 
+def estimator_citations(names: Iterable[str]) -> dict[str, str]:
+    """Return BibTeX entries by key of estimators that were used without a run, and of the program.
+
+    Raises:
+        SettingsError: an unknown estimator.
+    """
+    keys: list[str] = []
+    for name in names:
+        if name not in ESTIMATORS:
+            raise SettingsError("estimator", ", ".join(ESTIMATORS), name)
+        keys += ESTIMATORS[name]
+    return _entries([*keys, "oip"], versions()["oip"])
+
+
 def citations(run: Run) -> dict[str, str]:
     """Return BibTeX entries by key, in the order in which they are of use: methods, then software.
 
@@ -84,8 +98,12 @@ def citations(run: Run) -> dict[str, str]:
     if estimators:
         keys.append("benjamini1995controlling")
     keys += ["oip", "chollet2015keras", "abadi2016tensorflow"]
+    return _entries(keys, run.record.versions.get("oip", ""))
+
+
+def _entries(keys: Iterable[str], version: str) -> dict[str, str]:
     entries = {key: references()[key] for key in dict.fromkeys(keys)}
-    entries["oip"] = entries["oip"].replace("VERSION", run.record.versions.get("oip", ""))
+    entries["oip"] = entries["oip"].replace("VERSION", version)
     return entries
 
 

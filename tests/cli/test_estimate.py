@@ -1,5 +1,6 @@
 import json
 import math
+import shlex
 
 import numpy as np
 import pytest
@@ -117,6 +118,35 @@ def test_given_may_be_told_to_be_numbers_or_a_label(save, record):
     assert run(["estimate", names, "--estimator", "ksg", "--no-discrete-x"]) == 2
 
 
+def test_without_an_estimator_it_is_the_default_of_the_quantity_in_python(save, record):
+    path = save(x=X, y=LABEL)
+    quick = ("--draws", "0", "--null", "0")
+    assert record(path, *quick)["estimator"] == "kde"
+    assert record(path, "--no-discrete", *quick)["estimator"] == "ksg"
+    assert record(path, "--quantity", "total-correlation", *quick)["estimator"] == "ksg"
+    assert record(save(x=X), "--draws", "0")["estimator"] == "kde"
+
+
+@pytest.mark.parametrize("estimator", ["ksg", "binning", "gaussian", "renyi", "rbig", "kde"])
+@pytest.mark.parametrize("quantity", ["mi", "total-correlation", "kl", "entropy", "input"])
+def test_the_next_steps_work(save, capsys, estimator, quantity):
+    for y in (LABEL, X + 1.5):
+        path = save(x=X, y=y)
+        call = ["estimate", path, "--estimator", estimator, "--quantity", quantity, "--draws", "0"]
+        if run(call) != 0:
+            continue  # not every estimator has every quantity
+        lines = capsys.readouterr().err.split("Next:")[1].splitlines()
+        steps = [shlex.split(line.split(", for ")[0]) for line in lines]
+        assert [step[1] for step in steps] == ["estimate", "cite"]
+        for step in steps:
+            assert run([*step[1:], *(["--draws", "0"] if step[1] == "estimate" else [])]) == 0
+
+
+def test_a_label_among_numbers_is_recognized(save, capsys):
+    assert run(["estimate", save(x=X, y=LABEL * 1.0), "--estimator", "ksg", "--draws", "0"]) == 0
+    assert "If it is a label, say" in capsys.readouterr().out
+
+
 def test_draws_and_negentropy(save, record):
     path = save(x=np.random.default_rng(0).exponential(size=(300, 1)), y=np.arange(300) % 2)
     row = record(path, "--estimator", "ksg", "--quantity", "mi", "--draws", "0", "--null", "0")
@@ -154,7 +184,7 @@ def test_people_read_a_line(save, capsys):
         (["--estimator", "kde", "--set", "relative=wide"], "a number above 0"),
         (["--estimator", "decoder", "--quantity", "entropy"], "entropy: expected kde"),
         (["--estimator", "ksg", "--quantity", "conditional-mi"], "an array 'given'"),
-        ([], "--estimator"),
+        (["--set", "k=3"], "--estimator as well"),
         (["--estimator", "kde", "--quantity", "depth"], "depth"),
         (["--estimator", "kde", "--quantity", "entropy", "--null", "3"], "--null"),
         (["--estimator", "kde", "--discrete-given"], "--discrete-given"),

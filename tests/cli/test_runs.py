@@ -159,6 +159,11 @@ def test_cite(call, runs):
     assert out.count("@") == len(json.loads(call("cite", runs / "a", "--json")[1])["entries"])
     assert "erhan2009visualizing" in out
     assert "kolchinsky" not in out
+    status, out, err = call("cite", "--estimator", "ksg", "--estimator", "kde")
+    assert (status, "kraskov2004" in out, "kolchinsky" in out, "@software" in out) == (0, 1, 1, 1)
+    assert "oip cite --estimator ksg --estimator kde > methods.bib" in err
+    assert call("cite", runs / "a", "--estimator", "ksg")[1].count("@software") == 1
+    assert (call("cite")[0], call("cite", "--estimator", "no")[0]) == (2, 2)
 
 
 @pytest.mark.parametrize(

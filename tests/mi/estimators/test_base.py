@@ -217,7 +217,9 @@ def test_numbers_of_numpy_are_numbers():
 
 def test_results_have_a_short_repr_and_a_table(layer_like):
     estimate = Estimate("I(X;Y)", "kde", {"noise": 0.1}, 0.5, 100, 3, low=0.4, high=0.6)
-    assert repr(estimate) == "<Estimate: I(X;Y) = 0.7213 bits (0.5771 to 0.8656), kde, n = 100>"
+    assert (
+        repr(estimate) == "<Estimate: I(X;Y) = 0.7213 bits (95 %: 0.5771 to 0.8656), kde, n = 100>"
+    )
     responses, codes = layer_like
     estimates = Kde().over_maps(responses, codes, 0, 10, 10)
     assert repr(estimates).startswith("<MapEstimates: 6 maps by kde, n = 150; 0 (")

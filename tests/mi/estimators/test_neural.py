@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +44,12 @@ def test_infonce_is_at_most_the_logarithm_of_the_batch():
         for scale in (1, 100):
             drawn = scale * (rng.normal(size=(size, size)) + np.eye(size))
             assert neural.infonce(drawn) <= math.log(size) + 1e-12
+
+
+def test_tensorflow_says_nothing_where_a_critic_is_the_first_to_use_it():
+    code = "from oip.mi.estimators.neural import Critic; Critic('joint', 1, 1, 1, 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_objectives_are_what_the_values_say(scores):
