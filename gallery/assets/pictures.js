@@ -119,7 +119,11 @@ function evolutionPart(entry, detail, shared) {
   const moving = calm
     ? null
     : cut(strip, { columns, rows: 1, column: 0, row: 0 }, "The best start growing from noise", { moving: true });
-  const cells = shared.stages.map((step, column) =>
+  // The ascent of this start may have ended before others of the layer.
+  const last = detail.starts[0].steps;
+  const until = shared.stages.findIndex((step) => step >= last);
+  const steps = until < 0 ? shared.stages : [...shared.stages.slice(0, until), last];
+  const cells = steps.map((step, column) =>
     element(
       "figure",
       {},

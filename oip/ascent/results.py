@@ -471,10 +471,18 @@ class MapOip:
             picture = faded(picture, self.oips.alpha[self.row, 0])
         return Image.fromarray(displayable(picture))
 
+    @property
+    def stages(self) -> list[tuple[int, np.ndarray]]:
+        """Steps and snapshots of the best start, its noise first, up to its last step."""
+        oips, last = self.oips, int(self.oips.steps[self.row, 0])
+        count = int(np.searchsorted(oips.snapshot_steps, last)) + 1
+        steps = np.minimum(oips.snapshot_steps[:count], last).tolist()
+        return list(zip(steps, oips.snapshots[self.row][:count], strict=True))
+
     def plot(self) -> Figure:
         """Draw the plain and the enhanced image, its evolution and its score trace."""
         oips = self.oips
-        stages = oips.snapshots[self.row]
+        stages = self.stages
         figure, panels = plots.figure(max(6.0, 0.9 * len(stages)), 3.9)
         figure.delaxes(panels[0, 0])
         top, bottom = figure.add_gridspec(2, 1, height_ratios=(2, 1 if len(stages) else 1e-6))
@@ -489,7 +497,7 @@ class MapOip:
         axes.set_xlabel("step", fontsize=plots.FONT)
         axes.set_ylabel("score of each start", fontsize=plots.FONT)
         cells = bottom.subgridspec(1, max(1, len(stages)))
-        for column, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
+        for column, (step, stage) in enumerate(stages):
             picture = displayable(oips.displayed(stage))
             plots.image(figure.add_subplot(cells[column]), picture, f"step {step}")
         title = f"{oips.layer}: {self.label} ({self.verdict})"
@@ -520,7 +528,7 @@ class MapOip:
         ]
         stages = [
             self._picture(stage, _STAGE, f"step {step}", f"step {step}")
-            for stage, step in zip(oips.snapshots[self.row], oips.snapshot_steps, strict=True)
+            for step, stage in self.stages
         ]
         rows = [
             (name, _evidence_text(field, values[field]))

@@ -49,6 +49,22 @@ def test_many_maps_are_a_grid_with_captions(oips):
     assert second.split("<br>")[0::2] == ["map 3", "not seen in data"]
 
 
+def test_the_way_from_noise_ends_with_the_last_step_of_the_start(oips):
+    assert [step for step, _ in oips[3].stages] == oips.snapshot_steps.tolist()
+    row = oips.maps.tolist().index(3)
+    steps = oips.steps.copy()
+    steps[row, 0] = oips.snapshot_steps[1] + 1
+    ended = replace(oips, steps=steps)
+    shown = [*oips.snapshot_steps[:2].tolist(), int(steps[row, 0])]
+    assert [step for step, _ in ended[3].stages] == shown
+    assert f"step {shown[-1]}<" in ended[3]._repr_html_()
+    assert f"step {oips.snapshot_steps[-1]}<" not in ended[3]._repr_html_()
+    titles = [axes.get_title() for axes in ended[3].plot().axes]
+    assert (
+        titles.count(f"step {shown[-1]}") == 1 and f"step {oips.snapshot_steps[-1]}" not in titles
+    )
+
+
 def test_one_map_is_large_beside_its_evidence(oips):
     row = oips.maps.tolist().index(3)
     assert oips[3].to_pandas()["score"].tolist() == oips.scores[row].tolist()

@@ -171,6 +171,14 @@ def test_failed_map_has_a_page(look, site):
     assert "not a finite number" in page.text_content("dialog .verdict")
 
 
+def test_the_way_from_noise_ends_with_the_last_step(look, site):
+    for number, last in ((8, "17"), (9, "20")):
+        page = look(f"{site.as_uri()}#m=1.{number}")
+        page.wait_for_selector("dialog .stages")
+        captions = page.locator("dialog .stages figcaption").all_text_contents()
+        assert captions == ["noise", "2", "5", "10", last]
+
+
 def test_reduced_motion_shows_stills_only(look, site):
     page = look(f"{site.as_uri()}#m=1.37", reduced_motion="reduce")
     page.wait_for_selector("dialog .stages")

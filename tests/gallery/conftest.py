@@ -36,7 +36,10 @@ def smooth(random: np.random.Generator, *shape: int) -> np.ndarray:
 def make_oips(
     layer: str, index: int, maps: np.ndarray, shape: tuple[int, ...], starts: int = STARTS
 ) -> Oips:
-    """OIPs of a layer. Map 3 is dead, 4 reachable only, 5 failed. Two sides are lines."""
+    """OIPs of a layer. Map 3 is dead, 4 reachable only, 5 failed, 8 ended early.
+
+    Two sides are lines.
+    """
     if len(shape) == 2:
         rows = make_oips(layer, index, maps, (1, *shape), starts)
         lines = {name: getattr(rows, name).squeeze(-3) for name in ("images", "snapshots")}
@@ -66,7 +69,7 @@ def make_oips(
         starts=np.tile(np.arange(starts), (count, 1)),
         amplitudes=np.ones((count, starts, 4)),
         traces=traces,
-        steps=np.full((count, starts), STEPS),
+        steps=np.where(maps == 8, STEPS - 3, STEPS)[:, None].repeat(starts, 1),
         reasons=np.where(codes == 4, 3, 0)[:, None].repeat(starts, 1),
         snapshots=noise * (1 - share) + images[:, :1] * share,
         snapshot_steps=np.array(STAGES),
