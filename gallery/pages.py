@@ -16,7 +16,8 @@ import numpy as np
 from jinja2.bccache import Bucket
 
 from oip.ascent.results import VERDICT_MEANINGS, shown_verdict
-from oip.core.formats import LayerRecord, RunFile, TrainingRecordFile
+from oip.ascent.settings import current_names
+from oip.core.formats import ARRAYS, LayerRecord, RunFile, TrainingRecordFile
 from oip.core.units import of_noun
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
@@ -202,7 +203,7 @@ def _measure(layer: LayerEntry, position: int) -> PageValues:
         "label": column.label,
         "ordered": column.ordered,
         "samples": column.samples,
-        "split": column.split,
+        "split": "" if column.split == ARRAYS else column.split,
         "chart": distribution(
             [estimate.mi for estimate in finite if estimate.mi is not None],
             column.ceiling,
@@ -440,10 +441,10 @@ class Pages:
             "inputs": {
                 plain_name(key): _shown(value)
                 for key, value in msgspec.to_builtins(run.input).items()
+                if value is not False
             },
             "settings": {
-                plain_name(name): _flat(value)
-                for name, value in msgspec.to_builtins(run.settings).items()
+                plain_name(name): _flat(value) for name, value in _current_settings(run).items()
             },
             "versions": {plain_name(key): plain_name(value) for key, value in run.versions.items()},
             "citation": self._citation,
@@ -506,7 +507,8 @@ class Pages:
     def _line_of(self) -> str:
         """Return the model's line under the title."""
         data, accuracy = self._run.data, rounded(self._run.accuracy)
-        texts = [plain_name(data.source)] if data is not None else []
+        is_named = data is not None and data.source.partition(":")[0] != ARRAYS
+        texts = [plain_name(data.source)] if data is not None and is_named else []
         if accuracy is not None:
             texts.append(f"accuracy {100 * accuracy:.3g} %")
         return " · ".join(texts)
@@ -517,6 +519,13 @@ class Pages:
     def _write(self, path: str, template: str, **values: object) -> None:
         links = FolderLinks(path.count("/"))
         self._store.write(path, self.rendered(template, links, **values))
+
+
+def _current_settings(run: RunFile) -> PageValues:
+    """Return the settings of a run under the names that they have today."""
+    settings = msgspec.to_builtins(run.settings)
+    grown = settings.get("reconstruct")
+    return settings if grown is None else {**settings, "reconstruct": current_names(grown)}
 
 
 def _flat(value: object) -> dict[str, str]:

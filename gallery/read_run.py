@@ -50,11 +50,13 @@ from oip.core.layer_formats import (
     ShardFile,
 )
 from oip.gallery.escape import PageValues, plain_name, rounded
+from oip.mi.estimators.base import NAMES, estimator
 from oip.run.run import Run
 from oip.run.shards import with_stability
 
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
+_MOST_PARAMETERS = 4
 _PICTURES = ("images", "snapshots")
 _NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures", "best_images", "alpha")
 
@@ -254,7 +256,7 @@ class EstimatorColumn:
         if about != "label":
             rows = [msgspec.structs.replace(row, per_class=None) for row in record.maps]
             record = msgspec.structs.replace(record, maps=rows, class_ceilings=None)
-        parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
+        parameters = _parameter_text(record)
         classes = max((len(entry.per_class or ()) for entry in record.maps), default=0)
         classes = min(classes, len(record.class_ceilings or ()))
         ceilings = record.class_ceilings or ()
@@ -584,6 +586,15 @@ def _estimator_columns(
 
 
 _BY_CLASS = ("per_class", "per_class_low", "per_class_high", "per_class_p")
+
+
+def _parameter_text(record: EstimatorRecord) -> str:
+    """Return the parameters of an estimator; where there are many, those without their default."""
+    parameters = record.parameters
+    if len(parameters) > _MOST_PARAMETERS and record.estimator in NAMES:
+        plain = msgspec.to_builtins(estimator(record.estimator).settings, str_keys=True)
+        parameters = {key: value for key, value in parameters.items() if plain.get(key) != value}
+    return ", ".join(f"{name} {value}" for name, value in parameters.items())
 
 
 def _placed(record: EstimatorRecord, positions: Sequence[int]) -> EstimatorRecord:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from oip.ascent.settings import current_names, nearest_preset
 from oip.core.formats import (
+    ARRAYS,
     PARTNERS,
     InputRecord,
     LayerRecord,
@@ -129,7 +131,7 @@ def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
     settings = current_names(run.settings.reconstruct or {})
     return shlex.join(
         [
-            *("oip", "reconstruct", plain_name(run.model.name)),
+            *("oip", "reconstruct", _model_name(run)),
             *targets,
             *_input_arguments(run),
             *([] if run.input is None else _statistics_arguments(run.input)),
@@ -151,7 +153,7 @@ def _rank(run: RunFile, targets: list[str], out: str) -> str:
     input_option = ["--input", plain_name(run.input.name)] if run.input and run.input.name else []
     return shlex.join(
         [
-            *("oip", "rank", plain_name(run.model.name)),
+            *("oip", "rank", _model_name(run)),
             *targets,
             *_input_arguments(run),
             *input_option,
@@ -177,7 +179,7 @@ def _judge(run: Run, out: str, with_clusters: bool) -> str:
         arguments += ["--clusters", "own" if is_own else "judge"]
     source = run.record.data.source if run.record.data is not None else None
     source = record.split if record is not None else source
-    return shlex.join(["oip", "judge", out, "--data", plain_name(source or "SOURCE"), *arguments])
+    return shlex.join(["oip", "judge", out, "--data", _source_name(source), *arguments])
 
 
 def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
@@ -186,7 +188,7 @@ def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
     arguments = ["--method", plain_name(method)]
     arguments += ["--count", str(layer.maps)] if layer.maps else []
     source = [] if run.data is not None and run.data.source else ["--data", "SOURCE"]
-    model = plain_name(run.model.name)
+    model = _model_name(run)
     return shlex.join(
         [
             *("oip", "directions", model, plain_name(base)),
@@ -200,9 +202,9 @@ def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
 
 def _related(run: Run, layer: LayerRecord, file: str) -> str:
     """Return the command that measures what a unit is related to; the rest is the user's."""
-    out, model, name = plain_name(str(run.path)), plain_name(run.record.model.name), layer.name
+    out, model, name = plain_name(str(run.path)), _model_name(run.record), layer.name
     source = run.record.data.source if run.record.data is not None else None
-    data = ["--data", plain_name(source or "SOURCE")]
+    data = ["--data", _source_name(source)]
     inputs = _input_arguments(run.record) if source else [*data, *_input_arguments(run.record)]
     inputs += [] if run.record.input is None else _statistics_arguments(run.record.input)
     inputs += ["--directions", out] if layer.kind == "directions" else []
@@ -216,6 +218,17 @@ def _related(run: Run, layer: LayerRecord, file: str) -> str:
     return shlex.join(["oip", *commands[file.partition(".")[0].partition("-")[0]]])
 
 
+def _model_name(run: RunFile) -> str:
+    """Return the name of the model's file; MODEL for one that was in memory."""
+    return plain_name(run.model.name) if Path(run.model.name).suffix else "MODEL"
+
+
+def _source_name(source: str | None) -> str:
+    """Return a source as `--data` takes it; SOURCE for arrays, which have to be saved first."""
+    is_named = source and source.partition(":")[0] != ARRAYS
+    return plain_name(source) if is_named else "SOURCE"
+
+
 def _input_arguments(run: RunFile) -> list[str]:
     """Return the options of loading the model and of its input."""
     loading = run.loading or LoadingRecord()
@@ -223,7 +236,7 @@ def _input_arguments(run: RunFile) -> list[str]:
     for module in loading.imports or ():
         arguments += ["--import", plain_name(module)]
     if run.data is not None and run.data.source:
-        arguments += ["--data", plain_name(run.data.source)]
+        arguments += ["--data", _source_name(run.data.source)]
         arguments += ["--resize", plain_name(run.data.resize)] if run.data.resize else []
     if loading.input_size:
         arguments += ["--input-size", ",".join(str(side) for side in loading.input_size)]

@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from oip.core import files
 from oip.core.errors import RunError, SettingsError, notice
-from oip.core.formats import DrawnFile, GalleryMarker, InputRecord
+from oip.core.formats import ARRAYS, DrawnFile, GalleryMarker, InputRecord, RunFile
 from oip.core.html import framed, kernel_shell
 from oip.core.progress import Progress, automatic
 from oip.core.units import plural
@@ -243,6 +243,7 @@ def _write(
     _notice_of_missing_images(data, unfit)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
+    about["with_data"] = _with_data(run.record)
     about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
@@ -308,6 +309,14 @@ def _about(
         "data": data,
         "single": single,
     }
+
+
+def _with_data(run: RunFile) -> str | None:
+    """Return the call that shows the run's data images; None for a run without data."""
+    if run.data is None or not run.data.source:
+        return None
+    is_array = run.data.source.partition(":")[0] == ARRAYS
+    return "gallery.build(run, data_images=images)" if is_array else "oip gallery RUN --with-data"
 
 
 def _is_gallery(target: Path) -> bool:

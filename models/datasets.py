@@ -13,6 +13,7 @@ from oip.core import html, seeds
 from oip.core.checks import one_column, tag_columns
 from oip.core.errors import DataError, notice
 from oip.core.files import RefusedFile, check_content
+from oip.core.formats import ARRAYS
 from oip.core.images import plain_range
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def from_arrays(
     Raises:
         DataError: as for `dataset`.
     """
-    return labeled(images, None if labels is None else np.asarray(labels), (), "images")
+    return labeled(images, None if labels is None else np.asarray(labels), (), ARRAYS)
 
 
 def labeled(

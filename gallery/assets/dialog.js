@@ -75,7 +75,7 @@ function pickButton(entry, state, pick) {
 /** The picture, large, beside what is to be seen with it. */
 function leadPart(entry, detail, beside) {
   if (!detail.traces && !beside) return null;
-  const hint = site.data ? null : "To show the data " + itemWord() + "s that excite it most: 'oip gallery RUN --with-data'.";
+  const hint = site.data || !site.with_data ? null : "To show the data " + itemWord() + "s that excite it most: '" + site.with_data + "'.";
   return element("div", { class: "lead" }, portrait(entry, detail),
     element("div", { class: "beside-lead" }, beside, hint && paragraph(hint, "quiet")));
 }

@@ -94,6 +94,7 @@ def command(
 def _data_of(run: Run, options: DataOptions) -> Dataset:
     """Load the data that the run was made with; refuse another number of images."""
     from oip import models
+    from oip.core.formats import ARRAYS
     from oip.models.sources import NAMES
 
     record = run.record.data
@@ -102,6 +103,9 @@ def _data_of(run: Run, options: DataOptions) -> Dataset:
         raise RunError(f"'{run.path}' for --with-data", "a run with data", "none", hint)
     spec = run.record.input
     name = models.split_source(record.source)[0]
+    if options.source is None and name == ARRAYS:
+        hint = "Save them as 'images' in an .npz for --data, or use oip.gallery.build in Python."
+        raise DataError("--data", "the arrays that the run was made with", "none", hint)
     if options.source is None and name not in NAMES and not Path(name).exists():
         hint = "Say where they are with --data."
         raise DataError("--data", f"the run's data '{name}' in this folder", "none", hint)

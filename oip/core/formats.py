@@ -154,6 +154,10 @@ class LoadingRecord(PartialPart, frozen=True, kw_only=True):
     """Height and width, of a model that takes any."""
 
 
+ARRAYS = "arrays"
+"""The source of images that were given as arrays; that of files names a part, too."""
+
+
 class DataRecord(PartialPart, frozen=True, kw_only=True):
     """The images that were used."""
 

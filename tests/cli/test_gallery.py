@@ -125,6 +125,14 @@ def test_run_without_data_says_so(made, capsys):
     assert "--data" in capsys.readouterr().err
 
 
+def test_images_that_were_arrays_have_to_be_given(made, capsys):
+    run, _ = made
+    data = msgspec.structs.replace(run.record.data, source="arrays")
+    Run(run.path, msgspec.structs.replace(run.record, data=data)).save()
+    assert oip(["gallery", str(run.path), "--quiet", "--with-data"]) == 2
+    assert "Save them as 'images' in an .npz for --data" in capsys.readouterr().err
+
+
 def test_no_run(tmp_path, capsys):
     assert oip(["gallery", str(tmp_path / "none"), "--quiet"]) == 2
     assert "no such folder" in capsys.readouterr().err

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from oip import gallery
+from oip import gallery, mi
 from oip.core import files
+from oip.core.layer_formats import EstimatorRecord
 from oip.gallery.charts import Frame, box_chart, distribution, plane_chart, ticks
 from oip.gallery.images import cluster_order, redundancy_picture
 from oip.gallery.pages import layer_overview, model_overview
 from oip.gallery.prune_advice import prune_advice
-from oip.gallery.read_run import Redundancy, read_layer, training_record
+from oip.gallery.read_run import EstimatorColumn, Redundancy, read_layer, training_record
 
 
 def test_verdicts_and_information_are_counted(full_run):
@@ -193,6 +194,31 @@ def test_about_says_how_to_cite_and_which_settings(full_run, edit_record):
     assert re.search(r"reconstruct blur_end</bdi></dt><dd><bdi>none<", text)
     assert "kde (relative 0.1), ksg ()" in plain
     assert "over its last" not in text and "over the last 7 steps" in text
+
+
+def test_pages_of_arrays_name_no_source_and_settings_have_their_names_of_today(
+    full_run, edit_record
+):
+    def change(values):
+        values["data"]["source"] = "arrays"
+        values["settings"]["reconstruct"] |= {"climb_silent": True}
+
+    edit_record(full_run, change)
+    folder = gallery.build(full_run).parent
+    about = (folder / "about.html").read_text("utf-8")
+    assert "climb_inactive" in about and "climb_silent" not in about
+    assert "Input bgr" not in about and "--data SOURCE" in about
+    assert ">arrays<" not in (folder / "index.html").read_text("utf-8")
+    assert "gallery.build(run, data_images=images)" in (folder / "data/maps.js").read_text("utf-8")
+
+
+def test_many_parameters_are_shown_where_they_are_not_the_defaults():
+    usual = mi.estimator("predictive").settings
+    for changes, text in (({}, ""), ({"folds": 7}, "folds 7")):
+        record = EstimatorRecord(
+            estimator="predictive", parameters={**usual, **changes}, held_out=True, maps=[]
+        )
+        assert EstimatorColumn.of(record, "predictive").parameters == text
 
 
 def test_the_words_of_a_distribution_stand_above_its_bars():

@@ -145,3 +145,15 @@ def test_command_is_one_word_a_part(name):
 def test_command_names_the_preset():
     run = _run(settings={"reconstruct": {"climb_silent": False, "warmup": 0}})
     assert "--preset author" in rerun_command(run, "run", LAYER, 0)
+
+
+def test_what_was_in_memory_has_no_names_that_a_shell_would_find():
+    settings = {"reconstruct": msgspec.to_builtins(ascent_settings())}
+    for model, source, expected in (
+        ("sequential", "arrays", ("MODEL", "SOURCE")),
+        ("m.keras", "arrays:test", ("m.keras", "SOURCE")),
+        ("m.keras", "photos:test", ("m.keras", "photos:test")),
+    ):
+        run = _run(model, settings=settings, data={"source": source})
+        command = shlex.split(rerun_command(run, "r", LAYER, 3))
+        assert (command[2], command[command.index("--data") + 1]) == expected

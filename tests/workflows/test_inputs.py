@@ -35,7 +35,7 @@ def test_both_parts_are_those_of_the_source_or_a_stratified_split(small_data, ba
         train, test = load_both_parts(*arguments)
         assert set(train.labels) == set(test.labels) == {0, 1, 2, 3}
         assert len(train) == 4 * len(test)
-    assert [part.source for part in load_both_parts(*bars)] == ["images:train", "images:test"]
+    assert [part.source for part in load_both_parts(*bars)] == ["arrays:train", "arrays:test"]
     with pytest.raises(DataError, match="without a part"):
         load_both_parts(f"{small_data}:test")
 
@@ -111,7 +111,7 @@ def test_layers_are_texts_or_pairs(small_model):
 
 def test_a_dataset_has_a_short_repr(bars):
     data = load_data(*bars)
-    assert repr(data) == "Dataset images: 120 images of 16 x 16 x 1, 4 classes"
+    assert repr(data) == "Dataset arrays: 120 images of 16 x 16 x 1, 4 classes"
     assert np.shares_memory(data.images, bars[0])
 
 

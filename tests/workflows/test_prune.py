@@ -15,7 +15,7 @@ def test_a_smaller_model_is_returned_and_written(small_file, bars, tmp_path):
     assert pruned.quality.parameters < pruned.before.parameters
     assert repr(pruned).startswith("PrunedModel by l1: ")
     assert pruned.to_pandas().index.tolist() == ["before", "pruned", "corrected"]
-    assert "images:test" in pruned._repr_html_()
+    assert "arrays:test" in pruned._repr_html_()
     network = oip.Network(out)
     assert network.digest != oip.Network(small_file).digest
     np.testing.assert_allclose(
