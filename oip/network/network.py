@@ -74,6 +74,7 @@ class Network:
             raise ModelError("Network", "a Keras model or a path", "a Network")
         if isinstance(model, (str, Path)):
             path = Path(model)
+            self._stamp = _stamp(path)
             self.model: keras.Model = loading.load_model(path, self.imports)
             self.name = path.name
             self.path: Path | None = path
@@ -240,10 +241,20 @@ class Network:
         values = np.concatenate(parts)
         return np.moveaxis(values, 1, -1) if self.channels_first and values.ndim > 2 else values
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of the file, or of configuration and weights of a model from no file."""
-        return files.sha256(self.path) if self.path else loading.digest(self.model)
+        """SHA-256 of the file, or of configuration and weights of a model from no file.
+
+        Those of a model in memory may change, so that they are read again each time.
+        """
+        return loading.digest(self.model) if self.path is None else self._file_digest
+
+    @cached_property
+    def _file_digest(self) -> str:
+        if self.path and self._stamp and _stamp(self.path) == self._stamp:
+            return files.sha256(self.path)
+        notice(f"'{self.path}' changed after it was loaded; results name the weights, not the file")
+        return loading.digest(self.model)
 
     @cached_property
     def finite_weights(self) -> list[tuple[tf.Variable, np.ndarray]]:
@@ -584,6 +595,15 @@ class Network:
             int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
         ]
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written again; None of no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _as_type(images: Tensor, dtype: tf.DType, for_gradient: bool) -> Tensor:

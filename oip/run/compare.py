@@ -158,8 +158,8 @@ def _compare_layer(
             left, right = (read_shard(entry, snapshots=False)[0] for entry in paths)
             maps |= {entry.map: entry for entry in _compare_block(left, right, layer.jump)}
     rankings = [_first_ranking(first, layer.index), _first_ranking(second, second_index)]
-    estimators, tables = zip(*rankings, strict=True)
-    estimator = estimators[0] if estimators[0] == estimators[1] else None
+    kinds, tables = zip(*rankings, strict=True)
+    estimator = kinds[0][0] if kinds[0] is not None and kinds[0] == kinds[1] else None
     if estimator is not None:
         for map_index in set(tables[0]) & set(tables[1]):
             pair = [table[map_index] for table in tables]
@@ -212,13 +212,16 @@ def _compare_block(
         )
 
 
-def _first_ranking(run: Run, index: int) -> tuple[str | None, dict[int, MapInformation]]:
-    """Return the first estimator of a layer's ranking, and its table by map."""
+def _first_ranking(
+    run: Run, index: int
+) -> tuple[tuple[str, str, bool] | None, dict[int, MapInformation]]:
+    """Return the first estimator of a layer's ranking, what it is about, and its table by map."""
     ranking = run.ranking(index)
     if ranking is None or not ranking.estimators:
         return None, {}
     default = ranking.estimators[0]
-    return default.estimator, {entry.map: entry for entry in default.maps}
+    kind = (default.estimator, ranking.about, ranking.tags)
+    return kind, {entry.map: entry for entry in default.maps}
 
 
 def _correlation(pairs: Iterable[Pair | None]) -> float | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oip.core.errors import ModelError, SettingsError
+from oip.core.errors import ModelError, Notice, SettingsError
 from oip.network.network import Network
 
 
@@ -216,3 +216,32 @@ def test_layers_of_a_model_inside_are_found_by_the_end_of_their_path():
         network.find("d")
     with pytest.raises(ModelError, match="Did you mean 'middle'"):
         network.find("midle")
+
+
+def test_a_model_that_changed_has_another_digest(small_model):
+    import keras
+
+    model = keras.models.clone_model(small_model)
+    model.set_weights(small_model.get_weights())
+    trained = Network(model)
+    before = trained.digest
+    assert before == trained.digest
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    assert trained.digest == Network(model).digest != before
+
+
+def test_a_file_written_again_does_not_name_the_model_that_was_loaded(small_model, tmp_path):
+    import keras
+
+    path = tmp_path / "m.keras"
+    small_model.save(path)
+    loaded, early = Network(path), Network(path)
+    kept = early.digest
+    model = keras.models.clone_model(small_model)
+    model.save(path)
+    written = Network(path).digest
+    assert early.digest == kept != written
+    with pytest.warns(Notice, match="changed after it was loaded"):
+        assert loaded.digest not in (kept, written)
+    path.unlink()
+    assert loaded.digest not in (kept, written)

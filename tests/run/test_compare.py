@@ -15,12 +15,13 @@ from oip.run.run import Run
 from oip.run.shards import layer_oips
 
 
-def ranked(run, values):
+def ranked(run, values, **options):
     maps = [
         MapInformation(map=number, mi=mi, rank=rank) for rank, (number, mi) in enumerate(values)
     ]
     table = EstimatorRecord(estimator="decoder", held_out=True, maps=maps)
-    RankingFile(layer="first", index=0, estimators=[table]).write(run.folder(0) / "ranking.json")
+    ranking = RankingFile(layer="first", index=0, estimators=[table], **options)
+    ranking.write(run.folder(0) / "ranking.json")
 
 
 def test_a_run_is_like_itself(grown):
@@ -68,6 +69,10 @@ def test_rankings_are_compared_where_the_estimator_is_one(copied, make_run, tmp_
     layer = compare_runs(copied, other).layers[0]
     assert layer.mi_correlation == pytest.approx(0.5)  # ranks 3 1 2 against 3 2 1
     assert layer.estimator == "decoder"
+    ranked(other, [(0, 0.8), (1, 0.4), (2, 0.2)], about="input")
+    layer = compare_runs(copied, other).layers[0]
+    assert (layer.estimator, layer.mi_correlation) == (None, None)
+    assert {entry.mi for entry in layer.maps} == {None}
 
 
 def test_runs_that_have_nothing_in_common_are_refused(copied, make_run, tmp_path):
