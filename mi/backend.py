@@ -174,10 +174,36 @@ def _on_device(
     if tf is None or device is None:
         return on_cpu()
     try:
-        with tf.device(device):
+        with _whole_floats(tf), tf.device(device):
             return on_gpu(tf).numpy()
     except tf.errors.ResourceExhaustedError:
         return on_cpu()
+
+
+class _RoundedFloats:
+    """Whether TensorFlow rounds float32 for products, and how many blocks forbid it now."""
+
+    lock = threading.Lock()
+    users = 0
+    allowed = True
+
+
+@contextmanager
+def _whole_floats(tf: ModuleType) -> Iterator[None]:
+    """Keep all bits of float32 in products: GPUs with TensorFloat-32 leave out 13 of 23."""
+    precision = tf.config.experimental
+    with _RoundedFloats.lock:
+        if not _RoundedFloats.users:
+            _RoundedFloats.allowed = precision.tensor_float_32_execution_enabled()
+            precision.enable_tensor_float_32_execution(False)
+        _RoundedFloats.users += 1
+    try:
+        yield
+    finally:
+        with _RoundedFloats.lock:
+            _RoundedFloats.users -= 1
+            if not _RoundedFloats.users:
+                precision.enable_tensor_float_32_execution(_RoundedFloats.allowed)
 
 
 def _tensorflow() -> ModuleType | None:

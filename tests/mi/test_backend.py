@@ -79,6 +79,26 @@ def test_estimates_are_the_same(request, layer_like, name, ways):
         assert np.allclose(getattr(result, field), getattr(plain, field), rtol=1e-9, atol=1e-6)
 
 
+def test_products_of_a_gpu_are_not_rounded(through_tensorflow, monkeypatch):
+    import tensorflow as tf
+
+    rounds, allowed = tf.config.experimental.tensor_float_32_execution_enabled, []
+    before, matmul = rounds(), tf.matmul
+
+    def watched(a, b):
+        allowed.append(rounds())
+        if len(allowed) == 1:
+            backend.matmul(b.numpy(), b.numpy())  # a block within another one
+            allowed.append(rounds())
+        return matmul(a, b)
+
+    monkeypatch.setattr(tf, "matmul", watched)
+    a = symmetric(10, 10).astype(np.float32)
+    assert np.allclose(backend.matmul(a, a), a @ a, rtol=1e-5)
+    assert allowed == [False, False, False]
+    assert rounds() == before
+
+
 def test_what_does_not_fit_is_done_by_numpy(through_tensorflow, monkeypatch):
     import tensorflow as tf
 
