@@ -141,6 +141,11 @@ class PixelsJudge(Judge):
     def check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3:
             raise DataError("images for judge 'pixels'", "(h, w, bands)", shape)
+        if shape[-1] == _COLOR:
+            notice(
+                "The judge 'pixels' sees edges in gray. It is too little for photographs: give a "
+                "network that was trained on images of their kind."
+            )
 
     def batches(self, pictures: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         from skimage.feature import hog

@@ -426,15 +426,15 @@ class Ranking(LayerResult):
             axes.bar(across, mi, width=0.8, color=plots.PALETTE[0])
             axes.errorbar(across, mi, np.maximum(error, 0), fmt="none", ecolor="black", lw=0.8)
             axes.axhline(ranking.ceiling, color=plots.PALETTE[1], lw=1, ls="--", label="ceiling")
-            if len(order) <= _LABELED_BARS:
-                names = [str(map_index) for map_index in self.maps[order]]
-                axes.set_xticks(across, names, fontsize=plots.SMALL - 1, rotation=90)
-            else:
-                axes.set_xticks([])
+            chance = np.nan_to_num(ranking.chance[order])
+            if (chance > _LITTLE_BITS).any():  # ranks are by what is above it
+                axes.plot(across, chance, "_", color=plots.PALETTE[3], label="shuffled labels")
+            names = self.maps[order].tolist() if len(order) <= _LABELED_BARS else []
+            axes.set_xticks(across[: len(names)], names, fontsize=plots.SMALL - 1, rotation=90)
             axes.set_xlabel(self.noun + (", by rank" if ranking.ordered else " (saturated)"))
-            axes.set_ylabel("bits")
+            axes.set(ylabel="bits", ylim=(0, 1.2 * axes.get_ylim()[1]))
             axes.set_title(ranking.name_shown, fontsize=plots.FONT)
-            axes.legend(loc="upper right", frameon=False, fontsize=plots.SMALL)
+            axes.legend(loc="upper right", ncols=2, frameon=False, fontsize=plots.SMALL)
         figure.suptitle(plots.printable(self._title), fontsize=plots.FONT + 1)
         return figure
 

@@ -160,19 +160,20 @@ function showAll() {
   drawAtlas();
 }
 
-/** Where a point is in the field, in CSS pixels. */
+/** Where a point is in the field, in CSS pixels; pictures at the edge are whole. */
 function placeOf(point) {
-  const [wide, high] = [atlas.field.clientWidth - 2 * ATLAS_MARGIN, atlas.field.clientHeight - 2 * ATLAS_MARGIN];
+  const margin = Math.max(ATLAS_MARGIN, pictureSide(1) / 2 + 4);
+  const [wide, high] = [atlas.field.clientWidth - 2 * margin, atlas.field.clientHeight - 2 * margin];
   return [
-    atlas.x + atlas.scale * (ATLAS_MARGIN + point.x * wide),
-    atlas.y + atlas.scale * (ATLAS_MARGIN + point.y * high),
+    atlas.x + atlas.scale * (margin + point.x * wide),
+    atlas.y + atlas.scale * (margin + point.y * high),
   ];
 }
 
-/** The side of pictures at this zoom; 0 for dots. */
-function pictureSide() {
+/** The side of pictures at a zoom; 0 for dots. */
+function pictureSide(scale = atlas.scale) {
   const area = atlas.field.clientWidth * atlas.field.clientHeight;
-  const side = 0.5 * atlas.scale * Math.sqrt(area / Math.max(1, atlas.points.length));
+  const side = 0.5 * scale * Math.sqrt(area / Math.max(1, atlas.points.length));
   return side < LEAST_PICTURE ? 0 : Math.min(side, MOST_PICTURE);
 }
 

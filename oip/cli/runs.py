@@ -73,7 +73,10 @@ def status_command(run: Path, output: Output) -> int:
             _print_status(record)
     layers = [layer for record in runs for layer in record.layers]
     first_run = runs[0].run
-    if layers and not any(layer.ranked for layer in layers):
+    is_batch = is_there(run / NAME)
+    if is_batch and any(layer.oips < layer.requested for layer in layers):
+        output.next_steps("oip batch JOB.toml, which continues it")
+    elif layers and not any(layer.ranked for layer in layers):
         output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first_run))
     output.next_steps(quoted("oip", "gallery", first_run, "--open"))
     return 1 if any(layer.has_problems for layer in layers) else 0
@@ -582,7 +585,8 @@ def export_command(
 ) -> None:
     """Write the images of RUN (of one LAYER, by name or @INDEX) as files.
 
-    A picture is named by layer and map, such as 002-Conv2D_3-map-0017.png. An .npz holds `images`
+    A picture is named by layer and map, such as 002-Conv2D_3-map-0017.png, or by the objective. The
+    numbers of all maps are in gallery/maps.csv of a run with a gallery. An .npz holds `images`
     (maps, h, w, bands), the best start of each map in the model's input units, with `maps`,
     `scores` and `verdicts`.
 
@@ -610,7 +614,7 @@ def export_command(
     else:
         for index in indices:  # nothing is written before all names are known to be free
             info = source.layer(index)
-            names = picture_names(index, info.name, range(info.maps), kind)
+            names = picture_names(index, info.name, range(info.maps), kind, info.objectives or ())
             check_ours((out / name for name in names), force)
         for index in indices:
             for oips in layer_parts(source, index, kind != "png"):

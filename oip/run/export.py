@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +54,21 @@ def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = F
     return path
 
 
-def picture_names(index: int, layer: str, maps: Iterable[int], kind: str) -> list[str]:
+def picture_names(
+    index: int, layer: str, maps: Iterable[int], kind: str, objectives: Sequence[str] = ()
+) -> list[str]:
     """Return names such as `002-Conv2D_3-map-0017.png`; of the layer's only harmless letters.
+
+    Those of objectives say what each is: `004-objectives-0002-class-dogs.png`.
 
     >>> picture_names(2, "net/../Conv2D_3", [17], "png")
     ['002-net-Conv2D_3-map-0017.png']
     """
-    name = files.name_part(layer)
-    return [f"{index:03d}-{name}-map-{map_index:04d}.{kind}" for map_index in maps]
+    begin = f"{index:03d}-{files.name_part(layer)}"
+    if objectives:
+        parts = {number: files.name_part(objectives[number]) for number in maps}
+        return [f"{begin}-{number:04d}-{part}.{kind}" for number, part in parts.items()]
+    return [f"{begin}-map-{map_index:04d}.{kind}" for map_index in maps]
 
 
 def check_ours(paths: Iterable[Path], force: bool) -> None:
@@ -100,7 +107,7 @@ def export_pictures(
     if kind != "png" and not len(oips.snapshot_steps):
         hint = "They were left out when the run was made: snapshots = 0."
         raise RunError(f"the evolution in '{oips.layer}'", "snapshots of it", "none", hint)
-    names = picture_names(oips.index, oips.layer, oips.maps, kind)
+    names = picture_names(oips.index, oips.layer, oips.maps, kind, oips.objectives)
     paths = [Path(folder) / name for name in names]
     check_ours(paths, force)
     for row, (oip, path) in enumerate(zip(oips, paths, strict=True)):

@@ -100,6 +100,21 @@ def test_a_tap_opens_a_map(look, site):
     page.wait_for_selector("dialog[open] .chart")
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_pictures_at_the_edge_are_whole(look, site, size):
+    page = look(f"{site.as_uri()}#atlas=1&layer=0", viewport=size)
+    page.wait_for_selector(".atlas-field canvas")
+    link, field = page.locator(".atlas-point"), page.locator(".atlas-field").bounding_box()
+    link.focus()
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+        for _ in range(30):
+            page.keyboard.press(key)
+        box = link.bounding_box()
+        for start, length in (("x", "width"), ("y", "height")):
+            assert field[start] <= box[start]
+            assert box[start] + box[length] <= field[start] + field[length]
+
+
 def test_the_atlas_of_a_single_file(look, single_site):
     page = _opened(look, single_site.as_uri())
     assert min(_size(page)) > 300

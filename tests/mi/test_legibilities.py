@@ -246,6 +246,12 @@ def test_judges_of_other_sizes_bands_and_ranges(model, planted):
     assert in_color.share == pytest.approx(plain.share, abs=0.01)
 
 
+def test_of_color_images_pixels_says_that_it_sees_little(planted):
+    colors = tuple(np.repeat(part, 3, -1) for part in (planted[0], planted[2]))
+    with pytest.warns(UserWarning, match="too little for photographs"):
+        judged(network(7, bands=3), (colors[0], planted[1], colors[1]), "pixels")
+
+
 def test_pictures_are_in_the_order_of_display():
     spec = oip.Network(network(1, bands=3)).inputs.with_statistics(preprocess="caffe")
     scale = PictureScale.of(spec, np.zeros((1, 2, 2, 3)))

@@ -147,6 +147,10 @@ def test_tables_figures_and_html(ranking):
         ranking.by("predictive").mi[ranking.by("predictive").order].tolist()
     )
     figure.canvas.draw()
+    for axes, by in zip(figure.axes, ranking.estimators, strict=True):
+        heights = [line.get_ydata().tolist() for line in axes.lines if len(line.get_ydata()) == 4]
+        expected = [by.chance[by.order].tolist()] if (by.chance > 0.05).any() else []
+        assert heights == expected, "ranks are by what is above chance"
     page = ranking._repr_html_()
     assert "usable information" in page and page.count("data:image/png") == 1
     for heading in ("information, bits", "95 % interval", "p-value, adjusted", "best for"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,12 @@ def test_exports_hold_the_best_images(grown, tmp_path):
         with Image.open(written[17]) as picture:
             assert picture.size == (64, 64)
             assert getattr(picture, "n_frames", 1) >= min(frames, 2 if frames > 1 else 1)
+
+
+def test_pictures_of_objectives_say_what_they_are(grown, tmp_path):
+    oips = replace(layer_oips(grown, 0), objectives=tuple(f"class:{k} - map:3" for k in range(6)))
+    written = export_pictures(oips, tmp_path, "png", None, 32)
+    assert written[2].name == "000-first-0002-class-2-map-3.png"
 
 
 def test_files_of_others_are_not_replaced_unless_asked(grown, tmp_path):
