@@ -73,6 +73,11 @@ function figure(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+/** A p-value, as the command line prints it. */
+function pText(value) {
+  return String(Number(value.toPrecision(2)));
+}
+
 function bits(value) {
   if (value === null || value === undefined) return "–";
   return value.toFixed(2).replace("-0.00", "0.00");

@@ -15,8 +15,8 @@ function measureRow(measure, detail, estimate, most) {
     estimate.ordered ? "rank " + estimate.rank + spread : "no order",
     measure.ceiling === null ? null : "ceiling " + bits(measure.ceiling),
     chance === null || chance < 0.0005 ? null : "chance " + bits(chance),
-    p === null ? null : "p " + figure(p),
-    estimate.p_adjusted === null ? null : "adjusted " + figure(estimate.p_adjusted),
+    p === null ? null : "p " + pText(p),
+    estimate.p_adjusted === null ? null : "adjusted " + pText(estimate.p_adjusted),
     measure.samples === null ? null : measure.samples + " " + itemWord() + "s",
   ];
   return element(
@@ -57,7 +57,7 @@ function classPanel(measure, values, classes, most) {
     const null_ = p !== null && p > 0.05;
     return element(
       "div",
-      { class: "class-bar" + (null_ ? " below" : ""), title: p === null ? null : "adjusted p " + figure(p) },
+      { class: "class-bar" + (null_ ? " below" : ""), title: p === null ? null : "adjusted p " + pText(p) },
       named(className(number), { class: "class-name", title: className(number) }),
       bar(values.mi[i], at("low", i), at("high", i), most),
       element("span", { class: "bits" }, few.includes(number) ? "few images" : (null_ ? "≈ " : "") + bits(values.mi[i]))

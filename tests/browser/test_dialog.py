@@ -171,6 +171,13 @@ def test_failed_map_has_a_page(look, site):
     assert "not a finite number" in page.text_content("dialog .verdict")
 
 
+def test_p_values_have_two_digits_as_on_the_command_line(look, site):
+    page = look(f"{site.as_uri()}#m=1.37")
+    page.wait_for_selector("dialog .measure", state="attached")
+    text = " ".join(page.locator("dialog .measure").all_text_contents())
+    assert "p 0.001 " in text and "e-4" not in text
+
+
 def test_the_way_from_noise_ends_with_the_last_step(look, site):
     for number, last in ((8, "17"), (9, "20")):
         page = look(f"{site.as_uri()}#m=1.{number}")

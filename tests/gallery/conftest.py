@@ -113,7 +113,7 @@ def make_ranking(
                     "mi": float(mi[row]),
                     "low": float(mi[row] * 0.9),
                     "high": float(mi[row] * 1.1),
-                    "p_value": 0.4 if mi[row] < 0.1 else 0.001,
+                    "p_value": 0.4 if mi[row] < 0.1 else 1 / 1001,
                     "p_adjusted": 0.5 if mi[row] < 0.1 else 0.002,
                     "saturated": rank == 1 and name == "kde",
                     "per_class": [float(value) for value in per_class],
