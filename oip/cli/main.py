@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from oip.core.errors import LOG, Notice, OipError, RunError, plain_text
+from oip.core.errors import LOG, Notice, OipError, RunError, did_you_mean, plain_text
 
 COMMANDS = {
     "demo": "Train a small network on digits and show its maps.",
@@ -70,6 +70,10 @@ _VERBOSE = click.Option(
 )
 
 
+_ELSEWHERE = {"mi": "'oip estimate' takes arrays, 'oip rank' the maps of a model."}
+"""Names that users try, and the commands that do it."""
+
+
 class Commands(click.Group):
     """A group whose commands are imported only when they are needed."""
 
@@ -90,6 +94,13 @@ class Commands(click.Group):
             if option.metavar is None:
                 option.metavar = _NUMBERS.get(option.type.name)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            hint = _ELSEWHERE.get(name) or did_you_mean(name, COMMANDS)
+            ctx.fail(f"No such command '{name}'. {hint}".rstrip())
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -554,6 +554,9 @@ def cite_command(run: Path | None, estimators: tuple[str, ...], output: Output) 
     output.next_steps(f"{quoted('oip', 'cite', *arguments)} > methods.bib")
 
 
+_NO_FOLDERS = (".csv", ".json", ".png", ".webp", ".gif", ".npy", ".zip")
+
+
 @click.command("export")
 @options.run_argument
 @click.argument("layer", required=False)
@@ -604,6 +607,9 @@ def export_command(
         raise RunError(f"'{run}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
     if layer is not None:
         indices = [_index(source, layer)]
+    if out.suffix in _NO_FOLDERS and not out.is_dir():
+        hint = "'oip gallery' writes the table gallery/maps.csv." if out.suffix == ".csv" else ""
+        raise RunError("--out", "a folder, or a file that ends in .npz", f"'{out}'", hint)
     check_writable(out.parent if out.suffix == ".npz" else out)
     written: list[Path] = []
     if out.suffix == ".npz":

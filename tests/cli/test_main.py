@@ -84,6 +84,8 @@ def test_unknown_commands_and_options_are_wrong_usage(call):
         status, out, err = call(*arguments)
         assert (status, out) == (2, "")
         assert "Usage" in err
+    for name, hint in (("dmo", "Did you mean 'demo'?"), ("mi", "'oip estimate' takes arrays")):
+        assert f"No such command '{name}'. {hint}" in call(name)[2]
 
 
 def test_layers_are_listed(call, small_file):

@@ -153,6 +153,15 @@ def test_merge_and_compare(call, runs, tmp_path):
     assert call("export", tmp_path / "both", "second", "--out", tmp_path / "a.npz")[0] == 0
 
 
+@pytest.mark.parametrize(("name", "hint"), [("a.csv", "gallery/maps.csv"), ("a.png", "a folder")])
+def test_pictures_go_into_a_folder(call, runs, tmp_path, name, hint):
+    status, out, err = call("export", runs / "a", "--out", tmp_path / name)
+    assert (status, out, hint in err) == (2, "", True)
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).mkdir()
+    assert call("export", runs / "a", "first", "--out", tmp_path / name, "--size", 8)[0] == 0
+
+
 def test_cite(call, runs):
     status, out, _ = call("cite", runs / "a")
     assert status == 0
