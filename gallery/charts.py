@@ -70,54 +70,63 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def distribution(
-    values: Sequence[float], ceiling: float | None, noun: str = "map"
+    values: Sequence[float], ceiling: float | None, noun: str = "map", unit: str = "bits"
 ) -> PageValues | None:
-    """Return a histogram of bits from 0 to the ceiling, or to the largest value without one.
+    """Return a histogram from 0 to the ceiling, or to the largest value without one.
 
     Args:
-        values: bits; None without any.
-        ceiling: bits.
+        values: of information, or of an order without it, which may be below 0; None without any.
+        ceiling: in the same unit.
         noun: that of which each value is.
+        unit: of the values, empty if they have none.
     """
     if not len(values):
         return None
     bits = np.asarray(values, np.float64)
-    peak = max(float(bits.max()), ceiling or 0.0, 1e-3)
-    counts, edges = np.histogram(np.clip(bits, 0.0, peak), _BINS, (0.0, peak))
-    frame = Frame((0.0, peak), (0.0, float(max(counts.max(), 1))), wide=440.0, high=186.0, top=38.0)
+    least = min(0.0, float(bits.min()))
+    peak = max(float(bits.max()), ceiling or 0.0, least + 1e-3)
+    counts, edges = np.histogram(bits, _BINS, (least, peak))
+    most = float(max(counts.max(), 1))
+    frame = Frame((least, peak), (0.0, most), wide=440.0, high=186.0, top=38.0)
+    in_unit = f" {unit}" if unit else ""
     return {
         **frame.box,
+        "unit": unit,
         "bars": [
             {
                 "x": frame.across(low),
                 "y": frame.up(int(count)),
                 "width": round(frame.across(high) - frame.across(low) - 1.0, 1),
                 "height": round(frame.up(0) - frame.up(int(count)), 1),
-                "title": f"{low:z.2f} to {high:z.2f} bits: {count}",
+                "title": f"{low:z.2f} to {high:z.2f}{in_unit}: {count}",
             }
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
             if count
         ],
         "median": frame.across(float(np.median(bits))),
         "median_title": f"median {np.median(bits):z.2f}",
-        "median_left": float(np.median(bits)) > peak / 2,
+        "median_left": float(np.median(bits)) > (least + peak) / 2,
         "ceiling": None if ceiling is None else frame.across(ceiling),
-        "x_ticks": _labeled(ticks(0.0, peak), frame.across),
+        "x_ticks": _labeled(ticks(least, peak), frame.across),
         "y_ticks": _labeled([0.0, float(counts.max())], frame.up),
         "summary": (
-            f"{plural(len(bits), noun)} from {bits.min():z.2f} to {bits.max():z.2f} bits, "
+            f"{plural(len(bits), noun)} from {bits.min():z.2f} to {bits.max():z.2f}{in_unit}, "
             f"median {np.median(bits):z.2f}"
             + ("" if ceiling is None else f", ceiling {ceiling:.2f}")
         ),
     }
 
 
-def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> PageValues | None:
+def box_chart(
+    groups: Sequence[tuple[str, Sequence[float] | np.ndarray]], unit: str = "bits"
+) -> PageValues | None:
     """Return quartiles of groups of values side by side: box, median, whiskers from least to most.
 
     Args:
         groups: a label and its values, left to right; those without values keep their place.
+        unit: of the values, empty if they have none.
     """
+    in_unit = f" {unit}" if unit else ""
     finite = [np.asarray(values, np.float64) for _, values in groups]
     finite = [values[np.isfinite(values)] for values in finite]
     if not any(len(values) for values in finite):
@@ -139,12 +148,13 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
             quartiles = {"low": low, "first": first, "median": median, "third": third, "high": high}
             box["values"] = {name: frame.up(value) for name, value in quartiles.items()}
             box["title"] = (
-                f"{label}: median {median:z.2f} bits, quartiles {first:z.2f} and {third:z.2f}, "
+                f"{label}: median {median:z.2f}{in_unit}, quartiles {first:z.2f} and {third:z.2f}, "
                 f"from {low:z.2f} to {high:z.2f}, {len(values)} in all"
             )
         boxes.append(box)
     return {
         **frame.box,
+        "unit": unit,
         "half": half,
         "boxes": boxes,
         "y_ticks": _labeled(ticks(least, peak), frame.up),

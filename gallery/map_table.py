@@ -27,7 +27,7 @@ _EVIDENCE = (
 )
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
 _LEGIBILITY = ("share", "low", "high", "reference", "reference_same_count", "control")
-_UNITS: dict[str, str] = dict.fromkeys(("mi", "low", "high"), " (bits)")
+_WITH_UNIT = ("mi", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,9 @@ class MapTable:
         """Return the content of maps.csv: the same as a table, one row per map."""
         columns = ["layer", "index", "map", "objective", "verdict", *_EVIDENCE, "redundancy"]
         columns += [f"legibility {name}" for name in (*_LEGIBILITY, "judge")]
-        for key in self._estimators:
-            columns += [f"{key} {name}{_UNITS.get(name, '')}" for name in _NUMBERS]
+        for key, described in self._estimators.items():
+            unit = f" ({described['unit']})" if described["unit"] else ""
+            columns += [f"{key} {name}{unit if name in _WITH_UNIT else ''}" for name in _NUMBERS]
             columns += [f"{key} saturated", f"{key} best class"]
         return csv_table(columns, (self._cells(row) for row in self._rows))
 
@@ -206,7 +207,7 @@ class MapTable:
             information=[
                 GalleryInformation(
                     estimator=key,
-                    unit="bits",
+                    unit=self._estimators[key]["unit"],
                     **{name: getattr(estimate, name) for name in _NUMBERS},
                     saturated=estimate.saturated,
                     best_class=self._class_name(estimate.best),

@@ -25,16 +25,13 @@ from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded, sho
 from oip.gallery.images import MapImages, redundancy_picture, webp
 from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
-from oip.gallery.read_run import ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
+from oip.gallery.read_run import ABOUT, ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
 from oip.gallery.verdict_text import NO_OIP, patience_of, percent_text
 
 _MOST_PAIRS = 8
 _MOST_SHOWN = 12
 _MOST_BOXES = 12
-_ABOUT = {"label": "the class", "input": "the input", "direction": "the number of each image"}
-"""The subject of a ranking's bits; orders by the response alone have none."""
-
 WritePicture = Callable[[str, np.ndarray], None]
 """Takes a name without ending and a picture, (h, w, 3) uint8."""
 
@@ -50,7 +47,7 @@ def layer_overview(layer: LayerEntry, write_picture: WritePicture) -> PageValues
         "index": layer.index,
         "layer": layer.name,
         "facts": _facts(layer),
-        "about": _ABOUT.get(layer.about),
+        "about": ABOUT.get(layer.about),
         "noun": layer.info.noun,
         "notices": notices(layer),
         "verdicts": [
@@ -84,19 +81,25 @@ def model_overview(layers: Sequence[LayerEntry], record: TrainingRecordFile | No
         layers: as they are shown, deepest first.
     """
     shallow_first = sorted(layers, key=lambda layer: layer.index)
-    columns: dict[str, EstimatorColumn] = {}
+    columns: dict[tuple[str, str], EstimatorColumn] = {}
     for layer in shallow_first:
         for column in layer.estimators:
-            columns.setdefault(column.key, column)
+            columns.setdefault((column.key, layer.subject), column)
+    several = len({subject for _, subject in columns}) > 1
     panels = []
-    for key, column in columns.items():
-        groups = [(layer.name, _bits(layer, key)) for layer in shallow_first]
-        chart = box_chart(groups)
+    for (key, subject), column in columns.items():
+        groups = [
+            (layer.name, _bits(layer, key) if layer.subject == subject else [])
+            for layer in shallow_first
+        ]
+        chart = box_chart(groups, column.unit)
         if chart is not None:
             panels.append(
                 {
                     "key": key,
                     "label": column.label,
+                    "about": f" about {subject}" if several and subject else "",
+                    "unit": column.unit,
                     "held_out": column.held_out,
                     "chart": chart,
                     "rows": [_quartiles(name, values) for name, values in groups if values],
@@ -208,6 +211,7 @@ def _measure(layer: LayerEntry, position: int) -> PageValues:
             [estimate.mi for estimate in finite if estimate.mi is not None],
             column.ceiling,
             layer.info.noun,
+            column.unit,
         ),
         "above": sum(p <= ABOVE_NULL for p in tested) if tested else None,
         "count": len(finite),
@@ -469,7 +473,7 @@ class Pages:
             "shown": len(layer.maps),
             "objective": layer.info.objectives is not None,
             "noun": layer.info.noun,
-            "about": _ABOUT.get(layer.about) if layer.estimators else "",
+            "about": ABOUT.get(layer.about) if layer.estimators else "",
             "pages": pages,
             "field": _field(layer.info),
             "verdicts": Counter(entry.verdict or "no OIP" for entry in layer.maps),

@@ -45,7 +45,7 @@ def prune_advice(layer: LayerEntry) -> list[Reason]:
         for entry in layer.maps
         if entry.first_information and entry.first_information.below_null
     ]
-    add("no more information about the class than with shuffled labels.", below_null)
+    add(f"no more information about {layer.subject} than with shuffled labels.", below_null)
     substitutes = _redundant(layer, listed)
     share = f"{100 * SAME:.0f} % of its information"
     add(f"another map, which stays, shares at least {share}.", substitutes, substitutes)

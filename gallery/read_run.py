@@ -56,6 +56,8 @@ from oip.run.shards import with_stability
 
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
+ABOUT = {"label": "the class", "input": "the input", "direction": "the number of each image"}
+"""The subject of a ranking's bits; orders by the response alone have none."""
 _MOST_PARAMETERS = 4
 _PICTURES = ("images", "snapshots")
 _NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures", "best_images", "alpha")
@@ -346,6 +348,11 @@ class LayerEntry:
     """What its ranking is about, see `RankingFile`."""
     class_positions: tuple[int, ...] = ()
     """Of the classes of `responses` among those of the gallery."""
+
+    @property
+    def subject(self) -> str:
+        """The thing that its numbers are about; those about different things are not compared."""
+        return "the tags" if self.has_tags else ABOUT.get(self.about, "")
 
 
 def input_record(run: Run) -> InputRecord:

@@ -11,16 +11,17 @@ function cell(value) {
 /** Maps as CSV, one per row, in the order that is given. */
 function tableOf(maps) {
   const keys = site.estimators.map((entry) => entry.key);
+  const units = site.estimators.map((entry) => (entry.unit ? " (" + entry.unit + ")" : ""));
   const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy", "legibility"];
-  const parts = [["mi", " (bits)"], ["low", " (bits)"], ["high", " (bits)"], ["rank", ""], ["p_adjusted", ""]];
-  for (const key of keys) {
-    names.push(...parts.map(([name, unit]) => key + " " + name + unit), key + " best class");
-  }
+  const parts = ["mi", "low", "high", "rank", "p_adjusted"];
+  keys.forEach((key, i) => {
+    names.push(...parts.map((name, k) => key + " " + name + (k < 3 ? units[i] : "")), key + " best class");
+  });
   const rows = maps.map((entry) => {
     const cells = [entry.layer.layer, entry.layer.index, entry.map, entry.verdict, entry.open, entry.score, entry.stability, entry.redundancy, entry.legibility];
     for (const key of keys) {
       const estimate = information(entry, key);
-      cells.push(...parts.map(([name]) => (estimate ? estimate[name] : null)));
+      cells.push(...parts.map((name) => (estimate ? estimate[name] : null)));
       cells.push(estimate && estimate.best !== null ? className(estimate.best) : null);
     }
     return cells;

@@ -21,11 +21,12 @@ function widest(about) {
   return most;
 }
 
-function scaleWords(most, mixed, about) {
+function scaleWords(most, mixed, about, keys) {
   if (!site.estimators.length || OTHER_SORTS.includes(state.sort)) return "";
   const bound = mixed ? "all layers by usable information (a lower bound); " : "";
-  const what = about ? "bits about " + className(sortClass(state)) : "bits";
-  return bound + "bar: 0 to " + bits(most) + " " + what;
+  const units = new Set(site.estimators.filter((entry) => keys.includes(entry.key)).map((entry) => entry.unit));
+  const unit = units.size === 1 && [...units][0] ? " " + [...units][0] : "";
+  return bound + "bar: 0 to " + bits(most) + (about ? " bits about " + className(sortClass(state)) : unit);
 }
 
 /** Shows the state: controls, grid, and the map that is open. */
@@ -65,7 +66,7 @@ function arrange(estimate) {
     most,
     about,
     usual,
-    scale: keys.some((key) => key !== null) ? scaleWords(most, mixed, about) : "",
+    scale: keys.some((key) => key !== null) ? scaleWords(most, mixed, about, keys) : "",
   };
   for (const name of ["grid", "legend"]) byId(name).hidden = state.atlas;
   if (state.atlas) showAtlas(list, view, change, openMap);

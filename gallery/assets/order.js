@@ -1,13 +1,14 @@
 /* Which maps are shown, and in which order. */
 
-/** Whether the order may mix layers: only held-out predictive bounds compare across them. */
+/** Whether the order may mix layers: only held-out predictive bounds about one thing compare across them. */
 function mayMix(state) {
   const about = state.sort === "mi" || sortClass(state) !== null;
   const chosen = state.by
     ? [state.by]
     : [...new Set(site.layers.map((entry) => entry.measure).filter((key) => key !== null))];
   const bounds = site.estimators.filter((entry) => entry.held_out).map((entry) => entry.key);
-  return about && chosen.length === 1 && bounds.includes(chosen[0]) && site.layers.length > 1;
+  if (!about || chosen.length !== 1 || !bounds.includes(chosen[0]) || site.layers.length < 2) return false;
+  return new Set(site.layers.filter((entry) => entry.measure !== null).map((entry) => entry.about)).size === 1;
 }
 
 function mixes(state) {

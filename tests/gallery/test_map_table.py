@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,3 +166,14 @@ def test_legibility_is_in_the_table(full_run):
         for row in maps
     ]
     assert rows[0]["legibility judge"] == "other.keras"
+
+
+def test_numbers_have_the_unit_of_their_order():
+    table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)
+    layer = _layer(np.random.default_rng(0), 0, 3, ("entropy", "kurtosis"))
+    columns = (layer.estimators[0], replace(layer.estimators[1], unit=""))
+    table.add(replace(layer, estimators=columns))
+    units = [entry.unit for entry in table.file().maps[0].information]
+    assert units == ["bits", ""]
+    heading = table.csv().partition("\n")[0].split(",")
+    assert "entropy mi (bits)" in heading and "kurtosis mi" in heading

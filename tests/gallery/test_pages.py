@@ -239,3 +239,35 @@ def test_the_legend_speaks_of_tags_where_images_have_several_labels(full_run):
     path = full_run.folder(1) / "ranking.json"
     files.write_json(path, {**files.read_json(path), "tags": True})
     assert f"the tag {legend}" in gallery.build(full_run).read_text()
+
+
+def test_numbers_below_zero_and_without_a_unit_are_drawn_as_they_are():
+    chart = distribution([-1.2, -0.6, 0.4], None, unit="")
+    assert [bar["title"].rpartition(": ")[2] for bar in chart["bars"]] == ["1", "1", "1"]
+    assert chart["bars"][0]["title"].startswith("-1.20 to ")
+    assert chart["bars"][0]["x"] < chart["median"] < chart["bars"][-1]["x"]
+    assert "bits" not in chart["summary"] and chart["unit"] == ""
+    assert "bits" not in box_chart([("a", [-1.0, 2.0])], "")["summary"]
+    assert "from 0.10 to 0.20 bits" in distribution([0.1, 0.2], None)["summary"]
+
+
+def test_layers_whose_numbers_are_about_different_things_have_charts_of_their_own(full_run):
+    layers = [read_layer(full_run, index) for index in (1, 0)]
+    assert {panel["about"] for panel in model_overview(layers, None)["panels"]} == {""}
+    key = layers[0].estimators[0].key
+    layers[0] = replace(layers[0], about="input")
+    panels = [p for p in model_overview(layers, None)["panels"] if p["key"] == key]
+    assert [panel["about"] for panel in panels] == [" about the class", " about the input"]
+    assert [[row["layer"] for row in p["rows"]] for p in panels] == [["first"], ["second"]]
+    assert [len(panel["chart"]["boxes"]) for panel in panels] == [2, 2]
+
+
+def test_advice_names_what_a_map_does_not_know(full_run):
+    layer = read_layer(full_run, 1)
+    for changes, subject in (
+        ({}, "the class"),
+        ({"has_tags": True}, "the tags"),
+        ({"about": "direction"}, "the number of each image"),
+    ):
+        texts = [reason.text for reason in prune_advice(replace(layer, **changes))]
+        assert any(f"information about {subject} than" in text for text in texts)
