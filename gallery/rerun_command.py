@@ -225,8 +225,9 @@ def _model_name(run: RunFile) -> str:
 
 def _source_name(source: str | None) -> str:
     """Return a source as `--data` takes it; SOURCE for arrays, which have to be saved first."""
-    is_named = source and source.partition(":")[0] != ARRAYS
-    return plain_name(source) if is_named else "SOURCE"
+    if source is None or source.partition(":")[0] in ("", ARRAYS):
+        return "SOURCE"
+    return plain_name(source)
 
 
 def _input_arguments(run: RunFile) -> list[str]:

@@ -182,15 +182,14 @@ def _comparison(
     from oip.mi.validation import check_side
 
     kind = quantity
+    given = {name: value for name, value in optional.items() if isinstance(value, bool)}
     if quantity in ("mi", "entropy"):
-        labels = [check_side("x", samples[0], optional["discrete_x"], False).is_label]
-        labels += [check_side("y", y, optional["discrete"], True).is_label for y in samples[1:]]
+        labels = [check_side("x", samples[0], given.get("discrete_x"), False).is_label]
+        labels += [check_side("y", y, given.get("discrete"), True).is_label for y in samples[1:]]
         kind += " of labels" if all(labels) else " of a label" if any(labels) else ""
     candidates = [name for name in _COMPARED[kind] if name != used][:1]
     flags = [
-        f"--{'' if value else 'no-'}{option.replace('_', '-')}"
-        for option, value in optional.items()
-        if isinstance(value, bool)
+        f"--{'' if value else 'no-'}{option.replace('_', '-')}" for option, value in given.items()
     ]
     commands = [
         quoted("oip", "estimate", *call, "--estimator", name, *flags) for name in candidates

@@ -74,7 +74,8 @@ def status_command(run: Path, output: Output) -> int:
     layers = [layer for record in runs for layer in record.layers]
     first_run = runs[0].run
     is_batch = is_there(run / NAME)
-    if is_batch and any(layer.oips < layer.requested for layer in layers):
+    requested = [(layer.oips, layer.requested) for layer in layers]
+    if is_batch and any(isinstance(count, int) and done < count for done, count in requested):
         output.next_steps("oip batch JOB.toml, which continues it")
     elif layers and not any(layer.ranked for layer in layers):
         output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first_run))

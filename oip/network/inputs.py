@@ -90,8 +90,8 @@ class InputSpec:
         """Return images in input units: pictures (n, h, w, b) are brought to them, float32."""
         if not self.takes_pictures(images):
             return images
-        ends = self.picture_ends or (np.full_like(self.mean, end) for end in (self.low, self.high))
-        return as_input(images, *ends, self.bgr)
+        black, white = self.picture_ends or (0 * self.mean + self.low, 0 * self.mean + self.high)
+        return as_input(images, black, white, self.bgr)
 
     def to_dict(self) -> dict[str, object]:
         """Return the input as run.json holds it."""
