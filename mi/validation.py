@@ -223,6 +223,9 @@ def _names(values: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]
     if values.min() < 0 or values.max() >= len(classes):
         numbers = f"0 to {len(classes) - 1}, for {len(classes)} classes"
         raise DataError("labels", numbers, f"{values.min()} to {values.max()}")
+    fractions = values[values % 1 != 0]
+    if fractions.size:
+        raise DataError("labels", "whole numbers, one for each class", fractions[0])
     return tuple(str(classes[int(value)]) for value in values)
 
 
@@ -422,9 +425,17 @@ def _array(name: str, values: ArrayLike, kind: str) -> np.ndarray:
         hint = "Leave out the samples with masked values."
         raise DataError(name, kind, "masked values", hint)
     try:
-        return np.asarray(values)
+        return _plain_numbers(np.asarray(values))
     except ValueError as error:
         raise DataError(name, kind, "rows of different lengths") from error
+
+
+def _plain_numbers(values: np.ndarray) -> np.ndarray:
+    """Return numbers that are kept as objects, as columns of tables may be, as numbers."""
+    if values.dtype.kind == "O" and values.size:
+        if all(isinstance(value, (int, float, np.number, np.bool_)) for value in values.ravel()):
+            return np.array(values.tolist())
+    return values
 
 
 def _check_count(name: str, count: int, least: int) -> None:
@@ -445,7 +456,7 @@ def _check_sizes(name: str, values: np.ndarray) -> None:
 def _looks_like_labels(given: ArrayLike, labels_first: bool) -> bool:
     """Return whether values are names, or, if `labels_first`, whole numbers or one-hot rows."""
     try:
-        values = np.asarray(given)
+        values = _plain_numbers(np.asarray(given))
     except ValueError:  # rows of different lengths: the check that follows refuses them
         return labels_first
     if values.dtype.kind in "USO":

@@ -28,7 +28,8 @@ _TOLERANCE = 0.01
 def merge_class_probabilities(folders: Sequence[Path], target: Path) -> None:
     """Write what several runs' folders of one layer have; of a map that is in several, the first's.
 
-    Nothing is written where no folder has any; a damaged file is a RunError.
+    Nothing is written where no folder has any; a damaged file is a RunError. Where a run has found
+    outputs that are no probabilities there are none, as if one run had grown all maps.
     """
     maps, probabilities = [], []
     for folder in folders:
@@ -39,9 +40,11 @@ def merge_class_probabilities(folders: Sequence[Path], target: Path) -> None:
             probabilities.append(record.probabilities[new])
     if maps:
         order = np.argsort(np.concatenate(maps))
-        ClassProbabilitiesFile(
-            maps=np.concatenate(maps)[order], probabilities=np.concatenate(probabilities)[order]
-        ).write(target / NAME)
+        fewest = min(rows.shape[1] for rows in probabilities)
+        joined = np.concatenate([rows[:, :fewest] for rows in probabilities])
+        ClassProbabilitiesFile(maps=np.concatenate(maps)[order], probabilities=joined[order]).write(
+            target / NAME
+        )
 
 
 def has_class_probabilities(run: RunFolder, index: int) -> bool:

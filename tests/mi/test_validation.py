@@ -67,6 +67,7 @@ def test_labels_seen_once_are_left_out_with_a_notice():
         ([[1], [1, 2]] * 20, "different lengths"),
         ([None, "a"] * 20, "NoneType"),
         (CODES + 1j, "complex"),
+        (np.array([1, 2.5] * 20, object), "floats"),
     ],
 )
 def test_labels_that_cannot_be_used(labels, word):
@@ -79,6 +80,15 @@ def test_too_few_samples_and_too_few_names():
         check_labels(CODES[:19], 19)
     with pytest.raises(DataError, match="3 classes"):
         check_labels(CODES, 40, classes=["a", "b", "c"])
+    with pytest.raises(DataError, match="whole numbers"):
+        check_labels(CODES / 2, 40, classes=["a", "b"], discrete=True)
+
+
+def test_whole_numbers_of_a_table_are_labels():
+    column = CODES.astype(object)
+    assert check_labels(column, 40).classes == ("0", "1", "2", "3")
+    assert (check_labels(column, 40).codes == CODES).all()
+    assert check_labels(column > 1, 40).classes == ("False", "True")
 
 
 def test_floats_are_labels_where_it_is_said():
@@ -123,7 +133,9 @@ ONES = np.array([1, 0, 2, 1])
         (np.array(["a", "b", "a", "b"], object), True, True),
         (np.eye(3)[ONES], True, False),
         (np.eye(3, dtype=int)[ONES], True, False),
+        (ONES.astype(object), True, False),
         (ONES * 1.0, False, False),
+        ((ONES * 1.0).astype(object), False, False),
         (np.array([1.0, 1.0, 1.0, 1.0])[:, None], False, False),
         (np.stack([ONES, ONES], axis=1), False, False),
         (np.array([[1, 1], [0, 1], [1, 0], [0, 0]]), False, False),

@@ -3,8 +3,10 @@ import numpy as np
 from oip import gallery
 from oip.ascent.settings import ascent_settings
 from oip.core import files
+from oip.core.layer_formats import ClassProbabilitiesFile
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
+from oip.run.class_probabilities import merge_class_probabilities
 from oip.run.reconstruct import reconstruct_layers
 from oip.run.shards import layer_oips
 
@@ -22,6 +24,19 @@ def test_probabilities_are_those_of_the_best_images(small_model, tmp_path):
         arrays["probabilities"], small_model(oips.pixels[:, 0]).numpy(), atol=1e-4
     )
     assert gallery.build(run.path).exists()
+
+
+def test_merged_runs_have_no_classes_where_one_has_none(tmp_path):
+    widths = {"first": 0, "second": 4}
+    for number, (name, width) in enumerate(widths.items()):
+        (tmp_path / name).mkdir()
+        probabilities = np.full((2, width), 0.25, np.float32)
+        maps = np.arange(2) + 2 * number
+        record = ClassProbabilitiesFile(maps=maps, probabilities=probabilities)
+        record.write(tmp_path / name / "softmax.npz")
+    merge_class_probabilities([tmp_path / name for name in widths], tmp_path)
+    arrays = files.read_arrays(tmp_path / "softmax.npz")
+    assert arrays["maps"].tolist() == [0, 1, 2, 3] and arrays["probabilities"].shape == (4, 0)
 
 
 def test_models_that_end_in_something_else_have_no_classes(tmp_path):
