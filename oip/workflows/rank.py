@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from oip.core import files, plots
-from oip.core.errors import OipError, SettingsError, logged, notice
+from oip.core.errors import OipError, RunError, SettingsError, logged, notice
 from oip.core.formats import RankingSettings, RunSettings
-from oip.core.images import is_whole_picture
+from oip.core.images import is_whole_picture, preprocess_in
 from oip.core.layer_formats import (
     KernelsFile,
     LegibilityFile,
@@ -238,6 +238,17 @@ def rank_layers(
         yield RankedLayer(layer, ranking, ablation, kernels, redundancies, legibility)
 
 
+def _check_prepared(run: Run, network: Network, data: Dataset) -> None:
+    """Refuse whole pixels of 0 to 255 as they are, where the run's model is fed with others."""
+    source = run.record.input.source if run.record.input is not None else ""
+    mode = preprocess_in(source)
+    if mode is None or data.images.dtype != np.uint8 or preprocess_in(network.inputs.source):
+        return
+    expected = f"images as '{source}' makes them, as in this run"
+    hint = f"Give --preprocess {mode}, set Network.inputs, or choose another folder."
+    raise RunError(f"'{run.path}'", expected, f"pixels of {data.source} as they are", hint)
+
+
 class _RunOfRankings:
     """The run that rankings of one model, data and settings are written to."""
 
@@ -271,7 +282,9 @@ class _RunOfRankings:
         if options.about == "label":
             self._key["classes"] = list(data.classes)
         self._run: Run | None = None
-        Run.check(out, self.record, self.beside)
+        existing = Run.check(out, self.record, self.beside)
+        if existing is not None:
+            _check_prepared(existing, network, data)
 
     def rank(self, layer: LayerInfo, maps: np.ndarray, progress: Progress) -> RankingFile:
         """Return the ranking of these maps of a layer and all that the run holds of it."""

@@ -336,10 +336,13 @@ def test_photographs_are_prepared_for_all_commands_on_a_run(call, tmp_path):
     more = (*data, "--preprocess", "tf", "--out", out, "--quiet")
     quick = ("--starts", 1, "--steps", 2, "--screened", 4)
     assert call("reconstruct", model, "conv", *quick, *more)[0] == 0
-    means = []
-    for arguments in ((*data, "--out", out, "--quiet"), more):
-        assert call("rank", model, "conv", "--estimator", "binning", *arguments)[0] == 0
-        with np.load(out / "layers" / "000" / "responses.npz") as arrays:
+    rank = ("rank", model, "conv", "--estimator", "binning")
+    status, _, err = call(*rank, *data, "--out", out)
+    assert status == 2 and "Give --preprocess tf" in err
+    raw, means = tmp_path / "raw", []
+    for folder, arguments in ((raw, (*data, "--out", raw, "--quiet")), (out, more)):
+        assert call(*rank, *arguments)[0] == 0
+        with np.load(folder / "layers" / "000" / "responses.npz") as arrays:
             means.append(float(arrays["edges"].max()))
     assert means[1] < 5 < 50 < means[0]
     assert json.loads((out / "run.json").read_text())["input"]["source"] == "preprocess tf"
