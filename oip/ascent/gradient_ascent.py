@@ -86,7 +86,7 @@ class GradientAscent:
     ):
         self.network = network
         self.targets = targets
-        self.settings = settings
+        self.settings = settings = settings.for_items(targets.are_units)
         self.visible = visible
         shape = network.inputs.shape
         self._references = references if settings.reference_terms else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -86,8 +87,9 @@ class AscentSettings(
     """Largest random change of its size, as a share."""
     rotation: float = 0.0
     """Largest random rotation, in degrees."""
-    mirror: bool = False
-    """Mirror every second image that the model receives, left to right."""
+    mirror: bool | Literal["classes"] = False
+    """Mirror every second image that the model receives, left to right. `classes`: only for classes
+    and other units of dense layers, as maps may tell left from right."""
     drop_path: float = 0.0
     """Largest share of the steps in which a residual block adds nothing, at random for each look;
     it rises evenly from the first such block to the last. Nothing in networks without them."""
@@ -148,6 +150,10 @@ class AscentSettings(
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
+
+    def for_items(self, are_units: bool) -> AscentSettings:
+        """Return the settings as they are for units of dense layers, or for maps."""
+        return msgspec.structs.replace(self, mirror=are_units) if self.mirror == "classes" else self
 
     @property
     def reference_terms(self) -> list[str]:
@@ -213,7 +219,7 @@ _NATURAL: dict[str, object] = {
     "jitter": 0.07,
     "scale": 0.15,
     "rotation": 10.0,
-    "mirror": True,
+    "mirror": "classes",
     "drop_path": 0.2,
     "branch_gradient": 0.6,
 }
@@ -272,9 +278,10 @@ normalized gradient, and the image standardized after each step; no warm-up. The
 numbers: step, patience, steps and starts are ours, and so is the missing blur ("some tricks to
 avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
 Olah et al. 2017. `natural` is for networks of photographs: the same with a steeper spectrum, a
-constant rate, two looks a step, one of them mirrored and each without some residual blocks (Li et
-al. 2020), whose branches pass on less of the gradient (Wu et al. 2020), and pixels that stay inside
-their range; the starting noise, whose grain so few steps would leave, fades in the first half.
+constant rate, two looks a step, for classes one of them mirrored, each without some residual blocks
+(Li et al. 2020), whose branches pass on less of the gradient (Wu et al. 2020), and pixels that stay
+inside their range; the starting noise, whose grain so few steps would leave, fades in the first
+half.
 `aligned` adds the distribution of features (after Görgün et al. 2025) and needs images of the data;
 so does `context`, for units inside: what a unit is excited by, in surroundings that the network
 takes for those of its best images.

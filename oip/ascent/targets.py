@@ -98,6 +98,8 @@ class Targets(ABC):
     """(items, probes) bool: the probes that each item is computed from; (1, 1) if all share one."""
     bytes_per_image: int
     """Memory of all activations of a forward pass."""
+    are_units = False
+    """All items are classes, or other units of layers without nodes in the image."""
     any_size = True
     """Items mean the same for images of another size."""
     refuses_constants = False
@@ -147,6 +149,7 @@ class MapTargets(Targets):
         self.can_be_inactive = np.full(layer.maps, layer.can_be_inactive)
         self.upper_limit = np.full(layer.maps, layer.upper_limit)
         self.jump = layer.jump
+        self.are_units = not layer.size
         self.uses_probe = np.ones((1, 1), bool)
         self.bytes_per_image = network.activation_bytes(layer)
         self.key = ("maps", layer.response.key, layer.can_be_inactive)
@@ -242,6 +245,8 @@ class _TermSource:
     sign: float = 1.0
     """-1 for class 0 of a single unit, whose logit is that of class 1."""
     jump: tuple[float, ...] | None = None
+    is_unit: bool = False
+    """Its layer has no nodes in the image."""
 
     @property
     def probe(self) -> tuple[object, ...]:
@@ -368,6 +373,7 @@ class ObjectiveTargets(Targets):
         same = np.array([[probe == probes[index] for index in self._probed] for probe in probes])
         self.uses_probe = (used[:, :, None] & same).any(1)
         self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
+        self.are_units = all(source.is_unit for source in self._sources)
         self.bytes_per_image = network.activation_bytes()
         self.refuses_constants = True
         self.any_size = all(group.form != "node" for group in self._groups)
@@ -525,7 +531,9 @@ def _class_source(network: Network, term: Term) -> _TermSource:
         _check_number(term, count, f"classes of '{head.name}'")
     sign = -1.0 if head.maps == 1 and class_index == 0 else 1.0
     class_index = 0 if head.maps == 1 else class_index
-    return _TermSource(replace(term, number=class_index), head.response, logit=True, sign=sign)
+    return _TermSource(
+        replace(term, number=class_index), head.response, logit=True, sign=sign, is_unit=True
+    )
 
 
 def _channel_source(network: Network, term: Term, name: str) -> _TermSource:
@@ -551,6 +559,7 @@ def _channel_source(network: Network, term: Term, name: str) -> _TermSource:
         can_be_inactive=layer.can_be_inactive and positive,
         upper_limit=layer.upper_limit if term.weights is None else math.inf,
         jump=layer.jump,
+        is_unit=not layer.size,
     )
 
 

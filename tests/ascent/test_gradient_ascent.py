@@ -296,6 +296,33 @@ def test_natural_images_are_pictures_and_scored_as_these():
     assert np.all(result.steps == 12) and np.all(result.scores > result.traces[:, 0])
 
 
+def test_classes_alone_are_climbed_in_mirrored_looks():
+    import keras
+
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    inputs = keras.Input((12, 12, 3))
+    values = layers.Conv2D(4, 3, activation="relu", name="conv")(layers.Rescaling(1 / 255)(inputs))
+    units = layers.Dense(3, activation="relu", name="units")(layers.Flatten()(values))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(units))
+
+    def pixels(mirror, *layer, **chosen):
+        settings = {"preset": "natural", "steps": 4, "starts": 1, "screened": 2, "mirror": mirror}
+        return oip.reconstruct(model, *layer, **chosen, **settings).pixels
+
+    for mirrored, layer, objective in (
+        (False, ["conv", [1]], {}),
+        (False, [], {"objective": "map:conv:1 + class:0"}),
+        (True, ["units", [1]], {}),
+        (True, [], {"objective": "class:1"}),
+    ):
+        images = {value: pixels(value, *layer, **objective) for value in ("classes", True, False)}
+        assert np.array_equal(images["classes"], images[mirrored])
+        assert not np.array_equal(images["classes"], images[not mirrored])
+    with pytest.raises(SettingsError, match="mirror"):
+        pixels("always", "conv", [1])
+
+
 def test_rate_falls_over_the_second_half_of_the_ascent():
     noise, items = starts(4, (12, 12, 3)), np.arange(4)
     constant, falling = (
