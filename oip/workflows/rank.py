@@ -245,7 +245,7 @@ def _check_prepared(run: Run, network: Network, data: Dataset) -> None:
     if mode is None or data.images.dtype != np.uint8 or preprocess_in(network.inputs.source):
         return
     expected = f"images as '{source}' makes them, as in this run"
-    hint = f"Give --preprocess {mode}, set Network.inputs, or choose another folder."
+    hint = f"Give --preprocess {mode}, or choose another folder."
     raise RunError(f"'{run.path}'", expected, f"pixels of {data.source} as they are", hint)
 
 
