@@ -273,6 +273,12 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     assert len(folder.findings) == 5 + 4 + 4 + 1 + 2 + 2 + 4 + len(missing)
 
 
+def test_a_rise_that_is_lost_again_is_none():
+    spread = np.array([[0.0], [0.02]])
+    assert diffusion.kept(np.array([0.2, 1.0, 0.9]) + spread) is True
+    assert diffusion.kept(np.array([0.2, 1.0, 0.5]) + spread) is False
+
+
 def test_a_peak_is_a_rise_and_a_fall():
     curve = np.array([0.2, 1.0, 0.7, 0.5])
     spread = np.array([[0.0], [0.01]])
