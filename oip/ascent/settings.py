@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -87,7 +86,7 @@ class AscentSettings(
     """Largest random change of its size, as a share."""
     rotation: float = 0.0
     """Largest random rotation, in degrees."""
-    mirror: bool | Literal["classes"] = False
+    mirror: bool | str = False
     """Mirror every second image that the model receives, left to right. `classes`: only for classes
     and other units of dense layers, as maps may tell left from right."""
     drop_path: float = 0.0
@@ -140,6 +139,8 @@ class AscentSettings(
             raise SettingsError("parameterization", names, received)
         if self.keep not in KEPT:
             raise SettingsError("keep", " or ".join(KEPT), f"'{self.keep}'")
+        if self.mirror not in (True, False, "classes"):
+            raise SettingsError("mirror", "true, false or classes", f"'{self.mirror}'")
         if self.snapshots == 1:
             raise SettingsError("snapshots", "0, or 2 to 8", 1)
         if self.coarse > 0 and self.keep != "last":

@@ -319,7 +319,7 @@ def test_classes_alone_are_climbed_in_mirrored_looks():
         images = {value: pixels(value, *layer, **objective) for value in ("classes", True, False)}
         assert np.array_equal(images["classes"], images[mirrored])
         assert not np.array_equal(images["classes"], images[not mirrored])
-    with pytest.raises(SettingsError, match="mirror"):
+    with pytest.raises(SettingsError, match="mirror: expected true, false or classes"):
         pixels("always", "conv", [1])
 
 
