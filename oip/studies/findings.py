@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,8 @@ RISING = 0.5
 """Rank correlation with the iteration above which something rises."""
 LATE = 0.75
 """Share of a training after which it is late."""
+CHANGE = 0.05
+"""Share of a curve's largest value that counts as a rise or as a fall."""
 AT_CEILING = "at the ceiling"
 """Remark on a value that cannot be compared."""
 
@@ -399,3 +401,25 @@ def peak(values: np.ndarray) -> tuple[float, int]:
     means = np.convolve(np.asarray(values, float), np.full(3, 1 / 3), "valid")
     index = int(np.argmax(means))
     return float(means[index]), index + 1
+
+
+class CurveShape(NamedTuple):
+    """The course of one quantity of a layer over a training."""
+
+    rises: bool  # it ends above its start
+    falls: bool  # it ends below its largest value
+    drop: float  # by what share of it
+
+
+def curve_shape(values: np.ndarray) -> CurveShape:
+    """Return the course of a curve (t, batches), beyond 5 % of its peak and two standard errors."""
+    mean = values.mean(axis=1)
+    top = int(np.argmax(mean))
+    highest = max(float(mean[top]), 1e-12)
+
+    def clear(change: np.ndarray) -> bool:
+        error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else 0.0
+        return bool(change.mean() > max(CHANGE * highest, 2 * float(error)))
+
+    fall = values[top] - values[-1]
+    return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,15 @@ from oip.studies import panels
 from oip.studies import renyi_measures as measures
 from oip.studies.data import Images, every_source
 from oip.studies.findings import (
+    AT_CEILING,
+    CHANGE,
     Agreement,
+    CurveShape,
     Finding,
     Value,
     Values,
     agreement,
+    curve_shape,
     finding,
     graded,
     joined,
@@ -56,7 +60,6 @@ PAPER_DATA = (
 )
 """In the name of a source, the data, and the command that uses them."""
 _NEAR = 0.02  # share of a ceiling within which a value is at it, or at zero
-_CHANGE = 0.05  # share of a curve's largest value that counts as a rise or as a compression
 _DRAWS, _LEVEL = 1000, 0.025
 _TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
 
@@ -154,14 +157,17 @@ class MeasuredNetworks:
             grouped.setdefault(count, []).append(arrays)
         return grouped
 
-    def over_filters(self, name: str, record: int = -1) -> np.ndarray:
-        """Return the mean (filters,) of a measure at a record; of the input, or the convolution."""
+    def over_filters(self, name: str, record: int = -1) -> list[Value]:
+        """Return a measure of the input, or the convolution, at a record: means of trainings."""
 
         def mean(arrays: Arrays) -> float:
             values = arrays[name][record]
             return float((values[:, self.layer] if values.ndim > 1 else values).mean())
 
-        return np.array([np.mean([*map(mean, rows)]) for rows in self.by_filters.values()])
+        return [
+            Value.mean_of(np.array([*map(mean, rows)]), f"{count} filters")
+            for count, rows in self.by_filters.items()
+        ]
 
     @property
     def texts(self) -> dict[str, object]:
@@ -175,7 +181,7 @@ class MeasuredNetworks:
             "number": self.layer + 1,
             "trainings": f"{count} training{'s' if count > 1 else ''} of each network",
             "batches": next(iter(self.trainings.values()))[f"{KERNELS[0].name} input"].shape[1],
-            "change": _CHANGE,
+            "change": CHANGE,
             "near": _NEAR,
         }
 
@@ -230,28 +236,6 @@ def violations(values: np.ndarray, forward: bool) -> tuple[int, int]:
     return int((low > 1e-6).sum()), violation.shape[1]
 
 
-class CurveShape(NamedTuple):
-    """The course of one quantity of a layer over a training."""
-
-    rises: bool  # it ends above its start
-    falls: bool  # it ends below its largest value
-    drop: float  # by what share of it
-
-
-def curve_shape(values: np.ndarray) -> CurveShape:
-    """Return the course of a curve (t, batches), beyond 5 % of its peak and two standard errors."""
-    mean = values.mean(axis=1)
-    top = int(np.argmax(mean))
-    highest = max(float(mean[top]), 1e-12)
-
-    def clear(change: np.ndarray) -> bool:
-        error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else 0.0
-        return bool(change.mean() > max(_CHANGE * highest, 2 * float(error)))
-
-    fall = values[top] - values[-1]
-    return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))
-
-
 Curves = dict[str, tuple[list[CurveShape], int]]
 """Activation -> curves of the layers that can move, and how many cannot."""
 
@@ -275,7 +259,7 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
 
 
 def _is_constant(shares: np.ndarray) -> bool:
-    return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= _NEAR).all())
+    return bool((shares >= 1 - CHANGE).all() or (np.abs(shares) <= _NEAR).all())
 
 
 def plane_finding(networks: MeasuredNetworks) -> Finding:
@@ -326,18 +310,22 @@ def amount_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether information grows with the filters of a convolution and is soon maximal."""
     values, outcomes = {}, []
     for kernel in KERNELS:
-        ceilings = networks.over_filters(f"{kernel.name} x")
+        ceilings = _numbers(networks.over_filters(f"{kernel.name} x"))
         for record, name in ((-1, kernel.label), (0, f"{kernel.label}, untrained")):
             row = networks.over_filters(f"{kernel.name} input", record)
-            remarks = np.where(row >= (1 - _NEAR) * ceilings, "at the ceiling", "").tolist()
+            remarks = np.where(_numbers(row) >= (1 - _NEAR) * ceilings, AT_CEILING, "").tolist()
             values[name] = [
-                Value(f"{count} filters", value, remark=remark)
-                for count, value, remark in zip(networks.by_filters, row, remarks, strict=True)
+                value.named(value.name, remark=remark)
+                for value, remark in zip(row, remarks, strict=True)
             ]
             if record == -1:
-                outcomes.append(saturates(row, ceilings))
+                outcomes.append(saturates(_numbers(row), ceilings))
                 values[name].append(Value("ceiling", float(ceilings.mean())))
     return networks.finding("amount", agreement(outcomes), values)
+
+
+def _numbers(values: Iterable[Value]) -> np.ndarray:
+    return np.array([value.value for value in values])
 
 
 def saturates(values: np.ndarray, ceilings: np.ndarray) -> bool | None:
@@ -377,14 +365,16 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
 def accuracy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether more filters of a convolution raise accuracy at first, and later do not."""
     grouped = networks.by_filters
-    scores = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
+    accuracies = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
     tested = int(next(iter(networks.trainings.values()))["tested"])
-    means = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in scores])
-    half = 1.96 * np.sqrt(np.maximum(means * (1 - means), 1e-4) / tested)
+    scores = [row[np.isfinite(row)] for row in accuracies]
+    means = np.array([row.mean() if len(row) else np.nan for row in scores])
+    errors = [row.std(ddof=1) / math.sqrt(len(row)) if len(row) > 1 else 0.0 for row in scores]
+    half = 1.96 * np.sqrt(np.maximum(means * (1 - means), 1e-4) / tested + np.square(errors))
     best = int(np.nanargmax(means))
     falls = means[-1] + half[-1] < means[best] - half[best]
     rises = means[best] - half[best] > means[0] + half[0]
-    diverged = sum(int((~np.isfinite(row)).sum()) for row in scores)
+    diverged = len(networks.trainings) - sum(map(len, scores))
     remarks = {
         f"Best with {list(grouped)[best]}.": True,
         f"{diverged} trainings diverged.": diverged,
@@ -415,10 +405,12 @@ def redundancy_finding(networks: MeasuredNetworks) -> Finding:
     for kernel in KERNELS:
         for name in SHARES:
             row = networks.over_filters(f"{kernel.name} {name}")
-            names = [f"{count} filters" for count in counts]
-            group = values[f"{kernel.label}, {name}"] = named_values(names, 100 * row, ".0f")
+            group = values[f"{kernel.label}, {name}"] = [
+                value.percent(value.name, ".0f") for value in row
+            ]
             if name == "redundant":
-                trends.append(np.nan_to_num(rank_agreement(np.stack([counts, row], axis=1))))
+                ranked = np.stack([counts, _numbers(row)], axis=1)
+                trends.append(np.nan_to_num(rank_agreement(ranked)))
                 group.append(Value("rank correlation with filters", trends[-1], form="+.2f"))
     verdict = "yes" if max(trends) < -0.5 else "partly" if min(trends) < -0.5 else "no"
     return networks.finding("redundancy", verdict, values)
@@ -534,7 +526,7 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
     numbers: dict[str, np.ndarray | float] = {"filters": np.array(counts)}
     for index, kernel in enumerate(KERNELS):
         for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
-            values = networks.over_filters(f"{kernel.name} input", record)
+            values = _numbers(networks.over_filters(f"{kernel.name} input", record))
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
         ceiling = measures.input_entropy(networks.trainings.values(), kernel)

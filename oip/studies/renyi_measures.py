@@ -72,6 +72,7 @@ class RenyiSize:
     batches: int = 10
     pairs: int = 66
     records: int = 24  # steps of a training that are measured, about
+    records_again: int = 4  # the same of a network's other trainings: start and end above all
     removed: tuple[float, ...] = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9)  # shares of a layer's maps
     random_orders: int = 10
 
@@ -452,7 +453,9 @@ def train_and_measure(
         arguments = probe, batches, size.pairs, plan.seed, varied[plan]
         return lambda: _network_information(*arguments)
 
-    steps = trained.recorded_steps(an_epoch, settings.epochs * an_epoch, size.records)
+    # The paper repeats accuracies only; curves are those of the first training.
+    records = size.records if plan.seed == folder.settings.seed else size.records_again
+    steps = trained.recorded_steps(an_epoch, settings.epochs * an_epoch, records)
     recorder = trained.StepRecorder(steps, prepare)
     out = folder.file(f"models/{plan.name}.keras")
     arguments = recipe, images.train, images.test, settings, out, folder.progress

@@ -7,11 +7,13 @@ import pytest
 
 from oip.core.errors import RunError
 from oip.studies.findings import (
+    CurveShape,
     Finding,
     Value,
     agreement,
     all_of,
     at_ceiling,
+    curve_shape,
     drift,
     finding,
     graded,
@@ -202,3 +204,17 @@ def test_late_and_trend() -> None:
     assert late(np.array([9.0, 8]), np.array([0, 500])) == Value("", 8.0, 8.0, 8.0)
     assert trend(np.arange(5.0) ** 3) == pytest.approx(1.0)
     assert trend(-np.arange(5.0)) == pytest.approx(-1.0)
+
+
+def test_curves_rise_and_fall_beyond_their_spread():
+    rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
+    assert curve_shape(rise) == CurveShape(True, False, 0.0)
+    falling = rise.copy()
+    falling[-1] = 0.5
+    assert curve_shape(falling) == CurveShape(True, True, pytest.approx(0.375))
+    noisy = falling + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
+    arrays = curve_shape(noisy)
+    assert not arrays.falls and not arrays.rises
+    assert curve_shape(rise[::-1]) == CurveShape(False, True, 1.0)
+    flat = 1 + 0.01 * rise
+    assert curve_shape(flat) == CurveShape(False, False, 0.0)

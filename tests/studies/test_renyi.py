@@ -13,7 +13,7 @@ from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
 from oip.studies.data import Images
-from oip.studies.renyi import CurveShape, MeasuredNetworks, curve_shape
+from oip.studies.renyi import MeasuredNetworks
 from oip.studies.renyi_measures import (
     ALPHA,
     KERNELS,
@@ -160,20 +160,6 @@ def test_violations_are_counted_beyond_the_spread():
     assert renyi.violations(noise, True)[0] == 0
 
 
-def test_curves_rise_and_fall_beyond_their_spread():
-    rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
-    assert curve_shape(rise) == CurveShape(True, False, 0.0)
-    falling = rise.copy()
-    falling[-1] = 0.5
-    assert curve_shape(falling) == CurveShape(True, True, pytest.approx(0.375))
-    noisy = falling + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
-    arrays = curve_shape(noisy)
-    assert not arrays.falls and not arrays.rises
-    assert curve_shape(rise[::-1]) == CurveShape(False, True, 1.0)
-    flat = 1 + 0.01 * rise
-    assert curve_shape(flat) == CurveShape(False, False, 0.0)
-
-
 PLANES = NetworkPlan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
 OTHER = NetworkPlan("x", "lenet5", (6, 12), "sigmoid", 0.1, 1, 0)
 
@@ -284,6 +270,28 @@ def test_amounts_of_saturated_networks_are_not_tested():
     finding = renyi.amount_finding(MeasuredNetworks("x", widths((0.9, 0.9, 0.9))))
     assert finding.verdict == "not tested"
     assert "2 filters 6.00 (at the ceiling)" in finding.ours
+
+
+def test_intervals_over_the_trainings_of_a_network():
+    trainings = widths((0.9, 0.9, 0.9))
+    for seed in (1, 2):
+        for plan, arrays in widths((0.8, 0.9, 0.9), (0.4 + seed / 10, 0.4, 0.3)).items():
+            repeated = {**arrays, "steps": arrays["steps"][[0, -1]]}
+            repeated |= {name: arrays[name][[0, -1]] for name in arrays if arrays[name].ndim == 3}
+            trainings[replace(plan, seed=seed)] = repeated
+    networks = MeasuredNetworks("x", trainings)
+    value = networks.over_filters("paper redundant")[0]
+    error = np.std([0.5, 0.5, 0.6], ddof=1) / np.sqrt(3)
+    assert (value.value, value.high - value.value) == pytest.approx((1.6 / 3, 2 * error))
+    finding = renyi.redundancy_finding(networks)
+    assert "2 filters 53 (47 to 60), 4 filters 40 (40 to 40)" in finding.ours
+    # Accuracies of three trainings, on ten images each: of both.
+    for arrays in trainings.values():
+        arrays["tested"] = np.array(10)
+    mean, error = np.mean([0.9, 0.8, 0.8]), np.std([0.9, 0.8, 0.8], ddof=1) / np.sqrt(3)
+    half = 196 * np.sqrt(mean * (1 - mean) / 10 + error**2)
+    expected = f"2 filters {100 * mean:.1f} ({100 * mean - half:.1f} to {100 * mean + half:.1f})"
+    assert expected in renyi.accuracy_finding(networks).ours
 
 
 def test_amounts_over_a_training(tmp_path, unsaved_figures):
@@ -434,6 +442,11 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     selection = renyi_measures.map_selection(path, data, TINY, 0)
     assert selection["layer"] == "Conv2D_2" and selection["pruned"].shape == (6, 1, 2)
     assert np.isfinite(selection["pruned"][-1]).all()
+    # Of a network's other trainings, little more than start and end.
+    repeated = NetworkPlan("digits", "lenet5", (2, 3), "relu", 0.02, 8, 1)
+    more = replace(TINY, records=9)
+    arrays = renyi_measures.train_and_measure(repeated, data, more, folder, {repeated: [1]})
+    assert arrays["steps"].tolist() == [0, 1, 2, 16]
     # A rate at which the training diverges: what was measured before is kept.
     wild = NetworkPlan("digits", "lenet5", (2, 3), "relu", 1e18, 2, 0)
     arrays = renyi_measures.train_and_measure(wild, data, TINY, folder, {wild: []})
