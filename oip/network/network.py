@@ -76,6 +76,7 @@ class Network:
             path = Path(model)
             self._stamp = _stamp(path)
             self.model: keras.Model = loading.load_model(path, self.imports)
+            self._loaded_checksum = loading.checksum(self.model)
             self.name = path.name
             self.path: Path | None = path
             self.sidecar = inputs.read_sidecar(path)
@@ -245,9 +246,12 @@ class Network:
     def digest(self) -> str:
         """SHA-256 of the file, or of configuration and weights of a model from no file.
 
-        Those of a model in memory may change, so that they are read again each time.
+        Weights may change: those of a model in memory are read again each time, and a model from a
+        file that was trained on since is one in memory.
         """
-        return loading.digest(self.model) if self.path is None else self._file_digest
+        if self.path is None or loading.checksum(self.model) != self._loaded_checksum:
+            return loading.digest(self.model)
+        return self._file_digest
 
     @cached_property
     def _file_digest(self) -> str:

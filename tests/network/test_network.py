@@ -230,6 +230,18 @@ def test_a_model_that_changed_has_another_digest(small_model):
     assert trained.digest == Network(model).digest != before
 
 
+@pytest.mark.alone
+def test_a_model_from_a_file_that_was_trained_on_is_not_the_file(small_model, tmp_path):
+    path = tmp_path / "m.keras"
+    small_model.save(path)
+    network = Network(path)
+    of_file = network.digest
+    kernel = network.model.weights[0]
+    kernel.assign(kernel + 1.0)
+    assert network.digest == Network(network.model).digest != of_file
+    assert Network(path).digest == of_file
+
+
 def test_a_file_written_again_does_not_name_the_model_that_was_loaded(small_model, tmp_path):
     import keras
 
