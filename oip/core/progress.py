@@ -50,15 +50,19 @@ class Reporter:
 
 
 class Pace:
-    """The rate of each label since its first report, and the time that is left."""
+    """The rate of each label since its first report, and the time that is left.
+
+    What comes before the first steps of a long piece, such as tracing a model, counts once and not
+    for each piece: from a first report of a fraction on, the rate is that since this report.
+    """
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[float, float]] = {}
 
     def text(self, label: str, done: float, total: int, now: float) -> str:
-        """Return them as text, `4.2/s, 12 s left`; nothing where the first report is the last."""
+        """Return them as text, `4.2/s, 12 s left`; nothing where there is no rate yet."""
         started, before = self._first.setdefault(label, (now, done))
-        if done < before:  # the same label, from its beginning
+        if done < before or before == 0 < done < 1:  # from its beginning, or the first steps
             started, before = self._first[label] = (now, done)
         if done <= before or now <= started:
             return ""
