@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oip.core.layer_formats import ClustersFile, LegibilityFile, MapLegibility
 
 _LEGEND = {
-    "right": "share of choices that the judge gets right when shown the unit's OIPs",
+    "right": "choices that the judge gets right when shown the unit's OIPs, in %",
     "with the best images": "the same, shown the images that excite the unit most, up to nine",
     "with as many": "the same, shown as many of them as the unit has OIPs",
     "with other OIPs": "the same, shown OIPs of other units",
@@ -150,13 +150,13 @@ def print_legibility(
     """
     any_record = records[0]
     images = f"{any_record.samples} images of {any_record.split}"
-    print_text(f"judge {any_record.judge}, {images}; chance is 0.5")
+    print_text(f"judge {any_record.judge}, {images}; chance is 50 %")
     rows = [
         (
             record.layer,
             len(record.maps),
             sum(row.share is not None for row in record.maps),
-            *(number(record.mean(name), 2) for name in _SHARES),
+            *(percentage(record.mean(name)) for name in _SHARES),
         )
         for record in records
     ]
@@ -198,20 +198,25 @@ def _print_clusters(records: list[ClustersFile]) -> None:
 def _unit(row: MapLegibility, names: Sequence[str]) -> tuple[object, ...]:
     return (
         names[row.map] if row.map < len(names) else row.map,
-        number(row.share, 2),
+        percentage(row.share),
         interval_text(row),
-        *(number(getattr(row, name), 2) for name in _SHARES[1:]),
+        *(percentage(getattr(row, name)) for name in _SHARES[1:]),
         row.reason,
     )
 
 
 def share_text(row: MapLegibility | None) -> str:
-    """Return a share of right choices with its interval; a dash where there is none."""
+    """Return the right choices in % with their interval; a dash where there are none."""
     if row is None or row.share is None:
         return "-"
-    return f"{number(row.share, 2)} ({interval_text(row)})"
+    return f"{percentage(row.share)} ({interval_text(row)})"
 
 
 def interval_text(row: MapLegibility) -> str:
-    """Return the interval of a share, `0.80 to 0.92`; a dash where there is none."""
-    return "-" if row.share is None else f"{number(row.low, 2)} to {number(row.high, 2)}"
+    """Return the interval of the right choices, `80 to 92`; a dash where there is none."""
+    return "-" if row.share is None else f"{percentage(row.low)} to {percentage(row.high)}"
+
+
+def percentage(share: float | None) -> str:
+    """Return a share as a whole number of hundredths, as the gallery shows it."""
+    return number(None if share is None else 100 * share, 0)

@@ -43,6 +43,7 @@ _LEGEND = {
     "best for": "the class it is most informative about; bits, and their share of the largest "
     "possible value",
     "loss increase without": "increase of the network's loss when the map is silenced, in bits",
+    "legible (95 %)": "choices that the judge gets right when shown its OIPs, in %; chance is 50 %",
 }
 _ABOUT = {
     "input": " about the input",

@@ -109,7 +109,7 @@ def test_finished_layers_are_not_judged_again(judged, capsys):
 def test_tables(judged, capsys):
     assert command(by_judge(judged, "-q")) == 0
     printed = capsys.readouterr().out
-    assert "judge judge.keras, 220 images of images.npz:all; chance is 0.5" in printed
+    assert "judge judge.keras, 220 images of images.npz:all; chance is 50 %" in printed
     assert "class:0 - class:3" in printed and "with as many" in printed
     assert command(["status", str(judged / "run")]) == 0
     assert "judged" in capsys.readouterr().out
