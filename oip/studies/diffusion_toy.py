@@ -47,6 +47,9 @@ CENTERS = {"noise": "information in two of the dimensions", "spread": "informati
 """Where the centers of blobs lie, which the paper does not say."""
 CORRUPTED_DIMENSIONS = (2, 20)
 """Of the two panels over corruption."""
+LABELS = 5
+"""Classes of the random labels of a single cluster."""
+_NOISY = 5
 _NEAR = 0.05  # share of a whole that counts as nothing
 _GONE = 0.1  # share of the clean value under which information of random labels is near zero
 _BLIND = 0.2
@@ -71,6 +74,7 @@ class ToySize:
     corruptions: tuple[float, ...] = _ELEVEN
     runs: int = 5
     times: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)  # of the diffusion of figure 2
+    deviations: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # about 5 centers
 
 
 FULL_TOYS = ToySize()
@@ -105,7 +109,8 @@ def toy_information(folder: Folder, size: ToySize) -> Arrays:
     Returns:
         `identity` (runs, sizes, weights); of each kind K of manifold and scale S, or classic
         estimator, `K S` (runs, dimensions); of each of them `tree S` (runs, branches, corruptions);
-        of each scale `clusters S` (runs, numbers of clusters, times).
+        of each scale `clusters S` (runs, numbers of clusters, times), and at the longest time
+        `cluster labels S` (runs, numbers of clusters) and `cluster noise S` (runs, deviations).
     """
     rows = [
         folder.part(f"toys/run-{run}", _toy_run, size, folder.settings.seed, run)
@@ -115,6 +120,7 @@ def toy_information(folder: Folder, size: ToySize) -> Arrays:
 
 
 def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
+    from oip.mi.estimators.base import label_estimator
     from oip.mi.estimators.renyi import matrix_entropy
 
     entropies = {scale.name: scale.entropy for scale in SCALES} | classic_estimators()
@@ -140,13 +146,27 @@ def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
         for scale in SCALES:
             row = [replace(scale.entropy, time=t).entropy(x, seed).nats for t in size.times]
             arrays[f"clusters {scale.name}"].append(row)
+        codes = np.arange(size.samples) % count
+        codes = codes if count > 1 else rng.integers(0, LABELS, size.samples)
+        for scale in SCALES:
+            estimator = label_estimator("dsmi", **dict(scale.settings), time=size.times[-1])
+            value = class_information(estimator, x, codes, seed)
+            arrays[f"cluster labels {scale.name}"].append(value)
+    for deviation in size.deviations:
+        x = clusters(_NOISY, size.samples, seeds.generator(seed, "noise", run), deviation)
+        for scale in SCALES:
+            value = replace(scale.entropy, time=size.times[-1]).entropy(x, seed).nats
+            arrays[f"cluster noise {scale.name}"].append(value)
     return {name: bits(np.array(values)) for name, values in arrays.items()}
 
 
-def clusters(count: int, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return points (samples, 20) of so many unit Gaussians that are far from each other."""
+def clusters(
+    count: int, samples: int, rng: np.random.Generator, deviation: float = 1.0
+) -> np.ndarray:
+    """Return points (samples, 20) of so many Gaussians whose centers are far from each other."""
     centers = _FAR * rng.normal(size=(count, TREE_DIMENSIONS))
-    return centers[np.arange(samples) % count] + rng.normal(size=(samples, TREE_DIMENSIONS))
+    noise = deviation * rng.normal(size=(samples, TREE_DIMENSIONS))
+    return centers[np.arange(samples) % count] + noise
 
 
 def random_positive(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -343,6 +363,8 @@ def add_toys(folder: Folder, size: ToySize) -> None:
     constants = {**texts_of(size), "near": _NEAR, "time": size.times[-1]}
     for name, judge in {
         "clusters": _clusters,
+        "cluster_labels": _cluster_labels,
+        "cluster_noise": _cluster_noise,
         "identity": _identity,
         "dimension": _dimension,
         "tree": _tree,
@@ -358,6 +380,27 @@ def _clusters(means: Arrays, size: ToySize) -> Judged:
         last = means[f"clusters {scale.name}"][:, -1]
         values[scale.name] = named_values((f"{count} clusters" for count in CLUSTERS), last)
         outcomes.append(bool((np.abs(last - np.log2(CLUSTERS)) < _NEAR).all()))
+    return outcomes, values
+
+
+def _cluster_labels(means: Arrays, size: ToySize) -> Judged:
+    values, outcomes = {}, []
+    for scale in SCALES:
+        row = means[f"cluster labels {scale.name}"]
+        names = (f"{n} clusters" if n > 1 else "1 cluster, random labels" for n in CLUSTERS)
+        values[scale.name] = named_values(names, row)
+        outcomes += (np.abs(row - np.log2(CLUSTERS)) < _NEAR).tolist()
+    return outcomes, values
+
+
+def _cluster_noise(means: Arrays, size: ToySize) -> Judged:
+    values, outcomes = {}, []
+    for scale in SCALES:
+        row = means[f"cluster noise {scale.name}"]
+        values[scale.name] = named_values(
+            (f"deviation {width:g}" for width in size.deviations), row
+        )
+        outcomes += (np.abs(row - np.log2(_NOISY)) < _NEAR).tolist()
     return outcomes, values
 
 

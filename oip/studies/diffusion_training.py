@@ -200,6 +200,24 @@ def correlation(values: np.ndarray, scores: np.ndarray, seed: int) -> Correlatio
     return Correlation(*tests.ravel().tolist(), *np.nanquantile(drawn, [0.025, 0.975]).tolist())
 
 
+def correlation_gap(values: np.ndarray, rivals: np.ndarray, scores: np.ndarray, seed: int) -> Value:
+    """Return by how much |Spearman| of values with scores is above that of rivals, all (networks,).
+
+    The interval is that of networks drawn with replacement; all is NaN where one is constant.
+    """
+    if not all(map(np.ptp, (values, rivals, scores))):
+        return Value("", math.nan)
+    rows = seeds.generator(seed, "networks").integers(0, len(scores), (_DRAWS, len(scores)))
+    rows = np.concatenate([np.arange(len(scores))[None], rows])
+    first, second = (
+        np.abs(rank_agreement(np.stack([series, scores], axis=1)[rows]))
+        for series in (values, rivals)
+    )
+    gaps = first - second
+    low, high = np.nanquantile(gaps[1:], [0.025, 0.975])
+    return Value("", float(gaps[0]), float(low), float(high), "+.2f")
+
+
 _TEMPERATURE = 0.5
 _PROJECTED = 64
 _SHIFT, _ZOOM, _CONTRAST, _NOISE = 0.15, 0.2, 0.4, 0.05

@@ -301,8 +301,8 @@ def warm_up(result: Measured) -> Effects:
         f"{name_of(noise, result.side)} {objective}": result.interval(values)
         for (noise, objective), values in lives.items()
     }
-    gap = result.interval(arms.differences(lives[EQUAL, POST], lives[WHITE, WARM]))
-    shares["octaves without warm-up less white with it, percentage points"] = gap
+    gap = result.interval(arms.differences(lives[EQUAL, POST], lives[WHITE, POST]))
+    shares["octaves less white, both post, percentage points"] = gap
     return {layer.name: percents(shares)}, gap
 
 

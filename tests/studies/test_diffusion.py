@@ -99,6 +99,15 @@ def test_entropy_of_clusters_goes_to_their_logarithm():
             assert late == pytest.approx(np.log(count), abs=0.05)
 
 
+def test_information_of_clusters_and_noise_about_them():
+    size = ToySize(500, (5,), (0.0,), (1,), (0.0,), runs=1, times=(100,), deviations=(0.5, 30.0))
+    arrays = diffusion_toy._toy_run(size, 0, 0)
+    for judge, verdicts in (("_cluster_labels", [True] * 8), ("_cluster_noise", [True, False] * 2)):
+        outcomes, values = getattr(diffusion_toy, judge)(arrays, size)
+        assert outcomes == verdicts and list(values) == ["reference", "relative"]
+    assert values["reference"][0].text() == "deviation 0.5 2.32"
+
+
 def test_blobs_keep_their_information_in_all_dimensions():
     truths = []
     for d in (2, 300):
@@ -270,7 +279,7 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in text for text in missing)
     assert any("STL-10" in text for text in missing)
-    assert len(folder.findings) == 5 + 4 + 4 + 1 + 2 + 2 + 4 + len(missing)
+    assert len(folder.findings) == 7 + 4 + 4 + 1 + 2 + 2 + 4 + len(missing)
 
 
 def test_a_rise_that_is_lost_again_is_none():
@@ -312,8 +321,8 @@ def grown_like(values):
 def test_the_paper_s_statement_on_the_input_depends_on_the_data(source, values, verdict):
     trainings = {method: grown_like(values) for method in METHODS}
     findings = diffusion.training_findings(source, f"net, {source}", trainings)
-    first, second = (finding for finding in findings if "I(Z;X)" in finding.paper)
-    assert first.verdict == verdict and "random labels" not in first.paper
+    first, second = (finding for finding in findings if "I_D(Z;X)" in finding.paper)
+    assert first.verdict == verdict and "overfitting" not in first.paper
     assert second.verdict == ("yes" if values[-1] > values[0] else "no")
     assert ("does not treat" in first.ours) == (verdict == "not tested")
 
@@ -343,6 +352,12 @@ def test_starts_and_networks_as_the_paper_has_them():
     findings = diffusion.network_findings(networks, "30 networks", 0)
     assert [finding.verdict for finding in findings] == ["yes", "yes", "yes", "yes"]
     assert "of 8 chosen, among the 8 best 8" in findings[3].ours
+    assert findings[1].groups["reference"][2].low > 0
+    # A quantity that is nearly as good: the difference is within its spread.
+    for number, network in enumerate(networks.values()):
+        network |= {name: number + (number % 2) * 1.5 for name in names if name.endswith("input")}
+        network |= {name: number - (number % 2) * 1.4 for name in names if name.endswith("label")}
+    assert diffusion.network_findings(networks, "30 networks", 0)[1].verdict == "partly"
     assert findings[0].groups["reference"][1].text().startswith("rank +1.00 (+1.00 to +1.00, p 0")
 
 

@@ -146,7 +146,7 @@ def test_verdicts_over_verdicts_and_shares() -> None:
 def test_a_row_has_the_texts_of_the_file() -> None:
     values = named_values(("a", "b"), (1.0, 2.0), ".1f")
     row = finding("rbig", "inverse", "yes", values, "Here", name="PCA", samples=7, unused=1)
-    assert row.paper == "Here: The destructor can be inverted (PCA)."
+    assert row.paper == 'Here: "We also show the quality of the data inversion" (PCA).'
     assert (row.verdict, row.n, row.figure) == ("yes", "all 7 points", "fig. 1 b to c")
     assert row.ours.endswith(": a 1.0, b 2.0.")
 

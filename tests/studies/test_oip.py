@@ -65,6 +65,18 @@ def test_counts_are_those_of_the_network(network, small_images):
         assert power[arms(16).index((noise, "smoothed"))] < power[arms(16).index((noise, "post"))]
 
 
+def test_noise_is_judged_with_the_response_alone_climbed(network):
+    layer = network.find("second")
+    scores = np.ones((len(arms(16)), 2, 5, 2))
+    scores[arms(16).index(("white", "post"))] = 0.0
+    none = np.zeros(0)
+    starts = oip_arms.LayerStarts(none, none, none, np.arange(5), scores)
+    result = oip_arms.Measured("digits", (layer,), {layer.index: [starts]}, [0.9], 16, TINY, 0)
+    values, decisive = oip.warm_up(result)
+    assert decisive.low == 1.0
+    assert values["second"][1].text() == "white warm 100.0 (100.0 to 100.0)"
+
+
 def test_features_of_two_trainings_are_matched(network, small_images, tmp_path):
     from oip.models.datasets import from_arrays
 

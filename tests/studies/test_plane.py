@@ -69,8 +69,8 @@ def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder, planted) ->
         DENSENET.title: planted(DENSENET, RISE, RISE, TOP, 0.99),
     }
     plane.add_plane_findings(folder, "mnist", trainings, 10_000)
-    assert finding(folder, "ends with more").verdict == "not tested"
-    converged = finding(folder, "no network has converged")
+    assert finding(folder, "final converged MI").verdict == "not tested"
+    converged = finding(folder, "neither of the networks")
     assert converged.verdict == "partly"
     assert converged.ours.count("at the ceiling)") == 2
     assert converged.ours.endswith("to +0.000, at the ceiling).")
@@ -91,7 +91,7 @@ def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(
         trainings = {"net": long, DENSENET.title: long}
         folder.findings.clear()
         plane.add_plane_findings(folder, "x", trainings, 100)
-        converged = finding(folder, "no network has converged")
+        converged = finding(folder, "neither of the networks")
         assert converged.verdict == expected
         assert "from iteration 10,000 to 50,000" in converged.ours
 
@@ -116,7 +116,12 @@ def test_last_layers_and_accuracies(folder: Folder, planted) -> None:
             DENSENET.title: planted(DENSENET, RISE, RISE, dense, accuracy),
         }
 
-    texts = ("Accuracy", "ends with more", "no network has converged", "grows during")
+    texts = (
+        "the accuracy rates of the networks",
+        "final converged MI",
+        "neither of the networks",
+        "clear patterns",
+    )
     cases = (
         (trainings(RISE + 0.5, RISE, 0.992), ("yes", "yes", "yes", "yes")),
         (trainings(RISE[::-1], RISE + 0.5, 0.98), ("partly", "no", "partly", "partly")),
@@ -125,7 +130,7 @@ def test_last_layers_and_accuracies(folder: Folder, planted) -> None:
         folder.findings.clear()
         plane.add_plane_findings(folder, "mnist", case, 10_000)
         assert tuple(finding(folder, text).verdict for text in texts) == verdicts
-    assert "LeNet 99.22" in finding(folder, "Accuracy").reported
+    assert "LeNet 99.22" in finding(folder, "the accuracy rates of the networks").reported
 
 
 def test_fashion_ends_farther_from_the_bound(folder: Folder, planted) -> None:
@@ -136,10 +141,10 @@ def test_fashion_ends_farther_from_the_bound(folder: Folder, planted) -> None:
     for digits, clothes, expected in ((near, far, "yes"), (far, near, "no")):
         folder.findings.clear()
         plane.add_bounds_by_source(folder, {"mnist": digits, "fashion-mnist": clothes})
-        assert finding(folder, "farther from the bound").verdict == expected
+        assert finding(folder, "farther from the IB bound").verdict == expected
     folder.findings.clear()
     plane.add_bounds_by_source(folder, {"mnist": near})
-    assert finding(folder, "farther from the bound").verdict == "not tested"
+    assert finding(folder, "farther from the IB bound").verdict == "not tested"
 
 
 def test_compression_is_a_rise_and_a_fall(planted) -> None:
