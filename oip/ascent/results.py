@@ -560,7 +560,10 @@ def _evidence_text(field: str, value: object) -> object:
 
 
 def join_oips(blocks: Sequence[Oips]) -> Oips:
-    """Return parts of one layer as one, ordered by map."""
+    """Return parts of one layer as one, ordered by map; where only some have masks, all of the
+    images of the others counts."""
+    if len({oips.alpha is None for oips in blocks}) > 1:
+        blocks = [oips if oips.alpha is not None else _unmasked(oips) for oips in blocks]
     order = np.argsort(np.concatenate([oips.maps for oips in blocks]), kind="stable")
     arrays = {
         name: np.concatenate([getattr(oips, name) for oips in blocks])[order]
@@ -568,6 +571,10 @@ def join_oips(blocks: Sequence[Oips]) -> Oips:
         if getattr(blocks[0], name) is not None
     }
     return replace(blocks[0], **arrays)
+
+
+def _unmasked(oips: Oips) -> Oips:
+    return replace(oips, alpha=np.full(oips.images.shape[:-1], 255, np.uint8))
 
 
 def check_memory(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oip.ascent.reconstruction import reconstruct
-from oip.ascent.results import VERDICT_MEANINGS, VERDICTS
+from oip.ascent.results import VERDICT_MEANINGS, VERDICTS, join_oips
 
 QUICK = {"starts": 2, "steps": 6, "screened": 16}
 
@@ -33,6 +33,18 @@ def test_units_that_are_never_silent_have_an_oip_below_zero(oips):
     signed = replace(oips, scores=scores, verdict_codes=codes)
     assert signed.alive.all()
     assert not replace(signed, scores=np.full_like(scores, np.nan)).alive.any()
+
+
+def test_parts_with_masks_and_without_are_joined(oips):
+    parts = [oips.rows(np.array([row])) for row in (0, 1)]
+    mask = np.full(parts[0].images.shape[:-1], 7, np.uint8)
+    masked = [replace(parts[0], alpha=mask), parts[1]]
+    for blocks in (masked, masked[::-1]):
+        joined = join_oips(blocks)
+        assert joined.maps.tolist() == [0, 3]
+        assert joined.alpha.shape == oips.images.shape[:-1] and joined.alpha.dtype == np.uint8
+        assert set(joined.alpha[0].flat) == {7} and set(joined.alpha[1].flat) == {255}
+    assert join_oips(parts).alpha is None
 
 
 def test_a_representation_is_one_line(oips):
