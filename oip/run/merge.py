@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from oip.ascent.results import Oips, join_oips
@@ -14,6 +15,7 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import PARTNERS
 from oip.core.images import picture_ends
+from oip.core.layer_formats import LegibilityFile, PresetsFile
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
@@ -31,6 +33,11 @@ from oip.run.shards import (
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 _ALONE = ("decomposition.npz", *PARTNERS)
 """Arrays without a JSON file that tells of them."""
+_BY_MAP: dict[str, type[LegibilityFile] | type[PresetsFile]] = {
+    "legibility.json": LegibilityFile,
+    "presets.json": PresetsFile,
+}
+"""Tables whose rows are joined."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ def merge_runs(
 ) -> Merged:
     """Join runs of the same model, made with the same settings, input and data.
 
-    Maps that several runs hold are taken from the first one, as are rankings and other files. The
+    Maps that several runs hold are taken from the first one, as are rankings and other files.
+    Legibility by one judge with the same images is joined, as are presets that were kept. The
     sources are only read. What an interrupted merge finished is not done twice.
 
     Args:
@@ -196,9 +204,35 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
             if owner is run:
                 with files.replacing(merged.path / name) as temporary:
                     shutil.copyfile(path, temporary)
+            elif digest != first_digest and _joined(merged.path / name, path):
+                continue
             elif digest != first_digest and (name.suffix == ".json" or name.name in _ALONE):
                 notices.append(f"{name.as_posix()}: that of '{owner.path}' was taken")
     return notices
+
+
+def _joined(target: Path, other: Path) -> bool:
+    """Add the maps of a table to one of the same judge and images; return False if it is another.
+
+    What is known of a map does not depend on the maps beside it.
+    """
+    kind = _BY_MAP.get(target.name)
+    if kind is None:
+        return False
+    own, further = kind.read(target), kind.read(other)
+    if _header(own) != _header(further):
+        return False
+    known = {row.map for row in own.maps}
+    rows = [*own.maps, *(row for row in further.maps if row.map not in known)]
+    if len(rows) > len(own.maps):
+        rows.sort(key=lambda row: row.map)
+        msgspec.structs.replace(own, maps=rows).write(target)
+    return True
+
+
+def _header(record: LegibilityFile | PresetsFile) -> dict[str, object]:
+    names = (name for name in record.__struct_fields__ if name not in ("maps", "key", "checksum"))
+    return {name: getattr(record, name) for name in names}
 
 
 def _is_copied(name: Path) -> bool:

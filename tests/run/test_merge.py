@@ -9,6 +9,7 @@ import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
+from oip.core.layer_formats import LegibilityFile, MapLegibility, PresetChoice, PresetsFile
 from oip.run.merge import merge_runs
 from oip.run.run import Run
 from oip.run.shards import layer_oips
@@ -76,6 +77,31 @@ def test_rankings_come_along_and_the_first_one_stands(copied, grown, tmp_path):
         "second.json",
     }
     assert not list((tmp_path / "out").rglob("*.error.json"))
+
+
+def test_legibility_by_one_judge_and_the_presets_kept_are_joined(make_run, tmp_path):
+    runs = [
+        make_run(tmp_path / "a", "second:1,3,5"),
+        make_run(tmp_path / "b", "second:0,3"),
+        make_run(tmp_path / "c", "second:7"),
+    ]
+    about = {"judge": "lite2", "samples": 200, "split": "photos"}
+    for run, share in zip(runs, (0.6, 0.8, 0.9), strict=True):
+        maps = layer_oips(run, 1).maps.tolist()
+        rows = [MapLegibility(map=number, share=share) for number in maps]
+        judge = about if share < 0.9 else {**about, "judge": "another"}
+        record = LegibilityFile(layer="second", index=1, **judge, maps=rows, key=f"{share}")
+        record.write(run.folder(1) / "legibility.json")
+        choices = [PresetChoice(map=n, preset="maco", shares={"maco": share}) for n in maps]
+        PresetsFile(**about, maps=choices).write(run.folder(1) / "presets.json")
+    merged = merge_runs([run.path for run in runs], tmp_path / "out")
+    record = LegibilityFile.read(merged.run.folder(1) / "legibility.json")
+    assert {row.map: row.share for row in record.maps} == {0: 0.8, 1: 0.6, 3: 0.6, 5: 0.6}
+    kept = PresetsFile.read(merged.run.folder(1) / "presets.json")
+    assert [row.map for row in kept.maps] == [0, 1, 3, 5, 7]
+    assert merged.notices == (f"layers/001/legibility.json: that of '{runs[0].path}' was taken",)
+    again = merge_runs([run.path for run in runs], tmp_path / "out")
+    assert LegibilityFile.read(again.run.folder(1) / "legibility.json") == record
 
 
 def test_arrays_that_are_left_behind_are_named(copied, grown, tmp_path):
