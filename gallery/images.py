@@ -212,7 +212,6 @@ class MapImages:
         layers: Sequence[LayerEntry],
         are_colors: bool = False,
         single: bool = False,
-        have_masks: bool = False,
     ):
         """
         Args:
@@ -220,14 +219,13 @@ class MapImages:
             spec: the input of the run's model.
             are_colors: the images stay inside the range of color pictures, and are shown so.
             single: for a single file: large pictures have the size that they are shown at.
-            have_masks: they come with a mask of what counts in them.
         """
         self.size = size_of(spec.shape)
         self._shape = tuple(spec.shape)
         self._swap = spec.bgr
         self._mean, self._std = np.array(spec.mean), np.array(spec.std)
         self.are_lines = line_length(spec.shape) > 0
-        self.are_colors, self.have_masks = are_colors and not self.are_lines, have_masks
+        self.are_colors = are_colors and not self.are_lines
         self._store, self._keys = store, keys
         self.lossless = exact(self.size)
         self.limit = FULL // 2 if self.lossless else min(FULL, max(self.size))
@@ -297,7 +295,7 @@ class MapImages:
         several = layer.oips is not None and layer.oips.scores.shape[1] > 1
         moves = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
         kinds = ["tile", "full"] + ["starts"] * several + ["evolution"] * moves
-        kinds += ["masks"] * self.have_masks
+        kinds += ["masks"] * block.has_masks
         paths = [_path(kind, block.layer, map_index) for map_index in block.maps for kind in kinds]
         if not (all(map(self._store.has, paths)) and all(map(self._store.keep, paths))):
             return False
@@ -332,7 +330,7 @@ class MapImages:
             if len(images) > 1:
                 other_starts = [[resized(image, self._start) for image in row[1:]] for row in rows]
                 self._write("starts", block, map_index, other_starts)
-            if self.have_masks and oips.alpha is not None:
+            if oips.alpha is not None:
                 masked = faded(rows[0], oips.alpha[row, :MOST_IN_A_ROW])
                 self._write("masks", block, map_index, [[resized(m, self._start) for m in masked]])
             self.sheets.put(self._positions[block.layer, map_index], best)

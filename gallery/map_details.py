@@ -8,15 +8,22 @@ from typing import Protocol
 import numpy as np
 
 from oip.ascent.results import REASONS
+from oip.ascent.settings import PRESETS
 from oip.core.formats import DecompositionFile, LayerRecord, PartnersFile, RunFile, UnitCauses
-from oip.core.layer_formats import ClustersFile, MapAblation, MapKernels
+from oip.core.layer_formats import ClustersFile, MapAblation, MapKernels, PresetChoice
 from oip.core.units import of_noun
 from oip.gallery.atlas import alike_maps
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, ShownData, line_length
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import headline, legibility_sentence, patience_of, sentences
+from oip.gallery.verdict_text import (
+    headline,
+    legibility_sentence,
+    patience_of,
+    preset_sentences,
+    sentences,
+)
 
 PER_SCRIPT = 64
 _MOST_KERNELS = 24
@@ -111,9 +118,11 @@ def _map_details(
         text = of_noun(text, layer.info.noun)
         return text.replace("image", "window").replace("contrast", "deviation") if is_line else text
 
+    texts = sentences(entry.evidence, patience_of(run))
+    texts += preset_sentences(layer.evidence.presets, _preset_choice(layer, entry.map))
     details: PageValues = {
         "headline": fitting(headline(entry.evidence)),
-        "sentences": [fitting(text) for text in sentences(entry.evidence, patience_of(run))],
+        "sentences": [fitting(text) for text in texts],
         "measures": [
             None
             if estimate is None
@@ -127,6 +136,7 @@ def _map_details(
         ],
         "command": rerun_command(run, run_name, layer.info, entry.map),
         **ascent_details(layer, entry, points),
+        **({"masks": True} if _has_masks(layer, entry.map, run) else {}),
         **_class_information(entry, classes),
         **histograms(layer, entry.map, classes, _ALL_CLASSES),
         **_evidence(layer, entry.map, data, len(run.classes or ())),
@@ -134,6 +144,21 @@ def _map_details(
     if data is not None:
         details["best"] = best_data_images(layer, entry.map, data)
     return details
+
+
+def _preset_choice(layer: LayerEntry, map_index: int) -> PresetChoice | None:
+    rows = layer.evidence.presets.maps if layer.evidence.presets is not None else ()
+    return next((row for row in rows if row.map == map_index), None)
+
+
+def _has_masks(layer: LayerEntry, map_index: int, run: RunFile) -> bool:
+    """Return whether a map's pictures have a mask of what counts, as its preset keeps one."""
+    if not any(block.has_masks for block in layer.blocks if map_index in block.maps):
+        return False
+    choice = _preset_choice(layer, map_index)
+    if choice is None or (run.settings.reconstruct or {}).get("alpha"):
+        return True
+    return bool(PRESETS.get(choice.preset, {}).get("alpha"))
 
 
 def ascent_details(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> PageValues:

@@ -439,6 +439,10 @@ class Pages:
             "overview": self._model,
             "digest": plain_name(run.model.sha256),
             "accuracy": rounded(run.accuracy),
+            "origin": "an image of the user's"
+            if run.settings.start
+            else "noise that holds several wavelengths",
+            "candidates": _candidates(run),
             "data": plain_name(data.source) if data is not None else None,
             "images": data.images if data is not None else None,
             "classes": self._classes,
@@ -530,6 +534,12 @@ def _current_settings(run: RunFile) -> PageValues:
     settings = msgspec.to_builtins(run.settings)
     grown = settings.get("reconstruct")
     return settings if grown is None else {**settings, "reconstruct": current_names(grown)}
+
+
+def _candidates(run: RunFile) -> list[str]:
+    """Return the presets of which the most legible one was kept for each unit, if several were."""
+    best, _, names = (run.settings.preset or "").partition(":")
+    return [plain_name(name) for name in names.split(",")] if best == "best" and names else []
 
 
 def _flat(value: object) -> dict[str, str]:

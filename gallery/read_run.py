@@ -44,6 +44,7 @@ from oip.core.layer_formats import (
     MapInformation,
     MapKernels,
     MapLegibility,
+    PresetsFile,
     RankingFile,
     RedundancyArrays,
     ResponsesFile,
@@ -73,6 +74,8 @@ class ShardBlock:
     maps: tuple[int, ...]
     content: str
     """Key that changes with the shard's content."""
+    has_masks: bool
+    """Some of its images have a mask of what counts in them."""
 
     @property
     def name(self) -> str:
@@ -127,6 +130,8 @@ class Evidence:
     """Map -> (classes,) probabilities of its OIP."""
     record: RecordedMapsFile | None
     legibility: LegibilityFile | None = None
+    presets: PresetsFile | None = None
+    """Where the most legible of several was kept for each map."""
     clusters: ClustersFile | None = None
     causes: CausesFile | None = None
     decomposition: DecompositionFile | None = None
@@ -508,6 +513,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         else dict(zip(softmax.maps.tolist(), softmax.probabilities, strict=True)),
         record=RecordedMapsFile.read_if_there(record),
         legibility=LegibilityFile.read_if_there(folder / "legibility.json"),
+        presets=PresetsFile.read_if_there(folder / "presets.json"),
         clusters=ClustersFile.read_if_there(folder / "clusters.json"),
         causes=CausesFile.read_if_there(folder / "causes.json"),
         decomposition=_decomposition(run, index),
@@ -566,15 +572,17 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Shard
         values["alpha"] = None
         oips.append(Oips(**values))
         block_index = int(path.stem.rpartition("-")[2])
-        blocks.append(ShardBlock(index, block_index, path, maps, _content_key(path)))
+        key, has_masks = _content_key(path)
+        blocks.append(ShardBlock(index, block_index, path, maps, key, has_masks))
     return (join_oips(oips) if oips else None), tuple(blocks)
 
 
-def _content_key(path: Path) -> str:
-    """Return a key of a shard's content, from the checksums that its archive keeps."""
+def _content_key(path: Path) -> tuple[str, bool]:
+    """Return a key of a shard's content, from the checksums of its archive; and if it has masks."""
     with zipfile.ZipFile(path) as archive:
         entries = [(entry.filename, entry.CRC, entry.file_size) for entry in archive.infolist()]
-    return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
+    return digest, any(name == "alpha.npy" for name, *_ in entries)
 
 
 def _estimator_columns(

@@ -213,11 +213,12 @@ def _write(
     if single:
         check_map_count(sum(len(layer.maps) for layer in layers))
     settings = record.settings.reconstruct or {}
-    are_colors, have_masks = bool(settings.get("bound")), bool(settings.get("alpha"))
+    are_colors = bool(settings.get("bound"))
+    have_masks = any(block.has_masks for layer in layers for block in layer.blocks)
     drawn_from = [size_of(spec.shape), spec.bgr, *([spec.mean, spec.std] if are_colors else [])]
     drawn_from += ["masks"] if have_masks else []
     keys = PictureKeys(store.old, drawn_from)
-    images = MapImages(store, keys, spec, layers, are_colors, single, have_masks)
+    images = MapImages(store, keys, spec, layers, are_colors, single)
     data: ShownData | None = None
     if data_images is not None:
         digest = data_digest(data_images)
@@ -304,7 +305,6 @@ def _about(
         "exact": images.lossless,
         "colors": images.are_colors,
         "line": line,
-        "masks": images.have_masks,
         "input": list(images.size),
         "data": data,
         "single": single,

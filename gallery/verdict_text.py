@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oip.ascent.results import VERDICT_MEANINGS, WITHOUT_PATTERN, MapEvidence
 from oip.core.formats import RunFile
-from oip.core.layer_formats import LegibilityFile, MapLegibility
+from oip.core.layer_formats import LegibilityFile, MapLegibility, PresetChoice, PresetsFile
 from oip.gallery.escape import plain_name, shown_figure, whole_number
 
 _ALIKE = ", at the same mean and contrast"
@@ -77,6 +77,25 @@ def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
         f"{percent_text(row.share)} "
         f"of the time ({'; '.join(texts)}), over {row.pairs} pairs of {legibility.samples} images."
     )
+
+
+def preset_sentences(presets: PresetsFile | None, row: PresetChoice | None) -> list[str]:
+    """Return which preset a map's pictures are of, where several were grown, as a sentence."""
+    if presets is None or row is None:
+        return []
+    judge = plain_name(presets.judge)
+    shares = ", ".join(
+        f"{plain_name(name)} {percent_text(share) if share is not None else 'not judged'}"
+        for name, share in row.shares.items()
+    )
+    kept = f"Of the presets {', '.join(map(plain_name, row.shares))}, "
+    kept += f"the pictures of {plain_name(row.preset)} were kept"
+    if all(share is None for share in row.shares.values()):
+        return [f"{kept}, without a choice: {judge} could judge none of them."]
+    return [
+        f"{kept}, which {judge} read best (right choices over the {presets.samples} images that "
+        f"served for this: {shares})."
+    ]
 
 
 def percent_text(share: float | None) -> str:

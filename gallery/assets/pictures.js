@@ -76,7 +76,7 @@ function startsPart(entry, detail) {
   const medoids = detail.starts.filter((start) => start.medoid).length;
   const several = medoids > 0 && columns > 1;
   const cells = detail.starts.map((start, column) => {
-    const kinds = (site.line ? ["drawn"] : [site.colors ? "true colors" : "plain", "enhanced"]).concat(site.masks ? ["masked"] : []);
+    const kinds = (site.line ? ["drawn"] : [site.colors ? "true colors" : "plain", "enhanced"]).concat(detail.masks ? ["masked"] : []);
     const images = kinds.map((kind, row) => {
       const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
       if (kind === "masked") return cut(fileOf(entry, "masks"), { columns, rows: 1, column, row: 0 }, label);
@@ -94,7 +94,7 @@ function startsPart(entry, detail) {
     paragraph(
       (site.line ? "Best" : (site.colors ? "In true colors" : "Plain") + " above, contrast-enhanced below; best") +
         " first, with their scores." +
-        (site.masks ? " The last row is masked: gray where pixels had little influence on the ascent." : "") + groups,
+        (detail.masks ? " The last row is masked: gray where pixels had little influence on the ascent." : "") + groups,
       "quiet"
     )
   );

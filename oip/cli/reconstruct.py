@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -371,13 +372,18 @@ def _since(started: float) -> float:
 def _print_legibility(out: Path, indices: list[int], details: bool) -> None:
     """Print how well the judge reads the presets that were kept."""
     from oip.cli.judge import print_legibility
-    from oip.core.layer_formats import LegibilityFile
+    from oip.core.layer_formats import LegibilityFile, PresetsFile
     from oip.run.run import Run
 
     run = Run.open(out)
     records = [LegibilityFile.read(run.folder(index) / "legibility.json") for index in indices]
     names = {layer.index: layer.objectives or () for layer in run.layers}
     print_legibility(records, names, details)
+    for record in records:
+        kept = PresetsFile.read(run.folder(record.index) / "presets.json")
+        counts = Counter(row.preset for row in kept.maps).most_common()
+        presets = ", ".join(f"{preset} {count}" for preset, count in counts)
+        print_text(f"{record.layer}: most legible preset, by units: {presets}")
 
 
 def _next_steps(

@@ -10,7 +10,7 @@ from oip.core.layer_formats import LegibilityFile, PresetsFile
 from oip.run.check import verify_run
 from oip.run.run import Run
 from oip.run.shards import layer_oips
-from oip.workflows.best_preset import best_presets
+from oip.workflows.best_preset import NAME, best_presets
 
 OPTIONS = {"starts": 1, "steps": 2, "screened": 4}
 PRESETS = ("default", "fourier")
@@ -95,7 +95,10 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     result = json.loads(capsys.readouterr().out)
     assert [row["objective"] for row in result["layers"][0]["maps"]] == ["class:1"]
     assert command([*arguments[:-1], "--judge", "judge.keras"]) == 0
-    assert "judge judge.keras, 200 images of images.npz:all, 1, 3, 5 ..." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "judge judge.keras, 200 images of images.npz:all, 1, 3, 5 ..." in printed
+    kept = PresetsFile.read(Run.open(tmp_path / "run").folder(result["layers"][0]["index"]) / NAME)
+    assert f"most legible preset, by units: {kept.maps[0].preset} 1" in printed
     assert command(arguments) == 2
     assert "--judge and --data as well" in capsys.readouterr().err
     assert command([*arguments, "--preset", "default", "--judge", ""]) == 2
