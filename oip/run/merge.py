@@ -222,8 +222,8 @@ def _joined(target: Path, other: Path) -> bool:
     own, further = kind.read(target), kind.read(other)
     if _header(own) != _header(further):
         return False
-    known = {row.map for row in own.maps}
-    rows = [*own.maps, *(row for row in further.maps if row.map not in known)]
+    earlier = {row.map for row in own.maps}
+    rows = [*own.maps, *(row for row in further.maps if row.map not in earlier)]
     if len(rows) > len(own.maps):
         rows.sort(key=lambda row: row.map)
         msgspec.structs.replace(own, maps=rows).write(target)

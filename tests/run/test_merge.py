@@ -100,8 +100,8 @@ def test_legibility_by_one_judge_and_the_presets_kept_are_joined(make_run, tmp_p
     kept = PresetsFile.read(merged.run.folder(1) / "presets.json")
     assert [row.map for row in kept.maps] == [0, 1, 3, 5, 7]
     assert merged.notices == (f"layers/001/legibility.json: that of '{runs[0].path}' was taken",)
-    again = merge_runs([run.path for run in runs], tmp_path / "out")
-    assert LegibilityFile.read(again.run.folder(1) / "legibility.json") == record
+    merged = merge_runs([run.path for run in runs], tmp_path / "out")
+    assert LegibilityFile.read(merged.run.folder(1) / "legibility.json") == record
 
 
 def test_arrays_that_are_left_behind_are_named(copied, grown, tmp_path):
