@@ -381,7 +381,9 @@ def accuracy_finding(networks: MeasuredNetworks) -> Finding:
         "The best is significantly better than the most filters.": falls,
         "No difference is beyond sampling.": not rises,
     }
-    verdict = "yes" if rises and (falls or best < len(means) - 1) else "partly" if best else "no"
+    verdict = "no" if falls and not best else "not tested"
+    if rises:
+        verdict = "yes" if falls or best < len(means) - 1 else "partly"
     values = [
         Value("", mean, mean - side, mean + side).percent(f"{count} filters", ".1f")
         for count, mean, side in zip(grouped, means, half, strict=True)
