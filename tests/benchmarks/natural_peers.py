@@ -102,23 +102,54 @@ def xplique_maco(
     model: Any, layer: str, maps: list[int], steps: int, seed: int, crops: int = 32
 ) -> np.ndarray:
     """Grow pictures of 512 pixels by Xplique's MaCo, with its defaults: 32 crops a step."""
+    masked = _xplique_maco(model, layer, maps, steps, seed, crops)
+    return np.stack([image for image, _ in masked])
+
+
+def xplique_maco_shown(
+    model: Any, layer: str, maps: list[int], steps: int, seed: int, crops: int = 32
+) -> np.ndarray:
+    """Grow the same pictures as its `plot_maco` shows them: transparent by its mask, on white."""
+    masked = _xplique_maco(model, layer, maps, steps, seed, crops)
+    return np.stack([shown_by_xplique(image, mask) for image, mask in masked])
+
+
+def _xplique_maco(
+    model: Any, layer: str, maps: list[int], steps: int, seed: int, crops: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return a picture and its mask, each (512, 512, 3), for each map."""
     import tensorflow as tf
     from xplique.features_visualizations import Objective, maco
 
     tf.random.set_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - what its first phases are drawn from
-    pictures = []
+    masked = []
     for number in maps:
         objective = Objective.channel(model, layer, number)
-        image, _ = maco(
+        image, mask = maco(
             objective,
             nb_steps=steps,
             nb_crops=crops,
             values_range=(0, 255),
             custom_shape=(512, 512),
         )
-        pictures.append(np.asarray(image))
-    return np.stack(pictures)
+        masked.append((np.asarray(image), np.asarray(mask)))
+    return masked
+
+
+def shown_by_xplique(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return what Xplique's `plot_maco` draws of a picture and its mask (h, w, 3), on white."""
+    from matplotlib import pyplot
+    from xplique.plots import plot_maco
+
+    height, width = image.shape[:2]
+    drawing = pyplot.figure(figsize=(width / 100, height / 100), dpi=100)
+    drawing.add_axes((0, 0, 1, 1))
+    plot_maco(image, mask)
+    drawing.canvas.draw()
+    picture = np.asarray(drawing.canvas.buffer_rgba())[..., :3].copy()  # pyright: ignore[reportAttributeAccessIssue]
+    pyplot.close(drawing)
+    return picture
 
 
 def tf_keras_vis(model: Any, layer: str, maps: list[int], steps: int, seed: int) -> np.ndarray:
@@ -140,5 +171,6 @@ PEERS: dict[str, Grow] = {
     "lucid": lucid_recipe,
     "xplique": xplique_optimize,
     "maco": xplique_maco,
+    "maco-shown": xplique_maco_shown,
     "tf-keras-vis": tf_keras_vis,
 }
