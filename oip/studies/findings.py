@@ -32,6 +32,7 @@ LATE = 0.75
 """Share of a training after which it is late."""
 CHANGE = 0.05
 """Share of a curve's largest value that counts as a rise or as a fall."""
+_STEP_DRAWS, _STEP_LEVEL = 1_000, 0.025  # of the bootstrap of steps between layers
 AT_CEILING = "at the ceiling"
 """Remark on a value that cannot be compared."""
 
@@ -423,3 +424,17 @@ def curve_shape(values: np.ndarray) -> CurveShape:
 
     fall = values[top] - values[-1]
     return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))
+
+
+def violations(values: np.ndarray, forward: bool) -> tuple[int, int]:
+    """Return the steps between layers that go against the inequality, and how many there are.
+
+    Of values (batches, layers), I with the input may not rise (`forward`), I with the last layer's
+    error may not fall. Against it are steps of which 97.5 % of the means over batches drawn with
+    replacement are on the wrong side.
+    """
+    violation = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
+    rows = generator(0, "renyi bootstrap").integers(0, len(values), (_STEP_DRAWS, len(values)))
+    low = np.quantile(violation[rows].mean(axis=1), _STEP_LEVEL, axis=0)
+    # Eigenvalues carry rounding; less than a millionth of a bit is none.
+    return int((low > 1e-6).sum()), violation.shape[1]

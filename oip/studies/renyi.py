@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oip.core import seeds
 from oip.core.files import sha256
 from oip.core.plots import PALETTE, QUIET, SMALL, figure, printable
 from oip.studies import panels
@@ -29,6 +28,7 @@ from oip.studies.findings import (
     joined,
     named_values,
     rank_agreement,
+    violations,
 )
 from oip.studies.renyi_measures import (
     KERNELS,
@@ -37,8 +37,11 @@ from oip.studies.renyi_measures import (
     KernelWidth,
     NetworkPlan,
     RenyiSize,
+    inequality,
     map_selection,
+    stages,
     train_and_measure,
+    widths_and_orders,
 )
 from oip.studies.report import Arrays, Folder
 from oip.studies.trained import over_steps
@@ -59,8 +62,9 @@ PAPER_DATA = (
     ("cifar10", "CIFAR-10 by VGG-16", "oip study renyi --data cifar10"),
 )
 """In the name of a source, the data, and the command that uses them."""
+_NAMED_WIDTH = 0.2
+"""Of kernels, as a share of the median distance: the most that the paper names."""
 _NEAR = 0.02  # share of a ceiling within which a value is at it, or at zero
-_DRAWS, _LEVEL = 1000, 0.025
 _TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
 
 
@@ -114,6 +118,11 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
         plane_finding(planes),
         compression_finding(planes),
     )
+    model = folder.file(f"models/{plan.name}.keras")
+    if model.is_file():  # none of a training that diverged
+        arguments = f"widths/{plan.name}", widths_and_orders, model, images, size, seed
+        swept = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
+        folder.add(widths_finding(f"{plan.label} on {key}", swept))
     for layer, purpose in enumerate(ORDINALS):
         if plans[purpose]:
             varied = networks(purpose, layer)
@@ -192,21 +201,6 @@ class MeasuredNetworks:
         return finding(NAME, name, verdict, values, **self.texts, **constants)
 
 
-def stages(arrays: Arrays) -> list[tuple[str, int]]:
-    """Return name and record of the start, the end of the first epoch, and the end."""
-    epoch_end = int(np.argmin(np.abs(arrays["steps"] - arrays["epoch"])))
-    return [("start", 0), ("after an epoch", epoch_end), ("end", len(arrays["steps"]) - 1)]
-
-
-def inequality(arrays: Arrays, kernel: KernelWidth, record: int, forward: bool) -> np.ndarray:
-    """Return (batches, layers): I with the input, or I with the last layer's error.
-
-    The last layer's error with itself is its entropy and no step of the paper's inequality.
-    """
-    name = f"{kernel.name} {'input' if forward else 'backward'}"
-    return arrays[name][record] if forward else arrays[name][record][:, :-1]
-
-
 def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
     """Return whether the data processing inequality holds, forward or backward."""
     values, verdicts = {}, []
@@ -220,20 +214,6 @@ def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
                 values[kernel.label].append(Value(name, bad, form=".0f", remark=f"of {count}"))
         verdicts.append(graded(1 - violated / max(steps, 1), 0.75, 0.5))
     return networks.finding("forward" if forward else "backward", joined(verdicts), values)
-
-
-def violations(values: np.ndarray, forward: bool) -> tuple[int, int]:
-    """Return the steps between layers that go against the inequality, and how many there are.
-
-    Of values (batches, layers), I with the input may not rise (`forward`), I with the last layer's
-    error may not fall. Against it are steps of which 97.5 % of the means over batches drawn with
-    replacement are on the wrong side.
-    """
-    violation = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
-    rows = seeds.generator(0, "renyi bootstrap").integers(0, len(values), (_DRAWS, len(values)))
-    low = np.quantile(violation[rows].mean(axis=1), _LEVEL, axis=0)
-    # Eigenvalues carry rounding; less than a millionth of a bit is none.
-    return int((low > 1e-6).sum()), violation.shape[1]
 
 
 Curves = dict[str, tuple[list[CurveShape], int]]
@@ -260,6 +240,23 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
 
 def _is_constant(shares: np.ndarray) -> bool:
     return bool((shares >= 1 - CHANGE).all() or (np.abs(shares) <= _NEAR).all())
+
+
+def widths_finding(where: str, swept: Arrays) -> Finding:
+    """Return whether the paper's widths leave hidden layers of a network below the ceiling."""
+    values, outcomes = {}, []
+    for order, by_width in zip(measures.ORDERS, swept["input"].swapaxes(0, 1), strict=True):
+        group = values[f"alpha {order:g}"] = []
+        for share, information in zip(measures.WIDTHS, by_width, strict=True):
+            means, most = information.mean(axis=0), math.log2(measures.BATCH)
+            against, steps = violations(information, True)
+            by_layer = ", ".join(f"{mean:.2f}" for mean in means)
+            name = f"sigma {share:.0%} of the median"
+            group.append(Value(name, against, form=".0f", remark=f"of {steps}; {by_layer} bits"))
+            if share <= _NAMED_WIDTH:
+                outcomes.append(bool((means[:-1] < (1 - _NEAR) * most).any()))
+    constants = {"where_found": where, "batches": swept["input"].shape[2], "near": _NEAR}
+    return finding(NAME, "widths", agreement(outcomes), values, **constants)
 
 
 def plane_finding(networks: MeasuredNetworks) -> Finding:

@@ -46,6 +46,10 @@ RATES = {"sigmoid": 0.1, "relu": 0.02}
 """The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
 with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
 standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
+WIDTHS = (0.1, 0.15, 0.2, 0.5, 0.7, 1.4)
+"""Sigma as shares of the median distance; the paper names .1 to .2, the study has .7."""
+ORDERS = (ALPHA, 2.0, 5.0)
+"""Of the entropy: Shannon's nearly, neutral, and of modes."""
 _PAIR_MEASURES = (*SHARES, "plane input", "plane label")
 _OBJECTIVE_BATCHES = 3
 _CALIBRATION = 2_000
@@ -487,6 +491,50 @@ def _network_information(
         for kernel, batch_rows in zip(KERNELS, by_kernel, strict=True)
         for name in batch_rows[0]
     }
+
+
+def stages(arrays: Arrays) -> list[tuple[str, int]]:
+    """Return name and record of the start, the end of the first epoch, and the end."""
+    epoch_end = int(np.argmin(np.abs(arrays["steps"] - arrays["epoch"])))
+    return [("start", 0), ("after an epoch", epoch_end), ("end", len(arrays["steps"]) - 1)]
+
+
+def inequality(arrays: Arrays, kernel: KernelWidth, record: int, forward: bool) -> np.ndarray:
+    """Return (batches, layers): I with the input, or I with the last layer's error.
+
+    The last layer's error with itself is its entropy and no step of the paper's inequality.
+    """
+    name = f"{kernel.name} {'input' if forward else 'backward'}"
+    return arrays[name][record] if forward else arrays[name][record][:, :-1]
+
+
+def widths_and_orders(path: Path, images: Images, size: RenyiSize, seed: int) -> Arrays:
+    """Return information of a network's layers by `WIDTHS` of the kernel and `ORDERS`, in bits.
+
+    Returns:
+        `input` I(X;T) (widths, orders, batches, layers), `entropy` S(X) (widths, orders, batches).
+    """
+    from oip.network.network import Network
+
+    probe = Probe(Network(path).model)
+    batches = probe_batches(images.test, size.batches, seed)
+    readings = [probe.read(batch.images, batch.codes).responses for batch in batches]
+
+    def of_batch(width: Bandwidth, batch: ImageBatch, layers: list[np.ndarray]) -> np.ndarray:
+        of_input = gram(batch.pixels, width)
+        joint = np.stack([hadamard(list(map_grams(values, width))) for values in layers])
+        rows = []
+        for order in ORDERS:
+            entropy = matrix_entropy(of_input, order)
+            both = matrix_entropy(joint, order) - matrix_entropy(joint * of_input, order)
+            rows.append([entropy, *(entropy + both)])
+        return np.array(rows)  # (orders, 1 + layers)
+
+    pairs = list(zip(batches, readings, strict=True))
+    work = [(Bandwidth(2 * share**2), *pair) for share in WIDTHS for pair in pairs]
+    rows = np.array(thread_map(lambda item: of_batch(*item), work))
+    rows = bits(rows.reshape(len(WIDTHS), len(batches), len(ORDERS), -1).swapaxes(1, 2))
+    return {"input": rows[..., 1:], "entropy": rows[..., 0]}
 
 
 def input_entropy(trainings: Iterable[Arrays], kernel: KernelWidth) -> float:

@@ -13,6 +13,7 @@ from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
 from oip.studies.data import Images
+from oip.studies.findings import violations
 from oip.studies.renyi import MeasuredNetworks
 from oip.studies.renyi_measures import (
     ALPHA,
@@ -152,12 +153,12 @@ def test_pairs_beside_the_estimator(batch):
 def test_violations_are_counted_beyond_the_spread():
     rng = np.random.default_rng(0)
     falling = np.array([5.0, 4.0, 3.0, 2.0]) + 0.01 * rng.normal(size=(8, 4))
-    assert renyi.violations(falling, True) == (0, 3)
-    assert renyi.violations(falling, False) == (3, 3)
+    assert violations(falling, True) == (0, 3)
+    assert violations(falling, False) == (3, 3)
     mixed = np.array([5.0, 4.0, 4.5, 4.5]) + rng.normal(size=(8, 1))
-    assert renyi.violations(mixed, True) == (1, 3)
+    assert violations(mixed, True) == (1, 3)
     noise = 1.0 + rng.normal(size=(8, 2))
-    assert renyi.violations(noise, True)[0] == 0
+    assert violations(noise, True)[0] == 0
 
 
 PLANES = NetworkPlan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
@@ -341,6 +342,18 @@ def test_redundancy_over_filters(redundant, trend, above):
     assert renyi.synergy_finding(networks).verdict == above
 
 
+def test_widths_at_which_every_layer_is_at_the_ceiling():
+    swept = made_up_widths("", None, None, 0)
+    finding = renyi.widths_finding("a network", swept)
+    assert finding.verdict == "yes" and "6.00, 6.00, 6.00 bits" in finding.ours
+    swept["input"][:3] = 6.95
+    finding = renyi.widths_finding("a network", swept)
+    assert finding.verdict == "no" and "sigma 10% of the median 0 (of 2; 6.95" in finding.ours
+    swept["input"][3, 0] = [6.0, 6.5, 6.0]
+    finding = renyi.widths_finding("a network", swept)
+    assert "sigma 50% of the median 1 (of 2; 6.00, 6.50, 6.00 bits)" in finding.ours
+
+
 def test_maps_that_are_enough_and_maps_that_can_go():
     selection = {"accuracy": np.array(0.9), "shares": np.array([0.25, 0.5]), "many kept": 0.5}
     for kernel in KERNELS:
@@ -440,6 +453,13 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     # Pairs are of the maps of the convolution whose filters are varied.
     redundant = np.isfinite(arrays["relative redundant"]).all(axis=(0, 1))
     assert redundant.tolist() == [False, True, False, False]
+    swept = renyi_measures.widths_and_orders(path, data, TINY, 0)
+    assert swept["input"].shape == (6, 3, 1, 4) and swept["entropy"].shape == (6, 3, 1)
+    # A share of sqrt(1/2) is the median squared distance as 2 sigma^2, the study's own width.
+    ends = swept["input"][4, 0, 0], arrays["relative input"][-1, 0]
+    assert ends[0] == pytest.approx(ends[1], rel=0.04)
+    most = swept["entropy"][..., None]
+    assert (swept["input"] <= most + 1e-9).all() and (np.diff(most, axis=0) < 0).all()
     selection = renyi_measures.map_selection(path, data, TINY, 0)
     assert selection["layer"] == "Conv2D_2" and selection["pruned"].shape == (6, 1, 2)
     assert np.isfinite(selection["pruned"][-1]).all()
@@ -484,6 +504,11 @@ def made_up_selection(path, data, size, seed):
     return arrays
 
 
+def made_up_widths(path, data, size, seed):
+    shape = len(renyi_measures.WIDTHS), len(renyi_measures.ORDERS), 2
+    return {"input": np.full((*shape, 3), 6.0), "entropy": np.full(shape, 7.0)}
+
+
 def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypatch):
     settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
     calls = []
@@ -496,6 +521,7 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
 
     monkeypatch.setattr(renyi, "train_and_measure", stops)
     monkeypatch.setattr(renyi, "map_selection", made_up_selection)
+    monkeypatch.setattr(renyi, "widths_and_orders", made_up_widths)
     folder = Folder(tmp_path, renyi.NAME, settings)
     with pytest.raises(KeyboardInterrupt):
         renyi.run(folder, TINY)
@@ -510,7 +536,7 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in paper for paper in missing)
     assert any("Fruits 360" in paper for paper in missing)
-    assert len(folder.findings) == 4 + 2 * 5 + 2 + 4
+    assert len(folder.findings) == 4 + 1 + 2 * 5 + 2 + 4
 
 
 @pytest.fixture
@@ -548,6 +574,7 @@ def test_the_papers_other_data_in_their_layouts(
 
     monkeypatch.setattr(renyi, "train_and_measure", training)
     monkeypatch.setattr(renyi, "map_selection", made_up_selection)
+    monkeypatch.setattr(renyi, "widths_and_orders", made_up_widths)
     settings = StudySettings(quick=True, data=papers_folders)
     folder = Folder(tmp_path / "out", renyi.NAME, settings)
     renyi.run(folder, TINY)
