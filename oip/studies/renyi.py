@@ -109,12 +109,18 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     )
     label_entropy = measures.mean_label_entropy(images.test.required_labels(), size.batches, seed)
     planes = networks("planes")
+    # These are measured whole, also the one that is among the widths.
+    whole = {plan: None for plan in plans["inequalities"] if plan not in plans["planes"]}
+    arguments = train_and_measure, images, size, folder, whole
+    chains = arrays | folder.parts("inequalities", whole, *arguments, of=images.digest)
+    chains = {plan: chains[plan] for plan in plans["inequalities"]}
+    inequalities = replace(planes, trainings=chains)
     for kernel in KERNELS:
-        draw_inequalities(folder, planes, kernel)
+        draw_inequalities(folder, inequalities, kernel)
         draw_planes(folder, planes, kernel)
     folder.add(
-        inequality_finding(planes, forward=True),
-        inequality_finding(planes, forward=False),
+        inequality_finding(inequalities, forward=True),
+        inequality_finding(inequalities, forward=False),
         plane_finding(planes),
         compression_finding(planes),
     )

@@ -42,7 +42,7 @@ ORDINALS = ("first", "second", "third")
 """Of the convolutions whose filters are varied."""
 SHARES = ("redundant", "non-redundant")
 """Of pairs: redundancy less synergy, and weighted non-redundant information, of I_ij."""
-RATES = {"sigmoid": 0.1, "relu": 0.02}
+RATES = {"relu": 0.02, "sigmoid": 0.1}
 """The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
 with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
 standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
@@ -53,7 +53,8 @@ ORDERS = (ALPHA, 2.0, 5.0)
 _PAIR_MEASURES = (*SHARES, "plane input", "plane label")
 _OBJECTIVE_BATCHES = 3
 _CALIBRATION = 2_000
-_PLANE_FILTERS = (6, 32)
+_FILTERS = {"inequalities": (6, 12), "planes": (6, 32)}
+"""As the paper's figures 2 and 7 have them."""
 _ALEXNETS = ((16, 32, 64, 128), (30, 60, 90, 128))
 """Filters of the networks for large images; the paper names those of the first three layers."""
 _LARGE_RATE = 0.01
@@ -128,14 +129,14 @@ def plans_for(
 ) -> dict[str, list[NetworkPlan]]:
     """Return the networks for images (h, w, bands) by their purpose.
 
-    `planes` (and inequalities), `first`, `second`, `third` (filters of a convolution), `selection`
+    `inequalities`, `planes`, `first`, `second`, `third` (filters of a convolution), `selection`
     (which of its maps are needed). A quick study compares filters on the first source only.
     """
-    plans: dict[str, list[NetworkPlan]] = {"planes": [], **{name: [] for name in ORDINALS}}
+    plans: dict[str, list[NetworkPlan]] = {name: [] for name in (*_FILTERS, *ORDINALS)}
     if source.startswith("cifar10"):
         epochs = 3 * size.epochs if size.images is None else 2
         vgg_plans = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
-        return {**plans, "planes": vgg_plans, "selection": vgg_plans}
+        return plans | dict.fromkeys((*_FILTERS, "selection"), vgg_plans)
     if min(shape[:2]) >= _LARGE:
         epochs, compared = round(1.5 * size.epochs), is_first_source or size is FULL
 
@@ -146,10 +147,10 @@ def plans_for(
             name = "alexnet-small"
             return NetworkPlan(source, name, filters, activation, rate, epochs, seed + run)
 
-        plans["planes"] = [
+        plans["planes"] = plans["inequalities"] = [
             alexnet(filters, activation)
             for filters in _ALEXNETS[: None if compared else 1]
-            for activation in ("relu", "sigmoid")
+            for activation in RATES
         ]
         usual = _ALEXNETS[0]
         for layer, purpose in enumerate(ORDINALS):
@@ -164,7 +165,8 @@ def plans_for(
         rate = RATES[activation]
         return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + run)
 
-    plans["planes"] = [lenet(_PLANE_FILTERS, activation) for activation in ("relu", "sigmoid")]
+    for purpose, filters in _FILTERS.items():
+        plans[purpose] = [lenet(filters, activation) for activation in RATES]
     compared = is_first_source or size is FULL
     for run in range(size.seeds if compared else 0):
         plans["first"] += [lenet((count, 12), run=run) for count in size.first]
@@ -195,8 +197,9 @@ about labels and errors. None for a network of which everything is measured."""
 
 
 def varied_layers(plans: Mapping[str, list[NetworkPlan]]) -> dict[NetworkPlan, Varied]:
-    """Return what is measured of each network of `plans_for`: what the experiments draw."""
-    every = dict.fromkeys(plan for group in plans.values() for plan in group)
+    """Return what is measured of each network of `plans_for` but `inequalities`."""
+    groups = (group for purpose, group in plans.items() if purpose != "inequalities")
+    every = dict.fromkeys(plan for group in groups for plan in group)
 
     def of_plan(plan: NetworkPlan) -> Varied:
         if plan in plans["planes"]:

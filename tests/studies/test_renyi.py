@@ -393,14 +393,16 @@ def test_steps_that_are_recorded():
 def test_networks_by_source():
     plans_for, full = renyi_measures.plans_for, renyi_measures.FULL
     plans = plans_for("mnist", (28, 28, 1), 0, full, False)
-    assert {plan.activation for plan in plans["planes"]} == {"relu", "sigmoid"}
+    assert [plan.activation for plan in plans["planes"]] == ["relu", "sigmoid"]
     assert {plan.filters for plan in plans["planes"]} == {(6, 32)}
+    assert {plan.filters for plan in plans["inequalities"]} == {(6, 12)}
     assert len(plans["first"]) == 10 * len(full.first)
     assert plans_for("mnist", (28, 28, 1), 0, renyi_measures.QUICK, False)["first"] == []
     large = plans_for("fruits", (100, 100, 3), 0, full, False)["planes"][0]
     assert (large.recipe, large.rate, large.epochs) == ("alexnet-small", 0.01, 15)
     assert "/" not in large.name
     varied = plans_for("fruits", (100, 100, 3), 0, full, False)
+    assert varied["inequalities"] == varied["planes"]
     assert {plan.filters for plan in varied["planes"]} == {(16, 32, 64, 128), (30, 60, 90, 128)}
     assert {plan.filters[2] for plan in varied["third"]} == set(full.large[2])
     assert {plan.filters[:2] for plan in varied["third"]} == {(16, 32)}
@@ -527,8 +529,8 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
         renyi.run(folder, TINY)
     folder = Folder(tmp_path, renyi.NAME, settings)
     renyi.run(folder, TINY)
-    # Two of the planes, four widths, one to choose from, of which one was stopped.
-    assert len(calls) == 7 + 1 and len(set(calls)) == 7
+    # Two of the planes, four widths, one to choose from, of which one was stopped, two chains.
+    assert len(calls) == 9 + 1 and len(set(calls)) == 9
     assert folder.finish(renyi.TITLE, renyi.SOURCE).is_file()
     numbers = NumbersFile.read(tmp_path / "numbers.json").figures
     assert {"dpi-mnist-sample-paper", "planes-mnist-sample-relative", "width-mnist-sample",
