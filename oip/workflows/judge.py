@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from oip.ascent.targets import objective_targets
-from oip.core.errors import ModelError, OipError, RunError, notice
+from oip.core.errors import ModelError, OipError, RunError, did_you_mean, notice
 from oip.core.formats import LayerRecord
-from oip.core.layer_formats import ClustersFile, LegibilityFile
+from oip.core.layer_formats import ClustersFile, LegibilityFile, PresetsFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
 from oip.mi.judges import (
@@ -110,6 +110,7 @@ def judge_into(
     session = JudgedRun.of(run, network, images, judge, judge_layer, imports, progress)
     unmeasured: list[OipError] = []
     records = list(session.layers(unmeasured))
+    _say_what_was_chosen(run, records, images.source)
     if clusters is not None:
         for record in records:
             session.clusters(record.index, clusters)
@@ -119,6 +120,19 @@ def judge_into(
         for error in unmeasured:
             notice(str(error))
     return records
+
+
+def _say_what_was_chosen(run: Run, records: Sequence[LegibilityFile], source: str) -> None:
+    """Give a notice where presets were kept because a judge read them best on these images."""
+    for record in records:
+        presets = PresetsFile.read_if_whole(run.folder(record.index) / "presets.json")
+        if presets is not None and presets.split.startswith(f"{source},"):
+            notice(
+                f"{record.layer}: the presets of its units were chosen with "
+                f"{presets.samples} of these images, for which shares are too high. Judge by other "
+                "images, or give the command of 'oip reconstruct --preset best' again, which "
+                "judges by those that nothing was chosen with."
+            )
 
 
 class JudgedRun:
@@ -164,6 +178,10 @@ class JudgedRun:
 
         if isinstance(judge, str) and judge in NETWORKS:
             judge = models.pretrained(judge)
+        elif isinstance(judge, str) and judge != PIXELS and not Path(judge).exists():
+            expected = f"{PIXELS}, a .keras or .h5 file, or {', '.join(NETWORKS)}"
+            hint = did_you_mean(judge, [PIXELS, *NETWORKS])
+            raise ModelError(f"judge '{judge}'", expected, "no such file or name", hint)
         inputs = check_images(network.inputs, images.images, "data")
         scale = PictureScale.of(network.inputs, inputs)
         opened_judge = judge_of(judge, judge_layer, network, inputs, scale, tuple(imports))

@@ -1,11 +1,13 @@
 import json
+import shutil
+import warnings
 
 import numpy as np
 import pytest
 
 import oip
 from oip.cli.main import run as command
-from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.errors import DataError, Notice, RunError, SettingsError
 from oip.core.layer_formats import LegibilityFile, PresetsFile
 from oip.run.check import verify_run
 from oip.run.run import Run
@@ -106,6 +108,18 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     assert command([*arguments, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
     assert "other weights" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
+
+
+def test_legibility_by_the_images_of_the_choice_is_told(best, judge_folder, tmp_path):
+    folder, run = best
+    copied = Run.open(shutil.copytree(run.path, tmp_path / "run"))
+    more = {"judge": folder / "judge.keras", "model": folder / "model.keras"}
+    with pytest.warns(Notice, match="chosen with 200 of these images, for which shares are too"):
+        oip.judge_into(copied, data=f"{folder / 'images.npz'}:all", **more)
+    other, _ = judge_folder(300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        oip.judge_into(copied, data=f"{other / 'images.npz'}:train", **more)
 
 
 def test_presets_with_references_have_images_of_their_own(judge_folder):

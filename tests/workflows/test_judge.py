@@ -130,6 +130,7 @@ def test_a_lost_file_is_missed_and_the_command_named(judged, capsys):
     [
         (["--judge", "model.keras"], "expected a network with other weights"),
         (["--judge", "none.keras"], "received no such file"),
+        (["--judge", "efficientnet-lite7"], "efficientnet-lite2; received no such file or name"),
         (["--judge-layer", "first"], "--judge-layer: expected a model as the judge"),
         (["--model", "judge.keras"], "is a run of another model"),
     ],
