@@ -525,7 +525,13 @@ def _class_source(network: Network, term: Term) -> _TermSource:
             listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             forms = f"0 to {count - 1}" + (f" or one of {listed}" if names else ", no names known")
             hint = did_you_mean(name, names)
+            if network.classes and not names:
+                hint = f"The names that are there are of {len(network.classes)} classes."
             raise SettingsError(f"objective '{term}': classes", forms, f"'{name}'", hint)
+        if names.count(name) > 1:
+            numbers = " or ".join(str(k) for k, other in enumerate(names) if other == name)
+            forms, received = f"a number, {numbers}", f"'{name}', the name of each of them"
+            raise SettingsError(f"objective '{term}': classes", forms, received)
         class_index = names.index(name)
     else:
         _check_number(term, count, f"classes of '{head.name}'")

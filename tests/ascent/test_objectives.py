@@ -325,6 +325,12 @@ def test_names_of_classes_are_classes(network, images):
     network = Network(network.model)
     with pytest.raises(SettingsError, match="0 to 3, no names known"):
         objective_targets(network, "class:dog")
+    network.classes = ("cat", "dog", "owl")
+    with pytest.raises(SettingsError, match="names that are there are of 3 classes"):
+        objective_targets(network, "class:dog")
+    network.classes = ("cat", "dog", "crane", "crane")
+    with pytest.raises(SettingsError, match="a number, 2 or 3; received 'crane'"):
+        objective_targets(network, "class:crane")
     network.classes = ("cat", "dog", "T-shirt/top", "owl")
     named, numbered = (
         values(network, images, text)
