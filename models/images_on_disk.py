@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +50,9 @@ class Sizing:
     model_shape: ModelShape | None = None
     """Returns the (h, w, bands) of a model's input, given those of the images, None where their
     sizes differ."""
+    as_shown: bool = False
+    """Turn pictures as their EXIF says, and lay transparent ones on white, as viewers do; Keras
+    does neither where it reads data."""
 
 
 def read_pictures(
@@ -64,11 +68,12 @@ def read_pictures(
         raise DataError(f"{source}: bands of image files", "1 or 3", sizing.bands)
     gray, sizes = True, []
     for path in paths:
-        with _opened(path) as picture:
+        with _opened(path, paths) as picture:
             mode = picture.mode
             sizes.append((picture.height, picture.width))
         if mode not in _EIGHT_BIT:
-            raise DataError(f"'{path.name}'", "an image of 8 bits", f"mode {mode}")
+            hint = "Save it with 8 bits a band."
+            raise DataError(_named(path, paths), "an image of 8 bits", f"mode {mode}", hint)
         gray = gray and mode in _GRAY
     if not paths:
         raise DataError(source, "at least one image file", "none")
@@ -91,7 +96,7 @@ def read_pictures(
     check_room(source, (len(paths), *goal, bands))
     images = np.empty((len(paths), *goal, bands), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _decoded(path, goal, bands, resize)
+        images[index] = _decoded(path, goal, bands, resize, sizing.as_shown, paths)
     changed = sum(size != goal for size in sizes)
     if not changed:
         return images, None
@@ -101,20 +106,37 @@ def read_pictures(
     return images, resize if for_model else None
 
 
-def _decoded(path: Path, size: tuple[int, int], bands: int, resize: str) -> np.ndarray:
-    from PIL import Image
+def _decoded(
+    path: Path,
+    size: tuple[int, int],
+    bands: int,
+    resize: str,
+    as_shown: bool,
+    paths: Sequence[Path],
+) -> np.ndarray:
+    from PIL import Image, ImageOps
 
-    with _opened(path) as picture:
+    with _opened(path, paths) as picture:
         try:
-            plain = picture.convert(_MODES[bands])
+            shown = _on_white(ImageOps.exif_transpose(picture)) if as_shown else picture
+            plain = shown.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
-            raise DataError(f"'{path.name}'", "a whole image file", error) from error
+            raise DataError(_named(path, paths), "a whole image file", error) from error
     plain = brought_to(plain, size, resize, Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
 
 
-def _opened(path: Path) -> Picture:
-    subject, reason = f"'{path.name}'", "something else, or a damaged one"
+def _on_white(picture: Picture) -> Picture:
+    if not picture.has_transparency_data:
+        return picture
+    from PIL import Image
+
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+
+
+def _opened(path: Path, paths: Sequence[Path]) -> Picture:
+    subject, reason = _named(path, paths), "something else, or a damaged one"
     try:
         return open_picture(path)
     except FileNotFoundError as error:
@@ -123,6 +145,12 @@ def _opened(path: Path) -> Picture:
         is_clear = isinstance(error, RefusedFile) or "decompression bomb" in str(error)
         formats = f"an image file ({', '.join(FORMATS)})"
         raise DataError(subject, formats, error if is_clear else reason) from error
+
+
+def _named(path: Path, paths: Sequence[Path]) -> str:
+    """Return how a message names a file: of several folders, files can have the same name."""
+    several = any(other.parent != path.parent for other in paths)
+    return f"'{path.parent.name}/{path.name}'" if several else f"'{path.name}'"
 
 
 def _text(size: tuple[int, int]) -> str:

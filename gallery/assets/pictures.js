@@ -115,10 +115,11 @@ function evolutionPart(entry, detail, shared) {
   if (!detail.traces || !shared.stages.length) return null;
   const columns = shared.stages.length;
   const strip = fileOf(entry, "evolution");
+  const origin = detail.starts[0].noise < 0 ? "image" : "noise";
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const moving = calm
     ? null
-    : cut(strip, { columns, rows: 1, column: 0, row: 0 }, "The best start growing from noise", { moving: true });
+    : cut(strip, { columns, rows: 1, column: 0, row: 0 }, "The best start growing from " + origin, { moving: true });
   // The ascent of this start may have ended before others of the layer.
   const last = detail.starts[0].steps;
   const until = shared.stages.findIndex((step) => step >= last);
@@ -128,12 +129,12 @@ function evolutionPart(entry, detail, shared) {
       "figure",
       {},
       cut(strip, { columns, rows: 1, column, row: 0 }, "Step " + step),
-      element("figcaption", {}, step === 0 ? "noise" : String(step))
+      element("figcaption", {}, step === 0 ? origin : String(step))
     )
   );
   const row = element("div", { class: "strip stages" }, cells);
   return section(
-    "From noise",
+    "From " + origin,
     element("div", { class: "evolution" }, moving, row),
     paragraph("The best start at these steps" + (rendering() ? "." : ", each contrast-enhanced."), "quiet")
   );

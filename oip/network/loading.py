@@ -195,8 +195,9 @@ def read_config(path: Path) -> Json:
 
             with h5py.File(path, "r") as archive:
                 if "model_config" not in archive.attrs:
+                    hint = "Save the model with model.save('model.keras')."
                     raise ModelError(
-                        f"'{path.name}'", "a whole model", "an HDF5 file of weights only"
+                        f"'{path.name}'", "a whole model", "an HDF5 file of weights only", hint
                     )
                 text = archive.attrs["model_config"]
         return json.loads(text)

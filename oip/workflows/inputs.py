@@ -166,7 +166,8 @@ def load_start(network: Network, start: np.ndarray | str | Path) -> np.ndarray:
     """Return the image that an ascent begins with, (h, w, b) in the model's input units.
 
     Args:
-        start: an image file, which is cropped and resized as data are; or such an array.
+        start: an image file, which is cropped and resized as data are, turned as its EXIF says and
+            on white where it is transparent; or such an array.
 
     Raises:
         DataError: not an image file, or a model that takes no pictures.
@@ -179,7 +180,9 @@ def load_start(network: Network, start: np.ndarray | str | Path) -> np.ndarray:
     if len(spec.shape) != 3 or spec.shape[-1] not in (1, 3):
         raise DataError("an image to begin with", "a model of images of 1 or 3 bands", spec.shape)
     size = spec.shape[0], spec.shape[1]
-    pictures, _ = read_pictures([Path(start)], Path(start).name, Sizing(size, spec.shape[2]))
+    pictures, _ = read_pictures(
+        [Path(start)], Path(start).name, Sizing(size, spec.shape[2], as_shown=True)
+    )
     black, white = spec.picture_ends or (np.zeros(spec.shape[2]), np.full(spec.shape[2], 255.0))
     return as_input(pictures[0], black, white, spec.bgr)
 

@@ -91,7 +91,7 @@ def test_damaged_and_deep_images(folder: Path) -> None:
     path = paint(folder / "dog" / "0.png", 7, (64, 64))
     whole = path.read_bytes()
     path.write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"0\.png"):
+    with pytest.raises(DataError, match=r"'dog/0\.png'"):
         load(folder)
     noise = np.random.default_rng(0).integers(0, 256, (6, 4), np.uint8)
     Image.fromarray(noise).save(path)
@@ -295,7 +295,8 @@ def test_an_image_of_another_format_is_refused_by_its_content(folder: Path) -> N
     """Pillow hands PostScript to another program, whatever the file's name."""
     path = folder / "dog" / "0.png"
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match=r"'0\.png': expected .*PNG, JPEG, WEBP, BMP, TIFF, GIF"):
+    match = r"'dog/0\.png': expected .*PNG, JPEG, WEBP, BMP, TIFF, GIF"
+    with pytest.raises(DataError, match=match):
         load(folder)
 
 

@@ -162,7 +162,7 @@ def test_what_is_no_model_is_named(tmp_path, small_file):
             load_model(tmp_path / name)
     with h5py.File(tmp_path / "weights.h5", "w") as archive:
         archive["w"] = [1.0]
-    with pytest.raises(ModelError, match="weights only"):
+    with pytest.raises(ModelError, match=r"weights only\. Save the model with"):
         load_model(tmp_path / "weights.h5")
     (tmp_path / "model.pt").write_text("")
     with pytest.raises(ModelError, match="ends in"):

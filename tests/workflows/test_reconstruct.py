@@ -5,6 +5,7 @@ from PIL import Image
 import oip
 from oip.core.errors import Notice, OipError, SettingsError
 from oip.gallery.rerun_command import rerun_command
+from oip.workflows.inputs import load_start
 
 QUICK = {"starts": 2, "steps": 6, "screened": 8}
 
@@ -88,6 +89,28 @@ def test_an_ascent_from_a_picture(small_model, small_images, tmp_path):
     assert repeated.record.settings.start == run.record.settings.start, "further commands keep it"
     with pytest.raises(OipError, match="made in another way"):
         oip.reconstruct_into(tmp_path / "run", small_model, "first:2", start=picture * 0, **quick)
+
+
+def test_a_picture_to_begin_with_is_as_viewers_show_it(small_model, tmp_path):
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    clear = Image.fromarray(pixels).convert("RGBA")
+    clear.putalpha(Image.fromarray(np.tile(np.repeat([0, 255], 8).astype(np.uint8), (16, 1))))
+    clear.save(tmp_path / "clear.png")
+    network = oip.Network(small_model)
+    black, white = network.inputs.picture_ends or (0.0, 255.0)
+    shares = [
+        ((load_start(network, tmp_path / name) - black) / (white - black))[..., 0]
+        for name in ("turned.jpg", "clear.png")
+    ]
+    turned, shown = (255 * share for share in shares)
+    assert turned[:, 12].mean() > 150 and turned[:, 4].mean() < 50
+    np.testing.assert_allclose(shown[:, :8], 255, atol=1)
+    np.testing.assert_allclose(shown[:8, 8:], 200, atol=1)
+    np.testing.assert_allclose(shown[8:, 8:], 0, atol=1)
 
 
 @pytest.mark.parametrize(
