@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from oip.ascent.settings import of_input, requested_settings
 from oip.ascent.targets import objective_targets
 from oip.core import html
-from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.errors import DataError, RunError, SettingsError, notice
 from oip.core.files import check_writable, sha256
 from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
@@ -27,7 +27,7 @@ from oip.network.network import Network
 from oip.run.reconstruct import reconstruct_layers
 from oip.run.run import Run
 from oip.run.shards import layer_oips
-from oip.workflows.inputs import Selection, opened, select_maps
+from oip.workflows.inputs import Selection, load_data, opened, select_maps
 from oip.workflows.rank import RankingOptions, rank_layers
 
 if TYPE_CHECKING:
@@ -281,7 +281,8 @@ def run_pretrained_demo(
     """Show what some maps and classes of a pretrained network react to, in a gallery.
 
     Maps of an early, a middle and a late layer, evenly spread over the layer, and some classes.
-    With labels in the data the maps are ranked. The same call continues interrupted work.
+    With labels in the data, and enough images, the maps are ranked. The same call continues
+    interrupted work.
 
     Args:
         network: as for `models.pretrained`, such as `efficientnet-lite0`.
@@ -313,12 +314,13 @@ def run_pretrained_demo(
     seconds: dict[str, float] = {}
     folder = Path(out) if out is not None else Path("runs") / f"demo-{network}"
     check_writable(folder)
+    given = None if data is None else _data_of(network, data, data_dir, resize)
     with timed(seconds, "model"):
         path = _model(network, folder)
-        if data is None:
+        if given is None:
             opened_network, images = Network(path), None
         else:
-            opened_network, images = opened(path, data, data_dir=data_dir, resize=resize)
+            opened_network, images = opened(path, given)
     selections: list[Selection] = []
     for name in _LAYERS:
         layer = opened_network.find(name)
@@ -333,11 +335,26 @@ def run_pretrained_demo(
     if images is not None and images.labels is not None:
         with timed(seconds, "rank"):
             options = RankingOptions(seed=seed)
-            list(rank_layers(folder, opened_network, selections, images, options, progress))
+            try:
+                list(rank_layers(folder, opened_network, selections, images, options, progress))
+            except DataError as error:
+                notice(f"the maps are not ranked. {error}")
     with timed(seconds, "gallery"):
         pictures = None if images is None else images.images
         page = gallery.build(run, data_images=pictures, progress=progress)
     return _result(run, page, seconds, started)
+
+
+def _data_of(
+    network: str, data: str, data_dir: str | Path | None, resize: str | None
+) -> Dataset | None:
+    """Load images in the size of a pretrained network, before its file is written."""
+    from oip.models.imagenet import NETWORKS
+
+    if network not in NETWORKS:
+        return None  # which is told where its weights are asked for
+    side = NETWORKS[network].pixels
+    return load_data(data, None, "test", data_dir, resize, lambda _: (side, side, 3))
 
 
 def _model(network: str, folder: Path) -> Path:
