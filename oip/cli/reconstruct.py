@@ -95,10 +95,11 @@ class AscentOptions:
         has_judge = self.judge is not None or self.judge_layer is not None
         if presets is None and has_judge:
             raise SettingsError("--judge", "--preset best as well", f"--preset {self.preset}")
-        if presets is not None and (self.judge is None or not has_data or self.start is not None):
-            raise SettingsError(
-                "--preset best", "--judge and --data as well, and no --from", "other options"
-            )
+        unfit = ["no --judge"] * (self.judge is None) + ["no --data"] * (not has_data)
+        unfit += ["--from"] * (self.start is not None)
+        if presets is not None and unfit:
+            expected = "--judge and --data as well, and no --from"
+            raise SettingsError("--preset best", expected, " and ".join(unfit))
         candidates = {} if presets is None else candidate_settings(presets, changes)
         from_image = self.start is not None
         settings = None if candidates else requested_settings(self.preset, from_image, **changes)

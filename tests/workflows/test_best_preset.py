@@ -102,7 +102,9 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     kept = PresetsFile.read(Run.open(tmp_path / "run").folder(result["layers"][0]["index"]) / NAME)
     assert f"most legible preset, by units: {kept.maps[0].preset} 1" in printed
     assert command(arguments) == 2
-    assert "--judge and --data as well" in capsys.readouterr().err
+    assert "--judge and --data as well, and no --from; received no --judge." in (
+        capsys.readouterr().err
+    )
     assert command([*arguments, "--preset", "default", "--judge", ""]) == 2
     assert "--preset best as well" in capsys.readouterr().err
     assert command([*arguments, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
