@@ -439,7 +439,7 @@ class Pages:
             "overview": self._model,
             "digest": plain_name(run.model.sha256),
             "accuracy": rounded(run.accuracy),
-            "origin": "an image of the user's"
+            "origin": "a given image"
             if run.settings.start
             else "noise that holds several wavelengths",
             "candidates": _candidates(run),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -67,13 +66,14 @@ def read_pictures(
     if sizing.bands is not None and sizing.bands not in _MODES:
         raise DataError(f"{source}: bands of image files", "1 or 3", sizing.bands)
     gray, sizes = True, []
+    of_folders = len({path.parent for path in paths}) > 1  # whose files can have the same name
     for path in paths:
-        with _opened(path, paths) as picture:
+        with _opened(path, of_folders) as picture:
             mode = picture.mode
             sizes.append((picture.height, picture.width))
         if mode not in _EIGHT_BIT:
             hint = "Save it with 8 bits a band."
-            raise DataError(_named(path, paths), "an image of 8 bits", f"mode {mode}", hint)
+            raise DataError(_named(path, of_folders), "an image of 8 bits", f"mode {mode}", hint)
         gray = gray and mode in _GRAY
     if not paths:
         raise DataError(source, "at least one image file", "none")
@@ -96,7 +96,7 @@ def read_pictures(
     check_room(source, (len(paths), *goal, bands))
     images = np.empty((len(paths), *goal, bands), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _decoded(path, goal, bands, resize, sizing.as_shown, paths)
+        images[index] = _decoded(path, goal, bands, resize, sizing.as_shown, of_folders)
     changed = sum(size != goal for size in sizes)
     if not changed:
         return images, None
@@ -112,16 +112,16 @@ def _decoded(
     bands: int,
     resize: str,
     as_shown: bool,
-    paths: Sequence[Path],
+    of_folders: bool,
 ) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    with _opened(path, paths) as picture:
+    with _opened(path, of_folders) as picture:
         try:
             shown = _on_white(ImageOps.exif_transpose(picture)) if as_shown else picture
             plain = shown.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
-            raise DataError(_named(path, paths), "a whole image file", error) from error
+            raise DataError(_named(path, of_folders), "a whole image file", error) from error
     plain = brought_to(plain, size, resize, Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
 
@@ -135,8 +135,8 @@ def _on_white(picture: Picture) -> Picture:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
-def _opened(path: Path, paths: Sequence[Path]) -> Picture:
-    subject, reason = _named(path, paths), "something else, or a damaged one"
+def _opened(path: Path, of_folders: bool) -> Picture:
+    subject, reason = _named(path, of_folders), "something else, or a damaged one"
     try:
         return open_picture(path)
     except FileNotFoundError as error:
@@ -147,10 +147,9 @@ def _opened(path: Path, paths: Sequence[Path]) -> Picture:
         raise DataError(subject, formats, error if is_clear else reason) from error
 
 
-def _named(path: Path, paths: Sequence[Path]) -> str:
-    """Return how a message names a file: of several folders, files can have the same name."""
-    several = any(other.parent != path.parent for other in paths)
-    return f"'{path.parent.name}/{path.name}'" if several else f"'{path.name}'"
+def _named(path: Path, of_folders: bool) -> str:
+    """Return how a message names a file, with its folder if there are files of several."""
+    return f"'{path.parent.name}/{path.name}'" if of_folders else f"'{path.name}'"
 
 
 def _text(size: tuple[int, int]) -> str:
