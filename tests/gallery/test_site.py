@@ -467,7 +467,7 @@ def test_masks_of_what_counted_are_kept_in_the_run_and_shown(tmp_path):
     page = gallery.build(changed.path).parent
     for name in ("index.html", "about.html"):
         text = (page / name).read_text()
-        assert "gradient ascent from an image of the user" in text and "from noise" not in text
+        assert "gradient ascent from a given image" in text and "from noise" not in text
 
 
 def test_of_several_presets_a_page_says_which_was_kept(run):
