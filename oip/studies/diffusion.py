@@ -515,14 +515,11 @@ def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
         return finding(NAME, name, verdict, values, networks=n, symbol=symbol)
 
     def weaker(quantity: str) -> Finding:
-        gaps = [
-            training.correlation_gap(
-                *(number_of_each(networks, f"{scale.name} {name}") for name in ("label", quantity)),
-                number_of_each(networks, "accuracy"),
-                seed,
-            )
-            for scale in training.SCALES
-        ]
+        scores, gaps = number_of_each(networks, "accuracy"), []
+        for scale in training.SCALES:
+            label = number_of_each(networks, f"{scale.name} label")
+            other = number_of_each(networks, f"{scale.name} {quantity}")
+            gaps.append(training.correlation_gap(label, other, scores, seed))
         measured = all(math.isfinite(gap.value) for gap in gaps)
         verdict = weighed(gap.above() for gap in gaps) if measured else "not tested"
         return row("accuracy_and_others", quantity, verdict, gaps)
