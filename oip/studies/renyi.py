@@ -424,14 +424,14 @@ def redundancy_finding(networks: MeasuredNetworks) -> Finding:
 def synergy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether redundancy stays above synergy in every network."""
     networks = _of_pairs(networks)
-    values = []
+    values, outcomes = [], []
     for kernel in KERNELS:
-        ends = [
-            arrays[f"{kernel.name} redundant"][-1, :, networks.layer].mean()
-            for arrays in networks.trainings.values()
-        ]
-        values.append(Value(kernel.label, 100 * min(ends), form=".1f"))
-    return networks.finding("synergy", agreement(least.value > 0 for least in values), values)
+        row = networks.over_filters(f"{kernel.name} redundant")
+        least = min(row, key=lambda value: value.value)
+        values.append(least.percent(kernel.label, ".1f").named(kernel.label, remark=least.name))
+        ends = [end for end in (least.low, least.high) if math.isfinite(end)] or [least.value]
+        outcomes.append(True if min(ends) > 0 else False if max(ends) < 0 else None)
+    return networks.finding("synergy", agreement(outcomes), values)
 
 
 def width_finding(where: str, selection: measures.MapSelection, tested: int) -> Finding:

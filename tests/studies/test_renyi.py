@@ -286,6 +286,12 @@ def test_intervals_over_the_trainings_of_a_network():
     assert (value.value, value.high - value.value) == pytest.approx((1.6 / 3, 2 * error))
     finding = renyi.redundancy_finding(networks)
     assert "2 filters 53 (47 to 60), 4 filters 40 (40 to 40)" in finding.ours
+    assert "30.0 (30.0 to 30.0, 8 filters)" in renyi.synergy_finding(networks).ours
+    for seed, share in enumerate((-0.1, 0.2, 0.0)):  # a mean above 0, within its spread
+        for plan, arrays in trainings.items():
+            if plan.filters[0] == 8 and plan.seed == seed:
+                arrays["paper redundant"] = np.full_like(arrays["paper redundant"], share)
+    assert renyi.synergy_finding(networks).verdict == "partly"
     # Accuracies of three trainings, on ten images each: of both.
     for arrays in trainings.values():
         arrays["tested"] = np.array(10)
