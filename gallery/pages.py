@@ -439,9 +439,7 @@ class Pages:
             "overview": self._model,
             "digest": plain_name(run.model.sha256),
             "accuracy": rounded(run.accuracy),
-            "origin": "a given image"
-            if run.settings.start
-            else "noise that holds several wavelengths",
+            "origin": "a given image" if run.settings.start else "noise",
             "candidates": _candidates(run),
             "data": plain_name(data.source) if data is not None else None,
             "images": data.images if data is not None else None,

@@ -560,8 +560,10 @@ def _evidence_text(field: str, value: object) -> object:
 
 
 def join_oips(blocks: Sequence[Oips]) -> Oips:
-    """Return parts of one layer as one, ordered by map; where only some have masks, all of the
-    images of the others counts."""
+    """Return parts of one layer as one, ordered by map.
+
+    Where only some parts have masks, every pixel counts in the images of the others.
+    """
     if len({oips.alpha is None for oips in blocks}) > 1:
         blocks = [oips if oips.alpha is not None else _unmasked(oips) for oips in blocks]
     order = np.argsort(np.concatenate([oips.maps for oips in blocks]), kind="stable")

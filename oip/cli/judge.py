@@ -218,5 +218,5 @@ def interval_text(row: MapLegibility) -> str:
 
 
 def percentage(share: float | None) -> str:
-    """Return a share as a whole number of hundredths, as the gallery shows it."""
+    """Return a share in %, as a whole number; a dash where there is none."""
     return number(None if share is None else 100 * share, 0)

@@ -112,15 +112,14 @@ def toy_information(folder: Folder, size: ToySize) -> Arrays:
         of each scale `clusters S` (runs, numbers of clusters, times), and at the longest time
         `cluster labels S` (runs, numbers of clusters) and `cluster noise S` (runs, deviations).
     """
-    rows = [
-        folder.part(f"toys/run-{run}", _toy_run, size, folder.settings.seed, run)
-        for run in folder.tracked("toy data", range(size.runs))
-    ]
+    seed, rows = folder.settings.seed, []
+    for run in folder.tracked("toy data", range(size.runs)):
+        row = folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
+        rows.append(row | folder.part(f"toys/clusters-{run}", _clusters_run, size, seed, run))
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
-    from oip.mi.estimators.base import label_estimator
     from oip.mi.estimators.renyi import matrix_entropy
 
     entropies = {scale.name: scale.entropy for scale in SCALES} | classic_estimators()
@@ -146,6 +145,16 @@ def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
         for scale in SCALES:
             row = [replace(scale.entropy, time=t).entropy(x, seed).nats for t in size.times]
             arrays[f"clusters {scale.name}"].append(row)
+    return {name: bits(np.array(values)) for name, values in arrays.items()}
+
+
+def _clusters_run(size: ToySize, seed: int, run: int) -> Arrays:
+    from oip.mi.estimators.base import label_estimator
+
+    arrays: dict[str, list] = defaultdict(list)
+    rng = seeds.generator(seed, "clusters", run)
+    for count in CLUSTERS:
+        x = clusters(count, size.samples, rng)
         codes = np.arange(size.samples) % count
         codes = codes if count > 1 else rng.integers(0, LABELS, size.samples)
         for scale in SCALES:

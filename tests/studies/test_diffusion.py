@@ -101,7 +101,7 @@ def test_entropy_of_clusters_goes_to_their_logarithm():
 
 def test_information_of_clusters_and_noise_about_them():
     size = ToySize(500, (5,), (0.0,), (1,), (0.0,), runs=1, times=(100,), deviations=(0.5, 30.0))
-    arrays = diffusion_toy._toy_run(size, 0, 0)
+    arrays = diffusion_toy._clusters_run(size, 0, 0)
     for judge, verdicts in (("_cluster_labels", [True] * 8), ("_cluster_noise", [True, False] * 2)):
         outcomes, values = getattr(diffusion_toy, judge)(arrays, size)
         assert outcomes == verdicts and list(values) == ["reference", "relative"]
@@ -404,7 +404,8 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
     toys = ToySize(100, (5,), (0.0, 1.0), (1,), (0.0, 1.0), runs=2)
     arrays = diffusion_toy.toy_information(folder, toys)
     assert arrays["identity"].shape == (2, 1, 2) and arrays["tree binned 10"].shape == (2, 3, 2)
-    assert sorted(path.name for path in folder.file("toys").iterdir()) == ["run-0.npz", "run-1.npz"]
+    names = sorted(path.name for path in folder.file("toys").iterdir())
+    assert names == ["clusters-0.npz", "clusters-1.npz", "run-0.npz", "run-1.npz"]
 
 
 def test_sizes_of_the_study():
