@@ -115,7 +115,7 @@ function evolutionPart(entry, detail, shared) {
   if (!detail.traces || !shared.stages.length) return null;
   const columns = shared.stages.length;
   const strip = fileOf(entry, "evolution");
-  const origin = detail.starts[0].noise < 0 ? "image" : "noise";
+  const origin = detail.starts[0].noise < 0 ? "the image" : "noise";
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const moving = calm
     ? null
