@@ -10,7 +10,7 @@ import numpy as np
 from oip.gallery.read_run import LayerEntry
 
 SAME = 0.9
-"""Of a pair that shares at least this part of the smaller own value, one map is redundant."""
+"""A map is redundant where another one shares at least this part of its own value."""
 
 
 @dataclass(frozen=True)

@@ -110,13 +110,13 @@ class Redundancy:
         return {map_index: value for map_index, value in pairs if np.isfinite(value)}
 
     def share(self) -> np.ndarray:
-        """Return what a pair shares as part of the smaller own value, (m, m); NaN if unknown.
+        """Return the part of each map's own value (rows) that another one shares, (m, m).
 
-        1 means that one of the two holds nothing that the other one does not hold.
+        1 means that the map of the row holds nothing that the other one does not hold; NaN is not
+        known.
         """
-        diagonal = np.diagonal(self.pairs[0])
-        smaller = np.minimum(diagonal[:, None], diagonal[None, :])
-        return self.shared / np.where(smaller > 0, smaller, np.nan)
+        own = np.diagonal(self.pairs[0])
+        return self.shared / np.where(own > 0, own, np.nan)[:, None]
 
 
 @dataclass(frozen=True)

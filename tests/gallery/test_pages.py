@@ -95,8 +95,6 @@ def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
 
 def test_pairs_of_equal_maps_leave_one(full_run):
     path = full_run.folder(0) / "redundancy.npz"
-    from oip.core import files
-
     arrays = files.read_arrays(path)
     arrays["pairs"][0] = 1.0
     files.write_arrays(path, arrays)
@@ -106,6 +104,22 @@ def test_pairs_of_equal_maps_leave_one(full_run):
     removed = {number for reason in reasons for number in reason.maps}
     stays = [entry.map for entry in layer.maps if entry.map not in removed]
     assert len(stays) == 1 and set(substitutes.values()) == set(stays)
+
+
+def test_a_map_that_holds_more_than_the_one_that_stays_is_not_redundant(full_run):
+    path = full_run.folder(0) / "redundancy.npz"
+    arrays = files.read_arrays(path)
+    ranked = [entry.map for entry in read_layer(full_run, 0).maps if entry.map != 3]
+    first, second = ranked[:2]  # the second knows less about the class
+    for own, substitutes in ((4.0, {}), (2.1, {second: first})):
+        pairs = np.zeros_like(arrays["pairs"])
+        pairs[0][np.diag_indices(len(pairs[0]))] = 2.0
+        pairs[0, second, second] = own
+        pairs[0, first, second] = pairs[0, second, first] = 2.0
+        files.write_arrays(path, arrays | {"pairs": pairs})
+        reasons = prune_advice(read_layer(full_run, 0))
+        named = {k: v for reason in reasons for k, v in reason.substitutes.items()}
+        assert named == substitutes
 
 
 def test_alike_maps_stand_side_by_side():

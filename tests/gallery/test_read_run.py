@@ -231,8 +231,10 @@ def test_most_redundant_against_brute_force(full_run):
     for index in range(40):
         expected = max(redundancy.pairs[0, index, other] for other in range(40) if other != index)
         assert redundancy.largest_shared[index] == pytest.approx(float(expected))
-    share = redundancy.share()
-    assert share[0, 1] == pytest.approx(0.97, rel=1e-3) and np.isnan(share[2, 2])
+    share, own = redundancy.share(), np.diagonal(redundancy.pairs[0])
+    less, more = np.argsort(own[:2])
+    assert share[less, more] == pytest.approx(0.97, rel=1e-3) and np.isnan(share[2, 2])
+    assert share[more, less] == pytest.approx(0.97 * own[less] / own[more], rel=1e-3)
 
 
 def test_unknown_pairs_and_empty_own_values_are_unknown(full_run):
