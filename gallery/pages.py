@@ -181,6 +181,11 @@ def _sides(values: Sequence[float] | None) -> str:
     return f"{times(values)} {unit}" if values else "unknown"
 
 
+def _is_ordered(layer: LayerEntry) -> bool:
+    """Return whether the first estimator orders a layer; not where too many are at the ceiling."""
+    return bool(layer.estimators) and layer.estimators[0].ordered
+
+
 def _bits(layer: LayerEntry, key: str) -> list[float]:
     positions = [position for position, column in enumerate(layer.estimators) if column.key == key]
     if not positions:
@@ -404,6 +409,7 @@ class Pages:
                 "shown": [self._line(layer, entry) for entry in entries],
                 "measure": layer.estimators[0].label if layer.estimators else None,
                 "unit": layer.estimators[0].unit if layer.estimators else None,
+                "ordered": _is_ordered(layer),
                 "about": layer.about,
                 "notices": notices(layer),
             }
@@ -499,7 +505,7 @@ class Pages:
             "objective": entry.objective,
             "picture": entry.row is not None,
             "verdict": entry.verdict or "no OIP",
-            "rank": information.rank if information else None,
+            "rank": information.rank if information and _is_ordered(layer) else None,
             "bits": None if information is None else shown_bits(information.mi),
             "low": None if information is None else shown_bits(information.low),
             "high": None if information is None else shown_bits(information.high),

@@ -226,6 +226,23 @@ def test_pages_of_arrays_name_no_source_and_settings_have_their_names_of_today(
     assert "gallery.build(run, data_images=images)" in (folder / "data/maps.js").read_text("utf-8")
 
 
+def test_maps_of_an_estimator_without_an_order_have_no_rank(maker, tmp_path):
+    run = maker(tmp_path / "run", ranked=(1,), grown=(1,), estimators=("kde",))
+    pages = []
+    for ordered in (True, False):
+        path = run.folder(1) / "ranking.json"
+        values = files.read_json(path)
+        values["estimators"][0]["ordered"] = ordered
+        files.write_json(path, values)
+        folder = gallery.build(run).parent / "layers"
+        pages.append([(folder / name).read_text("utf-8") for name in ("001-p1.html", "001.html")])
+    (tiles, layer), (plain_tiles, plain_layer) = pages
+    assert "<p>#1 · " in tiles and ", rank 1" in tiles and "Most informative first: kde" in tiles
+    assert "#1 " not in plain_tiles and ", rank 1" not in plain_tiles
+    assert "No order: estimates by kde are at the ceiling, in bits." in plain_tiles
+    assert "The most informative maps" in layer and "The first maps" in plain_layer
+
+
 def test_many_parameters_are_shown_where_they_are_not_the_defaults():
     usual = mi.estimator("predictive").settings
     for changes, text in (({}, ""), ({"folds": 7}, "folds 7")):
