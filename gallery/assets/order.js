@@ -38,10 +38,26 @@ function wordsIn(text) {
   return text.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
+/** A name as one word of a search. */
+function oneWord(text) {
+  return wordsIn(text).join("_");
+}
+
 /** A search in the words of a tile or its label: "map 5 of block", "block : 5", "best for: 7". */
 function asListed(text) {
-  const plain = text.replace(/\bmaps?\s+(\d+)(\s+of\b)?/gi, "$1");
-  return plain.replace(/\b(best for|class)\s*:?\s+/gi, "class:").replace(/\s+:\s+/g, " ");
+  const nouns = [...new Set(["map", "unit", ...site.layers.map((layer) => layer.noun)])].join("|");
+  const numbered = new RegExp("\\b(?:" + nouns + ")s?\\s+(\\d+)(\\s+of\\b)?", "gi");
+  const ofClass = /\b(?:(?:best for|class)\s*:?|for:)\s+/gi;
+  const plain = text.replace(numbered, "$1").replace(ofClass, "class:").replace(/\s+:\s+/g, " ");
+  const [before, after] = plain.split(/\bclass:(.*)/i);
+  if (after === undefined) return plain;
+  const words = wordsIn(after);
+  const names = new Set(site.classes.map(oneWord));
+  for (let end = words.length; end > 1; end -= 1) {
+    const name = words.slice(0, end).join("_");
+    if (names.has(name)) return [before, "class:" + name, ...words.slice(end)].join(" ");
+  }
+  return plain;
 }
 
 /** Whether a word of a search means a map: its number, its class, or a part of its name, its
@@ -51,8 +67,8 @@ function fits(entry, word, state) {
   const estimate = site.information[measureOf(entry, state)];
   const best = estimate ? estimate.best[entry.position] : null;
   const about = best === null || best === undefined ? "" : className(best).toLowerCase();
-  if (about !== "" && word === "class:" + about) return true;
-  if (verdictName(entry.verdict).includes(word) || (/[a-z]{2}/.test(word) && about.includes(word))) return true;
+  if (about !== "" && word === "class:" + oneWord(about)) return true;
+  if (verdictName(entry.verdict).toLowerCase().includes(word) || (/[a-z]{2}|[^\x00-\x7f]/.test(word) && about.includes(word))) return true;
   const name = entry.layer.layer.toLowerCase();
   if (entry.objective && entry.objective.toLowerCase().includes(word)) return true;
   return name.includes(word) || (name + ":" + entry.map).includes(word);

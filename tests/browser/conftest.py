@@ -179,6 +179,23 @@ def objective_site(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def units_site(tmp_path_factory):
+    """index.html of 12 dense units, 8 of them ranked, and of 5 that were ranked alone."""
+    path = tmp_path_factory.mktemp("units") / "run"
+    names, classes = ("Dense_1", "Dense_2"), ["ankle boot", "кошка", "coat", "dress"]
+    run = _runs().make_run(path, names=names, counts=(12, 5), grown=(0,), classes=classes)
+    units = [msgspec.structs.replace(layer, kind="units", size=[]) for layer in run.layers]
+    run.record = msgspec.structs.replace(run.record, layers=units)
+    record = files.read_json(run.folder(0) / "ranking.json")
+    for table in record["estimators"]:
+        table["maps"] = [row for row in table["maps"] if row["map"] < 8]
+        for rank, row in enumerate(table["maps"], start=1):
+            row["rank"] = rank
+    files.write_json(run.folder(0) / "ranking.json", record)
+    return gallery.build(run)
+
+
+@pytest.fixture(scope="session")
 def few_site(tmp_path_factory):
     """index.html of two images that were grown for objectives; nothing was ranked."""
     path = tmp_path_factory.mktemp("few") / "run"

@@ -407,6 +407,36 @@ def test_search_by_class_and_verdict(look, site, rows):
         )
 
 
+@pytest.mark.parametrize("text", ["class:ankle boot", "best for: Ankle boot", "for: ankle boot"])
+def test_search_by_a_class_of_several_words(look, site, rows, text):
+    count = sum(row["decoder best class"] == "ankle boot" for row in rows)
+    assert count > 1
+    page = look(site.as_uri())
+    page.fill("#search", f"{text} second")
+    boots = [row for row in rows if row["decoder best class"] == "ankle boot"]
+    expected = [_key(row) for row in boots if row["layer"] == "second"]
+    page.wait_for_function(
+        f"document.querySelector('#count').textContent.startsWith('{len(expected)} of 312')"
+    )
+    assert keys(page) == expected[: len(keys(page))]
+
+
+def test_search_in_the_words_of_units(look, units_site):
+    with (units_site.parent / "maps.csv").open(encoding="utf-8", newline="") as stream:
+        cats = sum(row["decoder best class"] == "кошка" for row in csv.DictReader(stream))
+    page = look(units_site.as_uri())
+    for text, count in (
+        ("unit 3 of Dense_1", 1),
+        ("no OIP", 5),
+        ("Кошка", cats),
+        ("class: кошка", cats),
+    ):
+        page.fill("#search", text)
+        page.wait_for_function(
+            f"document.querySelector('#count').textContent === '{count} of 17 units'"
+        )
+
+
 def test_rows_without_bits_are_lower_and_objectives_are_counted_by_themselves(look, objective_site):
     page = look(objective_site.as_uri())
     page.wait_for_selector("a.tile")
