@@ -10,7 +10,8 @@ function showMap(entry, state, list, turn, pick) {
   dialog.key = entry.key;
   const estimate = information(entry, measureOf(entry, state));
   const body = element("div", { class: "map-body" }, paragraph("…", "quiet"));
-  node.replaceChildren(mapHead(entry, estimate, list, turn, pickButton(entry, state, pick)), body);
+  const rank = rankWords(entry, estimate, measureOf(entry, state));
+  node.replaceChildren(mapHead(entry, rank, list, turn, pickButton(entry, state, pick)), body);
   if (!node.open) node.showModal();
   const kept = pressed ? node.querySelector('[data-turn="' + pressed + '"]:not(:disabled)') : null;
   (kept || node.querySelector("h2")).focus({ preventScroll: true });
@@ -114,7 +115,16 @@ function verdictPart(entry, estimate, detail, shared, state) {
   );
 }
 
-function mapHead(entry, estimate, list, turn, compared) {
+/** The rank of a map among those of its layer that were ranked. */
+function rankWords(entry, estimate, measure) {
+  if (!estimate || !estimate.ordered) return entry.objective ? "" : "no rank";
+  const { layer } = entry;
+  const { rank } = site.information[measure];
+  const count = site.maps.filter((other) => other.layer === layer && rank[other.position] !== null).length;
+  return "rank " + estimate.rank + " of " + plural(count, (count < layer.shown ? "ranked " : "") + layer.noun);
+}
+
+function mapHead(entry, rank, list, turn, compared) {
   const position = list.indexOf(entry);
   const order = element(
     "div",
@@ -125,7 +135,6 @@ function mapHead(entry, estimate, list, turn, compared) {
   );
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", () => dialog.node.close());
-  const rank = estimate && estimate.ordered ? "rank " + estimate.rank + " of " + plural(entry.layer.shown, entry.layer.noun) : entry.objective ? "" : "no rank";
   return element(
     "header",
     { class: "map-head" },

@@ -437,6 +437,13 @@ def test_search_in_the_words_of_units(look, units_site):
         )
 
 
+def test_a_rank_is_one_of_those_that_were_ranked(look, units_site):
+    page = look(f"{units_site.as_uri()}#m=1.0")
+    assert re.fullmatch(r"rank \d of 5 units", page.text_content(".map-name .quiet"))
+    page = look(f"{units_site.as_uri()}#m=0.0")
+    assert re.fullmatch(r"rank \d of 8 ranked units", page.text_content(".map-name .quiet"))
+
+
 def test_rows_without_bits_are_lower_and_objectives_are_counted_by_themselves(look, objective_site):
     page = look(objective_site.as_uri())
     page.wait_for_selector("a.tile")
