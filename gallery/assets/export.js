@@ -12,13 +12,13 @@ function cell(value) {
 function tableOf(maps) {
   const keys = site.estimators.map((entry) => entry.key);
   const units = site.estimators.map((entry) => (entry.unit ? " (" + entry.unit + ")" : ""));
-  const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy", "legibility"];
+  const names = ["layer", "index", "map", "objective", "verdict", "not converged", "score", "stability", "redundancy", "legibility"];
   const parts = ["mi", "low", "high", "rank", "p_adjusted"];
   keys.forEach((key, i) => {
     names.push(...parts.map((name, k) => key + " " + name + (k < 3 ? units[i] : "")), key + " best class");
   });
   const rows = maps.map((entry) => {
-    const cells = [entry.layer.layer, entry.layer.index, entry.map, entry.verdict, entry.open, entry.score, entry.stability, entry.redundancy, entry.legibility];
+    const cells = [entry.layer.layer, entry.layer.index, entry.map, entry.objective, entry.verdict, entry.open, entry.score, entry.stability, entry.redundancy, entry.legibility];
     for (const key of keys) {
       const estimate = information(entry, key);
       cells.push(...parts.map((name) => (estimate ? estimate[name] : null)));

@@ -444,6 +444,16 @@ def test_a_rank_is_one_of_those_that_were_ranked(look, units_site):
     assert re.fullmatch(r"rank \d of 8 ranked units", page.text_content(".map-name .quiet"))
 
 
+def test_the_table_names_objectives(look, objective_site):
+    page = look(f"{objective_site.as_uri()}#layer=1&sort=index")
+    page.wait_for_selector("a.tile")
+    with page.expect_download() as waiting:
+        page.click("#export")
+    table = csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text("utf-8")))
+    first = next(table)
+    assert first["map"] == "0" and first["objective"].startswith("class:0 - <img")
+
+
 def test_rows_without_bits_are_lower_and_objectives_are_counted_by_themselves(look, objective_site):
     page = look(objective_site.as_uri())
     page.wait_for_selector("a.tile")
