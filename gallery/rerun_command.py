@@ -146,17 +146,18 @@ def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
 def _rank(run: RunFile, targets: list[str], out: str) -> str:
     settings = run.settings.rank or RankingSettings()
     arguments = []
-    for name in settings.estimators:
+    for name in settings.estimators if settings.about != "none" else ():
         arguments += ["--estimator", plain_name(name)]
+    arguments += ["--about", plain_name(settings.about)] if settings.about != "label" else []
+    arguments += ["--target", "FILE"] if settings.about == "direction" else []
     arguments += ["--samples", str(settings.samples), "--at", plain_name(settings.at)]
     arguments += ["--with-input"] if settings.with_input else []
-    input_option = ["--input", plain_name(run.input.name)] if run.input and run.input.name else []
     return shlex.join(
         [
             *("oip", "rank", _model_name(run)),
             *targets,
             *_input_arguments(run),
-            *input_option,
+            *([] if run.input is None else _statistics_arguments(run.input)),
             *arguments,
             *("--out", out),
             *("--seed", str(settings.seed)),
@@ -194,6 +195,7 @@ def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
             *("oip", "directions", model, plain_name(base)),
             *_input_arguments(run),
             *source,
+            *([] if run.input is None else _statistics_arguments(run.input)),
             *arguments,
             *("--out", out),
         ]

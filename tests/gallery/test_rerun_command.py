@@ -10,10 +10,11 @@ import pytest
 
 from oip.ascent.settings import PRESETS, ascent_settings
 from oip.cli.options import ModelOptions
+from oip.cli.rank import command as rank
 from oip.cli.reconstruct import command as reconstruct
 from oip.core.checks import parse_assignments
 from oip.core.formats import LayerRecord, RunFile
-from oip.gallery.rerun_command import rerun_command
+from oip.gallery.rerun_command import commands_again, rerun_command
 from oip.network.inputs import InputSpec
 
 
@@ -44,6 +45,25 @@ def _read(text):
 
 def _run(name="m.keras", **more):
     return RunFile.of({"model": {"name": name, "sha256": ""}, "layers": [], **more})
+
+
+@pytest.mark.parametrize("about", ["label", "input", "direction", "none"])
+def test_a_ranking_is_made_again_about_the_same_and_from_images_prepared_alike(
+    run, edit_record, about
+):
+    def change(values):
+        values["settings"]["rank"] = {"estimators": {"ksg": {}}, "samples": 300, "about": about}
+        values["input"]["source"] = "preprocess tf"
+
+    edit_record(run, change)
+    (text,) = commands_again(run, ["layers/001/ranking.json"])
+    arguments = shlex.split(text)
+    assert arguments[:3] == ["oip", "rank", "small.keras"]
+    given = rank.make_context("rank", arguments[2:]).params
+    assert given["estimators"] == (() if about == "none" else ("ksg",))
+    assert given["about"] == (None if about == "label" else about)
+    assert given["target"] == ("FILE" if about == "direction" else None)
+    assert given["preprocess"] == "tf" and given["samples"] == 300
 
 
 @pytest.mark.parametrize("preset", PRESETS)
