@@ -392,16 +392,19 @@ class Folder:
 def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str]) -> Path:
     """Write OUT/index.html, which links the reports of OUT/NAME.
 
-    Studies without a report are left out, unless `failures` says what stopped them.
+    Studies without a report are left out, unless `failures` says what stopped them, or the results
+    of an earlier call are damaged.
     """
     studies = []
     for name in names:
         path = out / name / "study.json"
-        if path.exists():
-            studies.append({**StudyFile.read(path).to_dict(), "failure": failures.get(name)})
-        elif name in failures:
+        record, failure = StudyFile.read_if_whole(path), failures.get(name)
+        if record is not None:
+            studies.append({**record.to_dict(), "failure": failure})
+        elif failure is not None or path.exists():
             empty = {"study": name, "title": name, "claims": [], "figures": [], "source": ""}
-            studies.append({**empty, "failure": failures[name]})
+            failure = failure or f"{name}/study.json is damaged: do this study again."
+            studies.append({**empty, "failure": failure})
     return _rendered(out / "index.html", "index.html", {"studies": studies})
 
 

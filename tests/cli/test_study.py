@@ -177,6 +177,16 @@ def test_the_page_links_reports_of_earlier_calls_too(small, call, tmp_path):
     assert "counts/report.html" in text and "rocks/report.html" in text
 
 
+def test_damaged_results_of_an_earlier_call_do_not_stop_the_others(small, call, tmp_path):
+    (tmp_path / "fails").mkdir()
+    (tmp_path / "fails" / "study.json").write_text("{")
+    status, _, err = call("study", "counts", "lacks", "--out", tmp_path, "--quiet")
+    assert status == 1 and "far side" in err
+    text = (tmp_path / "index.html").read_text()
+    assert "counts/report.html" in text and "lacks/report.html" in text
+    assert "fails/study.json is damaged: do this study again." in text
+
+
 def test_the_cost_is_told_and_shown(small, call, tmp_path):
     _, _, err = call("study", "counts", "--out", tmp_path)
     assert re.search(r"counts: took \d+ s, \d\.\d GiB\n", err)
