@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 OPTIONS = ("data", "models", "iterations")
 """Settings that some studies use and others cannot."""
+OF_DATA = ("size", "resize")
+"""Settings of the images, which a study without data cannot use."""
 _PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 Arrays = dict[str, np.ndarray]

@@ -14,6 +14,7 @@ from oip.core.output_formats import CostFile
 from oip.core.progress import Progress
 from oip.studies.data import check_both_parts, is_known
 from oip.studies.report import (
+    OF_DATA,
     OPTIONS,
     Folder,
     MissingData,
@@ -39,7 +40,7 @@ def check(names: Sequence[str], settings: StudySettings) -> None:
         DataError: a source of one part, two sources of one name, or none that exists.
     """
     unused = [ignored(studies.study(name), settings) for name in names]
-    for option in OPTIONS:
+    for option in (*OPTIONS, *OF_DATA):
         if names and all(option in options for options in unused):
             users = [name for name in studies.STUDIES if option in _takes(studies.study(name))]
             needs = f"a study that uses it ({', '.join(users) or 'no study'})"
@@ -49,11 +50,13 @@ def check(names: Sequence[str], settings: StudySettings) -> None:
 
 def ignored(module: Study, settings: StudySettings) -> tuple[str, ...]:
     """Return the options that the user gave and the study does not use."""
-    return tuple(name for name in OPTIONS if getattr(settings, name) and name not in _takes(module))
+    given = (name for name in (*OPTIONS, *OF_DATA) if getattr(settings, name))
+    return tuple(name for name in given if name not in _takes(module))
 
 
 def _takes(module: Study) -> tuple[str, ...]:
-    return getattr(module, "TAKES", ())
+    options: tuple[str, ...] = getattr(module, "TAKES", ())
+    return (*options, *OF_DATA) if "data" in options else options
 
 
 def _check_sources(sources: Sequence[str]) -> None:

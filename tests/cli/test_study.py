@@ -197,12 +197,17 @@ def test_the_cost_is_told_and_shown(small, call, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--data", "mnist"), ("--models", "*.keras"), ("--iterations", "3")]
+    ("option", "value"),
+    [
+        *(("--data", "mnist"), ("--models", "*.keras"), ("--iterations", "3")),
+        *(("--input-size", "9,9"), ("--resize", "fit")),
+    ],
 )
 def test_an_option_that_a_study_does_not_use_is_refused(small, call, tmp_path, option, value):
     status, _, err = call("study", "lacks", option, value, "--out", tmp_path / "out")
     assert status == 2
-    assert f"option '{option[2:]}': expected a study that uses it" in err
+    name = option.removeprefix("--").removeprefix("input-")
+    assert f"option '{name}': expected a study that uses it" in err
     assert not (tmp_path / "out").exists()
 
 
