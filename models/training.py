@@ -392,16 +392,15 @@ def load_state(path: Path, model: keras.Model) -> None:
         model: of the same layers; compiled, with its optimizer built, to restore the latter.
 
     Raises:
-        RunError: the file is not there, or damaged.
+        RunError: the file is not there, or damaged; the model is as it was.
     """
     state = ModelStateFile.read(path)
-    model.set_weights(state.variables("weight", len(model.weights)))
-    if state.iterations is not None:
-        variables = model.optimizer.variables
-        for variable, value in zip(
-            variables, state.variables("optimizer", len(variables)), strict=True
-        ):
-            variable.assign(value)
+    weights = state.variables("weight", len(model.weights))
+    variables = model.optimizer.variables if state.iterations is not None else []
+    values = state.variables("optimizer", len(variables))
+    model.set_weights(weights)
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 class RawEntropy(Protocol):

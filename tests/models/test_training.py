@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import DataError, OipError, RunError, SettingsError
-from oip.core.files import read_json
+from oip.core.files import read_arrays, read_json, write_arrays
 from oip.models import Dataset, TrainSettings, train
 from oip.models.datasets import dataset
 from oip.models.training import Batches, confusion_of, load_state, save_state, train_batches
@@ -212,6 +212,21 @@ def test_a_restored_training_goes_on_with_the_same_batches(tmp_path: Path) -> No
         (tmp_path / "flipped.npz").write_bytes(changed)
         with pytest.raises(RunError, match="flipped"):
             load_state(tmp_path / "flipped.npz", bare)
+
+
+def test_a_state_without_its_whole_optimizer_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    trained = compiled()
+    train_batches(trained, TRAIN, 4, 16, 3)
+    save_state(tmp_path / "state.npz", trained)
+    arrays = read_arrays(tmp_path / "state.npz")
+    del arrays["optimizer-2"]
+    write_arrays(tmp_path / "state.npz", arrays)
+    model = compiled()
+    before = model.get_weights()
+    with pytest.raises(RunError, match="no 'optimizer-2'"):
+        load_state(tmp_path / "state.npz", model)
+    for weights, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weights, expected)
 
 
 def test_callbacks_see_every_batch_and_an_empty_training(tmp_path: Path) -> None:
