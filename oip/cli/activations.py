@@ -97,6 +97,8 @@ def command(
     if bool(names) == (numbers is not None):
         received = "both" if names else "neither"
         raise SettingsError("images", "either --images or --class", received)
+    if not names:
+        options.refuse_alone("--class", "count")
     check_writable(out)
     network, images = model.open_with(data, output)
     outputs = [network.find_output(name) for name in layers] or network.shown_layers()

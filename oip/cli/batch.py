@@ -99,6 +99,10 @@ def command(
     )
     parse_assignments(changes, "--set", tables=True)
     description = read_job(job, (*changes, *texts))
+    share = _part(part)
+    if part is not None and (print_sbatch or dry_run):
+        other = "--print-sbatch" if print_sbatch else "--dry-run"
+        raise SettingsError("--part", f"no {other}, which is about all shards", f"'{part}'")
     if print_sbatch:
         from oip.batch.executors import sbatch_script
 
@@ -117,7 +121,7 @@ def command(
     from oip.batch.driver import run
 
     with watched(output.quiet) as watcher:
-        result = run(description, part=_part(part), watcher=watcher)
+        result = run(description, part=share, watcher=watcher)
     return _print_result(result, output)
 
 

@@ -68,6 +68,8 @@ def command(
     from oip.workflows.directions import directions_into
 
     started = time.monotonic()
+    if settings["method"] != "sae":
+        options.refuse_alone("--method sae", "active", "steps")
     files.check_writable(out)
     network, images = model.open_with(data, output)
     with output.progress() as progress:

@@ -10,7 +10,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, Output
 from oip.cli.tables import print_json, print_text
-from oip.core.errors import DataError, RunError, SettingsError, plain_text
+from oip.core.errors import DataError, RunError, plain_text
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -62,8 +62,8 @@ def command(
     from oip import gallery
     from oip.run.run import Run
 
-    if data.source is not None and not with_data:
-        raise SettingsError("--data", "--with-data as well", "--data alone")
+    if not with_data:
+        options.refuse_alone("--with-data", "source", "data_dir", "resize")
     source = Run.open(run)
     images = _data_of(source, data) if with_data else None
     with output.progress() as progress:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from oip.cli.tables import ALL_ROWS, MOST_ROWS
 from oip.core.errors import DataError, SettingsError, plain_text
@@ -421,6 +422,27 @@ def out(help_text: str, *, metavar: str | None = None, required: bool = True):
     return click.option(
         "--out", type=NamedPath(), required=required, metavar=metavar, help=help_text
     )
+
+
+def refuse_alone(needed: str, *names: str) -> None:
+    """Raise a SettingsError where an option was typed that does nothing without another one.
+
+    Args:
+        needed: the other option, such as `--match`, which was not given.
+        names: of parameters of the command that runs.
+    """
+    if option := typed_option(*names):
+        raise SettingsError(option, f"{needed} as well", f"{option} alone")
+
+
+def typed_option(*names: str) -> str | None:
+    """Return the first of some parameters that was typed, as its option; None without any."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        is_typed = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if is_typed and parameter.name in names:
+            return parameter.opts[0]
+    return None
 
 
 def open_page(page: Path, output: Output) -> None:

@@ -170,6 +170,8 @@ def command(
     from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
 
     started = time.monotonic()
+    if not choices["ablate"]:
+        options.refuse_alone("--ablate", "silenced_to")
     about = about or ("label" if target is None else "direction")
     numbers = None if target is None else read_target(target)
     choices |= {"about": about, "target": numbers}

@@ -39,6 +39,11 @@ _MATCHED = {
     "OIP similarity": "median similarity of the OIPs of a pair, 1 at most",
     "percentile": "share of other pairs whose OIPs are less alike, median",
 }
+_OF_MATCH = (
+    *("source", "data_dir", "resize", "layers", "by", "threshold", "samples", "models", "imports"),
+    *("seed", "out", "keep"),
+)
+"""Parameters of `oip compare` that only --match uses."""
 _SHOWN = 8
 """Names of files without a checksum."""
 
@@ -369,11 +374,7 @@ def compare_command(
               oip compare runs/a runs/b --match --data mnist --out runs/a --out runs/b
     """
     if not is_match:
-        given = {"--data": data.source, "--layer": layers, "--models": models, "--out": out}
-        given["--keep"] = keep
-        for name, value in given.items():
-            if value:
-                raise SettingsError(name, "--match as well", f"{name} alone")
+        options.refuse_alone("--match", *_OF_MATCH)
         _compare(first, second, output)
         return
     from oip.workflows.match import match_into
@@ -614,6 +615,8 @@ def export_command(
     check_writable(out.parent if out.suffix == ".npz" else out)
     written: list[Path] = []
     if out.suffix == ".npz":
+        if option := options.typed_option("kind", "plain", "size"):
+            raise SettingsError(option, "a folder as --out, for pictures", f"'{out}'")
         if len(indices) > 1:
             names = ", ".join(source.layer(index).name for index in indices)
             raise RunError("an .npz", "one LAYER", f"a run of {names}")

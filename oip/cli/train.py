@@ -137,6 +137,8 @@ def command(
     """
     from oip import mi, models
 
+    if record is None:
+        options.refuse_alone("--record DIR", "record_every")
     shape = {"filters": filters, "units": units, "hidden": hidden, "stride": stride}
     shape |= {"patch": patch, "width": width, "heads": heads, "blocks": blocks}
     shape |= {"activation": activation}

@@ -163,3 +163,31 @@ def test_further_commands_have_the_options_that_open_the_model_and_its_data(monk
     assert statistics in model.command("rank", "conv:3")
     elsewhere = DataOptions(None, Path("other"))
     assert model.command("rank", data=elsewhere).count("--data SOURCE --data-dir other") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ("compare A B --by pooled", "--match as well"),
+        ("compare A B --threshold 0.9", "--match as well"),
+        ("compare A B --import module", "--match as well"),
+        ("compare A B --resize fit", "--match as well"),
+        ("compare A B --seed 0", "--match as well"),
+        ("rank MODEL --data DATA --out OUT --silenced-to mean", "--ablate as well"),
+        ("train conv-stack --data DATA --out OUT --record-every 5", "--record DIR as well"),
+        ("activations MODEL --data DATA --out OUT --images 0 --count 5", "--class as well"),
+        ("directions MODEL L --data DATA --out OUT --steps 5", "--method sae as well"),
+        ("gallery A --resize fit", "--with-data as well"),
+        ("gallery A --without-data --data DATA", "--with-data as well"),
+        ("batch JOB --dry-run --part 0/2", "no --dry-run"),
+        ("batch JOB --print-sbatch --part 0/2", "no --print-sbatch"),
+        ("batch JOB --dry-run --part 2/2", "K from 0 to N - 1"),
+    ],
+)
+def test_an_option_that_does_nothing_alone_is_refused(call, tmp_path, arguments, needed):
+    job = tmp_path / "job.toml"
+    job.write_text('models = ["m.keras"]\nout = "out"\n')
+    names = {"OUT": tmp_path / "out", "JOB": job}
+    status, out, err = call(*(names.get(word, word) for word in arguments.split()))
+    assert (status, out) == (2, "") and needed in err
+    assert list(tmp_path.iterdir()) == [job]

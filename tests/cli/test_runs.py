@@ -162,6 +162,14 @@ def test_pictures_go_into_a_folder(call, runs, tmp_path, name, hint):
     assert call("export", runs / "a", "first", "--out", tmp_path / name, "--size", 8)[0] == 0
 
 
+@pytest.mark.parametrize("options", [("--format", "webp"), ("--plain",), ("--size", 64)])
+def test_options_of_pictures_are_refused_for_arrays(call, runs, tmp_path, options):
+    path = tmp_path / "a.npz"
+    status, out, err = call("export", runs / "a", "first", "--out", path, *options)
+    assert (status, out) == (2, "") and f"oip: {options[0]}: expected a folder" in err
+    assert not path.exists()
+
+
 def test_cite(call, runs):
     status, out, _ = call("cite", runs / "a")
     assert status == 0
