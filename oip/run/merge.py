@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from oip.ascent.results import Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import PARTNERS
-from oip.core.images import picture_ends
+from oip.core.images import is_whole_picture, picture_ends
 from oip.core.layer_formats import LegibilityFile, PresetsFile
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
@@ -56,7 +57,8 @@ def merge_runs(
 ) -> Merged:
     """Join runs of the same model, made with the same settings, input and data.
 
-    Maps that several runs hold are taken from the first one, as are rankings and other files.
+    Maps that several runs hold are taken from the first one, as are rankings and other files; what
+    the new run has of an earlier call, or was made in it since, stays.
     Legibility by one judge with the same images is joined, as are presets that were kept. The
     sources are only read. What an interrupted merge finished is not done twice.
 
@@ -187,9 +189,9 @@ def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
 def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
     """Copy everything but shards; of files that several runs have, the first run's.
 
-    A damaged one is a RunError.
+    What the merged run has itself stays. A damaged file of a run is a RunError.
     """
-    owners: dict[Path, tuple[Run, str]] = {}
+    owners: dict[Path, tuple[Run, str | None]] = {}
     notices = []
     for run in runs:
         paths = [path.relative_to(run.path) for path in sorted(run.path.rglob("*"))]
@@ -197,18 +199,40 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
             path = run.path / name
             if not (path.is_file() and _is_copied(name)):
                 continue
-            if name.suffix in (".json", ".npz"):
-                (files.read_json if name.suffix == ".json" else files.read_arrays)(path)  # whole?
+            _check_whole(path)
             digest = files.sha256(path)
-            owner, first_digest = owners.setdefault(name, (run, digest))
+            if name not in owners:
+                own_digest = _digest_if_whole(merged.path / name)
+                is_own = own_digest not in (None, digest)
+                owners[name] = (merged, own_digest) if is_own else (run, digest)
+            owner, first_digest = owners[name]
             if owner is run:
                 with files.replacing(merged.path / name) as temporary:
                     shutil.copyfile(path, temporary)
             elif digest != first_digest and _joined(merged.path / name, path):
                 continue
             elif digest != first_digest and (name.suffix == ".json" or name.name in _ALONE):
-                notices.append(f"{name.as_posix()}: that of '{owner.path}' was taken")
+                kept = "kept" if owner is merged else "taken"
+                notices.append(f"{name.as_posix()}: that of '{owner.path}' was {kept}")
     return notices
+
+
+def _check_whole(path: Path) -> None:
+    """Raise a RunError where a file is damaged."""
+    if path.suffix in (".json", ".npz"):
+        (files.read_json if path.suffix == ".json" else files.read_arrays)(path)
+    elif path.suffix == ".png" and not is_whole_picture(path):
+        raise files.DamagedFile.of_file(path, "a whole picture", "a damaged one")
+
+
+def _digest_if_whole(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None where there is none or it is damaged."""
+    if not path.is_file():
+        return None
+    with suppress(RunError):
+        _check_whole(path)
+        return files.sha256(path)
+    return None
 
 
 def _joined(target: Path, other: Path) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
+from oip.core.images import png
 from oip.core.layer_formats import LegibilityFile, MapLegibility, PresetChoice, PresetsFile
 from oip.run.merge import merge_runs
 from oip.run.run import Run
@@ -111,6 +112,23 @@ def test_arrays_that_are_left_behind_are_named(copied, grown, tmp_path):
     merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
     assert files.read_array(merged.run.folder(1) / "partners.npz", "number") == 1
     assert len(merged.notices) == 1 and "partners.npz" in merged.notices[0]
+
+
+def test_what_was_made_in_the_merged_run_since_stays(copied, tmp_path):
+    name = "layers/001/ranking.json"
+    files.write_json(copied.path / name, {"who": "source"})
+    (copied.folder(1) / "kernels-0001.png").write_bytes(png(np.zeros((3, 3, 1), np.uint8)))
+    out = tmp_path / "out"
+    assert merge_runs([copied.path], out).notices == ()
+    assert merge_runs([copied.path], out).notices == ()
+    files.write_json(out / name, {"who": "merged"})
+    (out / "layers/001/kernels-0001.png").write_bytes(b"damaged")
+    assert merge_runs([copied.path], out).notices == (f"{name}: that of '{out}' was kept",)
+    assert files.read_json(out / name) == {"who": "merged"}
+    assert contents(Run.open(out))["layers/001/kernels-0001.png"].startswith(b"\x89PNG")
+    (out / name).write_text("{")
+    assert merge_runs([copied.path], out).notices == ()
+    assert files.read_json(out / name) == {"who": "source"}
 
 
 def _copy(run, path):
