@@ -22,9 +22,11 @@ from oip.core.files import RefusedFile, check_regular
 Kind = Literal["map", "node", "direction", "unit", "class"]
 KINDS: tuple[Kind, ...] = ("map", "node", "direction", "unit", "class")
 _FORMS = "map:17, node:17@3,2, direction:FILE.npy, unit:3, class:4"
-_FACTOR = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)\s*\*\s*)?")
+_NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+_FACTOR = re.compile(rf"\s*(?:({_NUMBER})\s*\*\s*)?")
 _SIGN = re.compile(r"\s*([+-])(?=[\s\d.a-z])")
-_BETWEEN = re.compile(r"\s+([+-])\s+")
+_BETWEEN = re.compile(rf"\s+([+-])\s+(?=(?:(?:{_NUMBER})\s*\*\s*)?[a-z]+:)")
+"""A sign before a term; any other belongs to a name, as in `class:black - white`."""
 
 
 @dataclass(frozen=True, eq=False)

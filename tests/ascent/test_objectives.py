@@ -80,6 +80,15 @@ def test_what_is_no_objective_is_refused_with_the_forms(text):
         objective(text)
 
 
+def test_a_sign_within_a_name_is_no_sign():
+    read = objective("class:black - white - 2*class:cat + .5 * map:3")
+    assert [weight for weight, _ in read.terms] == [1.0, -2.0, 0.5]
+    assert [term.class_name for _, term in read.terms] == ["black - white", "cat", ""]
+    assert str(objective(str(read))) == str(read)
+    with pytest.raises(SettingsError, match=r"'maps:4' in 'map:3 - maps:4'"):
+        objective("map:3 - maps:4")
+
+
 @given(
     st.lists(
         st.tuples(st.floats(-8, 8).filter(lambda f: abs(f) > 1e-3), st.integers(0, 5)),
