@@ -231,10 +231,8 @@ class InputSpec:
     def warn_if_assumed(self) -> None:
         """Give a notice where mean and deviation are neither known nor measured."""
         if not self.is_known:
-            text = (
-                "the input's mean and standard deviation are not known; 0 and 1 are used. Give "
-                "images of the model's data (data=...), or set Network.inputs."
-            )
+            text = "the input's mean and standard deviation are not known; 0 and 1 are used. Give"
+            text += " images of the model's data (data=...), or set Network.inputs."
             notice(f"{text} {preprocess_hint(self.application)}".rstrip())
 
     def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
@@ -512,12 +510,12 @@ def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np
         outside = low < spec.low - 0.01 * span or high > spec.high + 0.01 * span
         faint = len(values) > 1 and high - low < _FAINT * span
         if outside or faint:
-            raise DataError(
-                f"{name}: the range of the pixels",
-                f"{spec.low:g} to {spec.high:g} (as in training)",
-                f"{low:g} to {high:g}",
-                "Scale the images as the model was trained.",
-            )
+            hint = "Scale the images as the model was trained."
+            if preprocess_in(spec.source) and 0 <= low and spec.high < high <= 255:
+                hint = "Whole pixels from 0 to 255 are prepared: images.round().astype('uint8')."
+            expected = f"{spec.low:g} to {spec.high:g} (as in training)"
+            received = f"{low:g} to {high:g}"
+            raise DataError(f"{name}: the range of the pixels", expected, received, hint)
     return values
 
 

@@ -261,6 +261,18 @@ def test_a_missing_band_axis_is_added(small_model, small_images):
     assert check_images(spec, small_images[0][..., 0]).shape == (40, 16, 16, 1)
 
 
+def test_fractions_from_0_to_255_are_told_how_they_are_prepared():
+    import keras
+    from keras import layers
+
+    images = np.linspace(0, 200, 2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
+    model = keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(2, 3)])
+    spec = Network(model).inputs.with_statistics(preprocess="tf")
+    with pytest.raises(DataError, match=r"received 0 to 200.*round\(\).astype\('uint8'\)"):
+        check_images(spec, images)
+    assert np.ptp(check_images(spec, images.round().astype("uint8"))) == pytest.approx(200 / 127.5)
+
+
 @pytest.mark.parametrize(
     ("values", "ends"),
     [
