@@ -46,12 +46,19 @@ def _studies() -> list[tuple[str, str]]:
     "[default: by study]",
 )
 @click.option("--models", metavar="GLOB", help="Model files, for studies that compare networks.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that share the work and the cores; each takes some GiB of memory.",
+)
 @options.seed
 @options.data_dir
 @options.size
 @options.resize
 @options.output
-def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -> int:
+def command(names: tuple[str, ...], out: Path, workers: int, output: Output, **choices: Any) -> int:
     """Repeat a paper's experiments and report the results.
 
     Writes report.html, numbers.json and figures to DIR; for several studies, or all, to DIR/NAME,
@@ -62,6 +69,7 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
     Example:
       oip study kernels --quick --out reports/kernels
       oip study all --quick --out reports
+      oip study renyi --workers 8 --out reports/renyi
     """
     from oip.studies.report import StudySettings
     from oip.studies.runner import run_several, run_study
@@ -73,9 +81,9 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
     settings = StudySettings(**choices)
     with output.progress() as progress:
         if _EVERY in names or len(studies) > 1:
-            report = run_several(studies, out, settings, progress, output.note)
+            report = run_several(studies, out, settings, progress, output.note, workers)
         else:
-            report = run_study(next(iter(studies)), out, settings, progress, print_line=output.note)
+            report = run_study(next(iter(studies)), out, settings, progress, output.note, workers)
     for name, reason in report.stopped.items():
         warn(f"{name}: {reason}")
     for name, reasons in report.lacking.items():

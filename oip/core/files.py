@@ -30,6 +30,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+HAS_LOCKS = fcntl is not None
+"""Whether `locked` and `claimed` keep anything to one process."""
+
 if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile
 
@@ -147,6 +150,37 @@ def locked(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def claimed(path: Path, wait: bool) -> Iterator[bool]:
+    """Keep some work to one process at a time; yield whether it is this one.
+
+    The lock is as that of `locked`, on a file `path` of its own, which is removed at the end.
+
+    Args:
+        path: of the file; several processes agree on it.
+        wait: for another process to end its work; it may be done then.
+    """
+    make_folder(path.parent)
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass  # a file system without locks
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(handle)
 

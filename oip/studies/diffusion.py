@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,7 @@ _SMALL_IMAGE = (32, 32)
 """Size and 3 bands in which the images are compared with those of an earlier call."""
 
 
+Key = TypeVar("Key")
 Networks = Mapping[str, Arrays]
 """Name -> measurements of a trained network."""
 
@@ -170,11 +171,11 @@ def run(folder: Folder, size: DiffusionSize | None = None) -> None:
 def compare_methods(folder: Folder, images: Images, size: DiffusionSize) -> None:
     """Measure over training, for the three ways to train (figures 6 to 8)."""
     for recipe in size.recipes:
-        trainings = {}
+        plans = {}
         for method in training.METHODS:
             epochs = size.epochs * (_LONGER if method == "random labels" else 1)
-            plan = training.TrainingPlan(images.name, recipe, method, epochs)
-            trainings[method] = _over_seeds(folder, images, size, plan)
+            plans[method] = training.TrainingPlan(images.name, recipe, method, epochs)
+        trainings = _over_seeds(folder, images, size, plans)
         where = f"{recipe} on {images.name}, {len(images.train)} images"
         setting = f"{where}, {size.measured} test images measured"
         draw_trainings(folder, f"{images.name}-{recipe}", trainings, setting)
@@ -187,10 +188,8 @@ def compare_starts(folder: Folder, images: Images, size: DiffusionSize) -> None:
     """Compare kernels that begin at different scales (figure 9)."""
     recipe = size.start_recipe
     plan = training.TrainingPlan(images.name, recipe, "supervised", size.start_epochs)
-    trainings = {
-        deviation: _over_seeds(folder, images, size, replace(plan, deviation=deviation))
-        for deviation in size.deviations
-    }
+    plans = {deviation: replace(plan, deviation=deviation) for deviation in size.deviations}
+    trainings = _over_seeds(folder, images, size, plans)
     setting = f"{recipe} on {images.name}, {len(images.train)} images, {size.seeds} seeds"
     draw_starts(folder, images.name, trainings, setting)
     folder.add(*start_findings(f"{recipe}, {images.name}", trainings))
@@ -205,21 +204,24 @@ def compare_entropies(folder: Folder, images: Images, size: DiffusionSize) -> No
             "Glorot": plan,
             "He": replace(plan, he=True),
         }
-        trainings = {name: _over_seeds(folder, images, size, plan) for name, plan in plans.items()}
+        trainings = _over_seeds(folder, images, size, plans)
         where = f"{recipe} on {images.name}, {len(images.train)} images, {size.start_epochs} epochs"
         draw_entropies(folder, f"{images.name}-{recipe}", trainings, where)
         folder.add(*entropy_findings(where, trainings))
 
 
 def _over_seeds(
-    folder: Folder, images: Images, size: DiffusionSize, plan: training.TrainingPlan
-) -> list[Arrays]:
-    """Return the measured trainings of each seed; each is a part of the folder."""
+    folder: Folder, images: Images, size: DiffusionSize, plans: Mapping[Key, training.TrainingPlan]
+) -> dict[Key, list[Arrays]]:
+    """Return the measured trainings of each plan, one for each seed; each is a part."""
     first_seed = folder.settings.seed
-    plans = [replace(plan, seed=seed) for seed in range(first_seed, first_seed + size.seeds)]
+    seeds = range(first_seed, first_seed + size.seeds)
+    of_each = {key: [replace(plan, seed=s) for s in seeds] for key, plan in plans.items()}
     arguments = images, size.measured, size.records, folder.progress
+    every_plan = itertools.chain(*of_each.values())
     measure, of = training.measured_training, images.digest
-    return [*folder.parts("trainings", plans, measure, *arguments, of=of).values()]
+    measured = folder.parts("trainings", every_plan, measure, *arguments, of=of)
+    return {key: [measured[plan] for plan in several] for key, several in of_each.items()}
 
 
 def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) -> None:
@@ -227,8 +229,7 @@ def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) 
     seed = folder.settings.seed
     arguments = images, training.measured_images(images.test, size.measured, seed), seed
     measure, of = training.trained_small_network, images.digest
-    networks = folder.tracked("networks", size.networks)
-    measured = folder.parts("networks", networks, measure, *arguments, of=of)
+    measured = folder.parts("networks", size.networks, measure, *arguments, of=of)
     arrays = {network.name: row for network, row in measured.items()}
     folder.note(folder.text("small_networks", count=len(arrays), key=images.name))
     setting = f"{len(arrays)} small networks trained here on {images.name}"

@@ -112,11 +112,14 @@ def toy_information(folder: Folder, size: ToySize) -> Arrays:
         of each scale `clusters S` (runs, numbers of clusters, times), and at the longest time
         `cluster labels S` (runs, numbers of clusters) and `cluster noise S` (runs, deviations).
     """
-    seed, rows = folder.settings.seed, []
-    for run in folder.tracked("toy data", range(size.runs)):
+    seed = folder.settings.seed
+
+    def measured(run: int) -> Arrays:
         row = folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
-        rows.append(row | folder.part(f"toys/clusters-{run}", _clusters_run, size, seed, run))
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return row | folder.part(f"toys/clusters-{run}", _clusters_run, size, seed, run)
+
+    rows = folder.results("toy data", range(size.runs), "toys/both-{}".format, measured)
+    return {name: np.stack([row[name] for row in rows.values()]) for name in rows[0]}
 
 
 def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
@@ -259,17 +262,24 @@ def blob_information(folder: Folder, size: BlobSize) -> Arrays:
     panel_names = [*(f"corrupted-{d}" for d in CORRUPTED_DIMENSIONS), *CENTERS]
     measures = [*(partial(_over_corruption, d=d) for d in CORRUPTED_DIMENSIONS)]
     measures += [partial(_over_dimension, kind=kind) for kind in CENTERS]
-    measured: dict[str, list[Arrays]] = defaultdict(list)
-    work = list(itertools.product(range(size.runs), enumerate(methods)))
-    for run, (row, method) in folder.tracked("blobs", work):
-        for panel, measure in zip(panel_names, measures, strict=True):
-            name = f"blobs/run-{run}-method-{row}-{panel}"
-            arguments = size, method, run, folder.settings.seed
-            measured[panel].append(folder.part(name, measure, *arguments))
+
+    def file_name(item: tuple[int, int]) -> str:
+        return "blobs/run-{}-method-{}".format(*item)
+
+    def measured(item: tuple[int, int]) -> dict[str, Arrays]:
+        run, row = item
+        arguments = size, methods[row], run, folder.settings.seed
+        return {
+            panel: folder.part(f"{file_name(item)}-{panel}", measure, *arguments)
+            for panel, measure in zip(panel_names, measures, strict=True)
+        }
+
+    work = itertools.product(range(size.runs), range(len(methods)))
+    by_panel = folder.results("blobs", work, file_name, measured)
 
     def stacked(name: str, panel: str) -> np.ndarray:
         """Return an array (runs, methods, ...)."""
-        rows = np.array([arrays[name] for arrays in measured[panel]])
+        rows = np.array([arrays[panel][name] for arrays in by_panel.values()])
         return rows.reshape(size.runs, len(methods), *rows.shape[1:])
 
     corrupted_panels = panel_names[: len(CORRUPTED_DIMENSIONS)]

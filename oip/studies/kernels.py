@@ -61,10 +61,8 @@ def run(folder: Folder) -> None:
     trained.add_notes(folder)
     by_source: dict[str, Trainings] = {}
     for data in every_source(folder):
-        trainings = {
-            network.title: trained.study_training(folder, network, data)
-            for network in (LENET, DENSENET, trained.STRIDED)
-        }
+        networks = dict.fromkeys((LENET, DENSENET, trained.STRIDED), data)
+        trainings = trained.study_trainings(folder, networks)
         drawn = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
             draw_boxes(folder, data, drawn, width)

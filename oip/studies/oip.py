@@ -11,7 +11,6 @@ import numpy as np
 
 from oip.core.errors import DataError
 from oip.core.files import sha256
-from oip.core.progress import Progress
 from oip.core.seeds import subset
 from oip.mi.matching import FEWEST, THRESHOLD
 from oip.network.inputs import check_images
@@ -130,26 +129,33 @@ def _measured(
     names = [layer.name for layer in layers]
     images = check_images(first_network.inputs, limited(data.test, sizes.judged).images)
     starts: dict[int, list[arms.LayerStarts]] = {layer.index: [] for layer in layers}
-    for index, (path, network) in enumerate(networks.items()):
+    for network in networks.values():
         if [layer.name for layer in _layers(network)] != names:
             same = f"a network with {', '.join(names)}"
             raise DataError(f"'{network.name}'", same, "another")
-        report = _labelled(folder.progress, f"{data.name}, network {index + 1}")
-        for layer in _layers(network):
-            with_ascent = layer.index in (layers[0].index, layers[-1].index)
-            name = f"source-{source}/network-{index}-layer-{layer.index}"
-            settings = images, sizes, folder.settings.seed, with_ascent, report
-            arguments = name, arms.measure_layer, network, layer, *settings
-            of = f"{data.digest} {sha256(path)}"
-            arrays = folder.part(*arguments, of=of)
-            starts[layer.index].append(record_of(arms.LayerStarts, arrays))
+    work = {
+        (index, layer.index): (path, layer)
+        for index, (path, network) in enumerate(networks.items())
+        for layer in _layers(network)
+    }
+
+    def name(key: tuple[int, int]) -> str:
+        return "source-{}/network-{}-layer-{}".format(source, *key)
+
+    def measured(key: tuple[int, int]) -> Arrays:
+        path, layer = work[key]
+        with_ascent = layer.index in (layers[0].index, layers[-1].index)
+        report = folder.labelled(f"{data.name}, network {key[0] + 1}")
+        settings = images, sizes, folder.settings.seed, with_ascent, report
+        arguments = arms.measure_layer, networks[path], layer, *settings
+        return folder.part(name(key), *arguments, of=f"{data.digest} {sha256(path)}")
+
+    rows = folder.results(f"{data.name}: layers", work, name, measured)
+    for (_, layer_index), arrays in rows.items():
+        starts[layer_index].append(record_of(arms.LayerStarts, arrays))
     rates = [_accuracy(network, data.test) for network in networks.values()]
     side = max(first_network.inputs.shape[:-1])
     return Measured(data.name, layers, starts, rates, side, sizes, folder.settings.seed)
-
-
-def _labelled(progress: Progress, prefix: str) -> Progress:
-    return lambda label, done, total: progress(f"{prefix}: {label}", done, total)
 
 
 def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
@@ -159,16 +165,19 @@ def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
     first_seed = folder.settings.seed
     learned = _learned(data, sizes, first_seed)
     count = len(learned)
-    paths = []
-    for seed in range(first_seed, first_seed + sizes.nets):
-        name = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
-        path = folder.common(f"{name}-seed-{seed}.keras")
+    stem = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}-seed-"
+
+    def trained(seed: int) -> Path:
+        path = folder.common(f"{stem}{seed}.keras")
         if not path.with_suffix(".oip.json").exists():
             training = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)
-            report = _labelled(folder.progress, f"{data.name}, network {seed - first_seed + 1}")
+            report = folder.labelled(f"{data.name}, network {seed - first_seed + 1}")
             models.train(RECIPE, learned, data.test, training, path, report)
-        paths.append(path)
-    return paths
+        return path
+
+    every_seed = range(first_seed, first_seed + sizes.nets)
+    label = f"{data.name}: networks"
+    return [*folder.results(label, every_seed, lambda seed: f"{stem}{seed}", trained).values()]
 
 
 def _learned(data: Images, sizes: Sizes, seed: int) -> Dataset:

@@ -91,10 +91,8 @@ def run(folder: Folder) -> None:
     sources = every_source(folder)
     by_source: dict[str, Trainings] = {}
     for data in sources:
-        trainings = {
-            network.title: trained.study_training(folder, network, data)
-            for network in (RELU_MLP, LENET, DENSENET)
-        }
+        networks = dict.fromkeys((RELU_MLP, LENET, DENSENET), data)
+        trainings = trained.study_trainings(folder, networks)
         draw_information_planes(folder, data.name, trainings)
         draw_last_layers(folder, data.name, trainings)
         add_plane_findings(folder, data.name, trainings, len(data.test))
@@ -104,7 +102,7 @@ def run(folder: Folder) -> None:
     add_bounds_by_source(folder, by_source)
     folder.note(folder.text("tanh"))
     networks = {trained.TANH_MLP: load_images(folder, _BINARY), trained.IP_MLP: sources[0]}
-    older = {net.title: trained.study_training(folder, net, data) for net, data in networks.items()}
+    older = trained.study_trainings(folder, networks)
     draw_information_planes(folder, "older networks", older)
     add_older_findings(folder, older)
 
@@ -385,10 +383,8 @@ def add_decisions(folder: Folder, data: Images, size: UseSize) -> None:
         for recipe in _fitting(size.recipes, data)
         for seed in range(first_seed, first_seed + size.seeds)
     ]
-    tracked = folder.tracked(f"{data.name}: decisions", networks)
-    measured = folder.parts(
-        f"decisions-{slug(data.name)}", tracked, decisions, data, size, of=data.digest
-    )
+    label = f"decisions-{slug(data.name)}"
+    measured = folder.parts(label, networks, decisions, data, size, of=data.digest)
     draw_decisions(folder, data.name, measured)
     folder.add(decision_finding(data.name, measured, first_seed))
 
@@ -497,18 +493,19 @@ def add_regularized(folder: Folder, data: Images, size: UseSize) -> None:
     """Train with and without information in the loss, and compare."""
     first_seed = folder.settings.seed
     arms = [("", 0.0), *itertools.product((LABEL, INPUT), size.weights)]
+    plans = [
+        RegularizedTraining(recipe, count, term, weight, seed)
+        for recipe, count in itertools.product(_fitting(size.regularized, data), size.few)
+        for term, weight in arms
+        for seed in range(first_seed, first_seed + size.seeds)
+    ]
+    label = f"regularized-{slug(data.name)}"
+    rows = folder.parts(label, plans, regularized, data, size, of=data.digest)
     results: dict[str, dict[str, list[Arrays]]] = {}
-    for recipe, count in itertools.product(_fitting(size.regularized, data), size.few):
-        where = f"{recipe}, {min(count, len(data.train)):,} images"
-        results[where] = {}
-        for term, weight in folder.tracked(f"{data.name}: {where}", arms):
-            plans = [
-                RegularizedTraining(recipe, count, term, weight, seed)
-                for seed in range(first_seed, first_seed + size.seeds)
-            ]
-            name, of = f"regularized-{slug(data.name)}", data.digest
-            rows = folder.parts(name, plans, regularized, data, size, of=of)
-            results[where][f"{weight:g} {term}" if term else "without"] = [*rows.values()]
+    for plan, arrays in rows.items():
+        where = f"{plan.recipe}, {min(plan.images, len(data.train)):,} images"
+        arm = f"{plan.weight:g} {plan.term}" if plan.term else "without"
+        results.setdefault(where, {}).setdefault(arm, []).append(arrays)
     draw_regularized(folder, data.name, results)
     folder.add(regularizer_finding(data.name, results, size))
 

@@ -95,11 +95,16 @@ QUICK = RbigSize(5_000, 100, {3: _FEW, 10: _FEW, 50: (500, 1_000)}, trials=3, ro
 def run(folder: Folder, size: RbigSize | None = None) -> None:
     """Run both experiments of the paper, in a size in place of that of the settings."""
     size = size or (QUICK if folder.settings.quick else FULL)
-    for rotation, name in folder.tracked("circles", ROTATIONS.items()):
+
+    def destroyed(rotation: str) -> Arrays:
         arguments = size.samples, size.layers, rotation, folder.settings.seed
-        arrays = folder.part(f"circles-{rotation}", destroy_circles, *arguments)
+        return folder.part(f"circles-{rotation}", destroy_circles, *arguments)
+
+    measured = folder.results("circles", ROTATIONS, "circles-{}".format, destroyed)
+    for rotation, arrays in measured.items():
         _draw_circles(folder, arrays, rotation, size)
-        folder.add(*circle_findings(record_of(Circles, arrays), size.samples, name))
+        circles_found = record_of(Circles, arrays)
+        folder.add(*circle_findings(circles_found, size.samples, ROTATIONS[rotation]))
     _run_student(folder, size, folder.settings.seed)
 
 
@@ -370,6 +375,20 @@ class Case:
         return size.counts[d] if self.mixed else (size.identity_counts[d],)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One set of samples of a distribution."""
+
+    case: Case
+    samples: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        return f"{self.case.name}-n{self.samples}-trial{self.number}"
+
+
 def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
     """Measure every method on every distribution; each trial is a part of the folder."""
     kinds = {
@@ -377,15 +396,14 @@ def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
         for mixed in (True, False)
     }
     work = [
-        (case, n, trial)
+        Trial(case, n, number)
         for case in (*kinds[True], *kinds[False])
         for n in case.counts(size)
-        for trial in range(size.trials)
+        for number in range(size.trials)
     ]
     trials: dict[Case, list[Arrays]] = defaultdict(list)
-    for case, n, trial in folder.tracked("t distributions", work):
-        name = f"student/{case.name}-n{n}-trial{trial}"
-        trials[case].append(folder.part(name, estimates, case, n, trial, seed, size.room))
+    for trial, arrays in folder.parts("student", work, estimates, seed, size.room, of="").items():
+        trials[trial.case].append(arrays)
 
     def table(case: Case, quantity: Quantity) -> MethodTable:
         counts = np.array(case.counts(size))
@@ -408,16 +426,17 @@ def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
     folder.note(folder.text("room", room=size.room / 2**30))
 
 
-def estimates(case: Case, n: int, trial: int, seed: int, room: int) -> Arrays:
-    """Return `total` and `information` (methods,) in bits, estimated from one set of n samples.
+def estimates(trial: Trial, seed: int, room: int) -> Arrays:
+    """Return `total` and `information` (methods,) in bits, estimated from one set of samples.
 
     A method whose kernel matrices would take more than `room` bytes is left out: NaN.
     """
     from oip import mi
 
+    case, n = trial.case, trial.samples
     result, d = {}, case.dimensions
     for quantity in QUANTITIES:
-        rng = seeds.generator(seed, quantity, case.freedom, d, int(case.mixed), n, trial)
+        rng = seeds.generator(seed, quantity, case.freedom, d, int(case.mixed), n, trial.number)
         x = case.student(quantity, seed).samples(n, rng)
         too_large = 8 * (d + 3 if quantity == "total" else 5) * n * n > room
         values = []

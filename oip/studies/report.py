@@ -22,7 +22,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -57,6 +57,8 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 Arrays = dict[str, np.ndarray]
 Compute = Callable[..., "Mapping[str, ArrayLike]"]
 Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
 Plan = TypeVar("Plan", bound="Named")
 Record = TypeVar("Record")
 
@@ -168,19 +170,21 @@ def measured(path: Path) -> Iterator[None]:
 
     A block that ends by an error counts, too.
     """
-    earlier = CostFile.read_if_whole(path) or CostFile()
     with suppress(OSError):
         _CLEAR.write_text("5")  # resets the peak that the system reports
     started = time.monotonic()
     try:
         yield
     finally:
-        peaks = [peak for peak in (earlier.peak_bytes, peak_bytes()) if peak is not None]
-        CostFile(
-            seconds=round(earlier.seconds + time.monotonic() - started, 3),
-            peak_bytes=max(peaks, default=None),
-            calls=earlier.calls + 1,
-        ).write(path)
+        seconds = time.monotonic() - started
+        with files.claimed(path.with_suffix(".lock"), wait=True):
+            earlier = CostFile.read_if_whole(path) or CostFile()
+            peaks = [peak for peak in (earlier.peak_bytes, peak_bytes()) if peak is not None]
+            CostFile(
+                seconds=round(earlier.seconds + seconds, 3),
+                peak_bytes=max(peaks, default=None),
+                calls=earlier.calls + 1,
+            ).write(path)
 
 
 def peak_bytes() -> int | None:
@@ -220,6 +224,8 @@ class Folder:
     PATH/study.json        settings, versions, findings (`claims`) and notes
     PATH/report.html       all of it for people
 
+    Several processes may work on one folder: what one of them computes, the others do not.
+
     Raises:
         RunError: the folder holds another study, or this one with other settings.
     """
@@ -231,6 +237,8 @@ class Folder:
     shared: Path | None = None
     """Where several studies keep what each of them can use; the folder's own parts if None."""
     progress: Progress = silent
+    draws: bool = True
+    """Else figures are left to another process, which works on the same folder."""
     figures: list[ReportFigure] = field(default_factory=list, init=False)
     findings: list[Finding] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
@@ -264,22 +272,57 @@ class Folder:
         if of:
             key["of"] = of
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        if path.exists():
-            part = StudyPartFile.read_if_whole(path)
-            if part is not None and part.digest == digest:
-                return part.named
-        arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
-        StudyPartFile(named=arrays, digest=digest).write(path)
+        if (existing := _existing_part(path, digest)) is not None:
+            return existing
+        with files.claimed(path.with_suffix(".lock"), wait=True):
+            if (existing := _existing_part(path, digest)) is not None:  # of another process
+                return existing
+            arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
+            StudyPartFile(named=arrays, digest=digest).write(path)
         return arrays
 
     def parts(
         self, label: str, settings: Iterable[Plan], compute: Compute, *arguments: object, of: str
     ) -> dict[Plan, Arrays]:
         """Return `compute(setting, *arguments)` of every setting, each a part LABEL/NAME."""
-        return {
-            setting: self.part(f"{label}/{setting.name}", compute, setting, *arguments, of=of)
-            for setting in settings
-        }
+
+        def name(setting: Plan) -> str:
+            return f"{label}/{setting.name}"
+
+        def part(setting: Plan) -> Arrays:
+            return self.part(name(setting), compute, setting, *arguments, of=of)
+
+        return self.results(label, settings, name, part)
+
+    def results(
+        self,
+        label: str,
+        items: Iterable[Key],
+        name: Callable[[Key], str],
+        compute: Callable[[Key], Result],
+    ) -> dict[Key, Result]:
+        """Return `compute(item)` of every item, in their order, and report how many are done.
+
+        An item that another process computes now comes last: then its parts are there.
+
+        Args:
+            label: of the progress.
+            items: of which none comes twice.
+            name: of an item among the parts.
+            compute: keeps its result in parts or files.
+        """
+        keys, later = list(items), []
+        computed: dict[Key, Result] = {}
+        for wait, turn in ((False, keys), (True, later)):
+            for key in turn:
+                self.progress(label, len(computed), len(keys))
+                with files.claimed(self.file(f"{name(key)}.turn"), wait) as is_ours:
+                    if is_ours:
+                        computed[key] = compute(key)
+                    else:
+                        later.append(key)
+        self.progress(label, len(computed), len(keys))
+        return {key: computed[key] for key in keys}
 
     def tracked(self, label: str, items: Iterable[Item]) -> Iterator[Item]:
         """Yield items one by one, and report how many are done."""
@@ -288,6 +331,10 @@ class Folder:
         for done, item in enumerate(items, 1):
             yield item
             self.progress(label, done, len(items))
+
+    def labelled(self, prefix: str) -> Progress:
+        """Return the folder's progress with a prefix before its labels."""
+        return lambda label, done, total: self.progress(f"{prefix}: {label}", done, total)
 
     def file(self, name: str) -> Path:
         """Return the path of a model, a record or the like, which the study writes itself."""
@@ -317,6 +364,8 @@ class Folder:
         if name in self.numbers:
             raise RunError("figure of a study", "a name of its own", f"'{name}' again")
         self.numbers[name] = {key: plain_numbers(value) for key, value in numbers.items()}
+        if not self.draws:
+            return
         width, height = (round(float(side) * figure.dpi) for side in figure.get_size_inches())
         for ending in (".png", ".svg"):
             plots.save(figure, self.path / "figures" / f"{name}{ending}")
@@ -408,6 +457,11 @@ def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str])
             failure = failure or f"{name}/study.json is damaged: do this study again."
             studies.append({**empty, "failure": failure})
     return _rendered(out / "index.html", "index.html", {"studies": studies})
+
+
+def _existing_part(path: Path, digest: str) -> Arrays | None:
+    part = StudyPartFile.read_if_whole(path) if path.exists() else None
+    return part.named if part is not None and part.digest == digest else None
 
 
 def _key(settings: StudySettings) -> Parameters:

@@ -1,15 +1,19 @@
-"""Studies run one after the other."""
+"""Studies run one after the other, by one process or several."""
 
 from __future__ import annotations
 
+import os
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oip import studies
 from oip.core import files
-from oip.core.errors import DataError, OipError, SettingsError
+from oip.core.errors import DataError, OipError, SettingsError, notice
+from oip.core.frameworks import usable_cores
 from oip.core.output_formats import CostFile
 from oip.core.progress import Progress
 from oip.studies.data import check_both_parts, is_known
@@ -102,18 +106,23 @@ def run_study(
     settings: StudySettings,
     progress: Progress,
     print_line: PrintLine = lambda text: None,
+    workers: int = 1,
 ) -> StudyOutcome:
     """Run one study and write its report in its folder.
 
     Where nothing could be done for want of data the study was stopped, and the report says so too.
     `print_line` receives remarks, such as what the study took; for `out` see `Folder`.
 
+    Args:
+        workers: processes, of which this is one. They share the parts of the study and the cores;
+            the time and memory in the report are this one's.
+
     Raises:
         OipError: what stopped the study, or an option that it does not use.
     """
     check([name], settings)
     outcome = StudyOutcome(out / "report.html")
-    _add_study(outcome, name, out, settings, progress, None, print_line)
+    _add_study(outcome, name, out, settings, progress, None, print_line, workers)
     return outcome
 
 
@@ -123,11 +132,13 @@ def run_several(
     settings: StudySettings,
     progress: Progress,
     print_line: PrintLine = lambda text: None,
+    workers: int = 1,
 ) -> StudyOutcome:
     """Run studies in OUT/NAME, and write a page that links all reports.
 
     Trainings that several need are kept in OUT/shared. A study that fails does not stop the others,
-    even where the program is at fault: then OUT/NAME/crash.txt holds the traceback.
+    even where the program is at fault: then OUT/NAME/crash.txt holds the traceback. For `workers`
+    see `run_study`.
 
     Raises:
         OipError: none of the studies can use the settings.
@@ -137,7 +148,8 @@ def run_several(
     for name in names:
         (out / name / CRASHED).unlink(missing_ok=True)
         try:
-            _add_study(outcome, name, out / name, settings, progress, out / _SHARED, print_line)
+            more = settings, progress, out / _SHARED, print_line, workers
+            _add_study(outcome, name, out / name, *more)
         except OipError as error:
             outcome.stopped[name] = str(error)
         except Exception as error:
@@ -161,6 +173,7 @@ def _add_study(
     progress: Progress,
     shared: Path | None,
     print_line: PrintLine,
+    workers: int,
 ) -> None:
     """Run one study without the options that it does not use, and record its outcome."""
     module = studies.study(name)
@@ -170,7 +183,7 @@ def _add_study(
     for option in unused:
         folder.note(f"This study does not use the option '{option}'.")
         print_line(f"{name}: this study does not use the option '{option}'; it runs without it.")
-    with measured(took := folder.file("took.json")):
+    with measured(took := folder.file("took.json")), _shared_out(folder, workers):
         try:
             module.run(folder)
         except MissingData as error:
@@ -183,3 +196,51 @@ def _add_study(
     outcome.took[name] = folder.cost.to_dict()
     folder.finish(module.TITLE, module.SOURCE)
     print_line(f"{name}: took {folder.cost.text()}")
+
+
+@contextmanager
+def _shared_out(folder: Folder, workers: int) -> Iterator[None]:
+    """Let other processes compute parts of the study meanwhile; all of them share the cores."""
+    if workers == 1:
+        yield
+        return
+    if not files.HAS_LOCKS:
+        raise SettingsError("option 'workers'", "1, as this system has no file locks", workers)
+    from oip.batch.executors import Pool
+
+    threads = max(1, usable_cores() // workers)
+    pool = Pool([None] * (workers - 1), threads)
+    of_folder = folder.path, folder.study, folder.settings, folder.schema, folder.shared
+    with _environment(OIP_THREADS=str(threads), TF_FORCE_GPU_ALLOW_GROWTH="true"):
+        try:
+            helpers = [pool.submit(_compute_parts, *of_folder) for _ in range(workers - 1)]
+            yield
+            for helper in helpers:
+                if error := helper.exception():
+                    notice(f"{folder.study}: {error}; the study was done without it.")
+        finally:
+            pool.close()
+
+
+def _compute_parts(
+    path: Path, name: str, settings: StudySettings, schema: int, shared: Path | None
+) -> None:
+    """Compute parts of a study for another process, which draws and reports, errors too."""
+    folder = Folder(path, name, settings, schema, shared, draws=False)
+    with warnings.catch_warnings(), suppress(OipError):
+        warnings.simplefilter("ignore")
+        studies.study(name).run(folder)
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set variables of the environment for this process and those that it begins."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value

@@ -20,7 +20,7 @@ from oip.core.frameworks import import_quietly
 from oip.core.output_formats import StudyTrainingFile, TrainingEndFile
 from oip.studies.data import Images, data_key
 from oip.studies.findings import TOO_SHORT, Finding, Value, agreement, finding, text_file
-from oip.studies.report import Arrays, Folder, StudySettings
+from oip.studies.report import Arrays, Folder, StudySettings, slug
 
 if TYPE_CHECKING:
     import keras
@@ -192,6 +192,19 @@ def study_training(folder: Folder, network: RecordedNetwork, data: Images) -> Re
     if network == TANH_MLP and folder.settings.iterations is None:
         count = _FULL
     return recorded_training(folder, network, data, count)
+
+
+def study_trainings(
+    folder: Folder, data_of: Mapping[RecordedNetwork, Images]
+) -> dict[str, RecordedTraining]:
+    """Return the training of each network on its data set by its title, see `study_training`."""
+    trainings = folder.results(
+        "trainings",
+        data_of,
+        lambda network: f"trainings/{slug(data_of[network].name)}-{network.name}",
+        lambda network: study_training(folder, network, data_of[network]),
+    )
+    return {network.title: training for network, training in trainings.items()}
 
 
 def recorded_training(

@@ -5,14 +5,17 @@ import os
 import re
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from oip import studies
+from oip.batch import executors
 from oip.cli import study as study_command
 from oip.core import plots
 from oip.core.errors import SettingsError
+from oip.studies import runner
 from oip.studies.findings import Finding
 from oip.studies.report import MissingData
 
@@ -95,6 +98,54 @@ def test_all_studies_are_linked_and_one_that_stops_does_not_stop_the_others(smal
     assert "counts/report.html" in text and "rocks/report.html" in text
     assert "fails/report.html" not in text and "cannot be done" in text
     assert "not tested" in (tmp_path / "rocks" / "report.html").read_text()
+
+
+class ThreadPool:
+    """A pool of processes, as threads."""
+
+    def __init__(self, devices, threads):
+        self.made = devices, threads
+        self._threads = ThreadPoolExecutor(len(devices))
+
+    def submit(self, function, *arguments):
+        return self._threads.submit(function, *arguments)
+
+    def close(self):
+        self._threads.shutdown()
+
+
+def test_workers_share_a_study_and_one_of_them_reports(small, call, tmp_path, monkeypatch):
+    pools = []
+    monkeypatch.setattr(
+        executors, "Pool", lambda *given: pools.append(ThreadPool(*given)) or pools[-1]
+    )
+    monkeypatch.setattr(runner, "usable_cores", lambda: 8)
+    monkeypatch.delenv("OIP_THREADS", raising=False)
+    status, out, _ = call("study", "counts", "--workers", 3, "--out", tmp_path, "--quiet")
+    assert (status, out.strip()) == (0, str(tmp_path / "report.html"))
+    assert pools[0].made == ([None, None], 2)
+    assert small == ["computed"] and "OIP_THREADS" not in os.environ
+    assert [path.name for path in (tmp_path / "figures").iterdir()]
+    status, _, err = call("study", "fails", "--workers", 2, "--out", tmp_path / "fails")
+    assert status == 2 and err.strip().splitlines()[-1] == "oip: cannot be done"
+    status, _, err = call("study", "crashes", "rocks", "--workers", 2, "--out", tmp_path / "two")
+    assert status == 1 and "a <defect>" in err and "moon rocks" in err
+
+
+def test_a_worker_that_is_lost_does_not_stop_the_study(small, call, tmp_path, monkeypatch):
+    class Lost(ThreadPool):
+        def submit(self, function, *arguments):
+            def die():
+                raise executors.WorkerLost("the worker process ended")
+
+            return self._threads.submit(die)
+
+    monkeypatch.setattr(executors, "Pool", Lost)
+    status, _, err = call("study", "counts", "--workers", 2, "--out", tmp_path)
+    assert status == 0 and "counts: the worker process ended; the study was done without it" in err
+    monkeypatch.setattr(runner.files, "HAS_LOCKS", False)
+    status, _, err = call("study", "counts", "--workers", 2, "--out", tmp_path)
+    assert status == 2 and "expected 1, as this system has no file locks" in err
 
 
 def test_missing_data_leave_a_report_and_status_1(small, call, tmp_path):

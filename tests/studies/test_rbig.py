@@ -9,7 +9,7 @@ import pytest
 from oip import mi
 from oip.core.output_formats import NumbersFile
 from oip.studies import rbig
-from oip.studies.rbig import METHODS, Case, MethodTable, RbigSize, StudentT, scatter
+from oip.studies.rbig import METHODS, Case, MethodTable, RbigSize, StudentT, Trial, scatter
 from oip.studies.report import Folder, StudySettings
 
 
@@ -70,10 +70,10 @@ def test_evenness_of_even_and_uneven_points():
 
 
 def test_all_methods_measure_a_strong_dependence():
-    arrays = rbig.estimates(Case(3, 3, False), 500, 0, seed=0, room=1 << 30)
+    arrays = rbig.estimates(Trial(Case(3, 3, False), 500, 0), seed=0, room=1 << 30)
     assert all(arrays[name].shape == (len(METHODS),) for name in ("total", "information"))
     assert np.isfinite(arrays["total"]).all()
-    small = rbig.estimates(Case(3, 3, False), 500, 0, seed=0, room=1)
+    small = rbig.estimates(Trial(Case(3, 3, False), 500, 0), seed=0, room=1)
     left_out = [name == "vme" for name, _ in METHODS.values()]
     assert np.isnan(small["total"]).tolist() == left_out
     assert small["total"][0] == arrays["total"][0]

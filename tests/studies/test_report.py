@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import mmap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oip.core import plots
+from oip.core import files, plots
 from oip.core.errors import RunError
 from oip.core.output_formats import CostFile, NumbersFile
 from oip.studies import report
@@ -61,6 +64,66 @@ def test_a_part_of_other_data_is_computed_again(tmp_path: Path) -> None:
     for of in ("", "one", "one", "other", ""):
         folder.part("part", counted(calls), of=of)
     assert len(calls) == 4
+
+
+def test_several_share_the_items_and_have_all_results_in_order(tmp_path: Path) -> None:
+    computed: list[tuple[int, str]] = []
+    both = threading.Barrier(2, timeout=20)
+
+    def shared(index: int) -> list[float]:
+        folder = Folder(tmp_path, "rbig", StudySettings())
+
+        def compute(item: str) -> float:
+            def part() -> dict[str, float]:
+                if item in "ab":
+                    both.wait()  # the two work at the same time
+                computed.append((index, item))
+                return {"x": ord(item)}
+
+            return float(folder.part(f"own {item}", part)["x"])
+
+        return [*folder.results("items", "abcd", "item-{}".format, compute).values()]
+
+    with ThreadPoolExecutor(2) as pool:
+        results = [*pool.map(shared, range(2))]
+    assert results == [[97, 98, 99, 100]] * 2
+    assert sorted(item for _, item in computed) == ["a", "b", "c", "d"]
+    assert {index for index, _ in computed} == {0, 1}
+    assert not [*tmp_path.rglob("*.lock"), *tmp_path.rglob("*.turn")]
+
+
+def test_an_item_that_another_process_computes_comes_last(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "rbig", StudySettings())
+    order: list[int] = []
+    reports: list[tuple[str, float, int]] = []
+    folder.progress = lambda *report: reports.append(report)
+    with ExitStack() as other_process:
+        other_process.enter_context(files.claimed(folder.file("item-1.turn"), wait=True))
+
+        def compute(item: int) -> int:
+            order.append(item)
+            other_process.close()
+            return item
+
+        results = folder.results("items", [1, 2, 3], "item-{}".format, compute)
+    assert (order, list(results)) == ([2, 3, 1], [1, 2, 3])
+    assert reports[0] == ("items", 0, 3) and reports[-1] == ("items", 3, 3)
+
+
+def test_two_at_one_part_compute_it_once(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def part(_: int) -> list[float]:
+        folder = Folder(tmp_path, "rbig", StudySettings())
+        return folder.part("one", slowly)["x"].tolist()
+
+    def slowly() -> dict[str, np.ndarray]:
+        time.sleep(0.2)
+        return counted(calls)()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(part, range(2))] == [[0, 1, 2]] * 2
+    assert len(calls) == 1
 
 
 def test_what_fails_leaves_no_part(tmp_path: Path) -> None:
