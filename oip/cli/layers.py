@@ -10,7 +10,7 @@ import click
 
 from oip.cli import options
 from oip.cli.options import ModelOptions, Output
-from oip.cli.tables import ALL_ROWS, print_json, print_table, print_text
+from oip.cli.tables import ALL_ROWS, Record, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
@@ -57,7 +57,9 @@ def command(model: ModelOptions, output: Output, every: bool) -> None:
         more = {"other_layers": [layer.to_dict() for layer in other_layers]} if other_layers else {}
         records = [layer.to_dict() for layer in layers]
         of_inputs = [item._asdict() for item in inputs]
-        print_json({"layers": records, **more, "inputs": of_inputs, "unseen_end": unseen})
+        statistics = {"input": _statistics(network)}
+        record = {"layers": records, **more, "inputs": of_inputs, **statistics}
+        print_json({**record, "unseen_end": unseen})
         return
     points = "samples" if len(network.inputs.shape) == 2 else "pixels"
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
@@ -144,6 +146,15 @@ def _inputs(network: Network) -> list[_Input]:
         )
         for index, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
     ]
+
+
+def _statistics(network: Network) -> Record:
+    """Return the input that takes the images, without numbers that are not known."""
+    from oip.core.images import preprocess_of
+
+    spec = network.inputs
+    record = {**spec.to_dict(), "preprocess": preprocess_of(spec.application)}
+    return record if spec.is_known else {**record, "mean": None, "std": None, "source": None}
 
 
 def _unseen_end(network: Network) -> list[int]:

@@ -510,11 +510,11 @@ def _reconstructed(layer: LayerComparison) -> int:
     return sum(row.verdicts is not None for row in layer.maps)
 
 
-def _pair(values: Sequence[object] | None) -> str:
-    """Return two values as text; one where both are the same."""
+def _pair(values: Sequence[str | float | None] | None) -> str:
+    """Return two values as text, a dash for an unknown one; one where both are the same."""
     if values is None:
         return "-"
-    first, second = (number(v) if isinstance(v, float) else str(v) for v in values)
+    first, second = (str(v) if isinstance(v, int | str) else number(v) for v in values)
     return first if first == second else f"{first}, {second}"
 
 

@@ -96,9 +96,12 @@ def test_layers_are_listed(call, small_file):
     expected = {"index": 1, "layer": "second", "class": "Conv2D", "maps": 70, "size": [5, 5]}
     assert expected.items() <= layers[1].items()
     assert (layers[1]["receptive_field"], layers[1]["jump"]) == ([8, 8], [2, 2])
+    given = json.loads(out)["input"]
     status, out, _ = call("layers", small_file)
     assert status == 0
     assert "5x5" in out
+    (mean,), (std,) = given["mean"], given["std"]
+    assert f"mean {mean:.4g}, std {std:.4g} (from {given['source']})" in out
 
 
 def test_all_layers_with_maps_are_listed_and_how_the_model_is_fed(call, tmp_path):
@@ -112,6 +115,9 @@ def test_all_layers_with_maps_are_listed_and_how_the_model_is_fed(call, tmp_path
     assert (status, out.count("conv_"), "flat" in out) == (0, depth, False)
     assert "not known. For ResNet50V2 of keras.applications: --preprocess tf\n" in out
     assert "--preprocess=tf" in err
+    given = json.loads(call("layers", tmp_path / "m.keras", "--json")[1])["input"]
+    assert given["shape"] == [8, 8, 3] and given["preprocess"] == "tf"
+    assert given["mean"] is None and given["std"] is None and given["source"] is None
     assert "flat" in call("layers", tmp_path / "m.keras", "--all")[1]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oip.cli.main import run
+from oip.cli.runs import _pair
 
 SMALL = ["--starts", "2", "--steps", "6", "--screened", "8", "--quiet"]
 
@@ -151,6 +152,11 @@ def test_merge_and_compare(call, runs, tmp_path):
     record = json.loads(call("compare", tmp_path / "both", runs / "b", "--json")[1])
     assert [len(layer["maps"]) for layer in record["layers"]] == [65]
     assert call("export", tmp_path / "both", "second", "--out", tmp_path / "a.npz")[0] == 0
+
+
+def test_an_unknown_number_of_a_pair_is_a_dash():
+    shown = [_pair(pair) for pair in ((None, 0.5), (None, None), (3, None), (3, 3), ("a", "b"))]
+    assert shown == ["-, 0.500", "-", "3, -", "3", "a, b"]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("a.csv", "gallery/maps.csv"), ("a.png", "a folder")])
