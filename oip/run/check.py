@@ -217,15 +217,9 @@ def _fits_layer(
 ) -> Iterator[str]:
     if layer is None:
         return
-    of_layer = (
-        layer_formats.RankingFile,
-        layer_formats.LegibilityFile,
-        layer_formats.ClustersFile,
-        formats.CausesFile,
-        formats.DecompositionFile,
-    )
-    if isinstance(record, of_layer) and record.index != layer.index:
-        yield f"of layer @{record.index}"
+    index = getattr(record, "index", layer.index)
+    if index != layer.index:
+        yield f"of layer @{index}"
     maps: list[int] | None = None
     if isinstance(record, (layer_formats.StabilityFile, layer_formats.ClassProbabilitiesFile)):
         with suppress(RunError):  # the shard's own problem

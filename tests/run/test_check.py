@@ -11,6 +11,7 @@ import pytest
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import CausesFile
+from oip.core.layer_formats import RedundancyFile
 from oip.run.check import repair_run, run_status, verify_run
 from oip.run.run import clear_leftovers, leftovers
 from oip.run.shards import layer_oips, read_shard, write_shard
@@ -91,6 +92,14 @@ def test_other_files_are_held_against_the_run_too(copied):
 def test_causes_of_another_layer_are_named(copied):
     CausesFile(layer="first", index=0, units=[]).write(copied.folder(1) / "causes.json")
     assert "of layer @0" in problems(copied)["layers/001/causes.json"]
+
+
+def test_a_redundancy_of_another_layer_is_named(copied):
+    about = {"parameters": {}, "unit": "bits", "samples": 9, "split": "", "at": "response"}
+    rows = {"notices": [], "maps": [], "clusters": [], "together": []}
+    record = RedundancyFile(layer="first", index=0, **about, **rows)
+    record.write(copied.folder(1) / "redundancy.json")
+    assert "of layer @0" in problems(copied)["layers/001/redundancy.json"]
 
 
 def test_files_that_a_command_noted_are_missed(copied):
