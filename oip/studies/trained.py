@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import RunError, SettingsError
+from oip.core.files import WriteError
 from oip.core.frameworks import import_quietly
 from oip.core.output_formats import StudyTrainingFile, TrainingEndFile
 from oip.studies.data import Images, data_key
@@ -108,7 +110,8 @@ class RecordedTraining:
         from oip.models.training import load_state
 
         model = self.network.build(self.data)
-        load_state(weights_file(self.path, iteration), model)
+        with _whole(self.path):
+            load_state(weights_file(self.path, iteration), model)
         return model
 
     def percent(self, name: str, tested: int) -> Value:
@@ -218,7 +221,7 @@ def recorded_training(
 
     Raises:
         SettingsError: the training diverged, or went on beyond an end that was not recorded.
-        RunError: a saved file is damaged.
+        RunError: a saved file is damaged, or a recorded step is missing.
     """
     key: dict[str, object] = {
         "schema": _SCHEMA,
@@ -236,19 +239,38 @@ def recorded_training(
     path = folder.common(re.sub(r"[^\w-]+", "-", f"{source}-{network.name}-{short}"))
     end = path / f"end-{iterations:06d}.json"
     steps = recorded_at(iterations, regular)
-    if not end.exists():
-        msgspec.convert(key, StudyTrainingFile).write(path / "training.json")
-        model = _trained_model(folder, path, network, data, steps, regular)
-        TrainingEndFile(accuracy=accuracy(predictor(model), data.test)).write(end)
+    with _whole(path):
+        if not end.exists():
+            msgspec.convert(key, StudyTrainingFile).write(path / "training.json")
+            model = _trained_model(folder, path, network, data, steps, regular)
+            TrainingEndFile(accuracy=accuracy(predictor(model), data.test)).write(end)
+        records = {width: _record_at(path / width, steps) for width in WIDTHS}
+        for width, record in records.items():
+            if missing := sorted({*steps} - {*record.steps.tolist()}):
+                expected = f"a record of {len(steps)} steps"
+                raise RunError(f"'{path / width}'", expected, f"none of step {missing[0]}")
+        share = TrainingEndFile.read(end).accuracy
     return RecordedTraining(
         path=path,
         network=network,
         iterations=iterations,
-        records={width: _record_at(path / width, steps) for width in WIDTHS},
+        records=records,
         saved_iterations=tuple(kept_at(iterations)),
-        accuracy=TrainingEndFile.read(end).accuracy,
+        accuracy=share,
         data=data.train,
     )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Let errors of the files of a training say how it is done again."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except RunError as error:
+        hint = f"Remove the folder '{path}': its training is then done again."
+        raise RunError(f"{error} {hint}") from error
 
 
 def _recorders(

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oip import models
-from oip.core.errors import SettingsError
+from oip.core.errors import RunError, SettingsError
 from oip.core.progress import silent
 from oip.studies.data import Images
 from oip.studies.report import Folder, StudySettings
@@ -135,3 +136,23 @@ def test_two_studies_share_a_training(tmp_path: Path, data) -> None:
         folder = Folder(tmp_path / study, study, StudySettings(), shared=tmp_path / "shared")
         paths.add(recorded_training(folder, NETWORK, data, 1).path)
     assert [path.parent for path in paths] == [tmp_path / "shared"]
+
+
+def test_files_of_a_training_that_are_damaged_or_lost_are_named_with_a_way_out(
+    tmp_path: Path, data
+) -> None:
+    whole = training(tmp_path / "whole", data, 4, regular=2)
+    for name, call in (
+        ("end-000004.json", lambda folder: training(folder, data, 4, regular=2)),
+        ("relative/record/layer-001.npz", lambda folder: training(folder, data, 4, regular=2)),
+        ("fixed/record/record.json", lambda folder: training(folder, data, 4, regular=2)),
+        ("weights/000002.npz", lambda folder: training(folder, data, 4, regular=2).model(2)),
+    ):
+        shutil.copytree(tmp_path / "whole", tmp_path / name)
+        own = tmp_path / name / whole.path.relative_to(tmp_path / "whole")
+        (own / name).write_bytes(b"{")
+        with pytest.raises(RunError, match=f"{name}'.* Remove the folder '{own}': its training"):
+            call(tmp_path / name)
+    (whole.path / "fixed/record/steps/000000001.npz").unlink()
+    with pytest.raises(RunError, match=r"received none of step 1\. Remove the folder"):
+        training(tmp_path / "whole", data, 6, regular=2)
