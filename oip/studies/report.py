@@ -253,7 +253,11 @@ class Folder:
         files.check_writable(self.path)
         mark = self.path / "parts" / "of.json"
         record = StudyPartsFile.of({"study": self.study, "settings": _key(self.settings)})
-        existing = StudyPartsFile.read_if_there(mark)
+        try:
+            existing = StudyPartsFile.read_if_there(mark)
+        except RunError as error:
+            hint = f"Remove this file if the folder is of the study {record.text()}."
+            raise RunError(f"{error} {hint}") from error
         if existing is None:
             record.write(mark)
         elif existing != record:

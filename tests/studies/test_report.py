@@ -155,6 +155,13 @@ def test_a_folder_holds_one_study_with_one_setting(
         Folder(tmp_path, study, settings)
 
 
+def test_a_damaged_mark_of_a_folder_says_what_to_do(tmp_path: Path) -> None:
+    mark = Folder(tmp_path, "rbig", StudySettings()).file("of.json")
+    mark.write_text("{")
+    with pytest.raises(RunError, match=r"of\.json'.* Remove this file if .* rbig \(as it is\)"):
+        Folder(tmp_path, "rbig", StudySettings())
+
+
 def test_where_data_lie_and_how_long_it_takes_makes_no_other_study(tmp_path: Path) -> None:
     Folder(tmp_path, "rbig", StudySettings())
     Folder(tmp_path, "rbig", StudySettings(data_dir=tmp_path, iterations=7))
