@@ -191,17 +191,21 @@ def ascent_details(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> Pa
 
 
 def _shown_classes(layer: LayerEntry, entry: MapEntry) -> np.ndarray | None:
-    """Return all classes that there are images of, or those that the map knows most about."""
+    """Return all classes that there are images of, or those that the map is best for."""
     for column, estimate in zip(layer.estimators, entry.information, strict=True):
-        per_class = None if estimate is None else estimate.per_class
-        if per_class is not None and np.isfinite(per_class).any():
-            has_images = np.isfinite(per_class)
-            has_images[list(column.rare)] = True
-            indices = np.flatnonzero(has_images)
-            if len(indices) <= _ALL_CLASSES:
-                return indices
-            bits = np.nan_to_num(per_class[indices], nan=-1.0)
-            return indices[np.argsort(-bits, kind="stable")[:_SOME_CLASSES]]
+        if estimate is None or estimate.per_class is None:
+            continue
+        has_images = np.isfinite(estimate.per_class)
+        if not has_images.any():
+            continue
+        has_images[list(column.rare)] = True
+        indices = np.flatnonzero(has_images)
+        if len(indices) <= _ALL_CLASSES:
+            return indices
+        numbers = np.nan_to_num(estimate.per_class)
+        if estimate.usual is not None:
+            numbers = np.where(numbers > 0, numbers - estimate.usual, -np.inf)
+        return indices[np.argsort(-numbers[indices], kind="stable")[:_SOME_CLASSES]]
     return None
 
 
@@ -222,6 +226,7 @@ def _class_information(entry: MapEntry, classes: np.ndarray | None) -> PageValue
             if estimate is None or estimate.per_class is None
             else {
                 "mi": of_classes(estimate.per_class, 3),
+                "usual": of_classes(estimate.usual, 3),
                 "low": of_classes(estimate.class_low, 3),
                 "high": of_classes(estimate.class_high, 3),
                 "p": of_classes(estimate.class_p, 2),

@@ -50,6 +50,7 @@ from oip.core.layer_formats import (
     ResponsesFile,
     ShardFile,
 )
+from oip.core.units import best_class, usual_bits
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.mi.estimators.base import NAMES, estimator
 from oip.run.run import Run
@@ -183,9 +184,11 @@ class Information:
     raw: float | None
     """Before an estimate under 0 is shown as 0, where it was noted."""
     best: int | None
-    """The class that the map knows most about."""
+    """The class that the map stands out for among those of its layer; see `best_class`."""
     per_class: np.ndarray | None
     """(classes,) bits, one against the rest; NaN for a class of few images, as its ends and p."""
+    usual: np.ndarray | None
+    """(classes,) bits that maps of the layer with as much information usually know."""
     class_low: np.ndarray | None
     class_high: np.ndarray | None
     """(classes,) ends of the 95 % intervals."""
@@ -193,10 +196,13 @@ class Information:
     """(classes,) adjusted p-values."""
 
     @classmethod
-    def of(cls, entry: MapInformation, rare: Sequence[int] = ()) -> Information:
+    def of(
+        cls, entry: MapInformation, medians: np.ndarray, rare: Sequence[int] = ()
+    ) -> Information:
         """Return the information of an entry of ranking.json, rounded.
 
         Args:
+            medians: (classes,) of the maps of the layer, see `class_medians`.
             rare: classes of few images.
         """
         per_class = _class_values(entry.per_class, rare)
@@ -208,6 +214,7 @@ class Information:
             return array if same else None
 
         p, mi = entry.p_adjusted, entry.mi
+        of_all = per_class if per_class is not None and len(per_class) == len(medians) else None
         informative = mi is not None and mi > 0 and (p is None or p <= ABOVE_NULL)
         return cls(
             rank=entry.rank,
@@ -221,8 +228,9 @@ class Information:
             chance=rounded(entry.chance),
             saturated=entry.saturated,
             raw=rounded(entry.raw),
-            best=_best_class(per_class) if informative else None,
+            best=best_class(of_all, medians) if informative and of_all is not None else None,
             per_class=per_class,
+            usual=usual_bits(of_all, medians) if of_all is not None and medians.any() else None,
             class_low=beside(entry.per_class_low),
             class_high=beside(entry.per_class_high),
             class_p=beside(entry.per_class_p),
@@ -264,8 +272,8 @@ class EstimatorColumn:
             rows = [msgspec.structs.replace(row, per_class=None) for row in record.maps]
             record = msgspec.structs.replace(record, maps=rows, class_ceilings=None)
         parameters = _parameter_text(record)
-        classes = max((len(entry.per_class or ()) for entry in record.maps), default=0)
-        classes = min(classes, len(record.class_ceilings or ()))
+        medians = record.medians
+        classes = min(len(medians), len(record.class_ceilings or ()))
         ceilings = record.class_ceilings or ()
         rare = tuple(  # a class without a ceiling has no images at all
             code for code in range(classes) if ceilings[code] is not None and record.is_rare(code)
@@ -283,7 +291,7 @@ class EstimatorColumn:
             ordered=record.ordered,
             rare=rare,
             notices=tuple(plain_name(text) for text in record.notices),
-            maps={entry.map: Information.of(entry, rare) for entry in record.maps},
+            maps={entry.map: Information.of(entry, medians, rare) for entry in record.maps},
         )
 
 
@@ -638,10 +646,3 @@ def _class_values(values: Sequence[float | None] | None, rare: Sequence[int]) ->
         return None
     numbers = [None if code in rare else rounded(value) for code, value in enumerate(values)]
     return np.array([np.nan if item is None else item for item in numbers], np.float32)
-
-
-def _best_class(per_class: np.ndarray | None) -> int | None:
-    if per_class is None:
-        return None
-    values = np.nan_to_num(per_class, nan=-1.0)
-    return int(values.argmax()) if values.max() > 0 else None

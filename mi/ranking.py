@@ -20,7 +20,7 @@ from oip.core.layer_formats import (
     RankingFile,
 )
 from oip.core.progress import Progress, automatic
-from oip.core.units import bits, finite_list, finite_or_none, three_best
+from oip.core.units import best_class, bits, class_medians, finite_list, finite_or_none, three_best
 from oip.mi.backend import iterate_in_threads, thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, able, label_estimator
 from oip.mi.estimators.results import (
@@ -444,15 +444,15 @@ class Ranking(LayerResult):
         return f"{self.layer}: {self._counted}, {self.samples} images{split}"
 
     def _repr_html_(self) -> str:
-        ranking = self.estimators[0]
-        rows = []
+        ranking, rows = self.estimators[0], []
+        medians = class_medians(ranking.per_class)
         for row in ranking.order[:_ROWS]:
             rank = int(ranking.rank[row]) if ranking.ordered else None
             interval = f"{ranking.low[row]:z.3f} to {ranking.high[row]:z.3f}"
-            bits_of = np.nan_to_num(ranking.per_class[row])
-            best = self.classes[bits_of.argmax()] if bits_of.any() else None
-            p_value, bits_of_map = f"{ranking.p_adjusted[row]:.2g}", float(ranking.mi[row])
-            rows.append((rank, int(self.maps[row]), bits_of_map, interval, p_value, best))
+            code = best_class(ranking.per_class[row], medians)
+            best = None if code is None else self.classes[code]
+            numbers = float(ranking.mi[row]), interval, f"{ranking.p_adjusted[row]:.2g}"
+            rows.append((rank, int(self.maps[row]), *numbers, best))
         headings = ("rank", self.noun, "information, bits", "95 % interval", "p-value, adjusted")
         text = f"{ranking.name_shown}, at most {ranking.ceiling:.3f} bits"
         return html.block(

@@ -96,7 +96,7 @@ function informationWords(estimate, measure, layer) {
     return "no information about " + about + " was found in its response";
   }
   const most = measure && measure.ceiling ? bits(estimate.mi) + " of at most " + bits(measure.ceiling) : bits(estimate.mi);
-  const best = estimate.best === null ? "" : ", most about " + className(estimate.best);
+  const best = estimate.best === null ? "" : ", more than usual about " + className(estimate.best);
   return "it carries " + most + " bits of information about " + about + best;
 }
 

@@ -59,7 +59,7 @@ function classPanel(measure, values, classes, most) {
       "div",
       { class: "class-bar" + (null_ ? " below" : ""), title: p === null ? null : "adjusted p " + pText(p) },
       named(className(number), { class: "class-name", title: className(number) }),
-      bar(values.mi[i], at("low", i), at("high", i), most),
+      bar(values.mi[i], at("low", i), at("high", i), most, at("usual", i)),
       element("span", { class: "bits" }, few.includes(number) ? "few images" : (null_ ? "≈ " : "") + bits(values.mi[i]))
     );
   });
@@ -78,17 +78,19 @@ function classPanels(detail, shared, state, entry) {
   return finite.map(({ measure, values }) => classPanel(measure, values, detail.classes, most));
 }
 
-function classWords(detail, shared) {
+function classWords(detail, shared, noun) {
+  const usual = detail.per_class.some((values) => values && values.usual);
   const tested = detail.per_class.some((values) => values && values.p);
   const partly = detail.classes.length < site.classes.length;
   return (site.tags ? "Each tag by itself, in bits" : "One class against the rest, in bits") + (tested ? "; ≈ not above null" : "") +
-    (partly ? "; " + detail.classes.length + " of " + site.classes.length + (site.tags ? " tags" : " classes") : "") + ".";
+    (partly ? "; " + detail.classes.length + " of " + site.classes.length + (site.tags ? " tags" : " classes") : "") +
+    (usual ? ". The line: what a " + noun + " of the layer with as much information usually knows" : "") + ".";
 }
 
 /** Bits about each class, by the estimator that the page is shown by. */
 function classesPart(detail, shared, state, entry) {
   const [panel] = classPanels(detail, shared, state, entry);
-  return panel ? section("Information about each " + classWord(), panel, paragraph(classWords(detail, shared), "quiet")) : null;
+  return panel ? section("Information about each " + classWord(), panel, paragraph(classWords(detail, shared, entry.layer.noun), "quiet")) : null;
 }
 
 /** The same by the other estimators. */

@@ -150,7 +150,7 @@ function rankLine(entry, estimate, view, other) {
       "span",
       { class: "rank" },
       other || view.about ? amountWords(estimate.mi, measureOf(entry, view.state)) : position,
-      best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ", Boolean(other) || (className(best).length > 3 && view.side <= 112))
+      best === null ? null : bestClass(best, view.about ? "bits about " : "knows more than usual about ", Boolean(other) || (className(best).length > 3 && view.side <= 112))
     ),
   ];
 }

@@ -23,8 +23,11 @@ from oip.cli.tables import (
     print_table,
     print_text,
 )
+from oip.core.units import best_class
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
     from oip.workflows.layer_records import RankAnswer, RankedLayer
 
@@ -40,8 +43,8 @@ _LEGEND = {
     "of the images",
     "bits": "information about the class, and its 95 % interval",
     "p adjusted": "p-value against shuffled labels, adjusted for the number of maps",
-    "best for": "the class it is most informative about; bits, and their share of the largest "
-    "possible value",
+    "best for": "the class about which it knows most beyond what is usual for a map of the layer "
+    "with as much information; bits, and their share of the largest possible value",
     "loss increase without": "increase of the network's loss when the map is silenced, in bits",
     "legible (95 %)": "choices that the judge gets right when shown its OIPs, in %; chance is 50 %",
 }
@@ -53,12 +56,13 @@ _ABOUT = {
 _LEGENDS = {
     "input": {
         "bits": "information about the components of the images, added up, and its 95 % interval",
-        "best for": "the component it is most informative about, above its median or not",
+        "best for": "the component, above its median or not, about which it knows most beyond what "
+        "is usual for a map of the layer with as much information",
     },
     "direction": {
         "bits": "information about the range that the number is in, and its 95 % interval",
-        "best for": "the range it is most informative about; bits, and their share of the largest "
-        "possible value",
+        "best for": "the range about which it knows most beyond what is usual for a map of the "
+        "layer with as much information; bits, and their share of the largest possible value",
     },
     "none": {
         "bits": "entropy of the response in bins of this width, and its 95 % interval",
@@ -268,7 +272,8 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
         losses = {row.map: row.loss_increase for row in ranked.ablation.maps}
         headings.append("loss increase without")
     classes = ranked.ranking.classes or []
-    rows = [_row(row, by, classes, losses) for row in by.maps]
+    medians = by.medians
+    rows = [_row(row, by, classes, medians, losses) for row in by.maps]
     if ranked.ranking.about == "none":
         rows = [row[:4] for row in rows]
     if ranked.legibility is not None:
@@ -288,6 +293,7 @@ def _row(
     row: MapInformation,
     by: EstimatorRecord,
     classes: Sequence[str],
+    medians: np.ndarray,
     losses: Mapping[int, float] | None,
 ) -> list[str]:
     cells = [f"{row.rank} ({row.rank_low}-{row.rank_high})", str(row.map)]
@@ -298,7 +304,7 @@ def _row(
         if row.chance is not None and row.chance >= _CHANCE:
             bits += f" (chance {row.chance:z.3f})"
         ends = interval(row.low, row.high, 3)
-        cells += [bits, ends, p_value(row.p_adjusted), _best_class(row, by, classes)]
+        cells += [bits, ends, p_value(row.p_adjusted), _best_for(row, by, classes, medians)]
     if by.input_ceiling is not None:
         cells.append(number(row.input, 2))
     if losses is not None:
@@ -307,14 +313,20 @@ def _row(
     return cells
 
 
-def _best_class(row: MapInformation, by: EstimatorRecord, classes: Sequence[str]) -> str:
+def _best_for(
+    row: MapInformation, by: EstimatorRecord, classes: Sequence[str], medians: np.ndarray
+) -> str:
     """Return the class that a map is best for, with bits and the share of the ceiling.
 
-    A class of few images has no such numbers.
+    A class of few images has no such numbers, and is named where the map knows of no other.
     """
-    information = [value or 0.0 for value in row.per_class or ()]
-    best = max(range(len(information)), key=information.__getitem__, default=0)
-    if not information or information[best] < 0.0005:
+    information = row.per_class or []
+    if len(information) != len(medians):
+        return "-"
+    common = [None if by.is_rare(code) else value for code, value in enumerate(information)]
+    best = best_class(common, medians)
+    best = best_class(information, medians) if best is None else best
+    if best is None:
         return "-"
     if by.is_rare(best):
         return f"{classes[best]} (few images)"

@@ -26,6 +26,7 @@ from oip.core.records import (
     check_lengths,
     check_rows,
 )
+from oip.core.units import class_medians
 
 HELD_OUT = ("decoder", "predictive")
 """Estimators that are held-out predictive bounds: only these may order maps across layers."""
@@ -228,7 +229,19 @@ class EstimatorRecord(Part, frozen=True, kw_only=True):
     ordered: bool = True
     """The ranks are an order, not noise among maps at the ceiling."""
     notices: list[str] = msgspec.field(default_factory=list)
+    class_medians: list[Number] | None = None
+    """Of all maps of the layer, where `maps` are some of them only; see `oip.core.units`."""
     maps: list[MapInformation]
+
+    @property
+    def medians(self) -> np.ndarray:
+        """(classes,) bits that the layer's maps know about each class, see `class_medians`."""
+        if self.class_medians is not None:
+            return np.array(self.class_medians, np.float64)
+        longest = max((len(row.per_class or ()) for row in self.maps), default=0)
+        whole = [row.per_class for row in self.maps if row.per_class]
+        whole = [values for values in whole if len(values) == longest]
+        return class_medians(whole) if whole else np.zeros(0)
 
     def is_rare(self, code: int) -> bool:
         """Return whether there are few images of a class, or of all others together."""

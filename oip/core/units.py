@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import SupportsFloat, TypeVar
+from typing import SupportsFloat, TypeAlias, TypeVar
 
 import numpy as np
 
 Number = TypeVar("Number", float, np.ndarray)
 
+Numbers: TypeAlias = np.ndarray | Sequence[float | None]
+_LEAST = 0.0005
+"""Bits about a class that are not shown as 0."""
 NATS_PER_BIT = math.log(2.0)
 
 
@@ -42,6 +45,54 @@ def finite_median(values: Iterable[object]) -> float | None:
     numbers = [float(value) for value in values if isinstance(value, kinds)]
     numbers = [number for number in numbers if math.isfinite(number)]
     return statistics.median(numbers) if numbers else None
+
+
+def class_medians(rows: np.ndarray | Sequence[Numbers]) -> np.ndarray:
+    """Return what the maps of a layer know about each class, (classes,) bits.
+
+    That is the median over the maps that know something of any class; 0 with fewer than two.
+
+    Args:
+        rows: (m, classes) bits of each map about each class; None or NaN where there is no number.
+    """
+    numbers = np.nan_to_num(np.asarray(rows, np.float64))
+    informed = numbers[(numbers > 0).any(axis=1)]
+    return np.median(informed, axis=0) if len(informed) > 1 else np.zeros(numbers.shape[1])
+
+
+def usual_bits(numbers: Numbers, medians: np.ndarray) -> np.ndarray:
+    """Return what maps that know as much usually know about each class, (classes,) bits.
+
+    Args:
+        numbers: (classes,) bits of a map; None or NaN where there is no number.
+        medians: (classes,) of its layer, see `class_medians`.
+    """
+    values = np.asarray(numbers, np.float64)
+    shared = np.where(np.isfinite(values), medians, 0.0)
+    return shared * (np.nansum(values) / (shared.sum() or 1.0))
+
+
+def best_class(numbers: Numbers, medians: np.ndarray) -> int | None:
+    """Return the class that a map is best for: about which it knows most beyond `usual_bits`.
+
+    By its bits alone the easiest class would be that of nearly all maps of a layer.
+
+    Args:
+        numbers: (classes,) bits of the map; None or NaN where there is no number.
+        medians: (classes,) of its layer, see `class_medians`.
+
+    Returns:
+        None where it knows nothing of any class.
+
+    >>> medians = class_medians([[0.4, 0.1], [0.3, 0.2], [0.4, 0.1]])
+    >>> best_class([0.3, 0.2], medians), best_class([0.0, None], medians)
+    (1, None)
+    """
+    values = np.nan_to_num(np.asarray(numbers, np.float64))
+    above_zero = values >= _LEAST
+    if not above_zero.any():
+        return None
+    return int(np.where(above_zero, values - usual_bits(numbers, medians), -np.inf).argmax())
 
 
 def of_noun(text: str, noun: str) -> str:

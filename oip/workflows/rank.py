@@ -15,6 +15,7 @@ from oip.core.errors import OipError, RunError, SettingsError, logged, notice
 from oip.core.formats import RankingSettings, RunSettings
 from oip.core.images import is_whole_picture, preprocess_in
 from oip.core.layer_formats import (
+    EstimatorRecord,
     KernelsFile,
     LegibilityFile,
     MapKernels,
@@ -24,6 +25,7 @@ from oip.core.layer_formats import (
     ResponsesFile,
 )
 from oip.core.progress import Progress, automatic, silent
+from oip.core.units import finite_list
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels
 from oip.mi.label_free import About, check_about, rank_without_labels
@@ -355,10 +357,14 @@ def _rows_of(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
         NoFiniteResponses: none of them has a number.
     """
     numbers = {int(map_index) for map_index in maps}
-    tables = [
-        msgspec.structs.replace(by, maps=[row for row in by.maps if row.map in numbers])
-        for by in ranking.estimators
-    ]
+
+    def selected(by: EstimatorRecord) -> EstimatorRecord:
+        rows = [row for row in by.maps if row.map in numbers]
+        if len(rows) == len(by.maps):
+            return by
+        return msgspec.structs.replace(by, maps=rows, class_medians=finite_list(by.medians))
+
+    tables = [selected(by) for by in ranking.estimators]
     if all(row.mi is None for row in tables[0].maps):
         raise NoFiniteResponses.of(ranking.layer)
     return msgspec.structs.replace(ranking, estimators=tables)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -42,6 +43,18 @@ def test_a_layer_that_was_finished_is_not_done_again(call, small_file, bars, tmp
     assert path.stat().st_mtime_ns == made
     assert call(*arguments, "--seed", "1")[0] == 0
     assert path.stat().st_mtime_ns > made
+
+
+def test_some_maps_of_a_ranked_layer_are_best_for_the_same_class(call, small_file, bars, tmp_path):
+    def best_of(maps):
+        where = "--data", bars, "--out", tmp_path / "run", "--quiet"
+        lines = call("rank", small_file, maps, *where)[1].splitlines()
+        rows = [line.split() for line in lines if re.match(r"\s+\d+ \(", line)]
+        return {row[2]: row[-2:] for row in rows[: len(rows) // 2]}
+
+    every = best_of("first")
+    assert len(every) == 6 and {len(cells) for cells in every.values()} == {2}
+    assert best_of("first:1,4") == {number: every[number] for number in ("1", "4")}
 
 
 def test_tables_show_the_best_and_the_worst_without_control_characters(

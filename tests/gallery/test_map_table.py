@@ -37,6 +37,7 @@ def _information(random, rank):
         raw=mi,
         best=int(per_class.argmax()),
         per_class=per_class,
+        usual=None,
         class_low=None,
         class_high=None,
         class_p=None,
@@ -139,7 +140,7 @@ def test_bits_are_whole_thousandths_and_ends_distances(run):
 def test_what_is_not_known_stays_so(run):
     random = np.random.default_rng(0)
     layer = _layer(random, 0, 3, ("decoder",))
-    bare = Information(*[None] * 9, False, *[None] * 6)
+    bare = Information(*[None] * 9, False, *[None] * 7)
     object.__setattr__(layer.maps[1], "information", (bare,))
     object.__setattr__(layer.maps[2], "information", (None,))
     table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)

@@ -265,7 +265,7 @@ def test_the_words_of_a_distribution_stand_above_its_bars():
 
 
 def test_the_legend_speaks_of_tags_where_images_have_several_labels(full_run):
-    legend = "that it is most informative about"
+    legend = "about which it knows most beyond what is usual in its layer"
     assert f"the class {legend}" in gallery.build(full_run).read_text()
     path = full_run.folder(1) / "ranking.json"
     files.write_json(path, {**files.read_json(path), "tags": True})

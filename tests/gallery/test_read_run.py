@@ -78,10 +78,14 @@ def test_only_ranked_and_only_grown(maker, tmp_path):
     assert [entry.map for entry in read_layer(run, 0).maps] == list(range(12))
 
 
-def test_best_class_is_the_largest_of_per_class(run):
-    for entry in read_layer(run, 0).maps:
+def test_best_class_is_that_beyond_what_is_usual_in_the_layer(run):
+    layer = read_layer(run, 0)
+    every = np.array([entry.information[0].per_class for entry in layer.maps])
+    for entry in layer.maps:
         first = entry.information[0]
-        assert first.best == int(np.argmax(first.per_class))
+        usual = np.median(every, axis=0) * first.per_class.sum() / np.median(every, axis=0).sum()
+        assert first.usual == pytest.approx(usual, rel=1e-3)
+        assert first.best == int(np.argmax(first.per_class - usual))
 
 
 def test_a_map_that_tells_nothing_has_no_best_class(run):
@@ -175,7 +179,7 @@ def test_a_map_that_knows_nothing_tells_most_about_no_class():
     entry = {"map": 1, "rank": 1, "mi": 0.4, "p_adjusted": 0.01, "per_class": [0.0, 0.3, 0.1]}
 
     def best(**changes):
-        return Information.of(MapInformation(**{**entry, **changes})).best
+        return Information.of(MapInformation(**{**entry, **changes}), np.zeros(3)).best
 
     assert best() == 1
     assert best(p_adjusted=0.4) is None
