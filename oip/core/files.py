@@ -168,21 +168,34 @@ def claimed(path: Path, wait: bool) -> Iterator[bool]:
     if fcntl is None:
         yield True
         return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                if not _is_at(handle, path):  # removed by the process that was waited for
+                    continue
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                pass  # a file system without locks
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
             return
-        except OSError:
-            pass  # a file system without locks
-        try:
-            yield True
         finally:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
+            os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Return whether an open file is still the one at a path."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(status, os.fstat(handle))
 
 
 def is_locked(folder: Path) -> bool:

@@ -1,4 +1,5 @@
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,27 @@ def test_names_of_other_bytes_than_utf_8_come_back(tmp_path):
     assert files.read_json(tmp_path / "a.json") == {"classes": [name]}
     files.write_text(tmp_path / "a.txt", name)
     assert (tmp_path / "a.txt").read_text() == "caf\\udce9"
+
+
+def test_work_that_was_waited_for_is_claimed_by_one_alone(tmp_path):
+    path = tmp_path / "a.lock"
+    claims, begun, over = [], threading.Event(), threading.Event()
+
+    def waits():
+        with files.claimed(path, wait=True) as is_ours:
+            claims.append(is_ours)
+            begun.set()
+            over.wait(20)
+
+    thread = threading.Thread(target=waits)
+    with files.claimed(path, wait=True) as is_ours:
+        assert is_ours
+        thread.start()
+        thread.join(0.2)  # it waits for the lock of the file that this process removes
+        assert not claims
+    assert begun.wait(20) and claims == [True]
+    with files.claimed(path, wait=False) as is_ours:
+        assert not is_ours
+    over.set()
+    thread.join(20)
+    assert not path.exists()
