@@ -17,6 +17,8 @@ from oip.core.files import Json, read_text
 from oip.core.records import Parameters
 
 EngineKind = Literal["process", "local", "dask", "slurm"]
+_LARGEST = 1_000_000
+"""Of the whole numbers of a job."""
 
 
 class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -201,8 +203,9 @@ def checked(job: Job) -> Job:
         "rank.samples": (job.rank.samples if job.rank else None, 20),
     }
     for name, (value, least) in numbers.items():
-        if value is not None and value < least:
-            raise SettingsError(name, f"{least} or more", value)
+        if value is not None and not least <= value <= _LARGEST:
+            expected = f"{least} or more" if value < least else f"at most {_LARGEST}"
+            raise SettingsError(name, expected, value)
     if engine.kind == "dask" and engine.scheduler is None:
         hint = "Start one with 'dask scheduler', or use the local engine."
         raise SettingsError("engine dask", "a scheduler's address", "none", hint)

@@ -99,6 +99,11 @@ def command(
     )
     parse_assignments(changes, "--set", tables=True)
     description = read_job(job, (*changes, *texts))
+    kind = description.engine.kind
+    if scheduler is not None and kind != "dask":
+        raise SettingsError("--scheduler", "--engine dask as well", f"the engine {kind}")
+    if workers is not None and kind not in ("local", "slurm") and not print_sbatch:
+        raise SettingsError("--workers", "--engine local or slurm as well", f"the engine {kind}")
     share = _part(part)
     if part is not None and (print_sbatch or dry_run):
         other = "--print-sbatch" if print_sbatch else "--dry-run"

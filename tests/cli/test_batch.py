@@ -160,6 +160,7 @@ def test_the_script_is_printed_and_nothing_is_done(call, job, tmp_path):
         (["JOB", "--part", "2/2"], "--part"),
         (["JOB", "--engine", "dask"], "scheduler"),
         (["JOB", "--workers", "0"], "engine.workers"),
+        (["JOB", "--workers", "9" * 30, "--engine", "local"], "engine.workers"),
         (["JOB", "--set", "data=nothing"], "mnist-sample"),
         (["JOB", "--engine", "local", "--set", 'layers=["thrid"]'], "first, second"),
     ],

@@ -182,6 +182,9 @@ def test_further_commands_have_the_options_that_open_the_model_and_its_data(monk
         ("batch JOB --dry-run --part 0/2", "no --dry-run"),
         ("batch JOB --print-sbatch --part 0/2", "no --print-sbatch"),
         ("batch JOB --dry-run --part 2/2", "K from 0 to N - 1"),
+        ("batch JOB --workers 2", "--engine local or slurm as well"),
+        ("batch JOB --scheduler tcp://a:1", "--engine dask as well"),
+        ("batch JOB --engine local --scheduler tcp://a:1", "--engine dask as well"),
     ],
 )
 def test_an_option_that_does_nothing_alone_is_refused(call, tmp_path, arguments, needed):
