@@ -21,6 +21,8 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky_relu", "
 """Names that Keras knows."""
 _MANY_IMAGES = 20_000
 _SGD_MOMENTUM = 0.9
+_LARGEST = 100_000
+"""Of the numbers of a recipe."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,10 @@ class Recipe(ABC):
             return
         several = isinstance(default, tuple)
         numbers = list(value) if isinstance(value, tuple) else [value]
-        whole = all(isinstance(number, int) and number > 0 for number in numbers)
+        whole = all(isinstance(number, int) and 0 < number <= _LARGEST for number in numbers)
         if not whole or isinstance(value, tuple) != several or not numbers:
-            kind = "whole numbers from 1, such as 6,12" if several else "a whole number from 1"
+            kind = "whole numbers from 1" if several else "a whole number from 1"
+            kind += f" to {_LARGEST}" + ", such as 6,12" * several
             raise SettingsError(option, kind, f"'{value}'")
         if several and name not in self.any_depth and len(numbers) != len(default):
             received = ",".join(map(str, numbers))

@@ -14,7 +14,8 @@ OPTIMIZERS = ("sgd", "rmsprop", "adam")
 SCHEDULES = ("constant", "exponential", "cosine", "steps")
 LEARNING_RATES = {"sgd": 0.01, "rmsprop": 0.001, "adam": 0.001}
 """The rate that each optimizer begins with when none is named."""
-_LARGEST_SEED = 2**31 - 1
+_LARGEST = 2**31 - 1
+"""Of whole numbers that TensorFlow takes."""
 _LAST_SHARE = 0.01
 _STEPS = (0.5, 0.75)
 _STEP_FACTOR = 0.1
@@ -46,8 +47,9 @@ class TrainSettings:
         for setting in fields(self):  # the sidecar holds numbers of Python
             value = python_number(getattr(self, setting.name))
             object.__setattr__(self, setting.name, value)
-        check_whole("epochs", self.epochs)
-        check_whole("batch", self.batch)
+        for name in ("epochs", "batch"):
+            if check_whole(name, getattr(self, name)) > _LARGEST:
+                raise SettingsError(name, f"a whole number to {_LARGEST}", getattr(self, name))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_number("learning rate", self.learning_rate)
@@ -58,8 +60,8 @@ class TrainSettings:
             raise SettingsError("momentum", "0, as adam has its own", self.momentum, hint)
         if not 0.0 <= self.l2 < math.inf:
             raise SettingsError("l2", "0 or a number above", self.l2)
-        if not 0 <= self.seed <= _LARGEST_SEED:
-            raise SettingsError("seed", f"0 to {_LARGEST_SEED}", self.seed)
+        if not 0 <= self.seed <= _LARGEST:
+            raise SettingsError("seed", f"0 to {_LARGEST}", self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as the model's sidecar holds them."""

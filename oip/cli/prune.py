@@ -52,7 +52,7 @@ def _methods() -> list[tuple[str, str]]:
     "--fine-tune",
     "epochs",
     metavar="EPOCHS",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1_000_000),
     default=0,
     show_default=False,
     help="Train the smaller model on the train part.  [default: 0]",

@@ -217,7 +217,7 @@ _ascent_options = options.as_object(
     click.option(
         "--from",
         "start",
-        type=click.Path(path_type=Path),
+        type=options.NamedPath(),
         metavar="IMAGE",
         help="An image file to start from in place of noise; it is cropped and resized as data "
         "are.",

@@ -48,7 +48,7 @@ def _studies() -> list[tuple[str, str]]:
 @click.option("--models", metavar="GLOB", help="Model files, for studies that compare networks.")
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 256),
     default=1,
     show_default=True,
     help="Processes that share the work and the cores; each takes some GiB of memory.",

@@ -167,6 +167,7 @@ def test_columns_without_a_value_are_left_out(capsys):
         (("--seed", "-1", "--starts", "0"), "--seed"),
         (("--preset", "unknown", "--snapshots", "-1"), "--preset"),
         (("--preset", "best", "--snapshots", "-1"), "--snapshots"),
+        (("--from", "", "--steps", "0"), "--from"),
     ],
 )
 def test_the_first_wrong_option_is_named(call, tmp_path, arguments, option):

@@ -124,6 +124,8 @@ def test_many_classes_show_their_mistakes(
         (["--units", "5"], "expected filters, activation, hidden; received units"),
         (["--filters", "1,2"], "3 numbers, one per layer"),
         (["--hidden", "0"], "whole numbers from 1"),
+        (["--hidden", "9" * 25], "whole numbers from 1 to 100000"),
+        (["--batch", "9" * 25], "batch: expected a whole number to"),
         (["--entropy", "99"], "bits, which these images"),
         (["--activation", "steep"], "relu, tanh"),
     ],

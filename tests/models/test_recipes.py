@@ -107,6 +107,7 @@ def test_options_are_told_as_text_or_as_they_are() -> None:
         ("lenet5", {"filters": "6,-1"}, "whole numbers from 1"),
         ("lenet5", {"filters": (6, 0)}, "whole numbers from 1"),
         ("lenet5", {"filters": "six"}, "whole numbers from 1"),
+        ("lenet5", {"filters": "6,99999999999999999999"}, "whole numbers from 1 to 100000"),
         ("lenet5", {"activation": "step"}, "relu, tanh, sigmoid"),
         ("lenet", {"stride": "1,2"}, "a whole number from 1"),
         ("relu-mlp", {"units": ()}, "whole numbers from 1"),

@@ -17,6 +17,8 @@ from oip.models.training_settings import keras_optimizer
         {"epochs": 0},
         {"epochs": 1.5},
         {"batch": 0},
+        {"batch": 10**20},
+        {"epochs": 10**20},
         {"optimizer": "adagrad"},
         {"schedule": "linear"},
         {"learning_rate": 0.0},
