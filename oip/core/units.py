@@ -57,7 +57,9 @@ def class_medians(rows: np.ndarray | Sequence[Numbers]) -> np.ndarray:
     """
     numbers = np.nan_to_num(np.asarray(rows, np.float64))
     informed = numbers[(numbers > 0).any(axis=1)]
-    return np.median(informed, axis=0) if len(informed) > 1 else np.zeros(numbers.shape[1])
+    if len(informed) < 2:
+        return np.zeros(numbers.shape[1])
+    return np.maximum(np.median(informed, axis=0), 0.0)
 
 
 def usual_bits(numbers: Numbers, medians: np.ndarray) -> np.ndarray:
