@@ -112,6 +112,8 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
     kind = type(layer).__name__
     if len(geometry) == 2 and len(call.output_shape) == 3 and call.input_shapes:
         return _through_tokens(call, geometry)
+    if call.input_shapes and layer_types.moves_bands_last(layer, call.input_shapes[0][1:]):
+        return geometry
     sizes = layer_types.spatial_sides(call.input_shapes[0], layer) if call.input_shapes else ()
     if len(sizes) != len(geometry):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -122,6 +123,21 @@ def spatial_sides(shape: tuple[int | None, ...], layer: keras.Layer) -> tuple[in
 def is_channels_first(layer: keras.Layer) -> bool:
     """Return whether the layer itself has its channels on the first axis after the batch."""
     return getattr(layer, "data_format", "channels_last") == "channels_first"
+
+
+_MOST_BANDS = 4
+
+
+def moves_bands_last(layer: keras.Layer, shape: tuple[int | None, ...]) -> bool:
+    """Return whether a layer gets images (b, h, w) and gives (h, w, b), as converted models begin.
+
+    Args:
+        shape: (b, h, w) of its input. More than 4 bands are taken for a side of the image.
+    """
+    if not _is_one_of(layer, "Permute") or tuple(layer.dims) != (2, 3, 1) or len(shape) != 3:
+        return False
+    bands, *sides = (math.inf if side is None else side for side in shape)
+    return bands <= _MOST_BANDS and bands < min(sides)
 
 
 def activation_of(layer: keras.Layer) -> Callable | None:

@@ -89,6 +89,7 @@ class Network:
         layouts = [getattr(layer, "data_format", None) for layer in self._leaf_layers]
         layouts = [name for name in layouts if name in ("channels_first", "channels_last")]
         self.channels_first = layouts[:1] == ["channels_first"]
+        self.bands_first = self.channels_first or self._moves_bands_last()
         names = self.sidecar.classes if self.sidecar is not None else None
         self.classes: tuple[str, ...] | None = tuple(map(str, names)) if names else None
         self._input = input
@@ -197,12 +198,19 @@ class Network:
     def _leaf_layers(self) -> list[keras.Layer]:
         return [layer for _, layer in tracing.leaf_layers(self.model)]
 
+    def _moves_bands_last(self) -> bool:
+        """Return whether the model of one input gets images (b, h, w), which it turns itself."""
+        declared, layers = getattr(self.model, "inputs", None) or (), self._leaf_layers
+        if len(declared) != 1 or not layers:
+            return False
+        return layer_types.moves_bands_last(layers[0], tuple(declared[0].shape[1:]))
+
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
-        choice = inputs.image_input(self.model, input_shape, self.channels_first, self._input)
+        choice = inputs.image_input(self.model, input_shape, self.bands_first, self._input)
         self.specs, self.image_input, self.free = choice.specs, choice.index, choice.free
         self.input_names = choice.names
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
-        shape = (*sides[1:], sides[0]) if self.channels_first else sides
+        shape = (*sides[1:], sides[0]) if self.bands_first else sides
         several = len(self.specs) > 1
         layers = self._first_layers(shape) if several else self._leaf_layers
         inside = self.model._flatten_layers(include_self=True)
@@ -240,7 +248,10 @@ class Network:
         except Exception:  # a model may fail in any way; what is wrong is said where it is recorded
             return None
         values = np.concatenate(parts)
-        return np.moveaxis(values, 1, -1) if self.channels_first and values.ndim > 2 else values
+        is_first = self.channels_first or (
+            self.bands_first and values.shape[1:] == self.specs[self.image_input].shape[1:]
+        )
+        return np.moveaxis(values, 1, -1) if is_first and values.ndim > 2 else values
 
     @property
     def digest(self) -> str:
@@ -580,7 +591,7 @@ class Network:
         Args:
             for_gradient: rounded images stay floats, which a gradient goes through as it is.
         """
-        if self.channels_first:
+        if self.bands_first:
             axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
             images = tf.transpose(images, axes)
         fed = []

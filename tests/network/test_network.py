@@ -64,6 +64,27 @@ def test_nested_models_channels_first_and_second_uses():
     assert network.find_output("inner/after#1").maps == 3
 
 
+def test_a_model_that_turns_bands_last_itself_takes_pictures():
+    import keras
+    from keras import layers
+
+    from oip.network.responses import output_values
+
+    parts = [layers.Rescaling(1 / 255), layers.Conv2D(3, 3, name="first"), layers.MaxPooling2D()]
+    plain = keras.Sequential([layers.Input((8, 10, 3)), *parts])
+    turned = keras.Sequential([layers.Input((3, 8, 10)), layers.Permute((2, 3, 1)), *parts])
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 10, 3)).astype(np.uint8)
+    expected, network = Network(plain), Network(turned)
+    assert network.inputs.shape == (8, 10, 3) and network.inputs.high == expected.inputs.high == 255
+    first, same = network.find("first"), expected.find("first")
+    assert (first.receptive_field, first.jump) == (same.receptive_field, same.jump) != (None, None)
+    values = output_values(network, images, first, np.arange(3))
+    assert np.array_equal(values, output_values(expected, images, same, np.arange(3)))
+    kernels = layers.Conv2D(3, 3)
+    series = keras.Sequential([layers.Input((64, 8, 10)), layers.Permute((2, 3, 1)), kernels])
+    assert Network(series).inputs.shape == (64, 8, 10)
+
+
 def test_a_model_of_units_alone_is_shown_and_one_of_nothing_is_refused():
     import keras
     from keras import layers
