@@ -9,7 +9,7 @@ from importlib.resources import files as package_files
 
 import msgspec
 
-from oip.ascent.settings import AscentSettings
+from oip.ascent.settings import PRESETS, AscentSettings, ascent_settings
 from oip.core.errors import RunError, SettingsError
 from oip.run.run import Run, versions
 
@@ -90,8 +90,8 @@ def citations(run: Run) -> dict[str, str]:
     """
     keys: list[str] = []
     if run.reconstructed():
-        settings = _ascent_settings(run)
-        keys += [key for key, is_used in ASCENT if is_used(settings)]
+        grown_with = [_ascent_settings(run), *_compared_presets(run)]
+        keys += [key for key, is_used in ASCENT if any(map(is_used, grown_with))]
     estimators = _estimators(run)
     for name in estimators:
         keys += ESTIMATORS.get(name, ())
@@ -116,6 +116,13 @@ def _ascent_settings(run: Run) -> AscentSettings:
         return msgspec.convert(values, AscentSettings)
     except msgspec.ValidationError as error:
         raise RunError(f"'{run.path}': settings of the reconstruction: {error}") from error
+
+
+def _compared_presets(run: Run) -> list[AscentSettings]:
+    """Return the presets of which the most legible one was kept for each unit, if several were."""
+    best, _, names = (run.record.settings.preset or "").partition(":")
+    presets = [name for name in names.split(",") if name in PRESETS]
+    return [ascent_settings(name) for name in presets] if best == "best" else []
 
 
 def _estimators(run: Run) -> list[str]:

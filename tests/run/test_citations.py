@@ -75,6 +75,13 @@ def test_every_preset_can_be_cited():
         assert cited(preset=name) >= ALWAYS
 
 
+def test_every_preset_of_which_the_best_was_kept_is_cited():
+    settings = msgspec.to_builtins(ascent_settings("natural"))
+    run = MadeUp(RunSettings(reconstruct=settings, preset="best:natural,maco,unheard-of"))
+    added = set(citations.citations(run)) - cited(preset="natural")
+    assert added == {"fel2023unlocking"} == cited(preset="maco") - cited(preset="natural")
+
+
 def test_estimators_are_cited_by_the_rankings_that_are_there():
     keys = list(citations.citations(MadeUp(RunSettings(), "kde", "decoder")))
     assert keys[:2] == ["kolchinsky2017estimating", "xu2020usable"]
