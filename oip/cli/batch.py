@@ -112,7 +112,11 @@ def command(
         from oip.batch.executors import sbatch_script
 
         out_text = texts[:1] if out is not None else ()
-        click.echo(sbatch_script(job, description.engine, (*changes, *out_text)), nl=False)
+        script = sbatch_script(job, description.engine, (*changes, *out_text))
+        if output.as_json:
+            print_json({"script": script})
+        else:
+            click.echo(script, nl=False)
         return 0
     from oip.batch.progress import watched
 
@@ -137,7 +141,10 @@ def _write_example(path: Path, output: Output) -> int:
     if path.exists():
         raise SettingsError("--init", "a file that does not exist yet", f"'{path}'")
     write_text(path, EXAMPLE)
-    print_text(path)
+    if output.as_json:
+        print_json({"job": str(path)})
+    else:
+        print_text(path)
     output.next_steps("edit it, then", quoted("oip", "batch", path, "--dry-run"))
     return 0
 

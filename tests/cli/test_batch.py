@@ -146,6 +146,14 @@ def test_the_script_is_printed_and_nothing_is_done(call, job, tmp_path):
     assert "settings.steps=5" in out
     assert str(tmp_path / "there") in out
     assert not (tmp_path / "batch").exists() and not (tmp_path / "there").exists()
+    text = call("batch", job, *arguments, tmp_path / "there", "--json")[1]
+    assert json.loads(text) == {"script": out}
+
+
+def test_the_path_of_an_example_is_json_too(call, tmp_path):
+    path = tmp_path / "new.toml"
+    assert json.loads(call("batch", path, "--init", "--json")[1]) == {"job": str(path)}
+    assert path.is_file()
 
 
 @pytest.mark.parametrize(
