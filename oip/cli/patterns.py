@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
+_RESULTS = "patterns.json"
+_OUTPUT = re.compile(
+    r"(separation|common|common-against)\.(npz|png|svg)"
+    r"|silenced-\d+-(common|own|chosen)\.(png|svg)"
+)
+"""Names of the files beside it."""
 _COMMON = {
     "share of its images": "of the class, for which the node is active",
     "share of others": "of images of other classes for which it is active",
@@ -166,13 +173,18 @@ def command(
         records["silenced"] = [
             {"points": point_kind, **ablation.to_dict()} for point_kind, ablation in silenced
         ]
+    earlier = _files_of_an_earlier_call(out)
     for name, result in results.items():
         plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
         result.save(out / f"{name}.npz")
+        earlier -= {out / f"{name}.{kind}", out / f"{name}.npz"}
     for row, (point_kind, ablation) in enumerate(silenced):
-        plots.save(ablation.plot(), out / f"silenced-{row}-{point_kind}.{kind}")
+        picture = plots.save(ablation.plot(), out / f"silenced-{row}-{point_kind}.{kind}")
+        earlier.discard(picture)
     record = PatternsFile.of({"data": images.source, **records})
-    record.write(out / "patterns.json")
+    record.write(out / _RESULTS)
+    for path in earlier:
+        path.unlink(missing_ok=True)
     for notice in dict.fromkeys(text for result in results.values() for text in result.notices):
         output.note(f"oip: {layer.name}: {notice}")
     if output.as_json:
@@ -182,6 +194,13 @@ def command(
         print_text(out)
     output.next_steps(_next_step(model, data, record.separation or None))
     return 1 if any(result.unusable.size for result in results.values()) else 0
+
+
+def _files_of_an_earlier_call(folder: Path) -> set[Path]:
+    """Return the files of a folder of results that belong to its `patterns.json`."""
+    if not (folder / _RESULTS).is_file():
+        return set()
+    return {path for path in folder.iterdir() if _OUTPUT.fullmatch(path.name)}
 
 
 def _next_step(model: ModelOptions, data: DataOptions, separation: ClassSeparation | None) -> str:

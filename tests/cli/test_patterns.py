@@ -52,6 +52,21 @@ def test_tables_and_a_class_alone(call, small_file, bars, tmp_path):
     assert "Cliff's delta" in printed
 
 
+def test_a_folder_holds_the_results_of_one_call(call, small_file, bars, tmp_path):
+    out = tmp_path / "fcp"
+    out.mkdir()
+    (out / "common.png").write_text("of somebody else, until there are results")
+    (out / "separation of mine.png").write_text("")
+    arguments = ("patterns", small_file, "@0:0-3", "--data", bars, "--out", out, "--quiet")
+    arguments += ("--shuffles", "19", "--drawn", "2", "--class", "upper")
+    assert call(*arguments, "--against", "lower", "--format", "svg")[0] == 0
+    assert (out / "separation.svg").is_file() and (out / "common.png").is_file()
+    (out / "silenced-0-own.png").write_text("")
+    assert call(*arguments)[0] == 0
+    names = {"common.npz", "common.png", "patterns.json", "separation of mine.png"}
+    assert {path.name for path in out.iterdir()} == names
+
+
 def test_points_are_silenced_on_the_other_half(call, small_file, bars, tmp_path):
     out = tmp_path / "fcp"
     arguments = ("patterns", small_file, "second:0-5", "--data", bars, "--out", out, "--silence")
