@@ -536,6 +536,8 @@ class Pages:
 def _current_settings(run: RunFile) -> PageValues:
     """Return the settings of a run under the names that they have today."""
     settings = msgspec.to_builtins(run.settings)
+    if run.settings.data is not None:
+        settings["data"] = run.settings.data.source or "none"
     grown = settings.get("reconstruct")
     return settings if grown is None else {**settings, "reconstruct": current_names(grown)}
 

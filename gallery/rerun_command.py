@@ -12,6 +12,7 @@ from oip.ascent.settings import current_names, nearest_preset
 from oip.core.formats import (
     ARRAYS,
     PARTNERS,
+    DataRecord,
     InputRecord,
     LayerRecord,
     LoadingRecord,
@@ -31,7 +32,7 @@ from oip.core.layer_formats import (
 from oip.gallery.escape import PageValues, plain_name
 from oip.mi.polysemanticity import OWN
 from oip.network.layer_spec import map_text
-from oip.run.run import Run
+from oip.run.run import Run, grown_on
 from oip.run.shards import recorded_maps
 
 _OWN_OPTIONS = ("starts", "steps", "screened", "noise")
@@ -133,7 +134,7 @@ def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
         [
             *("oip", "reconstruct", _model_name(run)),
             *targets,
-            *_input_arguments(run),
+            *_input_arguments(run, grown_on(run)),
             *([] if run.input is None else _statistics_arguments(run.input)),
             *_preset_arguments(run.settings.preset or "", settings),
             *(("--from", "IMAGE") if run.settings.start else ()),
@@ -232,15 +233,15 @@ def _source_name(source: str | None) -> str:
     return plain_name(source)
 
 
-def _input_arguments(run: RunFile) -> list[str]:
-    """Return the options of loading the model and of its input."""
-    loading = run.loading or LoadingRecord()
+def _input_arguments(run: RunFile, data: DataRecord | None = None) -> list[str]:
+    """Return the options of loading the model and of its input; the data are the run's if None."""
+    loading, data = run.loading or LoadingRecord(), data or run.data
     arguments = []
     for module in loading.imports or ():
         arguments += ["--import", plain_name(module)]
-    if run.data is not None and run.data.source:
-        arguments += ["--data", _source_name(run.data.source)]
-        arguments += ["--resize", plain_name(run.data.resize)] if run.data.resize else []
+    if data is not None and data.source:
+        arguments += ["--data", _source_name(data.source)]
+        arguments += ["--resize", plain_name(data.resize)] if data.resize else []
     if loading.input_size:
         arguments += ["--input-size", ",".join(str(side) for side in loading.input_size)]
     return arguments

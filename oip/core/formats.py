@@ -142,6 +142,8 @@ class RunSettings(PartialPart, frozen=True, kw_only=True):
     """The preset that these differ least from."""
     start: str | None = None
     """SHA-256 of the image, as the model is fed, that the ascent began with in place of noise."""
+    data: DataRecord | None = None
+    """Of the OIPs, if the ranking is of others; without a source where they were grown without."""
     rank: RankingSettings | None = None
 
 

@@ -276,7 +276,7 @@ def other_way(run: RunFolder, existing: RunFile | None, requested: RunFile | Non
 def _differing(existing: RunFile, requested: RunFile) -> list[str]:
     """Return the names of settings of OIPs that differ, `data` only where no other does.
 
-    A later ranking may have noted other data.
+    A later ranking may have noted other data, in runs of earlier versions.
     """
     old, new = map(_grown_with, (existing, requested))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -293,8 +293,13 @@ def _grown_with(record: RunFile) -> dict[str, object]:
         **(record.settings.reconstruct or {}),
         **{f"input {name}": value for name, value in inputs.items()},
         "start": "none" if record.settings.start is None else record.settings.start[:12],
-        "data": "none" if record.data is None else record.data.source,
+        "data": grown_on(record).source or "none",
     }
+
+
+def grown_on(record: RunFile) -> DataRecord:
+    """Return the images that the OIPs of a run are compared with; without a source for none."""
+    return record.settings.data or record.data or DataRecord(source="")
 
 
 def _is_foreign(name: str, beside: tuple[str, ...]) -> bool:
@@ -311,13 +316,15 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
     have, comes = old.settings, new.settings
     grown = have if comes.reconstruct is None else comes
     rank = have.rank if comes.rank is None else comes.rank
-    fields["settings"] = msgspec.structs.replace(grown, rank=rank)
     layers = {layer.index: layer for layer in (*old.layers, *new.layers)}
     fields["layers"] = [layers[index] for index in sorted(layers)]
     if have.reconstruct is not None and comes.reconstruct is None and old.input is not None:
         fields["input"] = old.input  # the one that the shards were grown with
     if have.rank is not None and comes.rank is None:
         fields["data"], fields["classes"] = old.data or new.data, old.classes or new.classes
+    data = None if grown.reconstruct is None else grown_on(old if grown is have else new)
+    data = None if data == (fields["data"] or DataRecord(source="")) else data
+    fields["settings"] = msgspec.structs.replace(grown, rank=rank, data=data)
     fields["made"] = _joined(old.made, new.made)
     return RunFile(**fields)
 

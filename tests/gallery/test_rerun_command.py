@@ -47,6 +47,16 @@ def _run(name="m.keras", **more):
     return RunFile.of({"model": {"name": name, "sha256": ""}, "layers": [], **more})
 
 
+@pytest.mark.parametrize(("source", "given"), [("own", "own"), ("", None)])
+def test_oips_are_made_again_with_the_data_that_they_were_grown_with(
+    run, edit_record, source, given
+):
+    edit_record(run, lambda values: values["settings"].update(data={"source": source}))
+    (grown, ranked) = commands_again(run, ["layers/001/shard-0000.npz", "layers/001/ranking.json"])
+    assert _read(grown)["source"] == given
+    assert "--data mnist-sample:test" in ranked
+
+
 @pytest.mark.parametrize("about", ["label", "input", "direction", "none"])
 def test_a_ranking_is_made_again_about_the_same_and_from_images_prepared_alike(
     run, edit_record, about

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from oip.core.errors import RunError
 from oip.core.formats import CausesFile, RankingSettings, RunSettings, UnitCauses
 from oip.network.network import Network
-from oip.run.run import Run, run_record
+from oip.run.run import Run, grown_on, run_record
 
 
 def test_what_was_recorded_in_training_may_lie_in_the_folder_already(small_model, tmp_path):
@@ -20,6 +22,31 @@ def test_what_was_recorded_in_training_may_lie_in_the_folder_already(small_model
     (folder / "record").mkdir(parents=True)
     run = Run.begin(folder, run_record(network, RunSettings(rank=RankingSettings())))
     assert run.path == folder
+
+
+def test_the_data_of_the_oips_are_kept_beside_those_of_a_later_ranking(small_model, tmp_path):
+    network = Network(small_model)
+    own, other = (
+        SimpleNamespace(images=np.zeros((3, 9, 9, 1)), classes=(), source=name) for name in "ab"
+    )
+    grown, ranked = RunSettings(reconstruct={"seed": 0}), RunSettings(rank=RankingSettings())
+    for number, (commands, source) in enumerate(
+        (
+            ([(grown, own), (ranked, own)], None),
+            ([(grown, own), (ranked, other)], "a"),
+            ([(grown, None), (ranked, other)], ""),
+            ([(ranked, other), (grown, None)], ""),
+            ([(grown, own), (ranked, other), (grown, own), (ranked, other)], "a"),
+            ([(grown, own), (ranked, other), (ranked, own)], None),
+            ([(ranked, own), (ranked, other)], None),
+        )
+    ):
+        for settings, data in commands:
+            run = Run.begin(tmp_path / f"{number}", run_record(network, settings, data))
+        kept = Run.open(tmp_path / f"{number}").record
+        assert kept == run.record
+        assert (kept.settings.data and kept.settings.data.source) == source
+        assert grown_on(kept).source == (commands[-1][1].source if source is None else source)
 
 
 def test_a_run_is_one_line(grown):
