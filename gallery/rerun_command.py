@@ -38,6 +38,8 @@ from oip.run.shards import recorded_maps
 _OWN_OPTIONS = ("starts", "steps", "screened", "noise")
 """Settings with an option of their own; the others are given by `--set`."""
 _OF_OIPS = ("shard-", "stability.", "softmax.")
+_OF_BEST = ("presets.", "legibility.")
+"""How the names of files begin that come with OIPs of the most legible presets."""
 _FLAGS = {"kernels": "--kernels", "redundancy.": "--redundancy", "ablation.": "--ablate"}
 """How the names of files begin -> the option of `oip rank` that makes them."""
 _KEYED: dict[str, type[KeyedFile]] = {
@@ -75,6 +77,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
     directions: list[LayerRecord] = []
     judged: set[str] = set()
     related: list[str] = []
+    of_oips = (*_OF_OIPS, *(_OF_BEST if _is_best(run.record.settings.preset) else ()))
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
         if name == "gallery.html":
@@ -82,7 +85,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         elif name.startswith("gallery/"):
             more = ["--with-data"] if name.startswith(_DATA_IMAGES) else []
             galleries["gallery"] = galleries.get("gallery") or more
-        elif folder in layers and file.startswith(_OF_OIPS):
+        elif folder in layers and file.startswith(of_oips):
             maps = recorded_maps(run, layers[folder].index).tolist()
             grown[folder] = _targets(layers[folder], maps)
         elif folder in layers and file in (_LEGIBILITY, _CLUSTERS):
@@ -270,12 +273,17 @@ def _shortest(values: Iterable[float | None], kind: type) -> str:
 
 def _preset_arguments(preset: str, settings: PageValues) -> list[str]:
     """Return the options of settings; of a run of the most legible presets those that all share."""
-    if not preset.startswith("best:"):
+    if not _is_best(preset):
         return _setting_arguments(settings)
     arguments = ["--preset", plain_name(preset), "--judge", "MODEL"]
     return arguments + [
         word for name in ("starts", "steps") for word in (f"--{name}", plain_name(settings[name]))
     ]
+
+
+def _is_best(preset: str | None) -> bool:
+    """Return whether the most legible of several presets was kept for each unit."""
+    return (preset or "").startswith("best:")
 
 
 def _setting_arguments(settings: PageValues) -> list[str]:

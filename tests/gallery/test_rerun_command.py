@@ -57,6 +57,16 @@ def test_oips_are_made_again_with_the_data_that_they_were_grown_with(
     assert "--data mnist-sample:test" in ranked
 
 
+@pytest.mark.parametrize("name", ["legibility.json", "presets.json"])
+def test_what_belongs_to_the_best_preset_of_each_unit_is_made_with_the_oips(run, edit_record, name):
+    edit_record(run, lambda values: values["settings"].update(preset="best:natural,maco"))
+    (text,) = commands_again(run, [f"layers/001/{name}", "layers/001/shard-0000.npz"])
+    assert _read(text)["preset"] == "best:natural,maco"
+    edit_record(run, lambda values: values["settings"].update(preset="natural"))
+    (text,) = commands_again(run, ["layers/001/legibility.json"])
+    assert text.startswith("oip judge ")
+
+
 @pytest.mark.parametrize("about", ["label", "input", "direction", "none"])
 def test_a_ranking_is_made_again_about_the_same_and_from_images_prepared_alike(
     run, edit_record, about
