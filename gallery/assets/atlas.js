@@ -24,6 +24,7 @@ function showAtlas(list, view, change, open) {
   atlas.view = view;
   atlas.open = open;
   loaded("atlas", "atlas").then((places) => {
+    if (atlas.node.hidden || atlas.view !== view) return; // something else is shown meanwhile
     const having = site.layers.filter((layer) => places && places[layer.index]);
     const chosen = view.state.layer;
     const layer = chosen !== null ? site.layers.find((each) => each.index === chosen) : having[0] || site.layers[0];

@@ -133,3 +133,19 @@ def test_alike_maps_are_a_row_that_leads_to_them(look, site):
     assert row.locator("button").count() == 10
     row.locator("button").first.click()
     page.wait_for_function("!location.hash.includes('m=1.37')")
+
+
+def test_an_atlas_that_comes_when_the_grid_is_back_changes_nothing(look, site):
+    page = look(site.as_uri())
+    page.wait_for_selector("a.tile")
+    page.evaluate(
+        "() => { for (let i = 0; i < 2; i += 1) document.querySelector('#to-atlas').click() }"
+    )
+    page.wait_for_selector('script[src="data/atlas.js"]', state="attached")
+    page.evaluate(
+        "() => new Promise(done => {"
+        "const script = document.createElement('script');"
+        "script.src = 'data/atlas.js'; script.onload = done; document.head.append(script) })"
+    )
+    assert page.text_content("#count") == "312 maps"
+    assert page.locator("#atlas canvas").count() == 0
