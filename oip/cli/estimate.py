@@ -134,9 +134,7 @@ def command(
     arrays = _arrays(file)
     named = [] if quantity is None else ["--quantity", quantity]
     if quantity is None:
-        quantity = (
-            "entropy" if "y" not in arrays else "conditional-mi" if "given" in arrays else "mi"
-        )
+        quantity = "conditional-mi" if "given" in arrays else "mi" if "y" in arrays else "entropy"
     function, names, parameters = _QUANTITIES[quantity]
     samples = [_array(file, arrays, array) for array in names]
     if name is None and settings:

@@ -249,3 +249,11 @@ def test_help_names_the_estimators(capsys):
         "Example",
     ):
         assert name in text
+
+
+def test_a_condition_without_y_is_no_entropy(call, tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    np.savez(tmp_path / "a.npz", x=x, given=x[:, 0])
+    status, out, err = call("estimate", tmp_path / "a.npz")
+    assert (status, out) == (2, "") and "expected an array 'y'" in err
+    assert call("estimate", tmp_path / "a.npz", "--quantity", "entropy", "--quiet")[0] == 0
