@@ -90,7 +90,10 @@ class AscentOptions:
 
         names = ("starts", "steps", "screened", "noise", "snapshots")
         changes = {name: getattr(self, name) for name in names}
-        changes |= {"seed": seed, **parse_assignments(self.changes, "--set")}
+        assigned = parse_assignments(self.changes, "--set")
+        if twice := options.typed_option(*{*names, "seed"}.intersection(assigned)):
+            raise SettingsError(twice, "one value", f"{twice} and --set {twice[2:]}=")
+        changes |= {"seed": seed, **assigned}
         presets = best_presets(self.preset)
         has_judge = self.judge is not None or self.judge_layer is not None
         if presets is None and has_judge:

@@ -176,6 +176,14 @@ def test_the_first_wrong_option_is_named(call, tmp_path, arguments, option):
     assert status == 2 and [name for name in options if name in printed] == [option]
 
 
+@pytest.mark.parametrize("name", ["starts", "seed"])
+def test_a_setting_has_one_value(call, small_file, tmp_path, name):
+    more = f"--{name}", "4", "--set", f"{name}=2"
+    status, _, printed = call("reconstruct", small_file, "--out", tmp_path / "run", *more)
+    assert status == 2 and not (tmp_path / "run").exists()
+    assert f"--{name}: expected one value; received --{name} and --set {name}=" in printed
+
+
 def test_fewer_images_are_screened_than_by_default_for_fewer_starts(call, small_file, tmp_path):
     arguments = ("reconstruct", small_file, "second:0", "--steps", "2", "--out", tmp_path / "run")
     status, _, _ = call(*arguments, "--screened", "2", "--starts", "1", "--quiet")
