@@ -145,7 +145,7 @@ def test_what_reconstruct_was_told_of_the_input_stays(call, bars, tmp_path):
     assert call("rank", tmp_path / "plain.keras", "--data", bars, "--out", out, "--quiet")[0] == 0
     after = json.loads((out / "run.json").read_text())
     assert after["input"] == before
-    assert set(after["settings"]) == {"reconstruct", "preset", "rank"}
+    assert set(after["settings"]) == {"reconstruct", "preset", "data", "rank"}
 
 
 @pytest.mark.parametrize(
