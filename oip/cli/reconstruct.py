@@ -15,6 +15,7 @@ from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
 from oip.cli.tables import (
     ABOVE_BEST_IMAGE,
+    Record,
     number,
     of_units,
     print_json,
@@ -340,11 +341,12 @@ def command(
     indices = [layer.index for layer, _ in grown]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(started))
-    if plan.candidates and not output.as_json:
-        _print_legibility(out, indices, details)
+    judged: Record = {}
+    if plan.candidates:
+        judged = _judged(run, indices, details, output)
     labeled = data.source if images is not None and images.targets is not None else None
     steps = _next_steps(model, data, ranked, out, labeled)
-    status = _printed(result, details, output, steps)
+    status = _printed(result, details, output, steps, judged)
     if len(grown) < len(layers):
         return max(status, 1)
     has_notice = bool(network.elsewhere) and not selections and not expressions
@@ -373,21 +375,25 @@ def _since(started: float) -> float:
     return round(time.monotonic() - started, 2)
 
 
-def _print_legibility(out: Path, indices: list[int], details: bool) -> None:
-    """Print how well the judge reads the presets that were kept."""
+def _judged(run: Run, indices: list[int], details: bool, output: Output) -> Record:
+    """Print how well the judge reads the presets that were kept, or return it for `--json`."""
     from oip.cli.judge import print_legibility
     from oip.core.layer_formats import LegibilityFile, PresetsFile
-    from oip.run.run import Run
 
-    run = Run.open(out)
     records = [LegibilityFile.read(run.folder(index) / "legibility.json") for index in indices]
+    kept = [PresetsFile.read(run.folder(index) / "presets.json") for index in indices]
+    if output.as_json:
+        layers = [{"layer": record.layer, "index": record.index} for record in records]
+        choices = [layer | file.public_dict() for layer, file in zip(layers, kept, strict=True)]
+        legibility = [record.public_dict() for record in records]
+        return {"presets": choices, "legibility": legibility}
     names = {layer.index: layer.objectives or () for layer in run.layers}
     print_legibility(records, names, details)
-    for record in records:
-        kept = PresetsFile.read(run.folder(record.index) / "presets.json")
-        counts = Counter(row.preset for row in kept.maps).most_common()
+    for record, file in zip(records, kept, strict=True):
+        counts = Counter(row.preset for row in file.maps).most_common()
         presets = ", ".join(f"{preset} {count}" for preset, count in counts)
         print_text(f"{record.layer}: most legible preset, by units: {presets}")
+    return {}
 
 
 def _next_steps(
@@ -408,10 +414,12 @@ def _next_steps(
     return [call if labeled else f"{call}    # SOURCE: images with labels", *steps]
 
 
-def _printed(result: RunSummary, details: bool, output: Output, steps: list[str]) -> int:
-    """Print a result and return the exit status."""
+def _printed(
+    result: RunSummary, details: bool, output: Output, steps: list[str], more: Record | None = None
+) -> int:
+    """Print a result, with `more` in its JSON, and return the exit status."""
     if output.as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict() | (more or {}))
     else:
         print_summary(result, details)
     output.next_steps(*steps)

@@ -593,7 +593,7 @@ def export_command(
     A picture is named by layer and map, such as 002-Conv2D_3-map-0017.png, or by the objective. The
     numbers of all maps are in gallery/maps.csv of a run with a gallery. An .npz holds `images`
     (maps, h, w, bands), the best start of each map in the model's input units, with `maps`,
-    `scores` and `verdicts`.
+    `scores`, `verdicts` and, where they are of objectives, `objectives`.
 
     \b
     Example:  oip export runs/demo Conv2D_3 --out pictures --format webp

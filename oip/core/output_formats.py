@@ -296,12 +296,15 @@ class ExportedImagesFile(ArrayFile, frozen=True, kw_only=True):
 
     CONTENT: ClassVar[str] = "exported images"
     READS: ClassVar[tuple[int, ...]] = (0, 1)
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("objectives",)
 
     maps: Annotated[np.ndarray, Shape("iu", "m")]
     images: Annotated[np.ndarray, Shape("f", "m ...")]
     """(m, h, w, b), in the model's input units."""
     scores: Annotated[np.ndarray, Shape("f", "m")]
     verdicts: Annotated[np.ndarray, Shape("U", "m")]
+    objectives: Annotated[np.ndarray | None, Shape("U", "m")] = None
+    """Their expressions, where the images are of objectives; `maps` are then their numbers."""
 
 
 class TrainingStepFile(NamedArraysFile, frozen=True, kw_only=True):

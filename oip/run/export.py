@@ -32,7 +32,7 @@ def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = F
     """Write the images of a layer as an `.npz`; return its path.
 
     It holds `images` (m, h, w, b), the best start of each map in input units, `maps`, `scores` and
-    `verdicts`.
+    `verdicts`; of objectives their numbers are the `maps`, and `objectives` the expressions.
 
     Args:
         oips: of one layer, or parts of it; of each part only the written arrays are kept.
@@ -44,13 +44,15 @@ def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = F
     """
     path = Path(path)
     check_ours([path], force)
-    blocks = [oips] if isinstance(oips, Oips) else oips
-    rows = [
-        (block.maps, block.pixels[:, 0].copy(), block.scores[:, 0].copy(), block.verdicts)
-        for block in blocks
-    ]
+    rows, objectives = [], []
+    for block in [oips] if isinstance(oips, Oips) else oips:
+        pixels, scores = block.pixels[:, 0].copy(), block.scores[:, 0].copy()
+        rows.append((block.maps, pixels, scores, block.verdicts))
+        objectives += [block.objectives[number] for number in block.maps if block.objectives]
     maps, images, scores, verdicts = map(np.concatenate, zip(*rows, strict=True))
-    ExportedImagesFile(maps=maps, images=images, scores=scores, verdicts=verdicts).write(path)
+    arrays = {"maps": maps, "images": images, "scores": scores, "verdicts": verdicts}
+    expressions = np.array(objectives) if objectives else None
+    ExportedImagesFile(**arrays, objectives=expressions).write(path)
     return path
 
 
@@ -151,7 +153,7 @@ def _is_ours(path: Path) -> bool:
     if path.suffix == ".npz":
         try:
             names = {*ExportedImagesFile.__struct_fields__, "schema"}
-            return names == {*files.array_names(path), "schema"}
+            return names == {*files.array_names(path), "schema", *ExportedImagesFile.OPTIONAL}
         except RunError:
             return False
     try:

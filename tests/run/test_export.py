@@ -45,6 +45,19 @@ def test_pictures_of_objectives_say_what_they_are(grown, tmp_path):
     assert written[2].name == "000-first-0002-class-2-map-3.png"
 
 
+def test_arrays_of_objectives_say_what_they_are(grown, tmp_path):
+    oips = replace(layer_oips(grown, 0), objectives=tuple(f"class:{k} - map:3" for k in range(6)))
+    parts = [oips.rows(np.array([4, 1])), oips.rows(np.array([2]))]
+    export_arrays(parts, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["maps"].tolist() == [4, 1, 2]
+        named = arrays["objectives"].tolist()
+    assert named == ["class:4 - map:3", "class:1 - map:3", "class:2 - map:3"]
+    export_arrays(layer_oips(grown, 0), tmp_path / "b.npz")
+    with np.load(tmp_path / "b.npz") as arrays:
+        assert "objectives" not in arrays
+
+
 def test_files_of_others_are_not_replaced_unless_asked(grown, tmp_path):
     from PIL import Image
 

@@ -99,7 +99,12 @@ def test_the_command(best, tmp_path, capsys, monkeypatch):
     assert command([*arguments[:-1], "--judge", "judge.keras"]) == 0
     printed = capsys.readouterr().out
     assert "judge judge.keras, 200 images of images.npz:all, 1, 3, 5 ..." in printed
-    kept = PresetsFile.read(Run.open(tmp_path / "run").folder(result["layers"][0]["index"]) / NAME)
+    index = result["layers"][0]["index"]
+    kept = PresetsFile.read(Run.open(tmp_path / "run").folder(index) / NAME)
+    (chosen,), (judged,) = result["presets"], result["legibility"]
+    assert (chosen["index"], chosen["maps"][0]["preset"]) == (index, kept.maps[0].preset)
+    assert judged["judge"] == chosen["judge"] == "judge.keras"
+    assert judged["samples"] == chosen["samples"] == 200 and 0.0 <= judged["maps"][0]["share"] <= 1
     assert f"most legible preset, by units: {kept.maps[0].preset} 1" in printed
     assert command(arguments) == 2
     assert "--judge and --data as well, and no --from; received no --judge." in (
