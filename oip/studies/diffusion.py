@@ -320,9 +320,8 @@ def _changes(
             rows = [arrays[f"{scale.name} {quantity}"] for arrays in several]
             change = np.array([row[-1] - row[0] for row in rows])
             outcomes[method].append(grown(change))
-            spread = change.std(ddof=1) if len(change) > 1 else math.nan
             remark = f"from {np.mean([row[0] for row in rows]):z.2f}"
-            values[scale.name].append(Value.within(change.mean(), spread, method, "+.2f", remark))
+            values[scale.name].append(Value.spread_of(change, method, "+.2f", remark))
     return values, outcomes
 
 
@@ -413,26 +412,31 @@ def _peaks(several: list[Arrays]) -> str:
 def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[Finding]:
     """Return the findings on entropy at the start, by deviation of the kernels."""
 
-    def means(statistic: Callable[[Arrays], float]) -> np.ndarray:
-        return np.array([np.mean([statistic(row) for row in rows]) for rows in trainings.values()])
+    def measured(statistic: Callable[[Arrays], float]) -> np.ndarray:
+        """Return a number of every training, (deviations, seeds)."""
+        return np.array([[statistic(arrays) for arrays in rows] for rows in trainings.values()])
 
-    names = [f"deviation {deviation:g}" for deviation in trainings]
+    def by_deviation(numbers: np.ndarray, form: str = ".2f") -> list[Value]:
+        rows = zip(numbers, trainings, strict=True)
+        return [Value.spread_of(row, f"deviation {deviation:g}", form) for row, deviation in rows]
+
     entropy = {
-        scale.name: means(lambda row, key=f"{scale.name} entropy": row[key][0])
+        scale.name: measured(lambda arrays, key=f"{scale.name} entropy": arrays[key][0])
         for scale in training.SCALES
     }
     scores = {
-        "mean over the training": means(mean_accuracy),
-        "at the end": means(final_accuracy),
+        "mean over the training": measured(mean_accuracy),
+        "at the end": measured(final_accuracy),
     }
-    ranks = [spearman(-entropy[training.SCALES[0].name], row) for row in scores.values()]
+    lowest = -entropy[training.SCALES[0].name].mean(axis=1)
+    ranks = [spearman(lowest, row.mean(axis=1)) for row in scores.values()]
     verdict = "yes" if min(ranks) > 0.8 else "partly" if max(ranks) > 0.3 else "no"
-    entropies = {name: named_values(names, row) for name, row in entropy.items()}
-    shares = {name: named_values(names, 100 * row, ".1f") for name, row in scores.items()}
+    entropies = {name: by_deviation(row) for name, row in entropy.items()}
+    shares = {name: by_deviation(100 * row, ".1f") for name, row in scores.items()}
     shares["rank correlation"] = named_values(scores, ranks, "+.2f")
     constants = {"where_trained": where, "count": len(trainings)}
     constants["seeds"] = len(next(iter(trainings.values())))
-    rises = agreement(toy.rising(row) for row in entropy.values())
+    rises = agreement(toy.rising(row.mean(axis=1)) for row in entropy.values())
     return [
         finding(NAME, "entropy_at_the_start", rises, entropies, **constants),
         finding(NAME, "low_entropy_learns_faster", verdict, shares, **constants),
@@ -451,7 +455,7 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
             name: np.array([100 * score(arrays) for arrays in several])
             for name, several in trainings.items()
         }
-        values[label] = [_over_runs(row, name, ".1f") for name, row in rates.items()]
+        values[label] = [Value.spread_of(row, name, ".1f") for name, row in rates.items()]
         change = rates["low"] - rates["high"]
         gain = Value.mean_of(change, "low less high, points", "+.2f")
         values[label].append(gain)
@@ -461,7 +465,7 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
     for name, several in trainings.items():
         rows = np.array([arrays[key] for arrays in several])
         numbers = {"start": rows[:, 0], "least": rows.min(axis=1), "end": rows[:, -1]}
-        ways[name] = [_over_runs(row, label) for label, row in numbers.items()]
+        ways[name] = [Value.spread_of(row, label) for label, row in numbers.items()]
     low, high = (over_steps(trainings[name], key)[1] for name in _STARTS)
     steady = grown(low[:, -1] - low[:, 0]) and bool(trend(low.mean(axis=0)) > RISING)
     dips = all_of([grown(high[:, 0] - high.min(axis=1)), grown(high[:, -1] - high.min(axis=1))])
@@ -469,12 +473,6 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
         finding(NAME, "start_at_low_entropy", weighed(outcomes), values, **constants),
         finding(NAME, "entropy_after_the_start", agreement([steady, dips]), ways, **constants),
     ]
-
-
-def _over_runs(row: np.ndarray, name: str, form: str = ".2f") -> Value:
-    """Return the mean over seeds with their spread."""
-    spread = row.std(ddof=1) if len(row) > 1 else math.nan
-    return Value.within(float(row.mean()), float(spread), name, form)
 
 
 def final_accuracy(arrays: Arrays) -> float:

@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.plots import figure
-from oip.core.units import bits
+from oip.core.units import bits, plural
 from oip.studies import panels
 from oip.studies.diffusion_training import (
     SCALES,
@@ -367,10 +368,17 @@ def rising(values: np.ndarray) -> bool:
     return bool((np.diff(values) > -0.01 * max(np.ptp(values), 1e-12)).all() and np.ptp(values) > 0)
 
 
-def _ends(name: str, row: np.ndarray, form: str = ".2f", remark: str = "") -> list[Value]:
-    """Return the first and the last number of a row."""
-    last = Value("to", float(row[-1]), form=form, remark=remark)
-    return [Value(f"{name} from".strip(), float(row[0]), form=form), last]
+def _ends(name: str, runs: np.ndarray, form: str = ".2f", remark: str = "") -> list[Value]:
+    """Return the first and the last number of curves (runs, n), or of one (n,)."""
+    first, last = (Value.mean_of(np.atleast_2d(runs)[:, end], form=form) for end in (0, -1))
+    return [first.named(f"{name} from".strip()), last.named("to", remark=remark)]
+
+
+def _mean_values(names: Iterable[object], runs: np.ndarray, form: str = ".2f") -> list[Value]:
+    """Return the means of numbers (runs, n) of these names, with their intervals."""
+    return [
+        Value.mean_of(column, str(name), form) for name, column in zip(names, runs.T, strict=True)
+    ]
 
 
 def add_toys(folder: Folder, size: ToySize) -> None:
@@ -378,7 +386,6 @@ def add_toys(folder: Folder, size: ToySize) -> None:
     arrays = toy_information(folder, size)
     draw_clusters(folder, arrays, size)
     draw_toys(folder, arrays, size)
-    means = {name: values.mean(axis=0) for name, values in arrays.items()}
     constants = {**texts_of(size), "near": _NEAR, "time": size.times[-1]}
     for name, judge in {
         "clusters": _clusters,
@@ -389,81 +396,82 @@ def add_toys(folder: Folder, size: ToySize) -> None:
         "tree": _tree,
         "classic_tree": _classic_tree,
     }.items():
-        outcomes, values = judge(means, size)
+        outcomes, values = judge(arrays, size)
         folder.add(finding(NAME, name, agreement(outcomes), values, **constants))
 
 
-def _clusters(means: Arrays, size: ToySize) -> Judged:
+def _clusters(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
-        last = means[f"clusters {scale.name}"][:, -1]
-        values[scale.name] = named_values((f"{count} clusters" for count in CLUSTERS), last)
-        outcomes.append(bool((np.abs(last - np.log2(CLUSTERS)) < _NEAR).all()))
+        last = arrays[f"clusters {scale.name}"][..., -1]
+        values[scale.name] = _mean_values((plural(count, "cluster") for count in CLUSTERS), last)
+        near = np.abs(last.mean(axis=0) - np.log2(CLUSTERS)) < _NEAR
+        outcomes.append(bool(near.all()))
     return outcomes, values
 
 
-def _cluster_labels(means: Arrays, size: ToySize) -> Judged:
+def _cluster_labels(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
-        row = means[f"cluster labels {scale.name}"]
-        names = (f"{n} clusters" if n > 1 else "1 cluster, random labels" for n in CLUSTERS)
-        values[scale.name] = named_values(names, row)
-        outcomes += (np.abs(row - np.log2(CLUSTERS)) < _NEAR).tolist()
+        runs = arrays[f"cluster labels {scale.name}"]
+        names = ("1 cluster, random labels" if n == 1 else plural(n, "cluster") for n in CLUSTERS)
+        values[scale.name] = _mean_values(names, runs)
+        outcomes += (np.abs(runs.mean(axis=0) - np.log2(CLUSTERS)) < _NEAR).tolist()
     return outcomes, values
 
 
-def _cluster_noise(means: Arrays, size: ToySize) -> Judged:
+def _cluster_noise(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
-        row = means[f"cluster noise {scale.name}"]
-        values[scale.name] = named_values(
-            (f"deviation {width:g}" for width in size.deviations), row
-        )
-        outcomes += (np.abs(row - np.log2(_NOISY)) < _NEAR).tolist()
+        runs = arrays[f"cluster noise {scale.name}"]
+        names = (f"deviation {width:g}" for width in size.deviations)
+        values[scale.name] = _mean_values(names, runs)
+        outcomes += (np.abs(runs.mean(axis=0) - np.log2(_NOISY)) < _NEAR).tolist()
     return outcomes, values
 
 
-def _identity(means: Arrays, size: ToySize) -> Judged:
-    rows = dict(zip(size.sizes, means["identity"], strict=True))
-    return [rising(row) for row in rows.values()], {
-        f"n {n}": _ends("", row) for n, row in rows.items()
-    }
+def _identity(arrays: Arrays, size: ToySize) -> Judged:
+    curves = dict(zip(size.sizes, arrays["identity"].swapaxes(0, 1), strict=True))
+    values = {f"n {n}": _ends("", runs) for n, runs in curves.items()}
+    return [rising(runs.mean(axis=0)) for runs in curves.values()], values
 
 
-def _dimension(means: Arrays, size: ToySize) -> Judged:
+def _dimension(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
         values[scale.name] = []
         for kind in MANIFOLDS:
-            mean = means[f"{kind} {scale.name}"]
-            outcomes.append(rising(mean))
+            runs = arrays[f"{kind} {scale.name}"]
+            outcomes.append(rising(runs.mean(axis=0)))
             remark = "" if outcomes[-1] else "not at every step"
-            values[scale.name] += _ends(kind, mean, remark=remark)
-    classic = np.array([means[f"{kind} {name}"] for kind in MANIFOLDS for name in CLASSIC])
+            values[scale.name] += _ends(kind, runs, remark=remark)
+    classic = np.array([arrays[f"{kind} {name}"] for kind in MANIFOLDS for name in CLASSIC])
     ceiling = float(np.log2(size.samples))
     values["classic"] = named_values(("least", "log n"), (classic.min(), ceiling))
     outcomes.append(bool((classic >= (1 - 1e-3) * ceiling).all()))
     return outcomes, values
 
 
-def _tree(means: Arrays, size: ToySize) -> Judged:
+def _tree(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
         values[scale.name] = []
-        for branches, row in zip(BRANCHES, means[f"tree {scale.name}"], strict=True):
+        curves = arrays[f"tree {scale.name}"].swapaxes(0, 1)
+        for branches, runs in zip(BRANCHES, curves, strict=True):
+            row = runs.mean(axis=0)
             vanished = abs(row[-1]) < _NEAR * max(row[0], 1e-12)
             outcomes.append(rising(-row) and bool(vanished))
-            values[scale.name] += _ends(f"{branches} branches", row)
+            values[scale.name] += _ends(f"{branches} branches", runs)
     return outcomes, values
 
 
-def _classic_tree(means: Arrays, size: ToySize) -> Judged:
+def _classic_tree(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for name, label in CLASSIC.items():
-        rows = means[f"tree {name}"]
-        share_kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
-        values[label] = named_values((f"{n} branches" for n in BRANCHES), share_kept, ".0f")
-        outcomes += (share_kept > 90).tolist()
+        runs = arrays[f"tree {name}"]
+        share_kept = 100 * runs[..., -1] / np.maximum(runs[..., 0], 1e-12)
+        values[label] = _mean_values((f"{n} branches" for n in BRANCHES), share_kept, ".0f")
+        outcomes += (share_kept.mean(axis=0) > 90).tolist()
     return outcomes, values
 
 
@@ -472,33 +480,41 @@ def add_blobs(folder: Folder, size: BlobSize) -> None:
     arrays = blob_information(folder, size)
     draw_blobs(folder, arrays, size)
     names = arrays["methods"].tolist()
-    corruption = arrays["corruption"].mean(axis=0)
-    usable = corruption[-1, :, -1] < _BLIND * corruption[-1, :, 0]
+    last = arrays["corruption"].mean(axis=0)[-1]
+    usable = last[:, -1] < _BLIND * last[:, 0]
     folder.add(
-        corruption_finding(names, corruption, size),
+        corruption_finding(names, arrays["corruption"], size),
         *(_decay_finding(arrays, size, kind, usable) for kind in CENTERS),
         _time_finding(names, arrays["seconds"], size),
     )
 
 
-def corruption_finding(names: list[str], values: np.ndarray, size: BlobSize) -> Finding:
-    """Return whether information (panels, methods, corruptions) vanishes with corrupted labels."""
-    clean = np.maximum(values[..., 0], 1e-12)
-    near = np.all(np.abs(values[..., -1]) < _GONE * clean, axis=0).tolist()
+def corruption_finding(names: list[str], information: np.ndarray, size: BlobSize) -> Finding:
+    """Return whether information vanishes with corrupted labels.
+
+    Args:
+        names: of the methods.
+        information: (runs, panels, methods, corruptions) in bits.
+        size: of the blobs.
+    """
+    means = information.mean(axis=0)
+    clean = np.maximum(means[..., 0], 1e-12)
+    near = np.all(np.abs(means[..., -1]) < _GONE * clean, axis=0).tolist()
     ends: dict[str, list[Value]] = {name: [] for name in names}
-    for d, rows in zip(CORRUPTED_DIMENSIONS, values, strict=True):
-        for name, row in zip(names, rows, strict=True):
-            ends[name] += _ends(f"{d} dimensions", row)
+    for panel, d in enumerate(CORRUPTED_DIMENSIONS):
+        for row, name in enumerate(names):
+            ends[name] += _ends(f"{d} dimensions", information[:, panel, row])
     return finding(NAME, "corruption", agreement(near), ends, **texts_of(size), gone=_GONE)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:
     """Return whether diffusion information decays least with the dimension of blobs of a kind."""
     names = arrays["methods"].tolist()
-    rows = arrays[f"{kind} dimension"].mean(axis=0)
+    runs = arrays[f"{kind} dimension"]
+    rows = runs.mean(axis=0)
     share_kept = np.where(usable, rows[:, -1] / np.maximum(rows[:, 0], 1e-12), -np.inf)
-    values = {name: _ends("", row) for name, row in zip(names, rows, strict=True)}
-    values["truth"] = _ends("", arrays[f"{kind} dimension truth"].mean(axis=0))
+    values = {name: _ends("", runs[:, row]) for row, name in enumerate(names)}
+    values["truth"] = _ends("", arrays[f"{kind} dimension truth"])
     blind = [name for name, able in zip(names, usable, strict=True) if not able]
     count = len(SCALES)
     slower = (share_kept[:count] > share_kept[count:].max()).tolist()

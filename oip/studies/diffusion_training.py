@@ -129,13 +129,12 @@ def add_times(
             numbers[f"{method}, {name}"] = end
         panels.ceiling(axes, math.log2(classes), ":")
         axes.set(xscale="log", title=scale.label, xlabel="diffusion time t", ylabel="S(Z) (bits)")
-        ends = [start[:, -1], numbers[f"supervised, {name}"][:, -1]]
-        spreads = [values.std(ddof=1) if len(values) > 1 else math.nan for values in ends]
+        last = numbers[f"supervised, {name}"][:, -1]
         values[scale.name] = [
-            Value.within(float(values.mean()), float(spread), label)
-            for values, spread, label in zip(ends, spreads, ("start", "end"), strict=True)
+            Value.spread_of(start[:, -1], "start"),
+            Value.spread_of(last, "end"),
         ]
-        outcomes.append(abs(ends[1].mean() - math.log2(classes)) < _CLUSTERED)
+        outcomes.append(abs(last.mean() - math.log2(classes)) < _CLUSTERED)
     panels.legend_below(drawing, row[0], 4)
     constants = {"time": TIMES[-1], "classes": classes, "where_trained": where}
     constants |= {"seeds": len(trainings["supervised"]), "near": _CLUSTERED}

@@ -64,6 +64,14 @@ class Value:
         error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls.within(float(values.mean()), float(error), name, form)
 
+    @classmethod
+    def spread_of(
+        cls, values: np.ndarray, name: str = "", form: str = ".2f", remark: str = ""
+    ) -> Value:
+        """Return the mean of values (n,) with two deviations; no interval for one value."""
+        spread = values.std(ddof=1) if len(values) > 1 else math.nan
+        return cls.within(float(values.mean()), float(spread), name, form, remark)
+
     @property
     def spread(self) -> float:
         """The standard deviation of which `within` made the interval."""

@@ -101,11 +101,12 @@ def test_entropy_of_clusters_goes_to_their_logarithm():
 
 def test_information_of_clusters_and_noise_about_them():
     size = ToySize(500, (5,), (0.0,), (1,), (0.0,), runs=1, times=(100,), deviations=(0.5, 30.0))
-    arrays = diffusion_toy._clusters_run(size, 0, 0)
+    run = diffusion_toy._clusters_run(size, 0, 0)
+    arrays = {name: np.stack([row, row]) for name, row in run.items()}
     for judge, verdicts in (("_cluster_labels", [True] * 8), ("_cluster_noise", [True, False] * 2)):
         outcomes, values = getattr(diffusion_toy, judge)(arrays, size)
         assert outcomes == verdicts and list(values) == ["reference", "relative"]
-    assert values["reference"][0].text() == "deviation 0.5 2.32"
+    assert values["reference"][0].text() == "deviation 0.5 2.32 (2.32 to 2.32)"
 
 
 def test_blobs_keep_their_information_in_all_dimensions():
@@ -334,7 +335,9 @@ def test_starts_and_networks_as_the_paper_has_them():
             arrays["accuracy"] = np.array([0.1, 1.0 - deviation])
     first, second = diffusion.start_findings("net", trainings)
     assert first.verdict == second.verdict == "yes"
-    assert "deviation 0.4 60.0" in second.ours
+    assert "deviation 0.4 60.0 (60.0 to 60.0)" in second.ours
+    low, high = (first.values[SCALES[0].name][0].low, first.values[SCALES[0].name][0].high)
+    assert low < 0.1 < high
     starts = {"low": grown_like([0.05, 0.5, 1.0]), "high": grown_like([5.0, 4.0, 4.5])}
     for name, several in starts.items():
         for arrays in several:
@@ -364,9 +367,11 @@ def test_starts_and_networks_as_the_paper_has_them():
 def test_all_methods_near_zero_is_judged_by_all():
     values = np.array([[[2.0, 0.05], [2.0, 0.1]], [[1.0, -0.01], [1.0, 0.05]]])
     finding = diffusion_toy.corruption_finding
-    first = finding(["ours", "theirs"], values, TINY.blobs).verdict
-    values[1, 1, 1] = 0.9
-    assert (first, finding(["ours", "theirs"], values, TINY.blobs).verdict) == ("yes", "partly")
+    runs = np.stack([values - 0.01, values + 0.01])
+    first = finding(["ours", "theirs"], runs, TINY.blobs)
+    assert first.verdict == "yes" and "from 2.00 (1.98 to 2.02)" in first.ours
+    runs[:, 1, 1, 1] = 0.9
+    assert finding(["ours", "theirs"], runs, TINY.blobs).verdict == "partly"
 
 
 def test_estimators_of_blobs():
