@@ -175,7 +175,8 @@ def _convolution(network: Network, layer: LayerInfo) -> Call | None:
         call = network.calls[call.sources[0]]
         if layer_types.activation_name(call.layer) != "linear":
             return None
-    return call if layer_types.is_convolution(call.layer) else None
+    is_plain = layer_types.why_not_plain(call.layer) is None  # the weights say what it does
+    return call if layer_types.is_convolution(call.layer) and is_plain else None
 
 
 def _input_bounds(network: Network, call: Call) -> Bounds | None:
@@ -194,9 +195,11 @@ def _input_bounds(network: Network, call: Call) -> Bounds | None:
             ends = (float(spec.low), float(spec.high))
             break
         then = network.calls[source].then
-        if not call.direct and then is None:
+        if not call.direct and (then is None or not call.plain):
             return None
         call = network.calls[source]
+        if then is None and not layer_types.is_keras_own(call.layer):
+            return None
         ends = value_range(then if then is not None else layer_types.activation_of(call.layer))
         if ends is None and then is not None:
             return None

@@ -46,7 +46,8 @@ _BY_VALUE = (
 def has_fast_convolution(layer: keras.Layer) -> bool:
     """Return whether a layer is a plain 2-D convolution of stride 1 with few taps and bands.
 
-    One of a single tap is a matrix product anyway, and faster without the way around.
+    A class of the user's may convolve in another way, whose gradient is its own. One of a single
+    tap is a matrix product anyway, and faster without the way around.
     """
     kernel = getattr(layer, "kernel", None)
     if not isinstance(layer, keras.layers.Conv2D) or kernel is None:
@@ -54,6 +55,7 @@ def has_fast_convolution(layer: keras.Layer) -> bool:
     rows, columns, bands = (int(side) for side in kernel.shape[:3])
     return (
         1 < rows * columns <= _FEW // bands
+        and type(layer).convolution_op is keras.layers.Conv2D.convolution_op
         and tuple(layer.strides) == tuple(layer.dilation_rate) == (1, 1)
         and layer.groups == 1
         and layer.padding in ("valid", "same")
@@ -162,6 +164,7 @@ def has_fast_pooling(layer: keras.Layer) -> bool:
     """Return whether a layer is 2-D max pooling with windows side by side and no padding."""
     return (
         isinstance(layer, keras.layers.MaxPooling2D)
+        and type(layer).call is keras.layers.MaxPooling2D.call
         and tuple(layer.strides) == tuple(layer.pool_size)
         and layer.padding == "valid"
         and layer.data_format == "channels_last"

@@ -223,3 +223,27 @@ def test_linear_maps_and_constants_are_not_called_responsive():
     kernel[..., 0] = 0
     maps.set_weights([kernel, np.array([0.5, 0], "float32")])
     assert oip.reconstruct(model, "maps", **QUICK).verdicts == ["dead", "never silent"]
+
+
+def test_nothing_is_proved_of_classes_of_the_users():
+    """Their weights do not say what they give: here only deviations from the mean count."""
+    from keras import layers, ops
+
+    class Centered(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            kernel = ops.convert_to_tensor(kernel)
+            return super().convolution_op(inputs, kernel - ops.mean(kernel))
+
+    class Lowered(layers.Conv2D):
+        def call(self, inputs):
+            return super().call(inputs) - 5.0
+
+    relu = {"activation": "relu"}
+    negative = [-np.abs(np.random.default_rng(0).normal(size=(3, 3, 3, 2))), np.full(2, -0.1)]
+    plain = layers.Conv2D(3, 3, **relu), layers.Conv2D(2, 3, name="maps", **relu)
+    assert proved(plain, weights=negative)[1].all()
+    for before, maps in ((plain[0], Centered), (Lowered(3, 3, **relu), layers.Conv2D)):
+        network, dead = proved([before, maps(2, 3, name="maps", **relu)], weights=negative)
+        images = np.random.default_rng(0).normal(size=(20, 9, 9, 2)).astype("float32")
+        assert network.model(images).numpy().max() > 0
+        assert not dead.any()

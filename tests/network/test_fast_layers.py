@@ -293,3 +293,26 @@ def test_numbers_of_bands_are_repeated_along_rows_of_known_width():
     rows = along_rows(values, tf.zeros((1, 4, 5, 3)))
     assert rows.shape == (5, 3)
     np.testing.assert_array_equal(rows, np.tile(values, (5, 1)))
+
+
+def test_classes_of_the_users_keep_their_own_gradient():
+    import keras
+    from keras import layers, ops
+
+    class Standardized(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            kernel = ops.convert_to_tensor(kernel)
+            mean = ops.mean(kernel, (0, 1, 2), keepdims=True)
+            deviation = ops.std(kernel, (0, 1, 2), keepdims=True)
+            return super().convolution_op(inputs, (kernel - mean) / deviation)
+
+    class Contrast(layers.MaxPooling2D):
+        def call(self, inputs):
+            return super().call(inputs) - super().call(-inputs)
+
+    keras.utils.set_random_seed(0)
+    maps = Standardized(6, 3, activation="tanh")
+    model = keras.Sequential([layers.Input((11, 9, 1)), maps, Contrast(2), layers.Conv2D(4, 2)])
+    images = np.random.default_rng(0).normal(size=(3, 11, 9, 1)).astype("f4")
+    quick, slow = slopes(model, images)
+    np.testing.assert_allclose(quick, slow, atol=1e-4)
