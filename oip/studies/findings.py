@@ -258,6 +258,21 @@ def weighed(outcomes: Iterable[bool | None]) -> Agreement:
     return "partly" if verdict == "not tested" else verdict
 
 
+NO_EFFECT = 0.01
+"""An effect whose whole interval is below it is none."""
+
+
+def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
+    """Return the verdict over the effects of all sources, NaN where there was nothing to measure.
+
+    Yes where all of them are above `least`, no where all are below `NO_EFFECT`; an interval that
+    holds both does not decide, and partly where none does.
+    """
+    if not any(np.isfinite(effect.low) for effect in effects):
+        return "not tested"
+    return weighed(effect.above(least, NO_EFFECT) for effect in effects)
+
+
 def graded(share: float, yes: float, partly: float) -> Agreement:
     """Return "yes" from the share `yes` on, "partly" from `partly` on, else "no"."""
     return "yes" if share >= yes else "partly" if share >= partly else "no"

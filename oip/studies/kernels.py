@@ -416,7 +416,7 @@ def draw_heat_maps(
     rows = np.searchsorted(record.steps, training.saved_iterations)
     size = min(1.4 + 1.9 * len(rows), 13.0), 6.4
     drawing, axes = plots.figure(*size, 4, len(rows), sharey=True)
-    classes = [plots.printable(label[:11]) for label in data.test.classes]
+    classes = [plots.printable(label[:16]) for label in data.test.classes]
     numbers: dict[str, np.ndarray | list[str]] = {
         "iterations": np.array(training.saved_iterations),
         "classes": list(data.test.classes),
@@ -518,7 +518,7 @@ def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResp
     drawing, axes = plots.figure(7.2, 7.4, *shape, gridspec_kw={"hspace": 0, "wspace": 0})
     for panel, picture, label in zip(axes[0], responses.images, data.test.classes, strict=False):
         pixels = picture[..., 0] if picture.shape[-1] == 1 else picture.astype(np.uint8)
-        plots.image(panel, pixels, label[:11])
+        plots.image(panel, pixels, label[:16])
     for row, (line, values) in enumerate(zip(axes[1:], responses.values, strict=True)):
         top = max(float(values.max()), 1e-9)
         for panel, response in zip(line, values, strict=True):

@@ -27,7 +27,7 @@ from oip.studies.data import (
     photographs,
     study_data,
 )
-from oip.studies.findings import Agreement, Finding, Value, agreement, finding
+from oip.studies.findings import NO_EFFECT, Agreement, Finding, Value, agreement, finding, judged
 from oip.studies.oip_arms import (
     CLUSTERS,
     CNN,
@@ -74,7 +74,8 @@ RECIPE = "conv-stack"
 _SEVERAL = (1, 4, 16)  # numbers of starts that findings speak of
 _SAME = 0.8  # share of units with a partner from which features are more or less the same
 _SUPERPOSED = 0.5  # share of an OIP from which it is a sum of its nodes' OIPs
-_NOTHING = 0.01  # an effect that is below it as a whole interval is none
+_BETTER = dict(classifiers=(CNN, CLUSTERS), convolutions=(CNN, MLP), clusters_first=(CLUSTERS, MLP))
+"""Statement -> a classifier, and the one that it is better than."""
 
 
 def run(folder: Folder) -> None:
@@ -388,7 +389,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
             by_layer, effect = measure(result)
             values |= {f"{result.source}, {layer}": value for layer, value in by_layer.items()}
             decisive.append(effect)
-        verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
+        verdict = judged(decisive, NO_EFFECT if measure is inactive_for_noise else 0.0)
         if measure is stable:
             verdict = steady([alike for alike, _ in values.values()], decisive)
         folder.add(finding(NAME, measure.__name__, verdict, values, **constants))
@@ -461,18 +462,6 @@ def _same_features(shares: Sequence[Value], gains: Sequence[float]) -> Agreement
     return "partly" if max(gains) > 0 else "no"
 
 
-def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
-    """Return the verdict over the effects of all sources, NaN where there was nothing to measure.
-
-    Yes where all of them are above `least`, no where all are below a hundredth, which is no effect;
-    an interval that holds both does not decide, and partly where none does.
-    """
-    if not any(np.isfinite(effect.low) for effect in effects):
-        return "not tested"
-    verdict = agreement(effect.above(least, _NOTHING) for effect in effects)
-    return "partly" if verdict == "not tested" else verdict
-
-
 def steady(alike: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
     """Return whether starts of a map end in one pattern.
 
@@ -510,14 +499,15 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
     right = {name: [row == labels for row in rows] for name, rows in arrays.items()}
     rates = {name: Value.mean_of(np.mean(rows, axis=0)) for name, rows in right.items()}
     constants = {"n": f"{len(labels):,} test images, {len(arrays[MLP])} trainings of each"}
-    values = [rate.percent(name, ".1f") for name, rate in rates.items()]
-    outcome = None
-    if CNN in rates:
-        gap = Value.mean_of(np.mean(right[CNN], axis=0) - np.mean(right[CLUSTERS], axis=0))
-        values.append(gap.percent("CNN less clusters, points", "+.1f"))
-        outcome = gap.above()
-    where = data.name
-    results = [finding(NAME, "classifiers", agreement([outcome]), values, where, **constants)]
+    where, results = data.name, []
+    for statement, (first, second) in _BETTER.items():
+        values, outcome = [rate.percent(name, ".1f") for name, rate in rates.items()], None
+        if first in rates:
+            gap = Value.mean_of(np.mean(right[first], axis=0) - np.mean(right[second], axis=0))
+            values.append(gap.percent(f"{first} less {second}, points", "+.1f"))
+            outcome = gap.above()
+        verdict = agreement([outcome])
+        results.append(finding(NAME, statement, verdict, values, where, **constants))
     if not set(PAIR) <= set(classes):
         return results
     first, second = (classes.index(name) for name in PAIR)
@@ -567,11 +557,10 @@ def add_patterns(
         name, of = f"source-{source}/patterns-{index}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed
         measured.append(folder.part(name, arms.measure_patterns, *arguments, of=of))
-    count = min(len(data.test), sizes.judged)
-    folder.add(*pattern_findings(data.name, measured, count))
+    folder.add(*pattern_findings(data, measured, sizes.judged))
 
 
-def pattern_findings(source: str, measured: Sequence[Arrays], count: int) -> list[Finding]:
+def pattern_findings(data: Images, measured: Sequence[Arrays], count: int) -> list[Finding]:
     """Return the findings on active maps and points, and on the units of the dense layer."""
     layers = [name.removesuffix(" maps") for name in measured[0] if name.endswith(" maps")]
     values, shares = [], []
@@ -587,7 +576,7 @@ def pattern_findings(source: str, measured: Sequence[Arrays], count: int) -> lis
             gap.percent("nodes less maps, points", "+.1f"),
         ]
         shares.append(gap)
-    where, images = source, min(count, arms.PATTERN_IMAGES)
+    where, images = data.name, min(len(data.test), count, arms.PATTERN_IMAGES)
     constants = {"n": f"{len(measured)} networks, {images:,} test images"}
     outcomes = [shares[0].above(), shares[0].above(shares[-1])] if len(shares) > 1 else [None]
     results = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
@@ -601,6 +590,8 @@ def pattern_findings(source: str, measured: Sequence[Arrays], count: int) -> lis
             Value("median unit, bits", float(np.nanmedian(information))),
         ]
         verdict = agreement([significant.low > 0.05])
+        first, second = (data.test.classes[code] for code in arms.pair_of(data.test.classes))
+        constants |= {"first": first, "second": second}
         results.append(finding(NAME, "dense_units", verdict, units, where, **constants))
     return results
 

@@ -419,6 +419,14 @@ def _stability(
 
 CNN, MLP, CLUSTERS = "CNN", "MLP", "clusters and MLP"
 PAIR = ("4", "9")
+
+
+def pair_of(classes: Sequence[str]) -> list[int]:
+    """Return the positions of the digits 4 and 9, or of the first two classes of other data."""
+    names = list(classes)
+    return [names.index(name) for name in PAIR] if set(PAIR) <= set(names) else [0, 1]
+
+
 """Classes that perceptrons confuse."""
 PATTERN_IMAGES = 2_000
 """Most test images whose active maps and nodes are read."""
@@ -566,9 +574,7 @@ def measure_patterns(network: Network, test: Dataset, sizes: Sizes, seed: int) -
             arrays[f"{layer.name} {name}"] = guesses == labels
     dense = [call for call in network.calls if type(call.layer).__name__ == "Dense"]
     if len(dense) > 1:
-        names = list(test.classes)
-        pair = [names.index(name) if name in names else index for index, name in enumerate(PAIR)]
-        rows = np.flatnonzero(np.isin(test.required_labels(), pair))
+        rows = np.flatnonzero(np.isin(test.required_labels(), pair_of(test.classes)))
         images, true_labels = test.images[rows], test.required_labels()[rows]
         ranking = mi.rank(
             network, images, true_labels, dense[-2].path, samples=_UNIT_SAMPLES, seed=seed

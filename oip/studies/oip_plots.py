@@ -311,7 +311,7 @@ def draw_confusions(folder: Folder, name: str, data: Images, arrays: Arrays) -> 
         look = {"cmap": plots.SEQUENTIAL, "vmin": 0, "vmax": max(confused)}
         drawn = panel.imshow(shown_table, **look)
         panel.set_title(f"{kind}: {100 * np.mean(arrays[kind] == labels):.1f} %")
-        ticks = [plots.printable(label[:9]) for label in classes]
+        ticks = [plots.printable(label[:16]) for label in classes]
         panel.set_xticks(range(len(classes)), ticks, rotation=90, fontsize=plots.SMALL)
         panel.set_yticks(range(len(classes)), ticks, fontsize=plots.SMALL)
         panel.set_xlabel("taken for")

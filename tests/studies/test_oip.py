@@ -8,7 +8,7 @@ from oip.core.errors import DataError
 from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
 from oip.studies import oip, oip_arms, oip_plots
-from oip.studies.findings import AGREEMENTS, Value
+from oip.studies.findings import AGREEMENTS, Value, judged
 from oip.studies.oip_arms import QUICK, arms, measure_layer, noises
 from oip.studies.report import Folder, StudySettings
 
@@ -193,35 +193,49 @@ def made_up_parts(monkeypatch):
     monkeypatch.setattr(oip_arms, "measure_nodes", lambda *_: {"share": SHARES, "null": SHARES / 2})
 
 
+def some_images(count, classes):
+    from oip.models.datasets import dataset
+    from oip.studies.data import Images
+
+    labels = np.arange(count) % len(classes)
+    test = dataset(np.zeros((count, 4, 4, 1), np.uint8), labels, classes, "digits")
+    return Images("digits", test, test)
+
+
 def test_active_maps_beside_active_nodes():
-    rows = oip.pattern_findings("digits", [PATTERNS], 40)
+    data = some_images(40, ("Shirt", "Coat", "Bag"))
+    rows = oip.pattern_findings(data, [PATTERNS], 40)
     assert [row.verdict for row in rows] == ["yes", "yes"]
     assert (
         "second, active nodes 75.0" in rows[0].ours and "best unit, bits of 1 0.50" in rows[1].ours
     )
+    assert rows[1].quantity.endswith("about being Shirt or Coat")
+    digits = some_images(40, ("4", "7", "9"))
+    assert "being 4 or 9" in oip.pattern_findings(digits, [PATTERNS], 40)[1].quantity
     turned = {
         name.replace("second", "x").replace("third", "second"): v for name, v in PATTERNS.items()
     }
     turned = {name.replace("x", "third"): rows for name, rows in turned.items()}
     first = dict(sorted(turned.items(), key=lambda item: not item[0].startswith("second")))
-    assert oip.pattern_findings("digits", [first], 40)[0].verdict == "partly"
+    assert oip.pattern_findings(data, [first], 40)[0].verdict == "partly"
 
 
 def test_classifiers_and_the_pair_that_is_confused():
-    from oip.models.datasets import dataset
-    from oip.studies.data import Images
-
-    labels = np.arange(300) % 3
-    test = dataset(np.zeros((300, 4, 4, 1), np.uint8), labels, ("4", "7", "9"), "digits")
-    predicted = labels.copy()
+    data = some_images(300, ("4", "7", "9"))
+    labels = data.test.required_labels()
+    predicted, worst = labels.copy(), labels.copy()
     predicted[:90:3] = 2  # thirty of hundred 4s are taken for 9s
-    arrays = {"CNN": labels[None], "MLP": predicted[None], "clusters and MLP": predicted[None]}
-    rows = oip.classifier_findings(Images("digits", test, test), arrays)
-    assert [row.verdict for row in rows] == ["yes", "yes"]
-    assert "MLP, of the 4s and 9s 15.00" in rows[1].ours
-    assert "among 3 of the MLP 1" in rows[1].ours
+    worst[:150:3] = 2
+    arrays = {"CNN": labels[None], "MLP": predicted[None], "clusters and MLP": worst[None]}
+    *better, confused = oip.classifier_findings(data, arrays)
+    assert [row.verdict for row in better] == ["yes", "yes", "no"] and confused.verdict == "yes"
+    assert "MLP less clusters" not in better[2].ours
+    assert "clusters and MLP less MLP, points -6.7" in better[2].ours
+    assert "MLP, of the 4s and 9s 15.00" in confused.ours
+    assert "among 3 of the MLP 1" in confused.ours
     fewer = {"MLP": labels[None], "clusters and MLP": predicted[None]}
-    assert oip.classifier_findings(Images("digits", test, test), fewer)[0].verdict == "not tested"
+    verdicts = [row.verdict for row in oip.classifier_findings(data, fewer)[:3]]
+    assert verdicts == ["not tested", "not tested", "no"]
 
 
 def test_sums_of_nodes_and_common_points():
@@ -254,7 +268,7 @@ def test_a_whole_study_has_its_figures_and_findings(whole):
     assert {"plain-and-enhanced", "common-points", "responses-0", "classes-of-oips"} <= names
     assert {"confusions-0", "beside-1-block-viridis", "beside-2-response-jet"} <= names
     assert (whole / "figures" / "evolution.webp").read_bytes()[8:12] == b"WEBP"
-    assert len(record["claims"]) in (8 + 5, 8 + 6)  # a class may have no common points of its own
+    assert len(record["claims"]) in (8 + 7, 8 + 8)  # a class may have no common points of its own
     assert all(claim["agrees"] in AGREEMENTS for claim in record["claims"])
     assert all("nan" not in claim["found"] for claim in record["claims"])
     assert all(claim["values"] and claim["n"] for claim in record["claims"])
@@ -311,7 +325,7 @@ def test_too_few_images_have_no_common_points(network, tmp_path, small_data, uns
     ],
 )
 def test_an_interval_that_holds_both_decides_nothing(effects, verdict):
-    assert oip.judged([Value("", *effect) for effect in effects]) == verdict
+    assert judged([Value("", *effect) for effect in effects]) == verdict
 
 
 def test_one_pattern_is_one_above_the_cut():
