@@ -7,7 +7,7 @@ which items the images are for, masks, numbers, the seed. So one graph serves al
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -29,6 +29,8 @@ from oip.network.network import Network
 from oip.network.tracing import any_size
 
 Array = TypeVar("Array")
+_RAISED, _TINY = 16.0, 1e-30
+"""Size that gradients begin with in float16: far from its least number and from its largest."""
 
 
 class BestSoFar(NamedTuple, Generic[Array]):
@@ -216,6 +218,8 @@ class AscentGraph:
         thins = settings.drop_path > 0 and bool(self._blocks)
         self._as_it_is = self._transform is None and not thins
         self._count = 1 if self._as_it_is else settings.looks
+        kinds = {getattr(call.layer, "compute_dtype", None) for call in network.calls}
+        self._is_half = "float16" in kinds
 
     def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Return starts (n, h, w, b) as the first step receives them, and as they are scored."""
@@ -284,7 +288,8 @@ class AscentGraph:
         settings, numbers, mask = self.settings, self.inputs.numbers, self.inputs.mask
         diverse = settings.diversity > 0
         visible = self._restored(images)  # (n, h, w, b)
-        with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
+        several = diverse or self._is_half
+        with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             tape.watch(visible)
             standardized = self._bounded(visible)
             # (looks n, h', w', b) and (looks n,)
@@ -295,11 +300,10 @@ class AscentGraph:
                 activations = self._with_features(activations, features, step)
             activations = self._with_context(activations, received, step)
             alike = likeness(activations.features, items) if diverse else None
-        slope = tape.gradient(activations.tensors, visible, activations.slopes)  # (n, h, w, b)
-        slope = tf.ensure_shape(slope, images.shape)
+        slope = self._gradient(tape, activations.tensors, visible, activations.slopes)
         alike_slope = None
         if alike is not None:
-            alike_slope = tf.ensure_shape(tape.gradient(alike, visible), images.shape)
+            alike_slope = self._gradient(tape, [alike], visible, [tf.ones_like(alike)])
             alike = alike[: tf.shape(images)[0]]  # (n,)
         standardized, post, pre, capped = self._scored(standardized, activations, step)
         size = tf.reduce_max(tf.abs(slope), image_axes(images))  # (n,)
@@ -321,6 +325,37 @@ class AscentGraph:
             moved = mask.restored(moved, settings.free_mean)
         moved = images_where(stuck, images, moved)
         return moved, standardized, StepState(rates, post, pre, capped), absolute, stuck
+
+    def _gradient(
+        self,
+        tape: tf.GradientTape,
+        tensors: Sequence[Tensor],
+        images: Tensor,
+        slopes: Sequence[Tensor],
+    ) -> Tensor:
+        """Return the gradient (n, h, w, b) of a sum of tensors with slopes (looks n, ...).
+
+        Of networks that compute in float16, which knows nothing below 6e-8, each image's is a power
+        of two larger; its direction is all that counts. It is as it is where that is too large.
+        """
+
+        def gradient(slopes: Sequence[Tensor]) -> Tensor:
+            return tf.ensure_shape(tape.gradient(tensors, images, slopes), images.shape)
+
+        if not self._is_half:
+            return gradient(slopes)
+        sizes = [tf.reduce_max(tf.abs(slope), image_axes(slope)) for slope in slopes]  # (looks n,)
+        largest = tf.reduce_max(tf.stack([tf.cast(size, tf.float32) for size in sizes]), 0)
+        largest = tf.reduce_max(tf.reshape(largest, [self._count, -1]), 0)  # (n,)
+        power = tf.math.log(_RAISED / tf.maximum(largest, _TINY)) / math.log(2.0)
+        factor = tf.tile(tf.pow(2.0, tf.floor(power)), [self._count])
+        raised = gradient([s * expand_like(tf.cast(factor, s.dtype), s) for s in slopes])
+        finite = tf.reduce_all(tf.math.is_finite(raised), image_axes(raised))
+        return tf.cond(
+            tf.reduce_all(finite),
+            lambda: raised,
+            lambda: images_where(finite, raised, gradient(slopes)),
+        )
 
     def _received(self, standardized: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each.

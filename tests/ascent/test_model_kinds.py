@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import oip
+from oip.ascent.results import REASONS
 from oip.core.errors import ModelError, Notice
 
 QUICK = {"steps": 24, "screened": 16, "starts": 2}
@@ -386,3 +387,25 @@ def test_networks_of_keras_are_listed_and_climbed(name):
     assert set(oips.verdicts) <= {"responsive", "revived", "never silent", "dead"}
     live = np.array([verdict != "dead" for verdict in oips.verdicts])
     assert np.all(oips.scores[live, 0] > oips.screened_scores[live])
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 3e3])
+def test_gradients_are_held_by_float16(size):
+    """Small ones would vanish in it, as those of pixels from 0 to 255 do; large ones overflow."""
+    import keras
+    from keras import layers
+
+    def grown(policy):
+        kinds = {"dtype": policy}
+        maps = layers.Conv2D(4, 3, activation="relu", name="maps", **kinds)
+        model = keras.Sequential(
+            [layers.Input((24, 24, 1)), layers.Rescaling(1 / 255, **kinds), maps]
+        )
+        kernel = size * np.random.default_rng(0).normal(size=(3, 3, 1, 4))
+        maps.set_weights([kernel, np.zeros(4)])
+        settings = {"starts": 1, "steps": 12, "screened": 4, "diversity": 1.0}
+        return oip.reconstruct(model, "maps", **settings)
+
+    whole, half = grown("float32"), grown("mixed_float16")
+    assert REASONS.index("stalled") not in half.reasons
+    np.testing.assert_allclose(half.scores, whole.scores, rtol=0.05)
