@@ -163,7 +163,7 @@ class GradientAscent:
             *(output.key for output in self._features.outputs),
             *(() if self._features.last is None else (self._features.last[0].key,)),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes()),
-            np.array([spec.low, spec.high], float).tobytes(),  # NaN, unknown, equals no NaN
+            None if spec.picture_ends is None else np.array(spec.picture_ends).tobytes(),
         )
         return network.graphs.cached(
             key,

@@ -316,7 +316,7 @@ class References:
 
         pairs = zip(targets.array_shapes, self._arrays, strict=True)
         return network.graphs.cached(
-            ("references", targets.key, network.spoiled, self.key),
+            ("references", targets.key, network.inputs.shape, network.spoiled, self.key),
             run,
             image_spec(network),
             tf.TensorSpec((None,), tf.int32),

@@ -14,7 +14,7 @@ from oip.ascent.results import REASONS
 from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets
-from oip.core.errors import SettingsError
+from oip.core.errors import Notice, SettingsError
 from oip.network.forward import map_blocks
 from oip.network.network import Network
 
@@ -410,3 +410,20 @@ def test_images_keep_what_does_not_fade(small_network):
     climbing = climber(small_network, "second", steps=12, keep="last", fade=0.5, rate=0.05)
     kept = climbing.climb(noise, np.arange(3), noise=np.zeros_like(noise)).images
     assert np.all((kept * noise).mean((1, 2, 3)) > 0.5)
+
+
+def test_a_graph_knows_how_pictures_are_seen():
+    """Mean 0 and deviation 1 that are told are those of prepared photographs, which have ends."""
+    import keras
+    from keras import layers
+
+    network = Network(keras.Sequential([layers.Input((12, 12, 3)), layers.Conv2D(2, 3, name="c")]))
+    natural = {"maps": [0], "preset": "natural", "steps": 6, "starts": 1}
+    with pytest.warns(Notice):
+        assumed = oip.reconstruct(network, "c", **natural)
+    network.inputs = network.inputs.with_statistics((0.0,), (1.0,))
+    told = oip.reconstruct(network, "c", **natural)
+    once = Network(network.model)
+    once.inputs = network.inputs
+    np.testing.assert_array_equal(told.images, oip.reconstruct(once, "c", **natural).images)
+    assert not np.array_equal(told.images, assumed.images)

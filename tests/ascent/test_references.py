@@ -214,3 +214,21 @@ def test_what_terms_need_is_told(color_model, data):
     with pytest.raises(SettingsError, match="coarse=0"):
         coarse = QUICK | {"coarse": 0.5}
         oip.reconstruct(color_model, "third", [0], preset="aligned", data=data, **coarse)
+
+
+def test_references_of_one_model_in_two_sizes():
+    import keras
+    from keras import layers
+
+    first = layers.Conv2D(3, 3, activation="relu", name="first")
+    model = keras.Sequential(
+        [layers.Input((None, None, 1)), first, layers.Conv2D(16, 3, name="second")]
+    )
+    network = Network(model, input_shape=(12, 12))
+    for side in (12, 14):
+        images = np.random.default_rng(0).uniform(size=(4, side, side, 1)).astype("float32")
+        settings = {"align": 1.0, "starts": 1, "steps": 3, "screened": 4, "references": 2}
+        oips = oip.reconstruct(
+            network.fitted_to(images), "second", maps=[0], data=images, **settings
+        )
+        assert oips.images.shape[2:] == (side, side, 1)
