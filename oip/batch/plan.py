@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,6 +97,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
         ModelError: a path that is not there, a pattern that fits nothing, no such application.
     """
     variants = [requested_settings(**table) for table in job.variants()]
+    call = uuid.uuid4().hex
     jobs: dict[ModelJob, None] = {}
     for source in job.sources():
         given = ModelInput(
@@ -120,6 +122,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
                     rank=job.rank,
                     resize=job.resize,
                     directions=source.directions and str(Path(source.directions).absolute()),
+                    call=call,
                 )
                 jobs[model_job] = None
     return list(jobs)

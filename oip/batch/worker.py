@@ -64,6 +64,8 @@ class ModelJob:
     resize: str | None = None
     directions: str | None = None
     """A run of the model whose directions are layers, too."""
+    call: str = ""
+    """Differs from call to call of `oip.batch.run`, between which files may change."""
 
     @property
     def settings(self) -> AscentSettings:
@@ -75,7 +77,8 @@ class ModelJob:
     @property
     def network_key(self) -> Hashable:
         """All that the network and its input depend on."""
-        return self.path, self.input, self.data, self.data_dir, self.resize, self.directions
+        source = self.data, self.data_dir, self.resize
+        return self.call, self.path, self.input, *source, self.directions
 
     @property
     def data_of_model(self) -> bool:
@@ -131,7 +134,8 @@ class ModelInspection:
 class WorkerCache:
     """The network, the data and the ascent that a process keeps for its next piece of work.
 
-    One of each, so that memory does not grow with the number of models and layers.
+    One of each, so that memory does not grow with the number of models and layers. It serves one
+    call of `oip.batch.run`: before the next one, files may be others of the same name.
     """
 
     def __init__(self) -> None:
@@ -155,7 +159,7 @@ class WorkerCache:
 
     def _data(self, job: ModelJob, model_shape: ModelShape | None) -> Dataset:
         source, folder = job.data or "", job.data_dir
-        key = (source, folder) if model_shape is None else job.network_key
+        key = (job.call, source, folder) if model_shape is None else job.network_key
         more = {"data_dir": folder, "resize": job.resize, "model_shape": model_shape}
         return self._keep("data", key, lambda: load_data(source, **more))
 

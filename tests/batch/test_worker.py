@@ -14,6 +14,7 @@ from oip.batch.driver import run
 from oip.batch.job import job_of, read_job
 from oip.batch.worker import ModelJob, WorkerCache
 from oip.core.errors import Notice, RunError, SettingsError
+from oip.core.files import sha256
 from oip.core.layer_formats import DirectionsFile
 from oip.run.check import verify_run
 from oip.workflows.inputs import ModelInput
@@ -119,3 +120,35 @@ def test_directions_of_a_run_are_grown_and_ranked(small_file, small_images, tmp_
         run(job_of({**job, "models": [model, other], "out": str(tmp_path / "more")}))
     with pytest.raises(RunError, match="others"):
         run(job_of({**job, "models": [other]}))
+
+
+def test_files_that_changed_between_two_calls_are_read_anew(tmp_path):
+    """A notebook trains a model, runs a batch, and writes another model and data by these names."""
+    import keras
+    from keras import layers
+
+    generator = np.random.default_rng(0)
+    settings = {"starts": 1, "steps": 3, "screened": 4}
+    paths = {"models": [str(tmp_path / "m.keras")], "data": f"{tmp_path / 'd.npz'}:all"}
+    job = {**paths, "out": str(tmp_path / "batch"), "settings": settings}
+
+    def write(low, high):
+        images = generator.integers(low, high, (8, 9, 9, 1)).astype("uint8")
+        np.savez(tmp_path / "d.npz", images=images)
+        return images.mean()
+
+    def done():
+        result = run(job)
+        assert result.pieces > 0
+        inspection = result.runs[0].inspection
+        assert inspection.digest == sha256(tmp_path / "m.keras")
+        return inspection.record.input.mean[0]
+
+    model = keras.Sequential([layers.Input((9, 9, 1)), layers.Conv2D(2, 3, name="c")])
+    model.save(tmp_path / "m.keras")
+    for low, high in ((100, 255), (0, 9)):
+        mean = write(low, high)
+        assert done() == pytest.approx(mean)
+    model.layers[0].kernel.assign(2 * model.layers[0].kernel)
+    model.save(tmp_path / "m.keras")
+    assert done() == pytest.approx(mean)
