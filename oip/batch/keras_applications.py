@@ -74,7 +74,10 @@ def build_command(source: ModelSource, path: Path) -> list[str]:
 
 
 def build_application(source: ModelSource, path: Path) -> None:
-    """Build an application and write it."""
+    """Build an application and write it, unless another process was quicker.
+
+    Each build is another file, whose SHA-256 would make runs of its own.
+    """
     import keras
 
     from oip.core import files
@@ -92,8 +95,10 @@ def build_application(source: ModelSource, path: Path) -> None:
         raise ModelError(
             f"cannot build '{name}'", "a network of that size", reason_of(error), hint
         ) from error
-    with files.replacing(path) as temporary:
-        model.save(temporary)
+    with files.locked(path.parent):
+        if not path.is_file():
+            with files.replacing(path) as temporary:
+                model.save(temporary)
 
 
 def _maker(applications: ModuleType, name: str) -> Any:

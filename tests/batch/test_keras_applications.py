@@ -51,6 +51,16 @@ def test_an_application_is_built_once_and_known_again(job, tmp_path, quick_proce
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_processes_that_build_an_application_at_once_have_one_file(tmp_path):
+    """Parts of a batch begin together: a second file would be another model, with another run."""
+    source = ModelSource(application="MobileNet", weights="none", size=(32, 32))
+    path = tmp_path / "models" / "mobile.keras"
+    build_application(source, path)
+    content = path.read_bytes()
+    build_application(source, path)
+    assert path.read_bytes() == content
+
+
 def test_what_cannot_be_built_is_one_line_and_no_file(tmp_path, quick_processes):
     small = ModelSource(application="VGG16", weights="none", size=(3, 3))
     with pytest.raises(ModelError, match="cannot build 'VGG16'"):
