@@ -185,13 +185,16 @@ def checked(job: Job) -> Job:
         if (source.path is None) == (source.application is None):
             received = "both" if source.path else "neither"
             raise SettingsError("a model", "a path or an application", received)
+        _check_source(source, job)
     for name, text in (("out", job.out), ("data", job.data), ("data_dir", job.data_dir)):
         if text == "":
             raise SettingsError(name, "a text that is not empty", "''")
     if job.resize is not None:
         check_choice("resize", job.resize, ("crop", "fit", "stretch"))
-    if job.rank is not None and job.data is None:
-        raise SettingsError("rank", "data as well", "no data")
+    of_data = {"rank": job.rank, "resize": job.resize, "data_dir": job.data_dir}
+    for name, setting in of_data.items():
+        if setting is not None and job.data is None:
+            raise SettingsError(name, "data as well", "no data")
     engine = job.engine
     numbers = {
         "retries": (job.retries, 0),
@@ -217,6 +220,24 @@ def checked(job: Job) -> Job:
     for expression in job.objectives:
         objective(expression)
     return job
+
+
+_OF_APPLICATIONS = ("weights", "top", "size", "seed")
+
+
+def _check_source(source: ModelSource, job: Job) -> None:
+    """Raise a SettingsError where a model has keys that do nothing."""
+    if source.path is not None:
+        plain = ModelSource(path=source.path)
+        for name in _OF_APPLICATIONS:
+            if getattr(source, name) != getattr(plain, name):
+                hint = "The key is input_size." if name == "size" else ""
+                where = f"the key '{name}' of a model"
+                raise SettingsError(where, "an application", f"the file '{source.path}'", hint)
+    layers = job.layers if source.layers is None else source.layers
+    if job.rank is not None and job.objectives and not layers:
+        hint = "Name layers whose maps are grown and ranked beside them."
+        raise SettingsError("rank", "layers as well", "objectives, which are not ranked", hint)
 
 
 def changed(table: Mapping[str, Json], changes: Iterable[str]) -> dict[str, Json]:

@@ -39,6 +39,16 @@ PLAIN = {"models": ["a.keras"], "out": "runs"}
         ({"models": [{}]}, "neither"),
         ({"models": 3}, "models"),
         ({"models": [{"application": "VGG16", "weights": "mine"}]}, "weights"),
+        ({"models": [{"path": "a.keras", "size": [32, 32]}]}, "'size' .*The key is input_size"),
+        (
+            {"models": [{"path": "a.keras", "seed": 3}]},
+            "'seed' of a model: expected an application",
+        ),
+        ({"models": [{"path": "a.keras", "weights": "none"}]}, "'weights' of a model"),
+        ({"models": [{"path": "a.keras", "top": True}]}, "'top' of a model"),
+        ({"resize": "fit"}, "resize: expected data as well"),
+        ({"data_dir": "sets"}, "data_dir: expected data as well"),
+        ({"rank": {}, "data": "x", "objectives": ["class:1"]}, "rank: expected layers as well"),
     ],
 )
 def test_what_is_wrong_is_named(more, word):
