@@ -32,6 +32,8 @@ _FIRST = 4
 """Layers that preprocessing is among, such as a change of size before it."""
 _SWAPPED = 4
 """Bands at the most that may change places; of more, each is taken to stay where it is."""
+_ENLARGED = 100
+"""Factor from which on pixels become those from 0 to 255, as networks inside a model take them."""
 _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
 
@@ -410,6 +412,7 @@ def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> _Described |
     active = [layer for layer in layers if not layer_types.is_dropout(layer)]
     for layer in active[:_FIRST]:
         kind = type(layer).__name__
+        source = f"the model's {kind} layer"
         if kind == "Normalization" and not getattr(layer, "invert", False):
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
             if mean is None or variance is None:
@@ -417,32 +420,31 @@ def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> _Described |
             center = np.asarray(keras.ops.convert_to_numpy(mean)).ravel()
             spread = np.sqrt(np.asarray(keras.ops.convert_to_numpy(variance)).ravel())
             if center.size in (1, len(spec.mean)) and np.all(spread > 0):
-                return _Described(_standardizing(spec, center, spread, _layer_text(kind)), layer)
+                return _Described(_standardizing(spec, center, spread, source), layer)
         if kind == "Rescaling":
             scale, offset = np.broadcast_arrays(layer.scale, layer.offset)
             if scale.size in (1, len(spec.mean)) and np.all(scale > 0):
-                text = _layer_text(kind)
-                return _Described(_scaled(spec, scale.ravel(), offset.ravel(), text), layer)
+                return _Described(_scaled(spec, scale.ravel(), offset.ravel(), source), layer)
         if layer.weights and kind != "Normalization":
             break
     return None
 
 
-def _layer_text(kind: str) -> str:
-    return f"the model's {kind} layer"
-
-
 def _scaled(spec: InputSpec, scale: np.ndarray, offset: np.ndarray, source: str) -> InputSpec:
     """Return the input of a model that scales pixels, each array (b,) or (1,).
 
-    Where all bands are scaled alike to 0 to 1, -0.5 to 0.5 or -1 to 1, pixels have that range.
+    Where all bands are scaled alike to 0 to 1, -0.5 to 0.5, -1 to 1 or 0 to 255, pixels have that
+    range.
     """
     is_alike = np.ptp(scale) <= 1e-4 * scale.max() and np.ptp(offset) <= 1e-4
     bottom = round(float(offset[0]), 4)
-    if not is_alike or not -1.0 <= bottom <= 0.0:
+    is_enlarged = bool(scale.min() >= _ENLARGED)
+    if is_enlarged and not (is_alike and bottom >= 0.0):  # a mean of 0 to 255 is taken off
+        return replace(spec.with_statistics(tuple((-offset / scale).tolist())), source=source)
+    if not is_alike or not (is_enlarged or -1.0 <= bottom <= 0.0):
         return _standardizing(spec, -offset / scale, 1 / scale, source)
-    top = -bottom if bottom < 0 else 1.0
-    low, high = (round((end - bottom) / float(scale[0]), 4) for end in (bottom, top))
+    ends = (0.0, 255.0) if is_enlarged else (bottom, -bottom if bottom < 0 else 1.0)
+    low, high = (round((end - bottom) / float(scale[0]), 4) for end in ends)
     stated = spec.with_statistics(((low + high) / 2,), ((high - low) / 4,))
     return replace(stated, low=low, high=high, source=source, bounded=True)
 

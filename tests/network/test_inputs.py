@@ -32,6 +32,33 @@ def test_a_rescaling_layer_tells_the_range():
 
 
 @pytest.mark.parametrize(
+    ("scale", "offset", "ends"),
+    [
+        (255.0, 0.0, (0.0, 1.0)),
+        (127.5, 127.5, (-1.0, 1.0)),
+        (255.0, -120.0, (0.0, 1.0)),
+        (255.0, (-104.0, -117.0, -124.0), (0.0, 1.0)),
+    ],
+)
+def test_a_rescaling_layer_that_makes_pixels_to_255_tells_the_range_before_it(scale, offset, ends):
+    from keras import layers
+
+    firsts = (
+        preprocessed(lambda images: images, layers.Rescaling(scale, offset)),
+        preprocessed(lambda images: images * scale + np.asarray(offset, "float32")),
+    )
+    for model in firsts:
+        spec = Network(model).inputs
+        np.testing.assert_allclose([spec.low, spec.high], ends, atol=1e-6)
+        np.testing.assert_allclose(spec.std, np.ptp(ends) / 4, rtol=1e-5)
+        mean = np.mean(ends) if np.min(offset) >= 0 else -np.array(offset) / 255
+        np.testing.assert_allclose(spec.mean, np.broadcast_to(mean, 3), atol=1e-6)
+        pictures = np.full((1, 16, 16, 3), 255, np.uint8)
+        if spec.bounded:
+            assert check_images(spec, pictures).max() == ends[1]
+
+
+@pytest.mark.parametrize(
     ("mean", "high"), [([122.7, 116.7, 104.0], 255.0), ([0.48, 0.46, 0.41], 1.0)]
 )
 def test_a_layer_that_takes_off_a_mean_says_no_deviation(mean, high):
