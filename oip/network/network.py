@@ -281,7 +281,7 @@ class Network:
         with tf.init_scope():  # a function may be traced at the moment
             weights = [(variable, variable.numpy()) for variable in self.model.weights]
         for variable, values in weights:
-            finite = np.isfinite(values) if values.dtype.kind == "f" else np.True_
+            finite = np.isfinite(values)  # also of bfloat16, which is no float to NumPy
             if not finite.all():
                 replaced.append((variable, np.where(finite, values, 0).astype(values.dtype)))
         return replaced

@@ -30,6 +30,8 @@ from oip.network.tracing import (
 _TOLERANCE = 1e-4
 _OF_OUTPUTS = 1e-2
 """Share of the largest output; operations are fused in a graph, and some models are float16."""
+_OF_BFLOAT16 = 5e-2
+"""The same of values with 8 bits, whichever are compared."""
 _CHANCE = "chance"
 _BATCH = "the other images of a batch"
 _DOUBTFUL = ("Random", "Multinomial", "PyFunc", "NumpyFunction")
@@ -181,7 +183,9 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
 def _differ(first: np.ndarray, second: np.ndarray, tolerance: float = _TOLERANCE) -> bool:
     if first.shape != second.shape:
         return True
-    if first.dtype.kind not in "fiub":
+    if first.dtype == tf.bfloat16.as_numpy_dtype:  # which is no float to NumPy
+        tolerance = max(tolerance, _OF_BFLOAT16)
+    elif first.dtype.kind not in "fiub":
         return not np.array_equal(first, second)
     first, second = first.astype(np.float64), second.astype(np.float64)
     largest = np.abs(first[np.isfinite(first)]).max(initial=0.0)
@@ -190,7 +194,7 @@ def _differ(first: np.ndarray, second: np.ndarray, tolerance: float = _TOLERANCE
 
 def _is_finite(values: np.ndarray) -> bool:
     """Fused layers of some processors turn NaN into 0, so that answers differ by the way."""
-    return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
+    return values.dtype.kind in "OSU" or bool(np.isfinite(values).all())
 
 
 def _origins(calls: Sequence[Call], changing: Collection[int]) -> set[int]:

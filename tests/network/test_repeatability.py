@@ -176,3 +176,36 @@ def test_states_of_a_model_are_not_changed_by_looking_at_it():
     assert Network(counted).find("c").maps == 2
     oip.responses(counted, np.ones((3, 8, 8, 1), np.float32), "c")
     assert float(counting.count) == before
+
+
+def brain_floats():
+    """A network in bfloat16, whose graph rounds less often than Keras does."""
+    import keras
+    from keras import layers
+
+    kinds = {"dtype": "bfloat16"}
+    entry = values = layers.Input((16, 16, 3))
+    for number in range(3):
+        maps = layers.Conv2D(16, 3, activation="relu", name=f"maps_{number}", **kinds)
+        values = layers.BatchNormalization(**kinds)(maps(values))
+    pooled = layers.GlobalAveragePooling2D(**kinds)(values)
+    model = keras.Model(entry, layers.Dense(5, **kinds)(pooled))
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(0.1 + np.abs(generator.normal(size=weight.shape)) * (-1) ** len(weight.shape))
+    return model
+
+
+def test_models_in_bfloat16_are_compared_as_it_rounds():
+    assert Network(brain_floats()).random == {}
+
+
+def test_what_is_not_finite_in_bfloat16_is_seen():
+    model = brain_floats()
+    maps = model.get_layer("maps_1")
+    kernel = maps.kernel.numpy().astype(np.float32)
+    kernel[..., 3] = np.nan
+    maps.kernel.assign(kernel)
+    ((variable, values),) = Network(model).finite_weights
+    assert variable is maps.kernel
+    np.testing.assert_array_equal(values, np.nan_to_num(kernel))
