@@ -41,15 +41,24 @@ def is_normalization(layer: keras.Layer) -> bool:
     return _is_one_of(layer, f"{names} UnitNormalization")
 
 
-def levels_maps(layer: keras.Layer) -> bool:
+def levels_maps(
+    layer: keras.Layer, shape: tuple[int | None, ...], channels_first: bool = False
+) -> bool:
     """Return whether the layer normalizes each map separately.
 
     The mean of a map is then the same for all images, and no gradient leads up.
+
+    Args:
+        shape: of what it receives, and gives.
+        channels_first: the layout of that.
     """
-    if not _is_one_of(layer, "GroupNormalization"):
+    if _is_one_of(layer, "GroupNormalization"):
+        return layer.groups in (-1, shape[layer.axis])
+    if not _is_one_of(layer, "LayerNormalization"):
         return False
-    channels = layer.gamma.shape[0] if layer.gamma is not None else None
-    return layer.groups in (-1, channels)
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    channels = 1 if channels_first else len(shape) - 1
+    return channels not in {axis % len(shape) for axis in axes}
 
 
 def is_dropout(layer: keras.Layer) -> bool:

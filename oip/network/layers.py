@@ -451,11 +451,12 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         following = _only_follower(end, calls)
         if following is None:
             break
+        levels = layer_types.levels_maps(end.layer, end.output_shape, channels_first)
+        before = "same" if levels else "input"
         if layer_types.is_activation(following.layer):
-            before = "same" if layer_types.levels_maps(end.layer) else "input"
             return response(following, before, layer_types.activation_of(following.layer))
         if following.own is not None and is_nonlinear(following.own):
-            return response(following, "input", following.own)
+            return response(following, before, following.own)
         if not (_keeps_maps(following.layer) or layer_types.is_normalization(following.layer)):
             break
         resting = following if resting is end and _keeps_maps(following.layer) else resting

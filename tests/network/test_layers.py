@@ -136,3 +136,22 @@ def test_subclassed_models_with_operations_and_two_readers_of_the_raw_tensor():
     assert (first.activation, first.can_be_inactive) == ("relu", True)
     assert (second.activation, second.can_be_inactive) == ("function", False)
     assert (raw.activation, raw.can_be_inactive) == ("linear", False)  # both are used
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_normalization_of_each_map_leaves_no_pre_activation_to_climb(first):
+    """Its mean is the same for all images, whether it scales the map or not."""
+    import keras
+    from keras import layers
+
+    group, layer, axis = layers.GroupNormalization, layers.LayerNormalization, 1 if first else -1
+    nodes = (2, 3) if first else (1, 2)
+    of_each = [group(4, axis=axis, scale=False), group(-1, axis=axis), layer(axis=nodes)]
+    others = [group(2, axis=axis, scale=False), layer(axis=axis), layer(axis=(1, 2, 3))]
+    layout = "channels_first" if first else "channels_last"
+    for normalization in (*of_each, *others):
+        shape = (2, 9, 9) if first else (9, 9, 2)
+        maps = layers.Conv2D(4, 3, name="maps", data_format=layout)
+        parts = [layers.Input(shape), maps, normalization, layers.ReLU()]
+        response = Network(keras.Sequential(parts)).find("maps").response
+        assert response.pre_activation == ("same" if normalization in of_each else "input")
