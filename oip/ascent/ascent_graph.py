@@ -331,7 +331,7 @@ class AscentGraph:
         tape: tf.GradientTape,
         tensors: Sequence[Tensor],
         images: Tensor,
-        slopes: Sequence[Tensor],
+        slopes: list[Tensor],
     ) -> Tensor:
         """Return the gradient (n, h, w, b) of a sum of tensors with slopes (looks n, ...).
 
@@ -339,7 +339,7 @@ class AscentGraph:
         of two larger; its direction is all that counts. It is as it is where that is too large.
         """
 
-        def gradient(slopes: Sequence[Tensor]) -> Tensor:
+        def gradient(slopes: list[Tensor]) -> Tensor:
             return tf.ensure_shape(tape.gradient(tensors, images, slopes), images.shape)
 
         if not self._is_half:
