@@ -422,8 +422,8 @@ def test_a_graph_knows_how_pictures_are_seen():
     with pytest.warns(Notice):
         assumed = oip.reconstruct(network, "c", **natural)
     network.inputs = network.inputs.with_statistics((0.0,), (1.0,))
-    told = oip.reconstruct(network, "c", **natural)
+    stated = oip.reconstruct(network, "c", **natural)
     once = Network(network.model)
     once.inputs = network.inputs
-    np.testing.assert_array_equal(told.images, oip.reconstruct(once, "c", **natural).images)
-    assert not np.array_equal(told.images, assumed.images)
+    np.testing.assert_array_equal(stated.images, oip.reconstruct(once, "c", **natural).images)
+    assert not np.array_equal(stated.images, assumed.images)

@@ -147,9 +147,9 @@ def test_a_normalization_of_each_map_leaves_no_pre_activation_to_climb(first):
     group, layer, axis = layers.GroupNormalization, layers.LayerNormalization, 1 if first else -1
     nodes = (2, 3) if first else (1, 2)
     of_each = [group(4, axis=axis, scale=False), group(-1, axis=axis), layer(axis=nodes)]
-    others = [group(2, axis=axis, scale=False), layer(axis=axis), layer(axis=(1, 2, 3))]
+    of_several = [group(2, axis=axis, scale=False), layer(axis=axis), layer(axis=(1, 2, 3))]
     layout = "channels_first" if first else "channels_last"
-    for normalization in (*of_each, *others):
+    for normalization in (*of_each, *of_several):
         shape = (2, 9, 9) if first else (9, 9, 2)
         maps = layers.Conv2D(4, 3, name="maps", data_format=layout)
         parts = [layers.Input(shape), maps, normalization, layers.ReLU()]
