@@ -75,7 +75,7 @@ class Call:
 
 
 def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
-    """List every layer without layers inside, with its path; each object once."""
+    """List every layer without layers inside, with its path; each object once, each path once."""
     leaves: list[tuple[str, keras.Layer]] = []
     visited: set[int] = set()
 
@@ -85,13 +85,29 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
         visited.add(id(layer))
         inner = [sublayer for sublayer in _inner(layer) if type(sublayer).__name__ != "InputLayer"]
         if inner and not _has_kernel(layer):
-            for sublayer in inner:
-                visit(sublayer, f"{path}/{sublayer.name}" if path else sublayer.name)
+            for name, sublayer in _named(inner):
+                visit(sublayer, f"{path}/{name}" if path else name)
         elif path:
             leaves.append((path, layer))
 
     visit(model, "")
     return leaves
+
+
+def _named(layers: Sequence[keras.Layer]) -> list[tuple[str, keras.Layer]]:
+    """Return layers with a name of their own: of several alike, the second has `_1` behind it.
+
+    Subclassed models may have such.
+    """
+    names = {layer.name for layer in layers}
+    named: dict[str, keras.Layer] = {}
+    for layer in {id(layer): layer for layer in layers}.values():
+        name, number = layer.name, 0
+        while name in named or (number and name in names):
+            number += 1
+            name = f"{layer.name}_{number}"
+        named[name] = layer
+    return list(named.items())
 
 
 def _attention_parts(model: keras.Model) -> dict[int, keras.Layer]:

@@ -169,3 +169,31 @@ def test_operations_within_functions_are_seen():
 
 def operations_of(model):
     return Network(model).recording.operations
+
+
+def test_layers_of_one_name_have_names_of_their_own():
+    import keras
+    from keras import layers
+
+    class Twins(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Conv2D(3, 3, name="conv")
+            self.second = layers.Conv2D(3, 3, name="conv_1", padding="same")
+            self.third = layers.Conv2D(4, 3, name="conv")
+            self.heads = [layers.MultiHeadAttention(2, 3, name="heads") for _ in range(2)]
+
+        def call(self, images):
+            values = self.third(self.second(self.second(self.first(images))))
+            for heads in self.heads:
+                values = heads(values, values)
+            return values
+
+    model = Twins()
+    model(np.zeros((1, 9, 9, 1), np.float32))
+    network = Network(model)
+    names = ["conv", "conv_1", "conv_1#1", "conv_2"]
+    assert [layer.name for layer in network.layers] == names
+    assert [network.find(name).index for name in names] == [0, 1, 2, 3]
+    every = [layer.name for layer in network.other_layers]
+    assert len(set(every)) == len(every) > 0
