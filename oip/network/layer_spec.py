@@ -104,6 +104,9 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
         try:
             values = []
             for map_index in maps if isinstance(maps, Iterable) else [maps]:
+                if isinstance(map_index, (bool, np.bool_)):
+                    hint = "Those of a mask are numpy.flatnonzero(mask)."
+                    raise SettingsError("maps", "whole numbers", maps, hint)
                 values.append(index(map_index))
                 if not 0 <= values[-1] < layer.maps:
                     break  # the rest may be very long

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,12 @@ def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
 @pytest.mark.parametrize("maps", [range(10**12), range(-(10**12), 2)])
 def test_a_range_without_end_is_refused_at_once(small_model, maps):
     with pytest.raises(SettingsError, match="0 to 5"):
+        map_numbers(Network(small_model).find("first"), maps)
+
+
+@pytest.mark.parametrize("maps", [[False, False, True], np.array([True, False]), True])
+def test_a_mask_is_not_taken_for_the_numbers_0_and_1(small_model, maps):
+    with pytest.raises(SettingsError, match="flatnonzero"):
         map_numbers(Network(small_model).find("first"), maps)
 
 
