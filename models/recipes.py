@@ -133,11 +133,13 @@ class Recipe(ABC):
             model = self._functional(shape, classes, mean, std)
         finally:
             keras.config.set_image_data_format(layout)
-        if l2:
-            for layer in model.layers:  # as if each had been made with it
+        if l2:  # as if each layer had been made with it
+            for layer in model._flatten_layers():
                 if hasattr(layer, "kernel"):
                     layer.kernel_regularizer = keras.regularizers.L2(l2)
                     layer.kernel.regularizer = layer.kernel_regularizer
+                elif hasattr(layer, "_kernel_regularizer"):  # of attention, whose layers are inside
+                    layer._kernel_regularizer = keras.regularizers.L2(l2)
         return model
 
     def _functional(

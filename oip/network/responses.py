@@ -122,7 +122,10 @@ class Responses:
             where = f"layer '{getattr(order, 'layer', index)}'"
             raise SettingsError("order", f"one of layer '{self.layer}'", f"one of {where}")
         try:
-            numbers = np.asarray(getattr(order, "order", order)).astype(np.int64, casting="safe")
+            numbers = np.asarray(getattr(order, "order", order))
+            if numbers.dtype == bool:  # a mask
+                raise TypeError("not numbers")
+            numbers = numbers.astype(np.int64, casting="safe")
         except (TypeError, ValueError) as error:
             orders = "index, map numbers, or a ranking of the layer"
             raise SettingsError("order", orders, repr(order)) from error

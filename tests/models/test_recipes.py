@@ -133,13 +133,14 @@ def test_pixels_are_standardised_inside() -> None:
     np.testing.assert_allclose(answer, (images - mean) / std, rtol=1e-5, atol=1e-5)
 
 
-def test_the_penalty_is_the_sum_of_squared_kernels() -> None:
-    plain, penalised = (build("conv-stack", (18, 18, 1), 2, l2=l2) for l2 in (0.0, 0.5))
+@pytest.mark.parametrize(("name", "layer"), [("conv-stack", "Conv2D_1"), ("vit", "Attention_1")])
+def test_the_penalty_is_the_sum_of_squared_kernels(name: str, layer: str) -> None:
+    plain, penalised = (build(name, (18, 18, 1), 2, l2=l2) for l2 in (0.0, 0.5))
     assert plain.losses == []
-    kernels = [layer.kernel for layer in penalised.layers if hasattr(layer, "kernel")]
+    kernels = [weight for weight in penalised.weights if weight.path.endswith("kernel")]
     expected = 0.5 * sum(float(np.square(kernel.numpy()).sum()) for kernel in kernels)
     assert float(sum(penalised.losses)) == pytest.approx(expected, rel=1e-4)
-    assert "L2" in str(penalised.get_layer("Conv2D_1").get_config()["kernel_regularizer"])
+    assert "L2" in str(penalised.get_layer(layer).get_config()["kernel_regularizer"])
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

@@ -85,6 +85,7 @@ def test_orders(result):
         ([0, 70], "70"),
         ([], "received"),
         ([0.5], "map numbers"),
+        ([True] + [False] * 69, "map numbers"),
         ("mutual", "map numbers"),
         ([[1], [2]], "maps of 0 to 69"),
     ):
