@@ -201,7 +201,8 @@ def load_class_folders(
     if codes is not None:
         for root in roots:  # beside the class folders
             left_out += [path.name for path in _pictures(root, left_out, deep=False)]
-    empty = [name for label, name in enumerate(classes) if label not in set(labels)]
+    present = set(labels)
+    empty = [name for label, name in enumerate(classes) if label not in present]
     _say_left_out(source, empty, left_out)
     if part is not None and not own_parts:
         paths, codes = _part(paths, codes, part, source)
@@ -245,8 +246,8 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
     """Load images of a CSV file of paths and labels; relative paths count from its folder.
 
     The columns are those named `path` and `label`, else the first other ones (in the table of
-    HASYv2, `symbol_id` is the label). A first row whose path is a file is not a header. Labels are
-    names; the classes are sorted, by value if all are whole numbers.
+    HASYv2, `symbol_id` is the label). A first row whose path is a file, or named as an image, is
+    not a header. Labels are names; the classes are sorted, by value if all are whole numbers.
 
     Raises:
         DataError: not such a table, or images that are missing or do not fit together.
@@ -260,7 +261,8 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
     if not rows:
         raise DataError(source, "rows of a path and a label", "an empty file")
     path_column, label_column = 0, 1
-    if not (table.parent / rows[0][0]).is_file():
+    first = rows[0][0]
+    if not (first.lower().endswith(ENDINGS) or (table.parent / first).is_file()):
         path_column, label_column = _columns(rows.pop(0))
     least = max(path_column, label_column) + 1
     for row_number, row in enumerate(rows, 1):
