@@ -281,7 +281,8 @@ def fitted(
         notice_of_sizes(data.source, len(data), len(data), f"{goal[0]} x {goal[1]}", resize)
     images = np.empty((len(data), *goal, count), data.images.dtype)
     for index, image in enumerate(_with_bands(data.images, count)):
-        images[index] = image if goal == (height, width) else _resized(image, goal, resize)
+        is_so = goal == (height, width)
+        images[index] = image if is_so else _resized(image, goal, resize, data.low)
     return replace(data, images=images)
 
 
@@ -309,8 +310,14 @@ def check_room(source: str, shape: tuple[int, ...], item: int = 1) -> None:
         raise DataError(f"{source}: images of shape {shape}", "fewer or smaller", error) from error
 
 
-def brought_to(picture: Picture, size: tuple[int, int], resize: str, kind: Resampling) -> Picture:
-    """Return a picture of `size` (h, w) in one of the `RESIZES`, antialiased."""
+def brought_to(
+    picture: Picture, size: tuple[int, int], resize: str, kind: Resampling, black: float = 0
+) -> Picture:
+    """Return a picture of `size` (h, w) in one of the `RESIZES`, antialiased.
+
+    Args:
+        black: of pictures of one band, the value of what `fit` adds.
+    """
     from PIL import ImageOps
 
     goal = (size[1], size[0])
@@ -318,7 +325,9 @@ def brought_to(picture: Picture, size: tuple[int, int], resize: str, kind: Resam
         return picture
     if resize == "stretch":
         return picture.resize(goal, kind)
-    return (ImageOps.fit if resize == "crop" else ImageOps.pad)(picture, goal, kind)
+    if resize == "crop":
+        return ImageOps.fit(picture, goal, kind)
+    return ImageOps.pad(picture, goal, kind, color=black or None)
 
 
 def check_resize(resize: str | None) -> None:
@@ -340,16 +349,19 @@ def _with_bands(images: np.ndarray, bands: int) -> Iterator[np.ndarray]:
             yield np.rint(gray).astype(np.uint8) if image.dtype == np.uint8 else gray
 
 
-def _resized(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
+def _resized(image: np.ndarray, size: tuple[int, int], resize: str, black: float) -> np.ndarray:
+    """Return an image (h, w, bands) of another size, between its lowest and its largest value."""
     from PIL import Image
 
     kind = Image.Resampling.BICUBIC
     bands = [
-        np.asarray(brought_to(Image.fromarray(band.astype(np.float32)), size, resize, kind))
+        np.asarray(brought_to(Image.fromarray(band.astype(np.float32)), size, resize, kind, black))
         for band in np.moveaxis(image, -1, 0)
     ]
     result = np.stack(bands, axis=-1)
-    return np.clip(np.rint(result), 0, 255) if image.dtype == np.uint8 else result
+    if image.dtype == np.uint8:
+        return np.clip(np.rint(result), 0, 255)
+    return np.clip(result, min(image.min(), black), image.max())
 
 
 def _pixels(images: np.ndarray, source: str) -> np.ndarray:

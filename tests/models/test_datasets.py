@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oip.core.errors import DataError
-from oip.models.datasets import dataset, fitted, labeled, split, statistics, take_images
+from oip.core.errors import DataError, Notice
+from oip.models.datasets import (
+    dataset,
+    fitted,
+    from_arrays,
+    labeled,
+    split,
+    statistics,
+    take_images,
+)
 
 CLASSES = ("a", "b", "c")
 
@@ -143,3 +151,20 @@ def test_labels_for_another_task_are_left_out_until_they_are_needed():
             data.required_targets()
     with pytest.raises(DataError, match="one per image"):
         labeled(pixels(), np.zeros(5, int), (), "x")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (-3.0, 300.0)])
+def test_fractions_in_another_size_stay_in_their_range_and_have_black_beside_them(
+    low: float, high: float
+) -> None:
+    images = np.full((2, 4, 8, 3), low, np.float32)
+    images[:, :, 4:] = high  # an edge, beyond which bicubic weights lead
+    data = from_arrays(images)
+    for resize in ("crop", "fit", "stretch"):
+        with pytest.warns(Notice):
+            other = fitted(data, (16, 16), None, resize)
+        assert other.images.min() == low == other.low
+        assert other.images.max() == np.float32(high)
+        if resize == "fit":
+            assert (other.images[:, [0, -1]] == low).all()
+            assert (other.images[:, 8, -1] == np.float32(high)).all()
