@@ -9,7 +9,7 @@ and have a step of their own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,28 +50,40 @@ class DataStatistics:
     """Mean magnitude, of the same shape, of the images in uncorrelated bands; see `mixing_root`."""
 
     @classmethod
-    def of(cls, images: np.ndarray) -> DataStatistics:
-        """Compute the statistics of standardized images (n, *sides, b), in batches.
+    def of(
+        cls,
+        images: np.ndarray,
+        standardized: Callable[[np.ndarray], np.ndarray] = np.asarray,
+        most: int = 2000,
+        byte_budget: int = 32 << 20,
+    ) -> DataStatistics:
+        """Compute the statistics of images (n, *sides, b), in batches.
 
-        A few thousand images are enough.
+        Args:
+            standardized: makes standardized images of some of them.
+            most: images at most, evenly over all.
+            byte_budget: of a batch in float64, of which there are a few at a time.
         """
         axes = tuple(range(1, images.ndim - 1))
+        count = min(len(images), most)
+        rows = np.linspace(0, len(images) - 1, count, dtype=int)
+        room = int(np.clip(byte_budget // (8 * images[0].size), 1, 256))
 
         def batches() -> Iterator[np.ndarray]:
-            for begin in range(0, len(images), 256):
-                batch = np.asarray(images[begin : begin + 256], np.float64)
+            for begin in range(0, count, room):
+                chosen = images[rows[begin : begin + room]]
+                batch = np.asarray(standardized(chosen), np.float64)
                 yield batch - batch.mean(axis=axes, keepdims=True)
 
         flat = (batch.reshape(-1, batch.shape[-1]) for batch in batches())
-        covariance = np.asarray(sum(rows.T @ rows for rows in flat))
-        covariance = covariance / (images.size // images.shape[-1])
+        covariance = np.asarray(sum(pixels.T @ pixels for pixels in flat))
+        covariance = covariance / (count * (images[0].size // images.shape[-1]))
         unmixing = np.linalg.pinv(mixing_root(covariance))
         total, uncorrelated = 0.0, 0.0
         for batch in batches():
             total = total + np.abs(np.fft.rfftn(batch, axes=axes)).sum(0)
             spectrum = np.fft.rfftn(batch @ unmixing, axes=axes)
             uncorrelated = uncorrelated + np.abs(spectrum).sum(0)
-        count = len(images)
         return cls(np.asarray(total) / count, covariance, np.asarray(uncorrelated) / count)
 
     @classmethod
@@ -106,7 +118,7 @@ class DataStatistics:
         is_color = len(spec.shape) == 3 and spec.shape[-1] == _PHOTOGRAPH_BANDS
         if is_color and (images is None or len(images) < _FEWEST_IMAGES):
             return cls.of_photographs(spec.shape, spec.std, spec.bgr)
-        return None if images is None else cls.of(spec.standardized(images))
+        return None if images is None else cls.of(images, spec.standardized)
 
 
 class Parameterization(ABC):

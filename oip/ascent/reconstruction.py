@@ -42,8 +42,6 @@ FROM_DATA = -1
 _MOST_IMAGES = 128
 """Images that climb at once at most: more of them leave the processor's caches."""
 _NOISE_ON_DATA = 0.3
-_STATISTICS = 2000
-"""Images that the data's spectrum and covariance are taken from, at most."""
 _FLOAT16 = 2
 """Bytes of a value in an image that is kept."""
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
@@ -259,11 +257,7 @@ class Ascent:
         needed = self.settings.parameterization == "phase" or self.settings.decorrelate
         if not needed:
             return None
-        images = self._data
-        if images is not None:
-            count = min(len(images), _STATISTICS)
-            images = images[np.linspace(0, len(images) - 1, count, dtype=int)]
-        return DataStatistics.for_input(self.network.inputs, images)
+        return DataStatistics.for_input(self.network.inputs, self._data)
 
     @cached_property
     def _provably_dead(self) -> np.ndarray:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -189,3 +191,19 @@ def test_bound_keeps_pixels_inside_the_range_and_the_middle_as_it_is():
     rounded = bound.rounded(bound.bounded(values)).numpy() * 50 + 100
     np.testing.assert_allclose(rounded, np.round(pixels), atol=2e-3)
     assert bound_of(ascent_settings("default"), spec) is None
+
+
+def test_statistics_of_many_images_take_the_memory_of_some():
+    spec = spec_of((32, 32, 3), 127.0, 60.0)
+    images = np.random.default_rng(0).integers(0, 256, (2400, 32, 32, 3), np.uint8)
+    tracemalloc.start()
+    few = DataStatistics.of(images, spec.standardized, byte_budget=1 << 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * images.size  # one copy of all in float32
+    rows = np.linspace(0, 2399, 2000, dtype=int)
+    whole = DataStatistics.of(spec.standardized(images[rows]))
+    for name in ("magnitude", "covariance", "uncorrelated"):
+        np.testing.assert_allclose(getattr(few, name), getattr(whole, name), 1e-9, 1e-12)
+        own = getattr(DataStatistics.for_input(spec, images), name)
+        np.testing.assert_array_equal(own, getattr(whole, name))
