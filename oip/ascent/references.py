@@ -9,6 +9,7 @@ drawn to those of the image that the ascent begins with.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -174,6 +175,7 @@ class References:
         data: images (n, h, w, b) in input units.
         best: (items, r) int: rows of the images that excite each item most, best first.
         terms: `align` and `context`, or one of them.
+        byte_budget: of the features that are kept; the items used least recently leave first.
     """
 
     def __init__(
@@ -183,10 +185,12 @@ class References:
         data: np.ndarray,
         best: np.ndarray,
         terms: Sequence[str],
+        byte_budget: int = 256 << 20,
     ):
         self._network, self._targets = network, targets
         self._data, self._best = data, best
-        self._kept: dict[int, tuple[list[AlignedLayer[np.ndarray]], float]] = {}
+        self._kept: OrderedDict[int, tuple[list[AlignedLayer[np.ndarray]], float]] = OrderedDict()
+        self._byte_budget = byte_budget
         self._directions: dict[int, np.ndarray] = {}
         aligned = "align" in terms
         self.layers = _aligned_layers(reached_layers(network, targets)) if aligned else []
@@ -274,6 +278,9 @@ class References:
                 weights = share / spread / len(features)
                 layers.append(AlignedLayer(values, weights.astype(np.float32)))
             self._kept[item] = layers, max(abs(float(post.numpy().mean())), _TINY)
+        self._kept.move_to_end(item)
+        while len(self._kept) * self.bytes_per_image > self._byte_budget and len(self._kept) > 1:
+            self._kept.popitem(last=False)
         return self._kept[item]
 
     @cached_property

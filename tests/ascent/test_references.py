@@ -232,3 +232,16 @@ def test_references_of_one_model_in_two_sizes():
             network.fitted_to(images), "second", maps=[0], data=images, **settings
         )
         assert oips.images.shape[2:] == (side, side, 1)
+
+
+def test_features_of_few_items_are_kept(color_model, data):
+    network = Network(color_model)
+    targets = MapTargets(network, network.find("third"))
+    best = np.tile(np.arange(3), (len(targets.can_be_inactive), 1))
+    whole = References(network, targets, data, best, ["align"])
+    small = References(network, targets, data, best, ["align"], 2 * whole.bytes_per_image)
+    for items in ([0, 1, 2, 3], [3, 0]):
+        pairs = zip(*(kept.arrays(np.array(items)) for kept in (whole, small)), strict=True)
+        for all_kept, few_kept in pairs:
+            tf.nest.map_structure(np.testing.assert_array_equal, all_kept, few_kept)
+    assert (len(whole._kept), len(small._kept)) == (4, 2)
