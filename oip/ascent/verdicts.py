@@ -195,7 +195,7 @@ def _input_bounds(network: Network, call: Call) -> Bounds | None:
             ends = (float(spec.low), float(spec.high))
             break
         then = network.calls[source].then
-        if not call.direct and (then is None or not call.plain):
+        if not (call.direct or call.reads_then):
             return None
         call = network.calls[source]
         if then is None and not layer_types.is_keras_own(call.layer):

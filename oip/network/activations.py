@@ -174,7 +174,7 @@ class Elementwise:
     def __init__(
         self, source: str, target: str, steps: list[_Step], constants: Mapping[str, np.ndarray]
     ) -> None:
-        self._source, self._target = source, target
+        self._source, self.target = source, target
         self._steps, self._constants = steps, constants
 
     @property
@@ -198,7 +198,7 @@ class Elementwise:
             free = [name for name in names if name not in step.settings]
             settings = {name: step.settings[name] for name in names if name in step.settings}
             tensors[step.output] = operation(**dict(zip(free, inputs, strict=True)), **settings)
-        return tensors[self._target]
+        return tensors[self.target]
 
 
 def elementwise_after(

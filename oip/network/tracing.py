@@ -58,6 +58,8 @@ class Call:
     then: Elementwise | None = field(default=None, repr=False)
     """The function that is applied to the output outside all layers, where nothing uses the output
     as it is."""
+    reads_then: bool = False
+    """Its first input is what `then` of the one call before gives, and nothing was done to it."""
     own: Elementwise | None = field(default=None, repr=False)
     """The function of a layer that is none of Keras' own, if that is elementwise."""
     attention: keras.Layer | None = field(default=None, repr=False)
@@ -437,7 +439,7 @@ def _with_functions(
     for span in filter(is_here, spans):
         for name in names[span.begin : span.end]:
             outside.pop(name, None)
-    completed = []
+    completed: list[Call] = []
     for call, span in zip(calls, spans, strict=True):
         then = own_activation = None
         if span.target is not None and is_here(span):
@@ -447,8 +449,21 @@ def _with_functions(
             if span.source is not None and own_layer and not call.layer.weights:
                 inside = {name: operations[name] for name in names[span.begin : span.end]}
                 own_activation = elementwise_between(span.source, span.target, inside)
-        completed.append(replace(call, then=then, own=own_activation))
+        before = completed[call.sources[0]].then if _one_before(call) else None
+        reads_then = before is not None and _is_copy(span.source, before.target)
+        completed.append(replace(call, then=then, own=own_activation, reads_then=reads_then))
     return completed
+
+
+def _one_before(call: Call) -> bool:
+    return len(call.sources) == 1 and call.sources[0] >= 0
+
+
+def _is_copy(tensor: Tensor | None, name: str) -> bool:
+    """Return whether a tensor is the one of a name, or a copy of it."""
+    while tensor is not None and tensor.name != name and tensor.op.type in COPIES:
+        tensor = tensor.op.inputs[0]
+    return tensor is not None and tensor.name == name
 
 
 def _operations_so_far() -> int:

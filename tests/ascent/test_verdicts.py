@@ -247,3 +247,29 @@ def test_nothing_is_proved_of_classes_of_the_users():
         images = np.random.default_rng(0).normal(size=(20, 9, 9, 2)).astype("float32")
         assert network.model(images).numpy().max() > 0
         assert not dead.any()
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_what_is_done_to_a_response_before_it_is_read_counts_in_a_proof(shift):
+    import keras
+    from keras import layers, ops
+
+    class Shifted(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Conv2D(3, 3)
+            self.shift = self.add_weight(shape=(3,), initializer="ones")
+            self.maps = layers.Conv2D(2, 3, activation="relu", name="maps")
+
+        def call(self, images):
+            values = ops.relu(self.first(images))
+            return self.maps(values - shift * self.shift if shift else values)
+
+    model = Shifted()
+    images = np.random.default_rng(0).normal(size=(20, 9, 9, 1)).astype("float32")
+    model(images)
+    kernel, _ = model.maps.get_weights()
+    model.maps.set_weights([-np.abs(kernel), np.full(2, -0.1)])
+    network = oip.Network(model)
+    dead = provably_dead(network, network.find("maps"))
+    assert dead.all() == (model(images).numpy().max() == 0) == (shift == 0)
