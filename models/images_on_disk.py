@@ -172,14 +172,17 @@ def load_class_folders(
     `keras.utils.image_dataset_from_directory`: each folder is a class, in the order of the sorted
     names, also without an image; images may lie in folders inside it. Classes that the test folder
     alone has come last. Hidden files and folders are left out; a notice names everything that was.
-    A folder without class folders has no labels. Without folders of parts, a part is a fixed,
-    stratified share (`datasets.split`).
+    A folder without class folders has no labels. Without folders of parts, or with the class
+    folders in one such folder alone, a part is a fixed, stratified share (`datasets.split`).
 
     Raises:
         DataError: no images, or images that do not fit together.
     """
     folders_of_parts = _part_folders(folder)
     own_parts = len(folders_of_parts) == len(_PARTS)
+    if len(folders_of_parts) == 1:
+        (only,) = folders_of_parts.values()
+        folder = only if _class_names(folder) == [only.name] and _class_names(only) else folder
     every_root = list(folders_of_parts.values()) if own_parts else [folder]
     roots = every_root if part is None or not own_parts else [folders_of_parts[part]]
     left_out: list[str] = []
@@ -262,7 +265,7 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
         raise DataError(source, "rows of a path and a label", "an empty file")
     path_column, label_column = 0, 1
     first = rows[0][0]
-    if not (first.lower().endswith(ENDINGS) or (table.parent / first).is_file()):
+    if not (first.lower().endswith(ENDINGS) or _is_file(table.parent / first)):
         path_column, label_column = _columns(rows.pop(0))
     least = max(path_column, label_column) + 1
     for row_number, row in enumerate(rows, 1):
@@ -283,6 +286,13 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
         paths, labels = _part(paths, labels, part, source)
     images, resize = read_pictures(paths, source, sizing)
     return replace(dataset(images, labels, classes, source), resize=resize)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long a name
+        return False
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:

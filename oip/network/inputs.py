@@ -85,7 +85,7 @@ class InputSpec:
         """Whether whole pixels of 0 to 255 are not yet what the model is fed with."""
         if images.dtype != np.uint8 or not images.size:
             return False
-        is_beyond = self.bounded and float(images.max()) > self.high
+        is_beyond = self.bounded and (self.low < 0 or float(images.max()) > self.high)
         return is_beyond or preprocess_in(self.source) is not None
 
     def prepared(self, images: np.ndarray) -> np.ndarray:

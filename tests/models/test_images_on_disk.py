@@ -142,6 +142,8 @@ def test_the_parts_of_a_table(folder: Path) -> None:
         ("", "empty file"),
         ("path,label\n", "header only"),
         ("path,label\nmissing.png,1\n", "missing.png"),
+        ("missing.png,1\nother.png,1\n", "missing.png"),
+        ("a" * 5000, "header only"),
         ("path,label\nmissing.png\n", "row 1"),
         ("path\nmissing.png\n", "row 1"),
         ("path,label\nmissing.png,1\nother.png, \n", "row 2 .* a label"),
@@ -191,6 +193,17 @@ def test_one_folder_of_a_part_alone_is_a_class(tmp_path: Path) -> None:
     paint(tmp_path / "Training" / "1.png", 1)
     paint(tmp_path / "rest" / "2.png", 2)
     assert load(tmp_path).classes == ("Training", "rest")
+
+
+def test_class_folders_in_one_folder_of_a_part_alone_are_classes(tmp_path: Path) -> None:
+    for number in range(4):
+        paint(tmp_path / "train" / "dog" / f"{number}.png", number)
+        paint(tmp_path / "train" / "cat" / f"{number}.png", number)
+    train, test = load(f"{tmp_path}:train"), load(f"{tmp_path}:test")
+    assert train.classes == test.classes == ("cat", "dog")
+    assert (len(train), len(test)) == (6, 2)
+    paint(tmp_path / "plane" / "1.png", 1)
+    assert load(tmp_path).classes == ("plane", "train")
 
 
 def test_the_table_of_hasy_beside_its_images(tmp_path: Path) -> None:

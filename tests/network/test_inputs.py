@@ -393,3 +393,13 @@ def test_layers_that_do_nothing_at_inference_hide_no_statistics():
     assert (spec.source, spec.low, spec.high) == ("the model's Rescaling layer", 0, 255)
     parts = [layers.Input((8, 8, 3)), layers.Conv2D(3, 3), layers.Rescaling(1 / 255)]
     assert not Network(keras.Sequential(parts)).inputs.is_known
+
+
+def test_a_black_picture_is_prepared_alone_as_beside_others(small_model):
+    """Whole pixels from 0 are no values of a range that begins below 0."""
+    spec = Network(small_model).inputs.with_statistics((0.0,), (0.5,), (-1.0, 1.0))
+    pictures = np.zeros((2, 16, 16, 1), np.uint8)
+    pictures[1] = 255
+    both, alone = check_images(spec, pictures), check_images(spec, pictures[:1])
+    np.testing.assert_array_equal(alone, both[:1])
+    assert (both.min(), both.max()) == (-1.0, 1.0)
