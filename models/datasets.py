@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -327,7 +327,8 @@ def brought_to(
         return picture.resize(goal, kind)
     if resize == "crop":
         return ImageOps.fit(picture, goal, kind)
-    return ImageOps.pad(picture, goal, kind, color=black or None)
+    color: Any = black or None  # pillow's hint leaves out fractions
+    return ImageOps.pad(picture, goal, kind, color=color)
 
 
 def check_resize(resize: str | None) -> None:

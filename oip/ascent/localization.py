@@ -290,7 +290,8 @@ def locate(
         return locations
     node = central_node(info)
     if AutoSettings.is_color(network.inputs.shape):
-        starts, steps = starts or 1, steps or _COLOR_STEPS
+        starts = 1 if starts is None else starts
+        steps = _COLOR_STEPS if steps is None else steps
     settings |= {"starts": starts, "steps": steps, "seed": seed, "attempts": 1}
     oips = node_oips(network, info, numbers, node, progress, **settings)
     return _matched(locations, oips, info, pixels, seed, progress)

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 
 from oip.ascent.objectives import KINDS, Objective, Term, parse_objectives
-from oip.core.errors import ModelError, SettingsError, did_you_mean
+from oip.core.errors import ModelError, SettingsError, did_you_mean, notice
 from oip.core.frameworks import Tensor, tf
 from oip.network.forward import (
     LayerActivations,
@@ -535,11 +535,22 @@ def _class_source(network: Network, term: Term) -> _TermSource:
         class_index = names.index(name)
     else:
         _check_number(term, count, f"classes of '{head.name}'")
+        _say_class(term, network.classes or (), count)
     sign = -1.0 if head.maps == 1 and class_index == 0 else 1.0
     class_index = 0 if head.maps == 1 else class_index
     return _TermSource(
         replace(term, number=class_index), head.response, logit=True, sign=sign, is_unit=True
     )
+
+
+def _say_class(term: Term, names: Sequence[str], count: int) -> None:
+    """Give a notice where a class's number is the name of another class."""
+    name = str(term.number)
+    if len(names) == count and name in names and names.index(name) != term.number:
+        notice(
+            f"'{term}' is the class of number {name}, called '{names[term.number]}'; the one "
+            f"called '{name}' has number {names.index(name)}."
+        )
 
 
 def _channel_source(network: Network, term: Term, name: str) -> _TermSource:

@@ -236,3 +236,14 @@ def test_large_fields_are_compared_with_pixels_averaged():
     reduced = localization.reduced(patches, 4)
     assert reduced.shape == (2, 2, 1, 1)
     np.testing.assert_allclose(reduced[1, 1, 0, 0], patches[1, 4:8, :4].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["starts", "steps"])
+def test_none_of_starts_or_steps_is_refused_for_color_images_too(setting):
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(2, 3, name="maps")])
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
+    with pytest.raises(SettingsError, match=f"{setting}: expected 1 to"):
+        oip.locate(model, images, "maps", **{setting: 0})

@@ -1,4 +1,5 @@
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from oip.ascent.objectives import Objective, objective
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets, ObjectiveTargets, objective_targets
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import DataError, ModelError, Notice, SettingsError
 from oip.models.datasets import dataset
 from oip.network.network import Network
 
@@ -367,3 +368,14 @@ def test_class_names_come_with_the_data_or_are_given(small_model, images):
     assert network.classes is None
     with pytest.raises(SettingsError, match="no names known"):
         oip.reconstruct(network, objective="class:dog", data=images, **quick)
+
+
+def test_a_number_that_is_the_name_of_another_class_is_told(network):
+    """Folders called 1 to 4 are classes 0 to 3."""
+    named = Network(network.model).with_classes("1234")
+    with pytest.warns(Notice, match="'class:2' is .* called '3'; the one called '2' has number 1"):
+        objective_targets(named, "class:2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        objective_targets(named, "class:0")
+        objective_targets(named.with_classes("0123"), "class:2")
