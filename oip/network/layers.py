@@ -192,6 +192,8 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
         is_channels_first = layer_types.is_channels_first(call.layer)
         layer = layer_of_call(call, calls, is_channels_first, True)
         pool = _pooling_after(calls[layer.last_call], calls)
+        if pool is not None and _width(pool, is_channels_first) != layer.maps:
+            pool = None
         layers.append(
             replace(
                 _located(layer, located),
@@ -449,7 +451,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         if end.then is not None and is_nonlinear(end.then):
             return response(end, "same", end.then)
         following = _only_follower(end, calls)
-        if following is None:
+        if following is None or _width(following, channels_first) != _width(call, channels_first):
             break
         levels = layer_types.levels_maps(end.layer, end.output_shape, channels_first)
         before = "same" if levels else "input"
@@ -462,6 +464,11 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         resting = following if resting is end and _keeps_maps(following.layer) else resting
         end = following
     return response(resting, "same", None)
+
+
+def _width(call: Call, channels_first: bool) -> int | None:
+    """Return the channels of a call's output; there may be more of them, where some are joined."""
+    return call.output_shape[1 if channels_first else -1] if call.output_shape else None
 
 
 def _as_it_is(call: Call, channels_first: bool) -> LayerOutput:

@@ -212,23 +212,22 @@ class Network:
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.bands_first else sides
         several = len(self.specs) > 1
-        layers = self._first_layers(shape) if several else self._leaf_layers
+        first = self._first_calls() if several else []
+        self._first_uses = {id(call.layer): call.use for call in reversed(first)}
+        layers = [call.layer for call in first] if several else self._leaf_layers
         inside = self.model._flatten_layers(include_self=True)
         models = [layer.name for layer in inside if isinstance(layer, keras.Model)]
         spec = inputs.input_spec(shape, layers, self.sidecar, self._received, models)
         self.inputs = replace(spec, name=self.input_name) if several else spec
 
-    def _first_layers(self, shape: tuple[int, ...]) -> list[keras.Layer]:
-        """Return the layers that images reach, up to the first with weights, of several inputs."""
-        black_and_white = np.stack([np.zeros(shape, np.float32), np.full(shape, 200, np.float32)])
-        layers = []
-        for layer in self._leaf_layers:
-            values = self._received(black_and_white, [layer])
-            if values is not None and not np.array_equal(values[0], values[1], equal_nan=True):
-                layers.append(layer)
-                if layer.weights and type(layer).__name__ != "Normalization":
-                    break
-        return layers
+    def _first_calls(self) -> list[tracing.Call]:
+        """Return the calls that images reach, up to the first of a layer with weights."""
+        try:
+            calls = [call for call in self.calls if self.image_input in call.inputs]
+        except ModelError:  # it comes again where the layers are asked for
+            return []
+        weighted = (n for n, call in enumerate(calls, 1) if _learns(call.layer))
+        return calls[: next(weighted, len(calls))]
 
     def _received(self, images: np.ndarray, layers: Sequence[keras.Layer]) -> np.ndarray | None:
         """Return what the first of some layers to be called receives, the channels last."""
@@ -241,7 +240,7 @@ class Network:
         try:
             for batch in batches:
                 fed = self.feed(tf.constant(batch))
-                tensor = tracing.first_received(self.model, fed, layers)
+                tensor = tracing.first_received(self.model, fed, layers, self._first_uses)
                 if tensor is None:
                     return None
                 parts.append(tensor.numpy() if size is None else tensor.numpy()[:1])
@@ -610,6 +609,10 @@ class Network:
             int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
         ]
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
+
+
+def _learns(layer: keras.Layer) -> bool:
+    return bool(layer.weights) and type(layer).__name__ != "Normalization"
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

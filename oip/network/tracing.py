@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -335,21 +335,30 @@ class Reached(BaseException):
 
 
 def first_received(
-    model: keras.Model, inputs: Sequence[Tensor], layers: Sequence[keras.Layer]
+    model: keras.Model,
+    inputs: Sequence[Tensor],
+    layers: Sequence[keras.Layer],
+    uses: Mapping[int, int],
 ) -> Tensor | None:
     """Run a model until it calls one of some layers, and return what that layer receives.
 
     Args:
         inputs: one tensor for each of `model.inputs`.
+        uses: id of a layer -> number of the call that is meant, 0 for the first; 0 of all others.
 
     Returns:
         None where it calls none of them, or one without a tensor.
     """
 
     received: list[Tensor] = []
+    counts: dict[int, int] = {}
 
-    def stopped(_layer: keras.Layer, _call: Callable) -> Callable:
+    def stopped(layer: keras.Layer, call: Callable) -> Callable:
         def stop(*args: object, **kwargs: object) -> object:
+            use = counts.get(id(layer), 0)
+            counts[id(layer)] = use + 1
+            if use < uses.get(id(layer), 0):
+                return call(*args, **kwargs)
             received.extend(t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t))
             raise Reached
 

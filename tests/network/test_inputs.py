@@ -403,3 +403,21 @@ def test_a_black_picture_is_prepared_alone_as_beside_others(small_model):
     both, alone = check_images(spec, pictures), check_images(spec, pictures[:1])
     np.testing.assert_array_equal(alone, both[:1])
     assert (both.min(), both.max()) == (-1.0, 1.0)
+
+
+def test_a_tower_that_two_inputs_share_is_no_preprocessing_of_the_second():
+    """Its first call receives the other input; its second one these images, as they are."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    for scaling in (layers.Rescaling(1 / 255), layers.Activation("linear")):
+        sides = [layers.Input((8, 8, 1), name=name) for name in "ab"]
+        maps = layers.Conv2D(1, 3, activation="relu", kernel_initializer="ones")
+        tower = keras.Sequential([layers.Input((8, 8, 1)), scaling, maps])
+        joined = layers.Concatenate()([tower(side) for side in sides])
+        model = keras.Model(sides, layers.Conv2D(2, 3)(joined))
+        for name in "ab":
+            spec = Network(model, input=name).inputs
+            is_scaled = scaling.name.startswith("rescaling")
+            assert spec.source == ("the model's Rescaling layer" if is_scaled else "assumed")

@@ -155,3 +155,20 @@ def test_a_normalization_of_each_map_leaves_no_pre_activation_to_climb(first):
         parts = [layers.Input(shape), maps, normalization, layers.ReLU()]
         response = Network(keras.Sequential(parts)).find("maps").response
         assert response.pre_activation == ("same" if normalization in of_each else "input")
+
+
+def test_maps_that_are_joined_to_more_before_a_relu_are_taken_before_it():
+    """Of relu([-x, x]) the first maps are those of -x, not of x."""
+    import keras
+    from keras import layers
+
+    images = np.random.default_rng(0).normal(size=(2, 9, 9, 1)).astype("float32")
+    entry = layers.Input((9, 9, 1))
+    values = layers.Conv2D(3, 3, name="maps")(entry)
+    both = keras.ops.concatenate([-values, values], axis=-1)
+    for end in (layers.ReLU(), layers.MaxPooling2D()):
+        (layer,) = Network(keras.Model(entry, end(both))).layers
+        assert (layer.activation, layer.block) == ("linear", None)
+        network = Network(keras.Model(entry, end(both)))
+        _, response = run_to(network.model, network.feed(images), layer.response)
+        np.testing.assert_allclose(response, keras.Model(entry, values)(images), atol=1e-5)
