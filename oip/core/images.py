@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -39,6 +39,8 @@ _LETTERS = 200
 """Least width of a drawing with numbers on its axis."""
 _OVERLAID, _LANES = 8, 32
 """Most bands that share one axis, and that have lanes of their own; more are shown as an image."""
+_AT_ONCE = 16 << 20
+"""Bytes in float64 of the pictures that are made an input together."""
 _BAND_COLORS = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in PALETTE]
 
 
@@ -157,8 +159,18 @@ def as_input(
     Args:
         black, white, bgr: (bands,) of the input, as `picture_ends` returns them.
     """
-    share = (pictures[..., ::-1] if bgr else pictures) / np.float32(255)
-    return (black + (white - black) * share).astype(np.float32)
+    result = np.empty(pictures.shape, np.float32)
+    for rows in batches_of(pictures, _AT_ONCE):
+        part = pictures[rows]
+        share = (part[..., ::-1] if bgr else part) / np.float32(255)
+        result[rows] = black + (white - black) * share
+    return result
+
+
+def batches_of(images: np.ndarray, byte_budget: int = 128 << 20) -> Iterator[slice]:
+    """Yield the rows of images (n, ...), as many at a time as fit the budget in float64."""
+    step = int(np.clip(byte_budget // max(8 * images[:1].size, 1), 1, 1024))
+    return (slice(begin, begin + step) for begin in range(0, len(images), step))
 
 
 def true_colors(

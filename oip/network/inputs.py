@@ -18,6 +18,7 @@ from oip.core.images import (
     PREPROCESS,
     application_of,
     as_input,
+    batches_of,
     picture_ends,
     plain_range,
     preprocess_hint,
@@ -181,10 +182,9 @@ class InputSpec:
     def measured(self, images: np.ndarray, low: float, high: float, source: str) -> InputSpec:
         """Return the same input with the statistics of images (n, h, w, b)."""
         axes = tuple(range(images.ndim - 1))
-        total = np.zeros(images.shape[-1])
-        squares = np.zeros(images.shape[-1])
-        for start in range(0, len(images), 1024):
-            batch = images[start : start + 1024].astype(np.float64)
+        total, squares = np.zeros((2, images.shape[-1]))
+        for rows in batches_of(images):
+            batch = images[rows].astype(np.float64)
             total += batch.sum(axis=axes)
             squares += (batch**2).sum(axis=axes)
         count = images[..., 0].size

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from oip.core.images import (
     LINE_SIZE,
+    as_input,
+    batches_of,
     displayable,
     enhanced,
     is_line,
@@ -114,3 +118,25 @@ def test_lines_are_exported_in_the_size_that_was_asked_for():
     assert picture_of(line, 300).size == picture_of(line[None], 300).size == (300, 200)
     assert displayable(line).shape == (*LINE_SIZE, 3)
     assert is_line(line) and is_line(line[None]) and not is_line(line[:, None])
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+def test_pictures_become_an_input_in_batches(bgr):
+    pictures = np.random.default_rng(0).integers(0, 256, (400, 96, 96, 3), np.uint8)
+    black, white = np.array([-1.0, -2.0, 0.0]), np.array([1.0, 3.0, 9.0])
+    tracemalloc.start()
+    images = as_input(pictures, black, white, bgr)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * images.nbytes  # all at once they take five times as much
+    few = [as_input(picture, black, white, bgr) for picture in pictures[::133]]
+    np.testing.assert_array_equal(images[::133], few)
+    assert images.dtype == np.float32
+
+
+def test_batches_are_all_rows_within_a_budget():
+    images = np.zeros((10, 8, 8, 2), np.uint8)
+    for budget, size in ((8 * 128 * 3, 3), (1, 1), (1 << 30, 10)):
+        rows = [np.arange(10)[rows] for rows in batches_of(images, budget)]
+        assert np.concatenate(rows).tolist() == list(range(10))
+        assert len(rows[0]) == size
