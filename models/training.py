@@ -13,7 +13,7 @@ import numpy as np
 
 from oip.core import files, html, seeds
 from oip.core.checks import check_number
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
 from oip.core.output_formats import ModelStateFile
@@ -392,12 +392,17 @@ def load_state(path: Path, model: keras.Model) -> None:
         model: of the same layers; compiled, with its optimizer built, to restore the latter.
 
     Raises:
-        RunError: the file is not there, or damaged; the model is as it was.
+        RunError: the file is not there, damaged or of other layers; the model is as it was.
     """
     state = ModelStateFile.read(path)
     weights = state.variables("weight", len(model.weights))
     variables = model.optimizer.variables if state.iterations is not None else []
     values = state.variables("optimizer", len(variables))
+    pairs = zip([*model.weights, *variables], [*weights, *values], strict=True)
+    for variable, array in pairs:
+        if tuple(variable.shape) != array.shape:
+            received = f"an array of shape {array.shape} for '{variable.path}'"
+            raise RunError(f"'{path.name}'", f"a state of '{model.name}'", received)
     model.set_weights(weights)
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

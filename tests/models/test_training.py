@@ -242,3 +242,18 @@ def test_callbacks_see_every_batch_and_an_empty_training(tmp_path: Path) -> None
     train_batches(model, TRAIN, 3, 16, 0, [callback])
     train_batches(model, TRAIN, 3, 16, 0, [callback])
     assert events == ["begin", "batch", "batch", "batch", "end", "begin", "end"]
+
+
+def test_the_state_of_other_layers_leaves_a_model_as_it_was(tmp_path: Path) -> None:
+    import keras
+
+    first, second = (
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(count)])
+        for count in (5, 6)
+    )
+    save_state(tmp_path / "state.npz", first, with_optimizer=False)
+    before = second.get_weights()
+    with pytest.raises(RunError, match=r"expected a state of .* shape"):
+        load_state(tmp_path / "state.npz", second)
+    for old, weight in zip(before, second.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, weight)
