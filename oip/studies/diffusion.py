@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,8 @@ from oip.studies.findings import (
     agreement,
     all_of,
     finding,
+    grown,
+    kept,
     named_values,
     trend,
     untested,
@@ -302,12 +304,6 @@ def _sidecar(path: Path) -> str:
     return sha256(sidecar) if sidecar.is_file() else "none"
 
 
-def grown(change: np.ndarray) -> bool | None:
-    """Return whether a change over seeds is above 0; None where it is within two deviations."""
-    spread = 2 * float(change.std(ddof=1)) if len(change) > 1 else 0.0
-    return None if abs(change.mean()) <= spread else bool(change.mean() > 0)
-
-
 def _changes(
     trainings: Mapping[str, list[Arrays]], quantity: str
 ) -> tuple[dict[str, list[Value]], dict[str, list[bool | None]]]:
@@ -335,14 +331,16 @@ def training_findings(
     random = trainings["random labels"]
     entropy, entropy_rises = _changes(trainings, "entropy")
     label, label_rises = _changes(trainings, "label")
-    label_rises["random labels"] = [rise is not True for rise in label_rises["random labels"]]
+    learned = [rise is not True for rise in label_rises.pop("random labels")]
+    for method, rises in label_rises.items():
+        learned += _kept_rises(trainings[method], "label", rises)
     inputs, input_rises = _changes(trainings, "input")
     by_chance = input_rises.pop("random labels")
     statement, outcomes = _input_statement(source, trainings, input_rises)
     silence = "" if outcomes else " The paper does not treat these data."
     rows = {
         "entropy_over_training": (itertools.chain(*entropy_rises.values()), entropy),
-        "label_over_training": (itertools.chain(*label_rises.values()), label),
+        "label_over_training": (learned, label),
         "input_over_training": (outcomes, inputs),
         "input_of_random_labels": (by_chance, inputs),
     }
@@ -351,7 +349,8 @@ def training_findings(
         "seeds": len(random),
         "fitted": np.mean([float(arrays["fitted"]) for arrays in random]),
         "statement": statement,
-        "peaks": _peaks(trainings["supervised"]) + silence,
+        "label_peaks": _peaks(trainings["supervised"], "label"),
+        "peaks": _peaks(trainings["supervised"], "input") + silence,
         "fall": _FALL,
     }
     return [
@@ -367,9 +366,9 @@ def _input_statement(
     name = source.lower()
     if name.startswith("mnist"):
         return '"For MNIST, I_D(Z;X) continuously increases"', [
-            rise and kept(over_steps(trainings[method], f"{scale.name} input")[1])
+            outcome
             for method, rows in rises.items()
-            for scale, rise in zip(training.SCALES, rows, strict=True)
+            for outcome in _kept_rises(trainings[method], "input", rows)
         ]
     if not any(source in name for source in ("cifar", "stl")):
         return f'"For MNIST, I_D(Z;X) continuously increases, whereas {_PEAKS}"', []
@@ -380,10 +379,12 @@ def _input_statement(
     ]
 
 
-def kept(rows: np.ndarray) -> bool:
-    """Return whether curves (seeds, t) end with more of their rise than they lost from the peak."""
-    mean = rows.mean(axis=0)
-    return bool(mean.max() - mean[-1] < mean[-1] - mean[0])
+def _kept_rises(
+    several: list[Arrays], quantity: str, rises: Sequence[bool | None]
+) -> list[bool | None]:
+    """Return the rises of a quantity by scale; one of which more is lost than is left is none."""
+    curves = [over_steps(several, f"{scale.name} {quantity}")[1] for scale in training.SCALES]
+    return [rise and kept(rows) for rise, rows in zip(rises, curves, strict=True)]
 
 
 def peaked(rows: np.ndarray) -> bool | None:
@@ -397,11 +398,11 @@ def peaked(rows: np.ndarray) -> bool | None:
     return True if up and down else None if None in (up, down) else False
 
 
-def _peaks(several: list[Arrays]) -> str:
-    """Return a sentence on the largest value of the supervised curve of I(Z;X)."""
+def _peaks(several: list[Arrays], quantity: str) -> str:
+    """Return a sentence on the largest value of the supervised curve of a quantity."""
     sentences = []
     for scale in training.SCALES:
-        steps, values = over_steps(several, f"{scale.name} input")
+        steps, values = over_steps(several, f"{scale.name} {quantity}")
         mean = values.mean(axis=0)
         top = int(np.argmax(mean))
         gap = f"{mean[top] - mean[-1]:z.2f} bits above the end"

@@ -311,6 +311,18 @@ def plain_numbers(values: ArrayLike | str) -> object:
     return objects.tolist()
 
 
+def grown(change: np.ndarray) -> bool | None:
+    """Return whether a change over seeds is above 0; None where it is within two deviations."""
+    spread = 2 * float(change.std(ddof=1)) if len(change) > 1 else 0.0
+    return None if abs(change.mean()) <= spread else bool(change.mean() > 0)
+
+
+def kept(rows: np.ndarray) -> bool:
+    """Return whether curves (seeds, t) end with more of their rise than they lost from the peak."""
+    mean = rows.mean(axis=0)
+    return bool(mean.max() - mean[-1] < mean[-1] - mean[0])
+
+
 def late(values: np.ndarray, steps: np.ndarray) -> Value:
     """Return mean and standard deviation of records (t,) over the last quarter of a training.
 

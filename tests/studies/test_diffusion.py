@@ -28,6 +28,7 @@ from oip.studies.diffusion_training import (
     representation_information,
     trained_small_network,
 )
+from oip.studies.findings import grown, kept
 from oip.studies.report import Folder, StudySettings
 from oip.studies.trained import ImageBatch
 
@@ -168,9 +169,9 @@ def test_correlations():
 
 
 def test_changes_beside_their_spread():
-    assert diffusion.grown(np.array([1.0, 1.1])) is True
-    assert diffusion.grown(np.array([-1.0, -1.1])) is False
-    assert diffusion.grown(np.array([1.0, -0.5])) is None
+    assert grown(np.array([1.0, 1.1])) is True
+    assert grown(np.array([-1.0, -1.1])) is False
+    assert grown(np.array([1.0, -0.5])) is None
     assert diffusion_toy.rising(np.array([0.0, 1.0, 1.0, 2.0]))
     assert not diffusion_toy.rising(np.array([0.0, 1.0, 0.5, 2.0]))
     arrays = {"steps": np.array([0, 10, 20]), "accuracy": np.array([0.0, 1.0, 1.0])}
@@ -285,8 +286,8 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
 
 def test_a_rise_that_is_lost_again_is_none():
     spread = np.array([[0.0], [0.02]])
-    assert diffusion.kept(np.array([0.2, 1.0, 0.9]) + spread) is True
-    assert diffusion.kept(np.array([0.2, 1.0, 0.5]) + spread) is False
+    assert kept(np.array([0.2, 1.0, 0.9]) + spread) is True
+    assert kept(np.array([0.2, 1.0, 0.5]) + spread) is False
 
 
 def test_a_peak_is_a_rise_and_a_fall():
@@ -326,6 +327,23 @@ def test_the_paper_s_statement_on_the_input_depends_on_the_data(source, values, 
     assert first.verdict == verdict and "overfitting" not in first.paper
     assert second.verdict == ("yes" if values[-1] > values[0] else "no")
     assert ("does not treat" in first.ours) == (verdict == "not tested")
+
+
+@pytest.mark.parametrize(
+    ("proper", "by_chance", "verdict"),
+    [
+        ([0.2, 1.0, 1.5], [0.2, 0.2, 0.2], "yes"),
+        ([0.2, 1.5, 0.5], [0.2, 0.2, 0.2], "partly"),  # most of the rise is lost
+        ([0.2, 1.0, 1.5], [0.2, 1.0, 1.5], "partly"),
+        ([1.5, 1.0, 0.2], [0.2, 1.0, 1.5], "no"),
+    ],
+)
+def test_information_about_the_label_rises_in_proper_training_alone(proper, by_chance, verdict):
+    trainings = {method: grown_like(proper) for method in METHODS}
+    trainings["random labels"] = grown_like(by_chance)
+    findings = diffusion.training_findings("mnist", "net, mnist", trainings)
+    (finding,) = (finding for finding in findings if "I_D(Z;Y)" in finding.paper)
+    assert finding.verdict == verdict and "Supervised it is largest: reference" in finding.ours
 
 
 def test_starts_and_networks_as_the_paper_has_them():
