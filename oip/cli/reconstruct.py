@@ -326,7 +326,7 @@ def command(
             output.note(text)
         result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
         steps = _next_steps(model, data, ranked, out, answer.labeled)
-        return _printed(result, details, output, steps)
+        return _printed(result, details, output, steps, {})
     network, images = _opened(model, data, out, output)
     layers, targets = select_targets(network, selections, objectives)
     network.inputs.warn_if_assumed()
@@ -341,9 +341,7 @@ def command(
     indices = [layer.index for layer, _ in grown]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(started))
-    judged: Record = {}
-    if plan.candidates:
-        judged = _judged(run, indices, details, output)
+    judged = _judged(run, indices, details, output) if plan.candidates else {}
     labeled = data.source if images is not None and images.targets is not None else None
     steps = _next_steps(model, data, ranked, out, labeled)
     status = _printed(result, details, output, steps, judged)
@@ -415,11 +413,11 @@ def _next_steps(
 
 
 def _printed(
-    result: RunSummary, details: bool, output: Output, steps: list[str], more: Record | None = None
+    result: RunSummary, details: bool, output: Output, steps: list[str], judged: Record
 ) -> int:
-    """Print a result, with `more` in its JSON, and return the exit status."""
+    """Print a result, with what was judged in its JSON, and return the exit status."""
     if output.as_json:
-        print_json(result.to_dict() | (more or {}))
+        print_json(result.to_dict() | judged)
     else:
         print_summary(result, details)
     output.next_steps(*steps)
