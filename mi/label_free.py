@@ -193,10 +193,13 @@ def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
         text = "images of which at least five are on each side of a component's median"
         raise DataError("images", text, "copies of one, and too few others")
     names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in used)
+    if len(used) == 1:  # one tag is a label of two classes
+        (name,), codes = names, tags[:, used[0]].astype(np.int64)
+        notice = f"About the input: bits are about {name} of the images, above its median or not."
+        return RankingTarget(codes, (f"{name}, to its median", f"{name}, above"), notice)
     notice = (
         f"About the input: bits about {len(used)} principal components of the images, each above "
-        "its "
-        f"median or not, are added up ({shares[used].sum():.0%} of the variance)."
+        f"its median or not, are added up ({shares[used].sum():.0%} of the variance)."
     )
     return RankingTarget(tags[:, used], names, notice)
 
@@ -246,15 +249,23 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
     if count < 2:
         raise DataError("target", "numbers that differ", f"{values[0]:z.4g} for every image")
     ends = [(values[codes == code].min(), values[codes == code].max()) for code in range(count)]
-    names = tuple(
-        f"{low:z.4g}" if low == high else f"{low:z.4g} to {high:z.4g}" for low, high in ends
-    )
+    names = _range_names(ends)
     kind = "inner product with a direction" if is_direction else "number"
     notice = (
         f"About the {kind}: bits are about which of {count} ranges it is in, which are equally "
         "frequent unless values are equal; a lower bound of the bits about the number itself."
     )
     return RankingTarget(codes, names, notice)
+
+
+def _range_names(ends: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+    """Return ranges as text, with 4 digits or as many more as tell their ends apart."""
+    values = np.unique(ends)
+    digits = 4
+    while digits < 17 and len({f"{value:z.{digits}g}" for value in values}) < len(values):
+        digits += 1
+    texts = [(f"{low:z.{digits}g}", f"{high:z.{digits}g}") for low, high in ends]
+    return tuple(low if low == high else f"{low} to {high}" for low, high in texts)
 
 
 def read_target(path: str | Path) -> np.ndarray:

@@ -77,6 +77,29 @@ def test_a_direction_is_a_number_an_image_or_an_array_of_an_image(model, images)
         np.testing.assert_allclose(ranking.estimators[0].mi, rankings[0].estimators[0].mi)
 
 
+def test_ranges_of_close_numbers_have_names_of_their_own(model, images):
+    target = 1.6e9 + np.arange(len(images)) / 4
+    names = direction_target(images, target).names
+    assert len(set(names)) == 8 and names[0] == "1600000000 to 1600000009.2"
+    table = mi.rank_without_labels(
+        model, images, "units", "direction", target=target, estimators=["kde"], **QUIET
+    ).to_pandas()
+    assert sum(name.startswith("mi:") for name in table.columns) == 8
+    assert direction_target(images, np.arange(len(images)) % 2 / 3).names == ("0", "0.3333")
+
+
+def test_images_that_differ_in_one_way_have_one_component(model):
+    bright = np.random.default_rng(2).normal(size=200)
+    images = np.broadcast_to(bright[:, None, None, None], (200, 4, 8, 1)).astype(np.float32)
+    ranking = mi.rank_without_labels(model, images, "units", "input", estimators=["kde"], **QUIET)
+    assert ranking.classes == tuple(
+        f"component 1 (100% of variance), {half}" for half in ("to its median", "above")
+    )
+    assert ranking.estimators[0].ceiling == pytest.approx(1.0)
+    assert ranking.estimators[0].mi[:3] == pytest.approx(0.85, abs=0.05)
+    assert ranking.estimators[0].mi[3] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_orders_by_the_response_alone(model, images):
     ranking = mi.rank_without_labels(model, images, "units", "none", **QUIET)
     entropy, kurtosis = ranking.by("entropy"), ranking.by("kurtosis")
