@@ -9,6 +9,7 @@ import numpy as np
 
 from oip.core.errors import DataError
 from oip.mi.estimators.results import MapEstimates
+from oip.mi.validation import check_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +30,12 @@ def tag_names(count: int, classes: Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of tags, their numbers if they have none.
 
     Raises:
-        DataError: another number of names.
+        DataError: another number of names, or one that comes twice.
     """
     names = tuple(classes or (str(tag) for tag in range(count)))
     if len(names) != count:
         raise DataError("classes", f"{count}, one per tag", len(names))
+    check_distinct(names)
     return names
 
 

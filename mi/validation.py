@@ -226,7 +226,16 @@ def _names(values: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]
     fractions = values[values % 1 != 0]
     if fractions.size:
         raise DataError("labels", "whole numbers, one for each class", fractions[0])
-    return tuple(str(classes[int(value)]) for value in values)
+    names = tuple(str(classes[int(value)]) for value in values)
+    check_distinct(names)
+    return names
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Raise a DataError for a name that several classes have: their numbers stand by name."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError("classes", "a name of its own for each", f"'{twice}' twice")
 
 
 def stratified(codes: np.ndarray, size: int, seed: int) -> np.ndarray:

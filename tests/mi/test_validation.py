@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import DataError, SettingsError
+from oip.mi.tags import tag_names
 from oip.mi.validation import (
     check_codes,
     check_labels,
@@ -41,6 +42,15 @@ def test_names_are_those_given_also_where_a_class_is_missing():
     checked = check_labels(np.where(CODES == 1, 3, CODES), 40, classes=["w", "x", "y", "z"])
     assert checked.classes == ("w", "y", "z")
     assert (np.bincount(checked.codes) == [10, 10, 20]).all()
+
+
+def test_classes_of_one_name_are_refused_where_both_are_there():
+    names = ["crane", "crane", "x", "y"]
+    assert check_labels(np.where(CODES == 1, 0, CODES), 40, names).classes == ("crane", "x", "y")
+    with pytest.raises(DataError, match="a name of its own for each; received 'crane' twice"):
+        check_labels(CODES, 40, names)
+    with pytest.raises(DataError, match="'a' twice"):
+        tag_names(2, ("a", "a"))
 
 
 def test_labels_seen_once_are_left_out_with_a_notice():
