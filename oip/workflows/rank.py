@@ -419,6 +419,9 @@ def kernels_into(
     folder = run.folder(layer.index)
     path = folder / "kernels.json"
     by_map, maps_there = _kernels_there(path, key)
+    # A picture alone is of a map that a call with other settings did not come to before it ended.
+    names = (picture.stem.removeprefix("kernels-") for picture in folder.glob("kernels-*.png"))
+    maps_there += [int(name) for name in names if name.isdecimal()]
     existing = {map_index for map_index in maps_there if 0 <= map_index < layer.maps}
     every = [*numbers, *sorted(existing - set(numbers))]
     label = f"{layer.name}: kernels"

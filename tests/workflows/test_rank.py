@@ -6,6 +6,7 @@ import pytest
 import oip
 from oip.core.errors import DataError, Notice, RunError, SettingsError
 from oip.core.layer_formats import AblationFile, KernelsFile, RedundancyFile
+from oip.core.progress import silent
 from oip.models.datasets import labeled
 
 FILES = {
@@ -118,6 +119,29 @@ def test_kernels_redundancy_and_ablation_alone(ranked, small_model, bars):
         oip.redundancy_into(out / "none", small_model, "second", **data)
     with pytest.raises(SettingsError, match="0 to 69"):
         oip.kernels_into(out, small_model, "second", [70], **data)
+
+
+def test_kernels_of_other_settings_that_were_stopped_leave_no_old_pictures(
+    small_model, bars, tmp_path
+):
+    options = {"data": bars[0], "labels": bars[1], "progress": silent}
+    oip.rank_into(tmp_path, small_model, "second:0-2", estimators=["kde"], samples=40, **options)
+    more = {"estimator": "kde", "samples": 40, **options}
+    oip.kernels_into(tmp_path, small_model, "second", range(3), **more)
+
+    def stopped(_label: str, done: int, _total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        oip.kernels_into(
+            tmp_path, small_model, "second", [1], **{**more, "progress": stopped}, seed=1
+        )
+    folder = tmp_path / "layers" / "001"
+    assert KernelsFile.read(folder / "kernels.json").numbers() == [1]
+    kernels = oip.kernels_into(tmp_path, small_model, "second", [1], **more, seed=1)
+    assert [row.map for row in kernels.maps] == [1]
+    assert KernelsFile.read(folder / "kernels.json").numbers() == [0, 1, 2]
 
 
 def test_layers_that_no_pooling_follows_are_left_out_where_none_is_named(
