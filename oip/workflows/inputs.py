@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def open_network(
     """Open a network and set the statistics of its input.
 
     Args:
-        model: a file, a Keras model, or a `Network`, which is opened already.
+        model: a file, a Keras model, or a `Network`, which is opened already and stays as it is.
         data: images that the network is to be fed with.
         given: by the user.
 
@@ -97,7 +98,7 @@ def open_network(
     from oip.network.network import Network
 
     if isinstance(model, Network):
-        network = model
+        network = copy.copy(model)
     else:
         network = Network(model, given.imports, given.size, given.name)
         if data is not None and given.size is None:

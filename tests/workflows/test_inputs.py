@@ -40,18 +40,29 @@ def test_both_parts_are_those_of_the_source_or_a_stratified_split(small_data, ba
         load_both_parts(f"{small_data}:test")
 
 
-def test_a_network_stays_and_other_models_are_opened(small_file, small_model):
+def test_a_network_stays_and_other_models_are_opened(small_file, small_model, bars):
     network = open_network(small_file)
-    assert open_network(network) is network
+    assert open_network(network).model is network.model
     assert [layer.name for layer in open_network(small_model).layers] == ["first", "second"]
+
+
+def test_a_network_takes_nothing_of_data_into_the_next_call(bars):
+    images, labels = bars
+    layers = [keras.layers.Input(images.shape[1:]), keras.layers.Conv2D(2, 3)]
+    network = oip.Network(keras.Sequential(layers))
+    inputs = network.inputs
+    dark, bright = (load_data(images // divisor, labels) for divisor in (4, 1))
+    means = [float(open_network(network, data).inputs.mean[0]) for data in (dark, bright)]
+    assert means == pytest.approx([data.images.mean() for data in (dark, bright)], rel=1e-4)
+    assert network.inputs is inputs and network.classes is None
 
 
 def test_statistics_are_given_or_known_or_measured(small_model, bars):
     data = load_data(*bars)
     network = open_network(small_model, data)
     assert network.inputs.mean.tolist() == [40.0]
-    open_network(network, data, ModelInput(mean=(1.0,), std=(2.0,), value_range=(0.0, 255.0)))
-    spec = network.inputs
+    given = ModelInput(mean=(1.0,), std=(2.0,), value_range=(0.0, 255.0))
+    spec = open_network(network, data, given).inputs
     assert (spec.mean.tolist(), spec.std.tolist(), spec.low, spec.high) == ([1.0], [2.0], 0, 255)
     with pytest.raises(SettingsError) as caught:
         open_network(network, data, ModelInput(std=(0.0,)))
