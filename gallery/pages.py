@@ -18,14 +18,14 @@ from jinja2.bccache import Bucket
 from oip.ascent.results import VERDICT_MEANINGS, shown_verdict
 from oip.ascent.settings import current_names
 from oip.core.formats import ARRAYS, LayerRecord, RunFile, TrainingRecordFile
-from oip.core.units import of_noun
+from oip.core.units import ABOVE_NULL, of_noun
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
 from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded, shown_bits
 from oip.gallery.images import MapImages, redundancy_picture, webp
 from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
-from oip.gallery.read_run import ABOUT, ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
+from oip.gallery.read_run import ABOUT, EstimatorColumn, LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
 from oip.gallery.verdict_text import NO_OIP, patience_of, percent_text
 

@@ -50,14 +50,12 @@ from oip.core.layer_formats import (
     ResponsesFile,
     ShardFile,
 )
-from oip.core.units import best_class, usual_bits
+from oip.core.units import ABOVE_NULL, best_class, is_informative, usual_bits
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.mi.estimators.base import NAMES, estimator
 from oip.run.run import Run
 from oip.run.shards import with_stability
 
-ABOVE_NULL = 0.05
-"""Adjusted p-value up to which an estimate is called above its null."""
 ABOUT = {"label": "the class", "input": "the input", "direction": "the number of each image"}
 """The subject of a ranking's bits; orders by the response alone have none."""
 _MOST_PARAMETERS = 4
@@ -213,9 +211,8 @@ class Information:
             same = array is not None and per_class is not None and len(array) == len(per_class)
             return array if same else None
 
-        p, mi = entry.p_adjusted, entry.mi
         of_all = per_class if per_class is not None and len(per_class) == len(medians) else None
-        informative = mi is not None and mi > 0 and (p is None or p <= ABOVE_NULL)
+        informative = is_informative(entry.mi, entry.p_adjusted)
         return cls(
             rank=entry.rank,
             rank_low=entry.rank_low,

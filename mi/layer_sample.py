@@ -17,6 +17,7 @@ import numpy as np
 from oip.core import html, seeds
 from oip.core.checks import check_choice, check_whole, tag_columns
 from oip.core.errors import DataError
+from oip.core.layer_formats import FEW_IMAGES
 from oip.core.progress import Progress, silent
 from oip.core.units import plural
 from oip.mi import validation
@@ -257,6 +258,21 @@ class LayerSample:
     def notices(self) -> tuple[str, ...]:
         """Samples that were left out, and why."""
         return self.subset.notices
+
+    @property
+    def few_images_notices(self) -> list[str]:
+        """A remark on classes, or tags, of few images, if there are any."""
+        counts = np.bincount(self.members[1], minlength=len(self.classes)).tolist()
+        pairs = zip(self.classes, counts, strict=True)
+        few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
+        if not few:
+            return []
+        kind = "Classes" if self.tags is None else "Tags"
+        more = f" and {len(few) - 8} more" if len(few) > 8 else ""
+        return [
+            f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. Their bits "
+            "are not reliable; use more images of them."
+        ]
 
     @property
     def size(self) -> tuple[int, ...]:

@@ -13,14 +13,21 @@ import numpy as np
 from oip.core import html, plots
 from oip.core.errors import SettingsError
 from oip.core.layer_formats import (
-    FEW_IMAGES,
     Agreement,
     EstimatorRecord,
     MapInformation,
     RankingFile,
 )
 from oip.core.progress import Progress, automatic
-from oip.core.units import best_class, bits, class_medians, finite_list, finite_or_none, three_best
+from oip.core.units import (
+    best_class,
+    bits,
+    class_medians,
+    finite_list,
+    finite_or_none,
+    is_informative,
+    three_best,
+)
 from oip.mi.backend import iterate_in_threads, thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, able, label_estimator
 from oip.mi.estimators.results import (
@@ -449,10 +456,11 @@ class Ranking(LayerResult):
         for row in ranking.order[:_ROWS]:
             rank = int(ranking.rank[row]) if ranking.ordered else None
             interval = f"{ranking.low[row]:z.3f} to {ranking.high[row]:z.3f}"
-            code = best_class(ranking.per_class[row], medians)
+            mi, p_adjusted = float(ranking.mi[row]), float(ranking.p_adjusted[row])
+            informative = is_informative(mi, p_adjusted)
+            code = best_class(ranking.per_class[row], medians) if informative else None
             best = None if code is None else self.classes[code]
-            numbers = float(ranking.mi[row]), interval, f"{ranking.p_adjusted[row]:.2g}"
-            rows.append((rank, int(self.maps[row]), *numbers, best))
+            rows.append((rank, int(self.maps[row]), mi, interval, f"{p_adjusted:.2g}", best))
         headings = ("rank", self.noun, "information, bits", "95 % interval", "p-value, adjusted")
         text = f"{ranking.name_shown}, at most {ranking.ceiling:.3f} bits"
         return html.block(
@@ -538,7 +546,7 @@ def rank(
         at=at,
         seed=seed,
         responses=summaries.arrays(),
-        notices=(*sample.notices, *_few_images(sample), *summaries.unusable_notices),
+        notices=(*sample.notices, *sample.few_images_notices, *summaries.unusable_notices),
         tags=sample.tags is not None,
     )
 
@@ -592,20 +600,6 @@ class _MapMeasurements:
             )
             for estimator, estimates, about_input in triples
         )
-
-
-def _few_images(sample: LayerSample) -> list[str]:
-    counts = np.bincount(sample.members[1], minlength=len(sample.classes)).tolist()
-    pairs = zip(sample.classes, counts, strict=True)
-    few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
-    if not few:
-        return []
-    kind = "Classes" if sample.tags is None else "Tags"
-    more = f" and {len(few) - 8} more" if len(few) > 8 else ""
-    return [
-        f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. Their bits "
-        "are not reliable; use more images of them."
-    ]
 
 
 def _instances(estimators: Sequence[str | Estimator], with_input: bool) -> list[LabelEstimator]:

@@ -23,7 +23,7 @@ from oip.cli.tables import (
     print_table,
     print_text,
 )
-from oip.core.units import best_class
+from oip.core.units import best_class, is_informative
 
 if TYPE_CHECKING:
     import numpy as np
@@ -318,10 +318,11 @@ def _best_for(
 ) -> str:
     """Return the class that a map is best for, with bits and the share of the ceiling.
 
-    A class of few images has no such numbers, and is named where the map knows of no other.
+    A class of few images has no such numbers, and is named where the map knows of no other. A map
+    that is not above shuffled labels is best for none.
     """
     information = row.per_class or []
-    if len(information) != len(medians):
+    if len(information) != len(medians) or not is_informative(row.mi, row.p_adjusted):
         return "-"
     common = [None if by.is_rare(code) else value for code, value in enumerate(information)]
     best = best_class(common, medians)

@@ -16,6 +16,10 @@ Number = TypeVar("Number", float, np.ndarray)
 Numbers: TypeAlias = np.ndarray | Sequence[float | None]
 _LEAST = 0.0005
 """Bits about a class that are not shown as 0."""
+_LEAST_OF_MAP = 0.005
+"""Bits of a map that are not shown as 0.00."""
+ABOVE_NULL = 0.05
+"""Adjusted p-value up to which bits are above those of shuffled labels."""
 NATS_PER_BIT = math.log(2.0)
 
 
@@ -95,6 +99,18 @@ def best_class(numbers: Numbers, medians: np.ndarray) -> int | None:
     if not above_zero.any():
         return None
     return int(np.where(above_zero, values - usual_bits(numbers, medians), -np.inf).argmax())
+
+
+def is_informative(bits: float | None, p_adjusted: float | None) -> bool:
+    """Return whether a map knows something: more than 0.00 bits, and more than shuffled labels.
+
+    Without it a map is best for no class.
+
+    >>> is_informative(0.2, 0.01), is_informative(0.2, 0.3), is_informative(0.004, 0.01)
+    (True, False, False)
+    """
+    has_bits = bits is not None and bits >= _LEAST_OF_MAP
+    return has_bits and not (p_adjusted is not None and p_adjusted > ABOVE_NULL)
 
 
 def of_noun(text: str, noun: str) -> str:

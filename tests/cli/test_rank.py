@@ -57,6 +57,23 @@ def test_some_maps_of_a_ranked_layer_are_best_for_the_same_class(call, small_fil
     assert best_of("first:1,4") == {number: every[number] for number in ("1", "4")}
 
 
+def test_maps_that_labels_at_random_tell_nothing_of_are_best_for_no_class(
+    call, small_file, bars, tmp_path
+):
+    with np.load(bars.removesuffix(":train")) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    np.savez(
+        tmp_path / "random.npz", images=images, labels=np.random.default_rng(0).permutation(labels)
+    )
+    more = ("--estimator", "kde", "--json", "--quiet", "--out", tmp_path / "run")
+    arguments = ("rank", small_file, "first", "--data", tmp_path / "random.npz", *more)
+    maps = json.loads(call(*arguments)[1])["layers"][0]["estimators"][0]["maps"]
+    assert all(row["p_adjusted"] > 0.05 and max(row["per_class"]) > 0.001 for row in maps)
+    table = call(*(text for text in arguments if text != "--json"))[1].splitlines()
+    rows = [line.split() for line in table if re.match(r"\s+\d+ \(", line)]
+    assert len(rows) == 6 and {cells[-1] for cells in rows} == {"-"}
+
+
 def test_tables_show_the_best_and_the_worst_without_control_characters(
     call, small_file, bars, tmp_path
 ):

@@ -96,6 +96,17 @@ def test_a_map_that_tells_nothing_has_no_best_class(run):
     assert read_layer(run, 0).maps[0].information[0].best is None
 
 
+@pytest.mark.parametrize("numbers", [{"mi": 0.0049, "p_adjusted": 0.01}, {"p_adjusted": 0.06}])
+def test_a_map_that_knows_as_good_as_nothing_has_no_best_class(run, numbers):
+    assert read_layer(run, 0).maps[0].information[0].best is not None
+
+    def change(record):
+        record["estimators"][0]["maps"][0].update(numbers)
+
+    _changed(run, 0, change)
+    assert read_layer(run, 0).maps[0].information[0].best is None
+
+
 def test_estimators_asked_twice_have_two_keys(maker, tmp_path):
     run = maker(tmp_path / "run", estimators=("kde", "kde", "decoder"))
     assert [estimator.key for estimator in read_layer(run, 0).estimators] == [

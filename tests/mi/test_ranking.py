@@ -159,6 +159,16 @@ def test_tables_figures_and_html(ranking):
         ranking.by("ksg")
 
 
+def test_maps_that_are_not_above_shuffled_labels_are_best_for_nothing(ranking):
+    from dataclasses import replace
+
+    best = [f"<td>{name}</td>" for name in ranking.classes]
+    assert any(cell in ranking._repr_html_() for cell in best)
+    by_chance = replace(ranking.estimators[0], p_adjusted=np.full(len(ranking), 0.2))
+    page = replace(ranking, estimators=(by_chance,))._repr_html_()
+    assert not any(cell in page for cell in best)
+
+
 def test_names_are_shown_as_text(ranking):
     from dataclasses import replace
 
