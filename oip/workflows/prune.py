@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -169,7 +171,7 @@ def prune(
         correct: fit the next layers again by least squares, which needs no labels.
         epochs: of fine-tuning on the train part.
         samples: images that maps are judged on.
-        seed: of the samples and the fine-tuning.
+        seed: of the samples and the fine-tuning, which sets the global seed of TensorFlow.
         progress: called with the progress of each step.
 
     Raises:
@@ -291,7 +293,8 @@ class Pruner:
                     f"not corrected, because they have no plain kernel: {', '.join(skipped)}."
                 )
         if plan.epochs:
-            self._fine_tune(model, plan)
+            with _seeded(plan.seed):
+                self._fine_tune(model, plan)
             stages["fine-tuned"] = self.measure(model)
         kept = {
             layer.name: np.setdiff1d(np.arange(layer.maps), removed[layer.name]).tolist()
@@ -383,7 +386,6 @@ class Pruner:
 
         images, labels = self._train_images, self.train.required_labels()
         steps = plan.epochs * -(-len(images) // _TRAINED)
-        keras.utils.set_random_seed(plan.seed)
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
         optimizer = keras.optimizers.Adam(schedule)  # type: ignore[arg-type]
         network = self.network
@@ -517,6 +519,20 @@ def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
         )
         # Written before the model replaces `out`: a sidecar that fits no model is not used.
         sidecar.write(sidecar_path(out))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Set the global seeds within a block; Python's and NumPy's go on after it as if without it."""
+    import keras
+
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
 
 
 def _check_labels(data: Dataset, classes: int) -> None:

@@ -177,3 +177,19 @@ def test_models_of_any_inputs_and_outputs_are_fine_tuned(kind, bars):
         untrained = pruned(model, bars, correct=False).model
         bare = keras.tree.flatten(untrained(bars[0]))[0]
         assert np.mean((small - whole) ** 2) < 0.5 * np.mean((bare - whole) ** 2)
+
+
+def test_fine_tuning_leaves_the_random_numbers_of_the_caller(small_model, bars):
+    import random
+
+    import keras
+
+    keras.utils.set_random_seed(7)
+    numpys = np.random.get_state()[1].tolist()  # noqa: NPY002
+    first = pruned(small_model, bars, correct=False, epochs=1, seed=1).model
+    pythons = random.getstate()
+    second = pruned(small_model, bars, correct=False, epochs=1, seed=1).model
+    assert np.random.get_state()[1].tolist() == numpys  # noqa: NPY002
+    assert random.getstate() != pythons, "Keras draws from it, and no call sets it back"
+    for weight, same in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)
