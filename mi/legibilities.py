@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from oip.core.errors import DataError
+from oip.core.errors import DataError, SettingsError
 from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.core.progress import Progress, automatic, silent
 from oip.core.units import finite_or_none, three_best
@@ -215,7 +215,8 @@ def legibility(
         oips: of the units, as `oip.reconstruct` returns them; or pictures of them (m, k, h, w,
             bands) or (m, h, w, bands): uint8 as a viewer sees them, others in the units of the
             model's input.
-        maps: numbers of the maps that pictures are of; all of the layer if None.
+        maps: numbers of the maps that pictures are of, in their order; all of the layer if None.
+            OIPs have theirs.
         responses: (n, m) numbers by which each image excites each unit, for units that are no maps,
             such as nodes and classes.
         judge: another Keras model, its path, or `pixels`: histograms of oriented gradients of small
@@ -228,7 +229,7 @@ def legibility(
 
     Raises:
         ModelError: an unknown layer, or a judge that is the model itself.
-        SettingsError: an unknown map.
+        SettingsError: an unknown map, or others than those of the OIPs.
         DataError: fewer than 200 images, or images that do not fit the model or the judge.
 
     Example:
@@ -239,9 +240,17 @@ def legibility(
     from oip.network.inputs import check_images
     from oip.network.network import Network
 
-    numbers = oips.maps if isinstance(oips, DisplayedOips) and maps is None else maps
+    numbers = maps if maps is None or isinstance(maps, (str, int)) else np.asarray([*maps])
+    own = oips.maps if isinstance(oips, DisplayedOips) else None
+    numbers = own if numbers is None else numbers
+    rows: np.ndarray | slice = slice(None)
     if responses is None:
         sample = LayerSample.of(model_or_path, images, layer, maps=numbers)
+        if own is not None and not np.array_equal(np.sort(own), sample.maps):
+            raise SettingsError("maps", f"those of the OIPs, {own.tolist()}", maps)
+        shown = numbers if own is None else own
+        if isinstance(shown, np.ndarray):  # the sample's maps rise
+            rows = np.argsort(shown, kind="stable")
         network, pixels, numbers = sample.network, sample.images, sample.maps
         name, index = sample.layer.name, sample.layer.index
     else:
@@ -256,6 +265,7 @@ def legibility(
     scale = PictureScale.of(network.inputs, pixels)
     opened = judge_of(judge, judge_layer, network, pixels, scale)
     pictures = oip_pictures(oips, scale)
+    usable = _usable(oips, pictures)
     if len(pictures) != len(numbers) or pictures.shape[2:] != pixels.shape[1:]:
         shape = f"({len(numbers)}, k, " + ", ".join(map(str, pixels.shape[1:])) + ")"
         raise DataError("pictures of OIPs", f"shape {shape}", pictures.shape)
@@ -265,7 +275,7 @@ def legibility(
         values = means[:, sample.maps]
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
-    usable = _usable(oips, pictures)
+    pictures, usable = pictures[rows], usable[rows]
     unit_features = shown_features(opened, pictures, usable, mean)
     directions = feature_directions(looks, mean)
     answers = judged_units(values, directions, unit_features, usable.sum(1), progress, name)

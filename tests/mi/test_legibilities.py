@@ -115,6 +115,30 @@ def test_oips_of_maps_and_the_question_about_them(model, judge, planted):
         assert set(question.top[:4]) == set(np.argsort(-means[:, number])[:4])
 
 
+def test_pictures_are_of_the_maps_that_are_named_in_their_order(model, judge, planted):
+    images, _, pictures = planted
+    falling, rising = (
+        mi.legibility(model, images, pictures[rows], "maps", maps=maps, judge=judge)
+        for rows, maps in (([0, 1], [5, 2]), ([1, 0], [2, 5]))
+    )
+    assert falling.maps.tolist() == rising.maps.tolist() == [2, 5]
+    np.testing.assert_array_equal(falling.share, rising.share)
+    assert len(set(rising.share)) == 2
+
+
+def test_oips_are_of_their_own_maps(model, judge, planted):
+    images = planted[0]
+    oips = oip.reconstruct(model, "maps", [0, 2], starts=1, steps=1, screened=1, data=images)
+    shares = [
+        mi.legibility(model, images, oips, "maps", maps=maps, judge=judge).share.tolist()
+        for maps in (None, [2, 0], "0,2")
+    ]
+    assert shares[0] == shares[1] == shares[2]
+    for maps in ([1, 3], "1,3", 0):
+        with pytest.raises(SettingsError, match=r"maps: expected those of the OIPs, \[0, 2\]"):
+            mi.legibility(model, images, oips, "maps", maps=maps, judge=judge)
+
+
 def test_the_choice_is_that_of_brute_force():
     random = np.random.default_rng(0)
     responses = random.normal(size=(300, 3))
