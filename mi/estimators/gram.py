@@ -20,7 +20,9 @@ MATRIX_BUDGET = 1 << 30
 _CACHED = 1 << 20
 """Bytes of a block that are worked on at a time."""
 _ROUNDING = 1e-13
-"""Distances under this share of the largest squared norm are rounding of equal points."""
+"""Distances under this share of the squared norms of both points are rounding of equal points."""
+_LOOKED_AT = 101
+"""Rows whose medians are the center."""
 _TINY = 1e-280
 """Distances under this have lost their digits."""
 
@@ -29,8 +31,9 @@ class Distances:
     """Squared Euclidean distances between the rows of x (n, d), a block of rows at a time.
 
     Computed in float64 by matrix products of the centered data, some columns at a time, so that
-    neither a common offset nor the width of x costs precision or memory. Up to some 2900 samples
-    the block is the whole matrix; with more the memory stays, and the time goes on growing as n^2.
+    neither a common offset, a few far samples nor the width of x costs precision or memory. Up to
+    some 2900 samples the block is the whole matrix; with more the memory stays, and the time goes
+    on growing as n^2.
 
     Args:
         x: (n, d), finite.
@@ -83,14 +86,15 @@ class Distances:
         norms = self._norms
         if block is None:
             return np.zeros((rows.stop - rows.start, len(self)))
-        least = max(_TINY, _ROUNDING * norms.max(initial=0.0))
         step = max(1, _CACHED // (8 * len(self)))
         for start in range(0, len(block), step):
             cut = block[start : start + step]
             cut *= 2.0
             begin = rows.start + start
-            np.subtract(norms[begin : begin + len(cut), None] + norms, cut, out=cut)
-            cut[cut <= least] = 0.0
+            sums = norms[begin : begin + len(cut), None] + norms
+            np.subtract(sums, cut, out=cut)
+            sums *= _ROUNDING
+            cut[cut <= np.maximum(sums, _TINY, out=sums)] = 0.0
         diagonal = np.arange(len(block))
         block[diagonal, diagonal + rows.start] = 0.0
         return block
@@ -109,10 +113,14 @@ class Distances:
         return median_squared_distance(self._kept)
 
     def _columns(self) -> Iterator[np.ndarray]:
-        """Yield centered columns (n, some) float64."""
+        """Yield centered columns (n, some) float64.
+
+        The center is a median: a mean follows one far sample, away from all others.
+        """
+        step = max(1, len(self) // _LOOKED_AT)
         for start in range(0, self._x.shape[1], self._columns_at_once):
             columns = np.array(self._x[:, start : start + self._columns_at_once], np.float64)
-            columns -= columns.mean(axis=0)
+            columns -= np.median(columns[::step], axis=0)
             yield columns
 
     @cached_property

@@ -223,11 +223,8 @@ def _squares(
 
         def fill(index: int, rows: slice = rows, block: np.ndarray = block) -> None:
             if scales[index] > 0:  # 0 for a constant map
-                x = np.array(responses[:, index], np.float64)
-                x -= x.mean(axis=0)
-                norms = (x * x).sum(axis=1)
-                distances = norms[rows, None] + norms - 2 * (x[rows] @ x.T)
-                np.exp(np.minimum(distances / (-0.5 * scales[index]), 0.0), out=block[index])
+                distances = Distances(responses[:, index]).between(rows)
+                np.exp(distances / (-0.5 * scales[index]), out=block[index])
 
         thread_map(fill, range(maps))
         sums = added_squares(block, codes[rows, None] == codes)

@@ -41,6 +41,34 @@ def test_a_large_offset_costs_no_precision():
     assert np.allclose(squared_distances(x + 1e6), brute_force(x), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("far", [1e6, 1e9, 1e15])
+def test_one_far_sample_leaves_the_distances_of_the_others_alone(far):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    expected = brute_force(x[1:])
+    x[0] = far
+    distances = squared_distances(x)
+    assert np.allclose(distances[1:, 1:], expected, atol=1e-12)
+    assert np.allclose(distances[0, 1:], 3 * far**2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["kde", "renyi", "vme", "dsmi"])
+def test_one_far_sample_costs_its_own_information_only(name):
+    y = np.arange(400) % 2
+    x = np.random.default_rng(0).normal(size=400) + 2 * y
+    value = mi.mutual_information(x, y, name, null=0, draws=0).nats
+    for far in (1e6, 1e9, 1e15):
+        x[7] = far
+        estimate = mi.mutual_information(x, y, name, null=0, draws=0)
+        assert estimate.nats == pytest.approx(value, abs=0.02)
+    responses = np.stack([x, x[::-1]], axis=1)[:, :, None]
+    x[7] = 100.0
+    near = np.stack([x, x[::-1]], axis=1)[:, :, None]
+    if name == "renyi":
+        renyi = mi.estimator("renyi", alpha=2)
+        pairs = [renyi.pairs(values, y).joint for values in (responses, near)]
+        assert np.allclose(*pairs, atol=1e-6)
+
+
 def test_columns_at_a_time_give_the_same():
     x = np.random.default_rng(0).normal(size=(20, 50))
     parts = Distances(x, column_budget=8 * 20 * 7).between(slice(0, 20))
