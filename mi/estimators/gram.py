@@ -295,15 +295,17 @@ def principal_components(x: np.ndarray, count: int, rng: np.random.Generator) ->
     1000.
     """
     exact = x.shape[1] <= max(count, min(4 * count, len(x)))
-    # Scaled before it is cast, by a power of 2, which is exact: single precision ends at 3e38.
+    # Scaled by a power of 2, which is exact: single precision ends at 3e38. Centered before it is
+    # cast, since an offset takes the digits of single precision.
     exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
     scaled = np.ldexp(x, -exponent)
-    centered = np.array(scaled, np.float64 if exact else np.float32)
+    centered = np.array(scaled, np.float64 if exact else x.dtype)
     centered -= centered.mean(axis=0)
     largest = np.abs(centered).max(initial=0.0)
     if largest <= 8 * np.finfo(x.dtype).eps * np.abs(scaled).max(initial=0.0):
         return np.zeros((len(x), min(x.shape[1], count)), np.float32)
     centered /= largest
+    centered = centered if exact else centered.astype(np.float32)
     size = np.sqrt(np.einsum("ij,ij->", centered, centered, dtype=np.float64) / len(x))
     centered /= centered.dtype.type(size)
     if exact:

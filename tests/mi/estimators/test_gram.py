@@ -172,6 +172,14 @@ def test_offset_and_scale_do_not_matter_and_constants_are_zero():
         principal_components(wide * 10.0**power, 9, np.random.default_rng(1)) for power in (0, 90)
     ]
     assert np.allclose(np.abs(features[1]), np.abs(features[0]), atol=1e-4)
+    for count in (9, 100):  # of a random projection, and exact
+        parts = [
+            principal_components(wide + offset, count, np.random.default_rng(1))
+            for offset in (0.0, 1e9)
+        ]
+        squares = [(part.astype(float) ** 2).sum(axis=0) for part in parts]
+        assert np.allclose(*squares, rtol=1e-3)
+        assert np.allclose(np.abs(parts[1]), np.abs(parts[0]), atol=1e-3)
     assert (principal_components(np.full((50, 4), 0.1), 100, rng) == 0).all()
     assert (principal_components(np.full((50, 400), 0.1, np.float32), 100, rng) == 0).all()
 
