@@ -22,6 +22,8 @@ FEWEST_LABELS = 20
 TIED = 0.05
 """Share of values that occur more than once from which the reader gets a notice."""
 _MOST_COPIES, _STEPS, _OFF_GRID = 0.1, 10_000, 1e-6
+_FOLLOWS = 1e-6
+"""Share of a column's deviation under which what others leave of it is rounding."""
 _HEAVY = 10.0
 """Kurtosis from which tails are heavy."""
 _NUMBERS = "an array of numbers"
@@ -290,6 +292,15 @@ def check_varied(name: str, x: np.ndarray) -> None:
     """Raise a DataError for a constant coordinate of x (n, d)."""
     if not np.ptp(x, axis=0).all():
         raise DataError(name, "coordinates that vary", "a constant one")
+
+
+def check_full_rank(name: str, x: np.ndarray) -> None:
+    """Raise a DataError where a column of x (n, d), none constant, follows from the others."""
+    centered = x - x.mean(axis=0)
+    residuals = np.linalg.qr(centered / np.sqrt((centered * centered).sum(axis=0)), mode="r")
+    if np.abs(np.diagonal(residuals)).min() <= _FOLLOWS:
+        hint = "Leave out columns that follow from others, or take more samples."
+        raise DataError(name, "a covariance of full rank", "a singular one", hint)
 
 
 def varied(x: np.ndarray) -> np.ndarray:

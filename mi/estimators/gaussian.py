@@ -18,7 +18,7 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Labels, Prepared, over_prepared
-from oip.mi.validation import heavy_tails, varied
+from oip.mi.validation import check_full_rank, heavy_tails, varied
 
 DIGITS = 1e-12
 """Share of a coordinate's variance under which the part that others leave of it is rounding."""
@@ -405,6 +405,8 @@ class Gaussian(LabelEstimator):
             _check_varied(name, side)
         d = x.shape[1]
         logs = log_determinant(y) - log_determinant(x)
+        for name, side in (("x", x), ("y", y)):
+            check_full_rank(f"gaussian: {name}", side)
         first, second = np.atleast_2d(np.cov(x.T)), np.atleast_2d(np.cov(y.T))
         away = y.mean(axis=0) - x.mean(axis=0)
         # E S^-1 = Sigma^-1 (m - 1) / (m - d - 2): the inverse covariance is too large.

@@ -11,7 +11,6 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import DataError
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
@@ -30,7 +29,7 @@ from oip.mi.estimators.density_destructor import (
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
-from oip.mi.validation import check_numbers, check_varied, normal_marginals
+from oip.mi.validation import check_full_rank, check_numbers, check_varied, normal_marginals
 
 _MOST_LAYERS = 1000
 _MOST_OF_BLOCKS = 50
@@ -174,14 +173,10 @@ class Rbig(LabelEstimator):
         """
         values = check_numbers("x", x)
         check_varied("rbig: x", values)
-        d = values.shape[1]
-        sign, log_determinant = np.linalg.slogdet(np.atleast_2d(np.cov(values.T)))
-        if sign <= 0:
-            hint = "Leave out columns that follow from others."
-            text = "a covariance of full rank"
-            raise DataError("rbig: x", text, "a singular one", hint)
+        check_full_rank("rbig: x", values)
+        log_determinant = float(np.linalg.slogdet(np.atleast_2d(np.cov(values.T)))[1])
         estimate = self.entropy(values, seed)
-        gaussian = 0.5 * (d * math.log(2 * math.pi * math.e) + float(log_determinant))
+        gaussian = 0.5 * (values.shape[1] * math.log(2 * math.pi * math.e) + log_determinant)
         return RawEstimate(gaussian - estimate.nats, notices=estimate.notices)
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:

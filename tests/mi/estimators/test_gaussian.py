@@ -97,6 +97,22 @@ def test_what_has_no_determinant_is_refused():
             call()
 
 
+def test_divergence_of_what_follows_from_others_is_refused():
+    a, b, c, d = np.random.default_rng(0).normal(size=(4, 200))
+    flat, full = np.stack([a, 1e-6 * b, a + b], axis=1), np.stack([a, b, c], axis=1)
+    other = np.stack([c, 1e-6 * d, c + d], axis=1)
+    for x, y, name in ((full, flat, "y"), (flat, full, "x"), (flat, other, "x")):
+        with pytest.raises(DataError, match=f"^gaussian: {name}: .*full rank.*singular"):
+            mi.kl_divergence(x, y, "gaussian")
+    # Columns of very different units are no singular covariance.
+    units = np.array([1e-9, 1.0, 1e9])
+    shown = [
+        mi.kl_divergence(s * full + 0.5 * s, s * full[::-1], "gaussian", null=0, draws=0).nats
+        for s in (np.ones(3), units)
+    ]
+    assert shown[1] == pytest.approx(shown[0], rel=1e-9)
+
+
 def unbiased(x):
     """ln|S| of samples (n, d), as entropies of Gaussians have it."""
     n, d = x.shape

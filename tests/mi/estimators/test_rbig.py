@@ -161,6 +161,10 @@ def test_negentropy():
     assert abs(Rbig().negentropy(mixed).nats) < 0.08
     with pytest.raises(DataError, match=r"full rank"):
         Rbig().negentropy(np.repeat(rng.normal(size=(50, 1)), 2, axis=1))
+    for seed in range(8):  # rounding gives a singular covariance a determinant of either sign
+        a, b = np.random.default_rng(seed).normal(size=(2, 200))
+        with pytest.raises(DataError, match=r"full rank"):
+            mi.negentropy(np.stack([a, 1e6 * b, a + b], axis=1))
 
 
 def test_divergences():
