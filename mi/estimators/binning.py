@@ -25,6 +25,8 @@ _SAMPLES_A_PAIR, _SAMPLES_A_ROW = 3, 0.8
 least error of 4 to 32 bins, n = 100 to 3,000, and of 2 to 10, n = 300 and 1,000."""
 ELEMENTS = 1 << 20
 """Numbers of an array that is worked on at once."""
+_ROUNDING = 1e-9
+"""Share of a bin that a value may be under its lower edge: .3 / .1 is 2.9999999999999996."""
 _SURE = 1e-9
 """Share of its ceiling that chance leaves at least; less is none."""
 _ALONE = 0.1
@@ -249,14 +251,14 @@ class Binning(LabelEstimator):
     def cells(self, x: np.ndarray) -> np.ndarray:
         """Return the cell (n,) int of each row of x (n, d), in no meaningful order."""
         if self.by == "width":
-            bins = np.floor(x / self.width)
+            bins = np.floor(x / self.width + _ROUNDING)
         elif self.by in ("range", "minmax"):
             count = self.count or _COUNTS[self.by]
             low, span = self.low, self.high - self.low
             if self.by == "minmax":
                 low, span = x.min(axis=0), np.ptp(x, axis=0)
                 span = np.where(span > 0, span, 1.0)
-            bins = np.clip(np.floor((x - low) / (span / count)), 0, count - 1)
+            bins = equal_bins(x, low, span, count)
         else:
             count = self.count or _COUNTS["quantile"]
             bins = np.stack([_quantile_bins(column, count) for column in x.T], axis=1)
@@ -307,6 +309,16 @@ def _own_cells(effect: str, **sides: np.ndarray) -> tuple[str, ...]:
                 f"{name}: {alone:.0%} of the samples have a cell to themselves, {effect}"
             )
     return tuple(notices)
+
+
+def equal_bins(
+    x: np.ndarray, low: float | np.ndarray, span: float | np.ndarray, count: int
+) -> np.ndarray:
+    """Return which of `count` bins between low and low + span each number is in, from 0.
+
+    Numbers outside are in the first or the last.
+    """
+    return np.clip(np.floor((x - low) / (span / count) + _ROUNDING), 0, count - 1)
 
 
 def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:

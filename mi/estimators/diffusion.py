@@ -15,6 +15,7 @@ from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.core.records import Parameters
 from oip.mi.backend import eigenvalues
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
+from oip.mi.estimators.binning import equal_bins
 from oip.mi.estimators.gram import (
     Bandwidth,
     cut,
@@ -323,8 +324,7 @@ def grouped(y: np.ndarray, groups: int, seed: int, reference: bool = False) -> n
     if not np.ptp(y, axis=0).any():
         return np.zeros(len(y), int)
     if y.shape[1] == 1:
-        edges = np.linspace(y.min(), y.max(), groups + 1)[1:-1]
-        labels = np.searchsorted(edges, y[:, 0], side="right")
+        labels = equal_bins(y[:, 0], y.min(), np.ptp(y), groups)
     else:
         labels = _clusters(y.tobytes(), y.shape[1], min(groups, len(y) - 1), seed, reference)
     return np.unique(labels, return_inverse=True)[1]

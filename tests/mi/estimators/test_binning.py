@@ -82,6 +82,17 @@ def test_kinds_of_bins():
     assert np.array_equal(Binning(by="minmax").cells(both), Binning(by="minmax").cells(x))
 
 
+@pytest.mark.parametrize("step", [0.1, 0.2, 0.3, 0.01])
+def test_rounded_values_on_the_edges_have_a_bin_each(step):
+    # .3 / .1 is 2.9999999999999996, so that .2 and .3 shared a bin.
+    x = np.round(step * np.arange(-10, 11), 2)[:, None]
+    assert len(set(Binning(by="width", width=step).cells(x))) == 21
+    ends = {"low": float(x[0, 0]), "high": float(x[-1, 0])}
+    for bins in (Binning(by="minmax", count=20), Binning(by="range", count=20, **ends)):
+        # The upper end is in the last bin.
+        assert sorted(np.bincount(bins.cells(x))) == [1] * 19 + [2]
+
+
 def test_quantile_bins_are_even_and_ties_stay_together():
     x = np.random.default_rng(0).normal(size=(1000, 1))
     counts = np.bincount(Binning(count=8).cells(x))

@@ -173,6 +173,8 @@ def test_blocks_of_maps_order_and_scale_do_not_matter(layer_like):
 def test_numbers_are_cut_into_equal_bins():
     y = np.array([0.0, 0.05, 0.11, 0.95, 1.0, 0.5])[:, None]
     assert grouped(y, 10, 0).tolist() == [0, 0, 1, 3, 3, 2]
+    tenths = np.round(np.arange(11) / 10, 1)[:, None]
+    assert sorted(np.bincount(grouped(tenths, 10, 0))) == [1] * 9 + [2]
     assert not grouped(np.ones((6, 2)), 10, 0).any()
 
 
