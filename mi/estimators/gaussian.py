@@ -349,12 +349,13 @@ class Gaussian(LabelEstimator):
         count = int(np.clip(np.bincount(samples.codes).min() // 2 - 2, 1, self.components))
 
         def prepare(x: np.ndarray) -> Prepared | None:
-            rng = seeds.generator(samples.seed, "gaussian projection")
-            scores = principal_components(x, count, rng)
-            scores = varied(scores.astype(np.float64))
-
+            if x.shape[1] > count:
+                rng = seeds.generator(samples.seed, "gaussian projection")
+                x = principal_components(x, count, rng)
+            scores = varied(x.astype(np.float64))
             if not scores.shape[1]:
                 return None
+            scores = (scores - scores.mean(axis=0)) / scores.std(axis=0)
             information = LabelInformation(scores)
             return Prepared(information, _heavy(x=scores), information.together)
 

@@ -75,6 +75,19 @@ def test_wide_responses_are_reduced_and_small_classes_tell_nothing():
     assert Gaussian().over_maps(x[:10, None], pairs).raw[0] == 0.0
 
 
+def test_units_of_the_columns_do_not_matter_about_a_label():
+    y = np.arange(400) % 2
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    x[:, 1] += 1.5 * y
+    value = mi.mutual_information(x, y, "gaussian", null=0, draws=0).nats
+    assert value > 0.2
+    for unit in (1e7, 1e12, 1e-12):
+        estimate = mi.mutual_information(x * [unit, 1.0], y, "gaussian", null=0, draws=0)
+        assert estimate.nats == pytest.approx(value, rel=1e-9)
+    both = np.concatenate([x, x @ [[1.0], [1.0]]], axis=1)  # what follows from others adds nothing
+    assert mi.mutual_information(both, y, "gaussian", null=0, draws=0).nats == pytest.approx(value)
+
+
 def test_what_others_determine_is_at_the_ceiling():
     x = np.random.default_rng(0).normal(size=(100, 2))
     estimate = mi.mutual_information(x, x @ [[1.0, 2.0], [3.0, -1.0]], "gaussian")
