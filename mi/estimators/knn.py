@@ -290,7 +290,8 @@ class Ksg(LabelEstimator):
         tied = (ordered[1:] == ordered[:-1]).any(axis=0)
         if not tied.any():
             return x
-        size = _JITTER * np.maximum(np.abs(x).mean(axis=0), 1.0 if self.standardize else 0.0)
+        size = np.abs(x - x.mean(axis=0)).mean(axis=0)
+        size = _JITTER * np.maximum(size, 1.0 if self.standardize else 0.0)
         return x + seeds.generator(seed, "ksg ties").normal(size=x.shape) * np.where(tied, size, 0)
 
 

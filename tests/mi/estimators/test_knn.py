@@ -185,6 +185,17 @@ def test_ties_are_broken_by_the_seed_and_said(two_gaussians):
     assert Ksg().information(x, x**3, 0).nats == Ksg().information(x, x**3, 1).nats
 
 
+def test_an_offset_does_not_make_the_noise_that_breaks_ties_large():
+    # Times in seconds: at 1.7e9 the noise was .17, at 1e12 100.
+    x, noise = np.round(np.random.default_rng(0).normal(size=(2, 500)), 2)
+    plain = Ksg(standardize=False)
+    y, value = x + noise, plain.information(x[:, None], (x + noise)[:, None], 0).nats
+    assert abs(value - 0.5 * math.log(2)) < 0.15
+    for offset in (1.7e9, 1e12):
+        moved = plain.information(x[:, None] + offset, y[:, None], 0).nats
+        assert moved == pytest.approx(value, abs=0.06)  # ties are broken in other ways
+
+
 def test_many_dimensions_are_said_and_reduced_for_labels():
     rng = np.random.default_rng(0)
     y = np.arange(200) % 2
