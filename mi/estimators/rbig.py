@@ -226,10 +226,10 @@ class Rbig(LabelEstimator):
 
             def bias(labels: np.ndarray) -> float:
                 """Return the mean for shuffled labels; it depends on the sizes of classes alone."""
-                sizes = tuple(np.bincount(labels))
+                sizes = tuple(np.sort(np.bincount(labels)).tolist())  # whatever they are called
                 if sizes not in biases:
                     draw = seeds.generator(samples.seed, "rbig labels", *sizes)
-                    same = np.sort(labels)
+                    same = np.repeat(np.arange(len(sizes)), sizes)
                     mixed = [draw.permutation(same) for _ in range(self.permutations)]
                     values = [self._of_label(scores, codes, samples.seed) for codes in mixed]
                     biases[sizes] = float(np.mean(values))

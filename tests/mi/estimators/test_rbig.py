@@ -211,6 +211,15 @@ def test_labels_in_several_dimensions():
     assert estimates.notices[2] == ()
 
 
+def test_names_of_classes_of_other_sizes_do_not_matter():
+    y = np.arange(120) % 3 > 0
+    x = np.random.default_rng(0).normal(size=(120, 1, 3)) + y[:, None, None]
+    rbig = Rbig(permutations=2, class_layers=3)
+    estimates = rbig.over_maps(x, y)
+    assert estimates.per_class_raw[0] == pytest.approx(estimates.raw[0], rel=1e-9)
+    assert rbig.over_maps(x, ~y).raw[0] == pytest.approx(estimates.raw[0], rel=1e-9)
+
+
 def test_small_classes_are_said():
     rng = np.random.default_rng(0)
     few, large_sample = rng.normal(size=(80, 2)), rng.normal(size=(700, 2))
