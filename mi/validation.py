@@ -21,7 +21,9 @@ FEWEST_LABELS = 20
 """Fewest labeled samples that an estimate for a network is made from."""
 TIED = 0.05
 """Share of values that occur more than once from which the reader gets a notice."""
-_MOST_COPIES, _STEPS, _OFF_GRID = 0.1, 10_000, 1e-6
+_MOST_COPIES, _OFF_GRID = 0.1, 1e-6
+_STEPS, _STEPS_ALONE = 10_000, 1_000_000
+"""Of a grid, from whose width on rows that repeat are copies: one number repeats more often."""
 _FOLLOWS = 1e-6
 """Share of a column's deviation under which what others leave of it is rounding."""
 _HEAVY = 10.0
@@ -370,12 +372,20 @@ def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:
 
 
 def _on_grid(x: np.ndarray) -> bool:
-    """Return whether the columns of x (n, d) are multiples of a step, at most `_STEPS` of them."""
+    """Return whether the columns of x (n, d) are multiples of a step, at most `_STEPS` of them.
+
+    If there is one column, also whether it has more steps, or half precision.
+    """
+    most = _STEPS if x.shape[1] > 1 else _STEPS_ALONE
+    with np.errstate(over="ignore"):
+        if x.shape[1] == 1 and (x.astype(np.float16) == x).all():
+            return True
     for column in x.T:
         values = np.unique(column)
-        with np.errstate(over="ignore"):
-            steps = (values - values[0]) / np.diff(values).min()
-        if steps[-1] > _STEPS or np.abs(steps - np.rint(steps)).max() > _OFF_GRID:
+        with np.errstate(over="ignore", invalid="ignore"):
+            span = values[-1] - values[0]
+            steps = (values - values[0]) * (np.rint(span / np.diff(values).min()) / span)
+        if steps[-1] > most or np.abs(steps - np.rint(steps)).max() > _OFF_GRID:
             return False
     return True
 

@@ -58,6 +58,21 @@ def test_equal_rows_that_are_no_copies():
     assert kept.tolist() == list(range(0, 500, 2))
 
 
+@pytest.mark.parametrize("kind", ["half precision", "three decimals"])
+def test_numbers_of_few_digits_are_no_copies_where_the_label_follows_from_them(kind):
+    x = np.random.default_rng(0).normal(size=5000)
+    x = x.astype(np.float16) if kind == "half precision" else np.round(100 * x, 3)
+    label = np.abs(x) > 0.2 * x.std()
+    estimate = plain(x, label, estimator="binning")
+    assert estimate.notices == ()
+    # H(Y) of all samples, not of the values that differ.
+    share = label.mean()
+    truth = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    assert estimate.ceiling == pytest.approx(truth)
+    several = np.repeat(x[:50, None] + np.arange(3.0) / 7, 2, axis=0)
+    assert len(first_of_copies(several, np.zeros(100, int))) == 50
+
+
 @pytest.mark.parametrize(
     "name", ["ksg", "vme", "binning", "rbig", "gaussian", "renyi", "dsmi", "kde"]
 )
