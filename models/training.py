@@ -215,6 +215,21 @@ def fit(
     return losses
 
 
+def release(model: keras.Model) -> None:
+    """Give back the memory of a trained model that nobody needs any more; it is useless after this.
+
+    TensorFlow 2.10 and later keep the numbers of a variable that a graph has assigned for as long
+    as the process lives, also when nothing refers to the model: 33 MB for each training by Adam of
+    2.4 million weights. So their place is taken by no numbers at all.
+    """
+    import tensorflow as tf
+
+    optimizer = getattr(model, "optimizer", None)
+    for variable in [*model.variables, *([] if optimizer is None else optimizer.variables)]:
+        empty = tf.zeros([0], variable.dtype)
+        tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=empty)
+
+
 def _make_variables(model: keras.Model, data: Dataset) -> None:
     """Make the variables of a compiled model's optimizer and metrics before its training.
 

@@ -350,7 +350,7 @@ def measured_training(
         (t, times), `accuracy` (t,) on all test images (NaN of SimCLR); with labels `fitted`, the
         share of them that was learned.
     """
-    from oip.models.training import TrainingDiverged, TrainSettings, before_head, fit
+    from oip.models.training import TrainingDiverged, TrainSettings, before_head, fit, release
 
     data = images.train
     model = _built(plan.recipe, data, plan.seed)
@@ -382,6 +382,7 @@ def measured_training(
     if supervised:
         guesses = predict(data.images[:_FITTED]).argmax(axis=1)
         rows["fitted"] = np.mean(guesses == data.required_labels()[:_FITTED])
+    release(learner)
     return rows
 
 
@@ -405,7 +406,7 @@ def trained_small_network(
 ) -> Arrays:
     """Train one network of the set on the first images, and measure it, see `_measured`."""
     from oip.models.datasets import take_images
-    from oip.models.training import TrainSettings, before_head, fit
+    from oip.models.training import TrainSettings, before_head, fit, release
 
     data = images.train
     model = _built(network.recipe, data, network.seed)
@@ -413,7 +414,9 @@ def trained_small_network(
     settings = TrainSettings(network.epochs, batch=32, learning_rate=_RATE, schedule="constant")
     fit(model, take_images(data, indices, data.source), settings, silent)
     z = predictor(before_head(model))(batch.images)
-    return _measured(model, accuracy(predictor(model), images.test), z, batch, seed)
+    measured = _measured(model, accuracy(predictor(model), images.test), z, batch, seed)
+    release(model)
+    return measured
 
 
 def _start(model: keras.Model, plan: TrainingPlan, images: np.ndarray) -> None:

@@ -475,13 +475,15 @@ def _perceptron(train: Dataset, images: np.ndarray, epochs: int, seed: int) -> n
 
     from oip import models
     from oip.models.datasets import statistics
-    from oip.models.training import fit
+    from oip.models.training import fit, release
 
     keras.utils.set_random_seed(seed)
     recipe = models.recipe("relu-mlp")
     model = recipe.build(train.images.shape[1:], len(train.classes), *statistics(train.images))
     fit(model, train, recipe.settings(len(train), epochs=epochs, seed=seed), silent)
-    return predictor(model)(images).argmax(axis=1)
+    classes = predictor(model)(images).argmax(axis=1)
+    release(model)
+    return classes
 
 
 def match_networks(networks: Sequence[Network], test: Dataset, sizes: Sizes, seed: int) -> Arrays:

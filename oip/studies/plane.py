@@ -469,21 +469,24 @@ def regularized(plan: RegularizedTraining, data: Images, size: UseSize) -> Array
     """
     from oip import mi
     from oip.models.datasets import take_images
-    from oip.models.training import TrainSettings, before_head, fit
+    from oip.models.training import TrainSettings, before_head, fit, release
 
     model = untrained(plan.recipe, data, plan.seed)
     count = min(plan.images, len(data.train))
     some_train = take_images(data.train, np.arange(count), data.train.source)
     epochs = max(1, round(size.batches / math.ceil(count / REGULARIZED_BATCH)))
     settings = TrainSettings(epochs, REGULARIZED_BATCH, schedule="constant")
-    fit(regularized_model(model, plan.term, plan.weight), some_train, settings, silent)
+    learner = regularized_model(model, plan.term, plan.weight)
+    fit(learner, some_train, settings, silent)
     rows = slice(size.measured)
     values = predictor(before_head(model))(data.test.images[rows]).astype(np.float64)
     estimator = mi.estimator("kde", **WIDTHS["relative"])
     about_input = estimator.input_information(values, plan.seed).nats  # type: ignore[attr-defined]
     labels = data.test.required_labels()[rows]
+    reached = accuracy(predictor(model), data.test)
+    release(learner)
     return {
-        "accuracy": np.array(accuracy(predictor(model), data.test)),
+        "accuracy": np.array(reached),
         "label": np.array(_label_bits(values, labels, "relative")),
         "input": np.array(bits(about_input)),
     }

@@ -13,7 +13,15 @@ from oip.core.errors import DataError, OipError, RunError, SettingsError
 from oip.core.files import read_arrays, read_json, write_arrays
 from oip.models import Dataset, TrainSettings, train
 from oip.models.datasets import dataset
-from oip.models.training import Batches, confusion_of, load_state, save_state, train_batches
+from oip.models.training import (
+    Batches,
+    confusion_of,
+    fit,
+    load_state,
+    release,
+    save_state,
+    train_batches,
+)
 
 QUICK = TrainSettings(epochs=6, batch=16, learning_rate=0.003)
 
@@ -257,3 +265,12 @@ def test_the_state_of_other_layers_leaves_a_model_as_it_was(tmp_path: Path) -> N
         load_state(tmp_path / "state.npz", second)
     for old, weight in zip(before, second.get_weights(), strict=True):
         np.testing.assert_array_equal(old, weight)
+
+
+def test_a_released_model_holds_no_numbers() -> None:
+    model = compiled()
+    fit(model, TRAIN, QUICK)
+    variables = [*model.variables, *model.optimizer.variables]
+    assert sum(variable.value.numpy().nbytes for variable in variables) > 1000
+    release(model)
+    assert {variable.value.numpy().nbytes for variable in variables} == {0}
