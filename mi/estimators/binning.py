@@ -70,8 +70,9 @@ class Binning(LabelEstimator):
         without a `count`, I(X;Y) is adjusted for chance instead: h (I - E) / (h - E), E the mean of
         I over all orders of the samples of Y, h the smaller entropy. It is 0 by chance and h at
         most, whatever the number of cells. Every cell has half a sample more in a KL divergence,
-        since one that Q lacks would make it infinite, and its bias by sampling is subtracted: (K_p
-        - 1) / 2n + sum_k p_k (1 - q_k) / 2m q_k.
+        since one that Q lacks would make it infinite, and its bias by sampling is subtracted, as
+        far as the half samples leave it: with n' = n + K / 2 and m' = m + K / 2 it is
+        (K - 1) n / 2n'^2 + sum_k p_k (1 - q_k) m / 2 m'^2 q_k. Bins are by the smaller sample.
 
     Use it for discrete data and few dimensions. Not for wide responses: every sample soon has a
     cell of its own, which tells nothing, and estimates are unsure, or at their ceilings, log n and
@@ -229,17 +230,17 @@ class Binning(LabelEstimator):
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
-        d = x.shape[1]
-        coarse = self._coarse(len(x) + len(y), d if d > 1 else 0)
+        n, m, d = len(x), len(y), x.shape[1]
+        coarse = self._coarse(min(n, m), d)
         cells = coarse.cells(np.concatenate([x, y]))
-        first, second = cells[: len(x)], cells[len(x) :]
-        counts = [np.bincount(codes, minlength=cells.max() + 1) for codes in (first, second)]
+        k = int(cells.max()) + 1
+        counts = [np.bincount(codes, minlength=k) for codes in (cells[:n], cells[n:])]
         p, q = ((count + 0.5) / (count + 0.5).sum() for count in counts)
         nats = float((p * np.log(p / q)).sum())
         if self.corrected:
-            nats -= (np.count_nonzero(counts[0]) - 1) / (2 * len(x))
-            nats -= float((p * (1 - q) / q).sum()) / (2 * len(y))
-        lacking = float(counts[0][counts[1] == 0].sum()) / len(x)
+            nats -= (k - 1) * n / (2 * (n + k / 2) ** 2)
+            nats -= float((p * (1 - q) / q).sum()) * m / (2 * (m + k / 2) ** 2)
+        lacking = float(counts[0][counts[1] == 0].sum()) / n
         notice = f"{lacking:.0%} of x lies in cells without y, so that the value depends on the "
         "number of y. Use more samples of y."
         return RawEstimate(nats, notices=(notice,) if lacking > _LACKING else ())

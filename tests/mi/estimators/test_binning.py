@@ -212,6 +212,21 @@ def test_divergence_of_gaussians_is_found_from_below(mu, least, most):
     assert least < np.mean(values) < most
 
 
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(("n", "m"), [(60, 40), (150, 100), (2000, 200), (200, 2000)])
+def test_divergence_of_few_samples_is_not_subtracted_away(n, m, d):
+    # The half samples hold cells near each other, so that less of the bias is there to subtract:
+    # at d = 3, n = 2,000 and m = 200 the mean was -1.08, of 0 and of .5.
+    rng = np.random.default_rng(0)
+    means = []
+    for mu in (0.0, 1.0):
+        shift = mu * np.eye(d)[0]
+        samples = [(rng.normal(size=(n, d)) + shift, rng.normal(size=(m, d))) for _ in range(30)]
+        means.append(np.mean([Binning().divergence(*pair, 0).nats for pair in samples]))
+    assert abs(means[0]) < 0.03
+    assert 0.22 < means[1] < 0.52
+
+
 def test_two_bins_keep_the_zeros_of_a_relu_apart():
     # 84 % zeros: the median is 0, and what is above it is not with it.
     rng = np.random.default_rng(0)
