@@ -60,6 +60,9 @@ class ConditionalShuffles:
             self._shares = class_probabilities(x.values, given.values)
         else:
             self._fit = ConditionalMean.fit(x.values, given.values)
+            left = np.abs(x.values - self._fit.mean).max(axis=0)
+            # To exchange rounding errors would undo ties of x with Z, and look like a dependence.
+            self._follows = left <= _NONE * x.values.std(axis=0)
             self._near = _nearest(given.values, _NEAREST).tolist()
 
     def __call__(self, shuffle: int) -> np.ndarray:
@@ -70,6 +73,7 @@ class ConditionalShuffles:
         if self._x.is_label:
             return _drawn_codes(self._shares, draw)
         shuffled = self._fit.mean + self._fit.residuals[_order_among_nearest(self._near, draw)]
+        shuffled = np.where(self._follows, self._x.values, shuffled)
         return np.clip(shuffled, self._x.values.min(axis=0), self._x.values.max(axis=0))
 
     @property

@@ -44,6 +44,18 @@ def test_given_numbers_what_z_tells_is_kept_and_the_rest_exchanged():
     assert abs(np.corrcoef(*noise)[0, 1]) < 0.4
 
 
+@pytest.mark.parametrize("name", ["ksg", "gaussian", "vme", "renyi", "binning"])
+def test_x_that_follows_from_z_has_nothing_beside_it(name):
+    z, noise = np.random.default_rng(0).normal(size=(2, 150))
+    for x in (z, 2 * z + 1, 0.0 * z):
+        estimate = mi.conditional_mutual_information(x, z + noise, z, name, null=39, draws=0)
+        assert estimate.p_value == 1.0
+    both = np.stack([2 * z + 1, noise], axis=1)
+    shuffled = ConditionalShuffles(side(both), side(z), 0)(0)
+    assert (shuffled[:, 0] == both[:, 0]).all()
+    assert (shuffled[:, 1] != noise).any()
+
+
 def test_a_plane_is_fitted_exactly_and_so_are_constants():
     random = np.random.default_rng(0)
     z = random.normal(size=(150, 2)) * [1.0, 100.0]
