@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from oip.core.checks import check_choice, check_number, check_whole
-from oip.core.errors import SettingsError
+from oip.core.errors import DataError
 from oip.core.records import Parameters
 from oip.mi.backend import matmul, thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
@@ -502,13 +502,13 @@ class Kde(LabelEstimator):
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Estimate H(M) of responses x (n, d) with the noise added: from H(N) to H(N) + log n.
 
-        A SettingsError says that x is constant and the variance relative to it.
+        A DataError says that x is constant and the variance relative to it.
         """
         distances = self._distances(x)
         variance = self._variance(distances)
         if variance == 0:
             hint = "Give a variance of its own, such as noise=0.1."
-            raise SettingsError("kde: x", "samples that differ", "a constant", hint)
+            raise DataError("kde: x", "samples that differ", "a constant", hint)
         of_noise = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
         of_sample, ceiling = self._of_sample(distances), math.log(len(x))
         notices = ()
