@@ -192,7 +192,9 @@ class Ksg(LabelEstimator):
         return self._jittered(scores / (scores.std() or 1.0), seed), (notice,)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """Estimate I(X;Y) by algorithm 1 or 2 of Kraskov et al."""
+        """Estimate I(X;Y) by algorithm 1 or 2 of Kraskov et al.; 0 where a side is constant."""
+        if not np.ptp(x, axis=0).any() or not np.ptp(y, axis=0).any():
+            return RawEstimate(0.0)
         notices = _ties("x", x) + _ties("y", y)
         if self.reduction == "directions":
             value = 0.0

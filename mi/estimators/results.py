@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SATURATED = 0.98
 """Share of its ceiling from which an estimate says nothing about an order."""
+_NOTHING = 1e-9
+"""Nats under which a ceiling is 0, but for rounding."""
 LEVEL = 0.95
 """Of every interval."""
 ENOUGH_DRAWS = 200
@@ -91,7 +93,7 @@ class Estimate:
     @property
     def share(self) -> float | None:
         """The estimate as a share of its ceiling, I / H(Y) for a label; None without a ceiling."""
-        if self.ceiling is None or self.ceiling <= self.least:
+        if self.ceiling is None or self.ceiling <= self.least + _NOTHING:
             return None
         return (self.nats - self.least) / (self.ceiling - self.least)
 
@@ -299,8 +301,8 @@ class MapEstimates:
 
     @property
     def saturated(self) -> np.ndarray:
-        """(m,) bool: within 2 % of the ceiling."""
-        return self.mi >= SATURATED * self.ceiling
+        """(m,) bool: within 2 % of the ceiling; False where that is 0."""
+        return (self.mi >= SATURATED * self.ceiling) & (self.ceiling > _NOTHING)
 
     def spread(self, usable: np.ndarray) -> MapEstimates:
         """Return the estimates in the True rows of `usable` (rows,) bool, NaN in the others."""

@@ -183,6 +183,8 @@ def test_constants_and_single_classes_have_exactly_nothing(name):
         assert not estimate.saturated
     noise = np.random.default_rng(0).normal(size=(40, 2))
     estimate = mi.mutual_information(noise, np.full(40, 3), name, null=9, draws=9)
+    one_class = mi.estimator(name).over_maps(noise[:, None], np.full(40, 3))
+    assert not one_class.saturated.any()
     assert (estimate.nats, estimate.ceiling, estimate.p_value, estimate.saturated) == (
         0.0,
         0.0,
@@ -194,9 +196,10 @@ def test_constants_and_single_classes_have_exactly_nothing(name):
 @pytest.mark.parametrize("name", PAIR + MATRIX)
 def test_constants_tell_numbers_nothing(name):
     x = np.random.default_rng(0).normal(size=60)
-    for left, right in ((x, np.zeros(60)), (np.full((60, 2), 0.1), x)):
-        value = plain(mi.mutual_information, left, right, estimator=name)
-        assert value == pytest.approx(0.0, abs=1e-9)
+    for left, right in ((x, np.zeros(60)), (np.full((60, 2), 0.1), x), (np.ones(60), np.ones(60))):
+        estimate = mi.mutual_information(left, right, name, null=0, draws=0)
+        assert estimate.nats == pytest.approx(0.0, abs=1e-9)
+        assert not estimate.saturated
 
 
 @pytest.mark.parametrize("name", ["kde", "binning", "decoder", "predictive", "vme", *MATRIX])
