@@ -68,6 +68,9 @@ SUBSETS = 5
 class _Diffusion(Estimator):
     """The settings of both estimators."""
 
+    rate: ClassVar[float] = 0.25
+    """Measured at n = 50 to 400: .1 to .4."""
+
     quantile: float = 0.05
     """Sigma of the kernel exp(-D / 2 sigma^2) is this quantile of the distances, so that a sample
     meets about this share of the others, whatever clusters they are in."""
@@ -220,8 +223,6 @@ class Dsmi(_Diffusion, LabelEstimator):
     shuffles: ClassVar[int] = 100
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
-    rate: ClassVar[float] = 0.25
-    """Measured at n = 50 to 400: .1 to .4."""
 
     groups: int = 10
     """Bins or clusters of a Y of numbers."""

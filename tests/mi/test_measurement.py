@@ -96,6 +96,14 @@ def test_intervals_are_as_wide_as_new_samples_ask_for(name):
     assert 0.8 < np.mean(widths) / (2 * 2.09 * np.std(values)) < 1.3
 
 
+def test_intervals_of_a_diffusion_entropy_are_as_wide():
+    samples = [np.random.default_rng(seed).normal(size=(150, 2)) for seed in range(80)]
+    estimates = [mi.entropy(x, "dse") for x in samples]
+    width = np.mean([estimate.high - estimate.low for estimate in estimates])
+    # As above; if the deviation fell as 1 / sqrt(n) it would be .73.
+    assert 0.8 < width / (2 * 2.09 * np.std([estimate.nats for estimate in estimates])) < 1.3
+
+
 def test_training_is_a_part_of_the_width_of_predictive():
     rng = np.random.default_rng(0)
     codes = np.arange(200) % 2
