@@ -20,6 +20,7 @@ from oip.mi.estimators.density_destructor import (
     SAMPLES_A_LAYER,
     Destructor,
     Rotation,
+    bin_count,
     expected_sums,
     gaussian_divergence,
     gaussianized,
@@ -38,6 +39,8 @@ _FEW_OF_CLASS = 300
 """Samples of a class under which layers find much in it that is not there."""
 _FEW = 50
 """Samples under which entropies by a histogram are chance."""
+_MOST_OF_A_BIN = 0.5
+"""Share of the samples in one bin of a histogram, which then shows next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class Rbig(LabelEstimator):
         """Return sum_d H(X_d) - T(X)."""
         check_varied("rbig: x", x)
         total = self._total(x, None, seed)
-        notices = _few(len(x)) + total.notices
+        notices = _few(len(x)) + _crowded(x) + total.notices
         return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=notices)
 
     def negentropy(self, x: np.ndarray, seed: int = 0) -> RawEstimate:
@@ -332,6 +335,18 @@ def _few(n: int) -> tuple[str, ...]:
     if n >= _FEW:
         return ()
     return (f"{n} samples: with fewer than {_FEW} the value is mostly chance. Use more samples.",)
+
+
+def _crowded(x: np.ndarray) -> tuple[str, ...]:
+    """Return a notice where one bin of a coordinate's histogram has most of the samples (n, d)."""
+    bins = bin_count(len(x))
+    share = max(np.histogram(column, bins)[0].max() for column in x.T) / len(x)
+    if share <= _MOST_OF_A_BIN or len(x) < _FEW:
+        return ()
+    return (
+        f"{share:.0%} of the samples are in one of {bins} bins of a coordinate: a few are far "
+        "away or many are equal: the entropy is too large. Use ksg, or leave those samples out.",
+    )
 
 
 def _order(x: np.ndarray) -> np.ndarray:

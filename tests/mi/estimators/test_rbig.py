@@ -152,6 +152,17 @@ def test_entropy_of_a_sheared_square_is_a_little_too_large():
     assert 0 < Rbig().entropy(x, 0).nats < 0.12
 
 
+def test_entropies_of_far_samples_are_said_to_be_too_large():
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=2000)
+    far = np.append(near[1:], 1e4)
+    for x in (far, rng.standard_cauchy(2000)):
+        for quantity in (mi.entropy, mi.negentropy):
+            assert "too large" in quantity(x, "rbig", draws=0).notices[0]
+    for x in (near, rng.laplace(size=2000), rng.exponential(size=2000), near[:60]):
+        assert mi.entropy(x, "rbig", draws=0).notices == ()
+
+
 def test_negentropy():
     rng = np.random.default_rng(0)
     gaussian = 0.5 * math.log(2 * math.pi * math.e)
