@@ -17,7 +17,7 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Information, Prepared, over_prepared
-from oip.mi.validation import TIED, check_varied, tied_share
+from oip.mi.validation import TIED, check_varied, heavy_tails, tied_share
 
 if TYPE_CHECKING:
     from sklearn.neighbors import KDTree
@@ -209,13 +209,14 @@ class Ksg(LabelEstimator):
             )
             ready_sides.append(ready)
             notices += reduced
-        return RawEstimate(self._joint(ready_sides), notices=notices + _wide(*ready_sides))
+        notices += _wide(*ready_sides) + self._heavy(x=x, y=y)
+        return RawEstimate(self._joint(ready_sides), notices=notices)
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Estimate T(X) by algorithm 1 or 2 of Kraskov et al. for as many variables as columns."""
         ready = self._ready(x, seed)
         columns = [column[:, None] for column in ready.T]
-        return RawEstimate(self._joint(columns), notices=_notices(x=x))
+        return RawEstimate(self._joint(columns), notices=_notices(x=x) + self._heavy(x=x))
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
@@ -223,7 +224,7 @@ class Ksg(LabelEstimator):
         """Estimate I(X;Y|Z) as Frenzel and Pompe do."""
         from scipy.special import digamma
 
-        notices = _notices(x=x, y=y, given=given)
+        notices = _notices(x=x, y=y, given=given) + self._heavy(x=x, y=y, given=given)
         self._check_k(len(x))
         x, y, z = (self._ready(side, seed + i) for i, side in enumerate((x, y, given)))
         radius, _ = nearest(np.concatenate([x, y, z], axis=1), self.k)
@@ -276,6 +277,11 @@ class Ksg(LabelEstimator):
         shift = digamma(self.k) - (variables - 1) / self.k
         return float(shift + (variables - 1) * digamma(n) - sum(counts))
 
+    def _heavy(self, **sides: np.ndarray) -> tuple[str, ...]:
+        """Return a notice where deviations are those of a few samples, and no scale for others."""
+        effect = "a few far samples put all others next to one another, and the estimate is too low"
+        return heavy_tails(effect, **sides) if self.standardize else ()
+
     def _check_k(self, n: int) -> None:
         if self.k >= n:
             raise SettingsError("ksg: k", f"under the number of samples, {n}", self.k)
@@ -283,8 +289,9 @@ class Ksg(LabelEstimator):
     def _ready(self, x: np.ndarray, seed: int) -> np.ndarray:
         """Return x without ties, standardized if `standardize`."""
         if self.standardize:
+            # Next to the mean of a few far samples all others would lose their digits.
             spread = x.std(axis=0)
-            x = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+            x = (x - np.median(x, axis=0)) / np.where(spread > 0, spread, 1.0)
         return self._jittered(x, seed)
 
     def _jittered(self, x: np.ndarray, seed: int) -> np.ndarray:

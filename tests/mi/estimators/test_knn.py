@@ -196,6 +196,29 @@ def test_an_offset_does_not_make_the_noise_that_breaks_ties_large():
         assert moved == pytest.approx(value, abs=0.06)  # ties are broken in other ways
 
 
+@pytest.mark.parametrize("far", [1e4, 1e15, 1e36])
+def test_one_far_sample_leaves_the_others_their_digits(far):
+    y = np.arange(400) % 2
+    x = np.random.default_rng(0).normal(size=400) + 2 * y
+    z = x + np.random.default_rng(1).normal(size=400)
+    near = mi.mutual_information(x, y, "ksg", null=0, draws=0)
+    assert mi.mutual_information(x, z, "ksg", null=0, draws=0).notices == ()
+    x[7] = far
+    about_label = mi.mutual_information(x, y, "ksg", null=0, draws=0)
+    assert about_label.nats == pytest.approx(near.nats, abs=0.05)
+    # On the scale of the far sample all others are at one place, next to the spread of z.
+    for estimate in (
+        mi.mutual_information(x, z, "ksg", null=0, draws=0),
+        mi.total_correlation(np.stack([x, z], axis=1), "ksg", null=0, draws=0),
+        mi.conditional_mutual_information(x, z, y + 0.5 * z, "ksg", null=0, draws=0),
+    ):
+        assert "x: heavy tails (kurtosis 398" in estimate.notices[0]
+        assert "too low" in estimate.notices[0]
+    ranks = mi.mutual_information(x, z, "ksg", marginals="ranks", null=0, draws=0)
+    assert ranks.nats > 0.5
+    assert ranks.notices == ()
+
+
 def test_many_dimensions_are_said_and_reduced_for_labels():
     rng = np.random.default_rng(0)
     y = np.arange(200) % 2
