@@ -516,7 +516,7 @@ def _matched(
     )
     alive = (left_squares.sum(0) > _FLAT) & (right_squares.sum(0) > _FLAT)
     results = {name: np.full(layer.maps, np.nan) for name in ("correlation", "low", "high", "p")}
-    results["correlation"][rows] = np.where(alive, products.sum(0), np.nan)
+    results["correlation"][rows] = np.where(alive, np.clip(products.sum(0), -1.0, 1.0), np.nan)
     sums = [halves.weights @ array for array in (products, left_squares, right_squares)]
     draws = sums[0] / np.maximum(np.sqrt(sums[1] * sums[2]), _FLAT)
     ends = np.percentile(draws, (2.5, 97.5), axis=0)

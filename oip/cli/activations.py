@@ -132,6 +132,8 @@ def command(
     overview = None
     if len(indices) == 1:
         overview = _overview([row[1:] for row in drawn], out / f"overview.{kind}", style, output)
+    if overview is None:
+        (out / f"overview.{kind}").unlink(missing_ok=True)  # of an earlier call
     if output.as_json:
         print_json({"folder": str(out), "overview": overview, "layers": records})
     else:

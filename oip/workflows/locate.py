@@ -47,6 +47,8 @@ SUMS = "decomposition.npz"
 """In the folder of a run's layer."""
 PICTURES = "places"
 """Folder of the pictures in a run."""
+_KINDS = ("places", "nodes", "sum")
+"""Of pictures: the patterns in images, the OIPs of several nodes, and these as a sum."""
 _BLOCK = 64
 """Maps at a time: their images are in memory."""
 
@@ -120,8 +122,9 @@ def locate_into(
     """Find where in images the patterns of maps are, and draw a picture of each map.
 
     Args:
-        out: the folder of the pictures and of `locations.json`. A run of the model gets them in its
-            folder `places`, and keeps the sums of `translation`, which its gallery then shows.
+        out: the folder of the pictures and of `locations.json`; pictures of an earlier call go. A
+            run of the model gets them in its folder `places`, and keeps the sums of `translation`,
+            which its gallery then shows.
         model: a file, a Keras model or a `Network`.
         layers: `"Conv2D_3:0-15"`, or several of these.
         data: a source, or images (n, h, w, bands), that are looked through.
@@ -203,6 +206,7 @@ def locate_into(
             "Look for NaN in the model's weights.",
         )
     record = LocationsFile(data=images.source, layers=located)
+    _remove_earlier(out, set(pictures))
     record.write(out / FILE)
     return LocatedPatterns(out, record, tuple(pictures), not_finite)
 
@@ -272,6 +276,21 @@ def _draw(
 ) -> None:
     """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`; add the names."""
     for result in results:
-        name = f"{result.index:03d}-{files.name_part(result.layer)}-{kind}-{result.maps[0]:04d}.png"
+        name = _picture_name(result.index, result.layer, kind, int(result.maps[0]))
         plots.save(result.plot(), out / name)
         pictures.append(name)
+
+
+def _picture_name(index: int, layer: str, kind: str, map_index: int) -> str:
+    return f"{index:03d}-{files.name_part(layer)}-{kind}-{map_index:04d}.png"
+
+
+def _remove_earlier(out: Path, pictures: set[str]) -> None:
+    """Remove the pictures of the call that wrote `locations.json`, but for those made again."""
+    earlier = LocationsFile.read_if_whole(out / FILE)
+    for layer in earlier.layers if earlier is not None else ():
+        for row in layer.maps:
+            for kind in _KINDS:
+                name = _picture_name(layer.index, layer.layer, kind, row.map)
+                if name not in pictures:
+                    (out / name).unlink(missing_ok=True)

@@ -33,6 +33,16 @@ def test_one_image_on_all_layers(call, small_file, bars, tmp_path):
     assert all(min(_size(out / name)) > 100 for name in files)
 
 
+def test_no_overview_of_an_earlier_call_stays(call, small_file, bars, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("activations", small_file, "--data", bars, "--out", out, "--json", "--quiet")
+    assert call(*arguments, "--images", "7")[0] == 0
+    assert (out / "overview.png").is_file()
+    status, printed, _ = call(*arguments, "--images", "7,8")
+    assert status == 0 and json.loads(printed)["overview"] is None
+    assert not (out / "overview.png").exists()
+
+
 def test_images_of_classes_beside_each_other(call, small_file, bars, tmp_path):
     out = tmp_path / "pictures"
     arguments = ("activations", small_file, "second", "--data", bars, "--out", out)

@@ -35,6 +35,19 @@ def test_patterns_of_arrays_are_located_and_drawn(small_model, small_images, tmp
     assert result.not_finite == {}
 
 
+def test_pictures_of_an_earlier_call_go_and_other_files_stay(
+    small_model, small_images, tmp_path, few_steps
+):
+    others = {"001-second-places-0003.png", "notes.txt"}
+    for name in others:
+        (tmp_path / name).write_text("of the user")
+    for layers in ("second:0-1", "second:1-2"):
+        result = oip.locate_into(tmp_path, small_model, layers, data=small_images[0], count=2)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {*result.pictures, *others, "locations.json"}
+    assert result.pictures == ("001-second-places-0001.png", "001-second-places-0002.png")
+
+
 def test_sums_of_copies_are_kept_in_the_run(small_file, small_data, run, tmp_path, few_steps):
     arguments = {"data": small_data, "translation": True, "starts": 1}
     result = oip.locate_into(run, small_file, "second:2", **arguments)
