@@ -110,13 +110,15 @@ class RankedLayer:
 
     @classmethod
     def of_content(cls, run: Run, content: RankedContent) -> RankedLayer:
-        """Return a ranked layer of a run from its records."""
+        """Return a ranked layer from its records, and the legibility that its run holds."""
+        index = content.ranking.index
         return cls(
-            layer=run.layer(content.ranking.index),
+            layer=run.layer(index),
             ranking=content.ranking,
             ablation=content.ablation,
             kernels=content.kernels,
             redundancy=content.redundancy,
+            legibility=LegibilityFile.read_if_whole(run.folder(index) / "legibility.json"),
         )
 
     def to_pandas(self) -> pd.DataFrame:

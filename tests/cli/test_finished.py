@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.network.network import Network
 from oip.run.check import verify_run
 from oip.run.run import Run
@@ -125,9 +126,17 @@ def test_a_legibility_that_came_later_is_shown(call, model, bars, tmp_path, open
     arguments = ("rank", model, *RANKED, "--data", bars, "--out", out, "--json")
     call(*arguments)
     opened.clear()
-    (out / "layers/000/legibility.json").write_text("{}")
+    path = out / "layers/000/legibility.json"
+    path.write_text("{}")
     call(*arguments)
     assert opened
+    rows = [MapLegibility(map=map_index, share=0.75) for map_index in range(6)]
+    head = {"layer": "first", "index": 0, "judge": "pixels", "judge_layer": "", "key": ""}
+    LegibilityFile(**head, samples=200, split="", maps=rows).write(path)
+    first = call(*arguments)[1]
+    opened.clear()
+    assert call(*arguments)[1] == first and not opened
+    assert json.loads(first)["layers"][0]["legibility"]["maps"][0]["share"] == 0.75
 
 
 def test_data_are_read_once_by_a_command_that_was_given_other_options(
