@@ -10,7 +10,6 @@ doubled and at the end, so that a record of any length is written in bounded mem
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from oip.core import files, html, plots
-from oip.core.errors import RunError, SettingsError
+from oip.core.errors import RunError, SettingsError, notice
 from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile, step_array
 from oip.core.output_formats import TrainingStepFile
 from oip.core.units import finite_list
@@ -368,7 +367,8 @@ class RecordFolder:
     def begin(self, step: int) -> list[int]:
         """Continue after `step` batches, and return the steps that are kept.
 
-        Later steps belong to a training that was given up, and are removed.
+        Later steps belong to a training that was given up, and are removed; so are steps whose file
+        is damaged, with a notice: at the end of the training it would be too late to say so.
 
         Raises:
             RunError: the folder holds a record of something else, or cannot be written.
@@ -380,9 +380,13 @@ class RecordFolder:
                 raise RunError(f"'{self.path}'", "a record of this training", received, _OTHER)
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}'", "a training record", "other files", _OTHER)
-        for late in (recorded for recorded in self.steps() if recorded > step):
-            with suppress(FileNotFoundError):
-                self._step_file(late).unlink()
+        for recorded in self.steps():
+            path = self._step_file(recorded)
+            if recorded <= step:
+                if TrainingStepFile.read_if_whole(path) is not None:
+                    continue
+                notice(f"'{path}' is damaged; the record goes on without step {recorded}.")
+            path.unlink(missing_ok=True)
         return self.steps()
 
     def steps(self) -> list[int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.core.errors import DataError, ModelError, RunError, SettingsError
+from oip.core.errors import DataError, ModelError, Notice, RunError, SettingsError
 from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile
 from oip.core.output_formats import TrainingStepFile
 from oip.mi.training.record import RecordFolder
@@ -106,6 +106,20 @@ def test_it_goes_on_where_a_saved_training_goes_on(model, bars, tmp_path):
     for layer, other in zip(recorder.record.layers, kept.layers, strict=True):
         assert np.array_equal(layer.label[:4], other.label)
         assert not np.array_equal(layer.label[4], layer.label[3])
+
+
+def test_a_damaged_step_is_left_out_as_a_training_goes_on(model, bars, tmp_path):
+    options = {"every": "2 batches", "samples": 40, "out": tmp_path}
+    first = mi.Recorder(*bars, **options)
+    fit(model, bars, first, epochs=1)
+    steps = first.record.steps.tolist()
+    damaged = tmp_path / "record" / "steps" / f"{steps[1]:09d}.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    recorder = mi.Recorder(*bars, **options)
+    with pytest.warns(Notice, match=f"goes on without step {steps[1]}"):
+        fit(model, bars, recorder, epochs=2, first=1)
+    further = recorder.record.steps.tolist()
+    assert further[: len(steps) - 1] == [steps[0], *steps[2:]] and further[-1] > steps[-1]
 
 
 def test_a_folder_of_something_else_is_left_alone(model, bars, tmp_path):
