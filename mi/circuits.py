@@ -279,7 +279,9 @@ def causes(
         notices = (*notices, "Heads are not silenced: the outputs that they move are not measured.")
     agreement = np.nan
     if labels is not None:
-        whole = ablate(network, images, labels, earlier, to=to, samples=samples, seed=seed)
+        further: dict[str, Any] = {"progress": progress, "byte_budget": byte_budget}
+        drawn: dict[str, Any] = {"samples": samples, "seed": seed}
+        whole = ablate(network, images, labels, earlier, to=to, **drawn, **further)
         agreement = spearman(np.abs(effect), whole.loss_increase)
     return Causes(
         layer=info.name,

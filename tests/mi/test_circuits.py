@@ -106,7 +106,16 @@ def test_a_silent_unit_says_so(model, images):
 def test_effects_are_compared_with_the_loss_of_the_network(model, images):
     labels = np.full(60, 2)
     labels[::4] = 1
-    result = mi.causes(model, images, "second", 1, labels=labels)
+    labels_shown = set()
+    result = mi.causes(
+        model,
+        images,
+        "second",
+        1,
+        labels=labels,
+        progress=lambda label, *_: labels_shown.add(label),
+    )
+    assert "first: ablation" in labels_shown
     whole = mi.ablate(model, images, labels, "first", samples=500)
     assert whole.loss_increase[[1, 2]] == pytest.approx(0.0, abs=1e-5)
     assert -1.0 <= result.agreement <= 1.0
