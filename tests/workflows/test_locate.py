@@ -38,13 +38,13 @@ def test_patterns_of_arrays_are_located_and_drawn(small_model, small_images, tmp
 def test_pictures_of_an_earlier_call_go_and_other_files_stay(
     small_model, small_images, tmp_path, few_steps
 ):
-    others = {"001-second-places-0003.png", "notes.txt"}
-    for name in others:
+    users_files = {"001-second-places-0003.png", "notes.txt"}
+    for name in users_files:
         (tmp_path / name).write_text("of the user")
     for layers in ("second:0-1", "second:1-2"):
         result = oip.locate_into(tmp_path, small_model, layers, data=small_images[0], count=2)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {*result.pictures, *others, "locations.json"}
+    assert names == {*result.pictures, *users_files, "locations.json"}
     assert result.pictures == ("001-second-places-0001.png", "001-second-places-0002.png")
 
 
