@@ -218,6 +218,21 @@ def load_both_parts(
     return parts_of(load_data(data, labels, "all", *more))
 
 
+def in_order_of_outputs(network: Network, data: Dataset) -> Dataset:
+    """Return data with the classes in the order of the model's outputs, if it was saved with them.
+
+    A label is the number of an output: in another order losses, accuracies and predictions would be
+    those of other classes. Names that the model does not have, or has twice, leave the data as they
+    are.
+    """
+    names = network.classes or ()
+    units = {name: unit for unit, name in enumerate(names) if names.count(name) == 1}
+    named = [units.get(name) for name in data.classes]
+    if data.labels is None or None in named or named == list(range(len(named))):
+        return data
+    return replace(data, labels=np.array(named, np.int64)[data.labels], classes=tuple(names))
+
+
 def opened(
     model: Model,
     data: Images,
@@ -236,7 +251,8 @@ def opened(
     """
     size = ModelSize(model, given)
     images = load_data(data, labels, "test", data_dir, resize, size)
-    return open_network(size.model, images, given), images
+    network = open_network(size.model, images, given)
+    return network, in_order_of_outputs(network, images)
 
 
 def opened_run(
@@ -311,7 +327,8 @@ def opened_with_parts(
     """Open a model and load both parts of its data; arguments as for `opened`."""
     size = ModelSize(model, given)
     train, test = load_both_parts(data, labels, data_dir, resize, size)
-    return open_network(size.model, train, given), train, test
+    network = open_network(size.model, train, given)
+    return network, *(in_order_of_outputs(network, part) for part in (train, test))
 
 
 def select_maps(network: Network, layers: Layers) -> list[Selection]:

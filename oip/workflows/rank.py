@@ -38,7 +38,7 @@ from oip.network.network import Network
 from oip.run.run import Run, RunFolder, own_files, run_record
 from oip.run.shards import key_of
 from oip.workflows.directions import with_run_directions
-from oip.workflows.inputs import Selection, opened, select_maps
+from oip.workflows.inputs import Selection, in_order_of_outputs, opened, select_maps
 from oip.workflows.layer_records import (
     RankedLayer,
     check_classes,
@@ -197,6 +197,7 @@ def rank_layers(
         SettingsError: no pooling follows a layer that is to be ranked after it.
     """
     options.check_about()
+    data = in_order_of_outputs(network, data)
     if options.about == "label":
         data.required_targets()
     for name in ("ablate", "kernels", "redundancy"):

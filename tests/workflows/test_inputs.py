@@ -4,6 +4,7 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, SettingsError
+from oip.core.progress import silent
 from oip.network.inputs import check_images
 from oip.workflows.inputs import (
     ModelInput,
@@ -55,6 +56,44 @@ def test_a_network_takes_nothing_of_data_into_the_next_call(bars):
     means = [float(open_network(network, data).inputs.mean[0]) for data in (dark, bright)]
     assert means == pytest.approx([data.images.mean() for data in (dark, bright)], rel=1e-4)
     assert network.inputs is inputs and network.classes is None
+
+
+def network_of_brightness() -> oip.Network:
+    """A network whose outputs are dark, middle and bright images."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.Conv2D(2, 1, kernel_initializer="ones", name="maps"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    rows = [[-5.0, 0.0, 5.0], [-5.0, 0.0, 5.0]]
+    model.layers[-1].set_weights([np.array(rows), np.array([3.0, 0.0, -7.0])])
+    return oip.Network(model).with_classes(["dark", "middle", "bright"])
+
+
+@pytest.mark.parametrize("present", [("dark", "middle", "bright"), ("middle", "bright")])
+def test_labels_are_the_outputs_that_the_model_has_for_their_names(present, tmp_path):
+    network = network_of_brightness()
+    names = np.array(present * 40)
+    levels = {"dark": 0.02, "middle": 0.4, "bright": 0.95}
+    noise = np.random.default_rng(0).random((len(names), 6, 6, 1)) / 20
+    images = noise + np.array([levels[name] for name in names])[:, None, None, None]
+    data = load_data(images.astype(np.float32), names)
+    assert data.classes == tuple(sorted(present))
+    opened_data = opened(network, data)[1]
+    assert opened_data.classes == network.classes
+    assert [opened_data.classes[label] for label in opened_data.labels] == names.tolist()
+    options = {"estimators": ["kde"], "ablate": True, "samples": 60, "progress": silent}
+    (ranked,) = oip.rank_into(tmp_path, network, "maps", data=data, **options)
+    assert ranked.ablation.accuracy == 1.0
+    assert ranked.ranking.classes == [name for name in network.classes if name in present]
+    pruned = oip.prune(network, "maps", data=data, method="l1", progress=silent)
+    assert pruned.before.accuracy == 1.0
+    assert opened(network.with_classes(["x", "y", "z"]), data)[1] is data
+    assert opened(network.with_classes([*"ab", *present]), data)[1].labels.max() > 1
 
 
 def test_statistics_are_given_or_known_or_measured(small_model, bars):
