@@ -328,7 +328,7 @@ def opened_with_parts(
     size = ModelSize(model, given)
     train, test = load_both_parts(data, labels, data_dir, resize, size)
     network = open_network(size.model, train, given)
-    return network, *(in_order_of_outputs(network, part) for part in (train, test))
+    return network, in_order_of_outputs(network, train), in_order_of_outputs(network, test)
 
 
 def select_maps(network: Network, layers: Layers) -> list[Selection]:
