@@ -39,6 +39,8 @@ _SHARPER = 2.2
 """Deviations. Of labels that are functions of a plane with noise 19 in 20 are nearer."""
 _ARRAYS_OF_A_FIT = 8
 """Arrays of a kernel's size that its fit takes."""
+KERNEL_BYTES, _FEWEST_CENTERS = 256 << 20, 50
+"""Of a kernel; its centers are fewer where there are more than 33,000 samples."""
 _NONE = 1e-8
 """Share of the largest eigenvalue from which a direction counts."""
 
@@ -187,11 +189,13 @@ class ConditionalMean:
     ) -> ConditionalMean:
         """Fit the mean of x (n, d) given z (n, columns).
 
-        Kernels are centered at `landmarks` samples at most, which bounds time and memory.
+        Kernels are centered at `landmarks` samples at most, and at fewer of many samples, which
+        bounds time and memory.
         """
         n, z = len(x), _standardized(z)
         plane = _Plane.fit(x, z)
-        centers = np.linspace(0, n - 1, min(n, landmarks)).round().astype(int)
+        affordable = max(_FEWEST_CENTERS, KERNEL_BYTES // (8 * n))
+        centers = np.linspace(0, n - 1, min(n, landmarks, affordable)).round().astype(int)
         squared, kernels = _kernels(z, centers)
         fits = thread_map(
             lambda kernel: _KernelFit.best(kernel(squared), centers, plane),

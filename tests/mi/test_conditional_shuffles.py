@@ -145,3 +145,24 @@ def test_what_is_left_is_exchanged_and_no_sample_is_there_twice():
     assert (orders == np.arange(200)).mean() < 0.3
     far = np.linalg.norm(z[:, None] - z, axis=2)
     assert far[np.arange(200), orders].mean() < far.mean() / 3
+
+
+def test_kernels_of_many_samples_have_fewer_centers(monkeypatch):
+    from scipy.spatial import distance
+
+    from oip.mi import conditional_shuffles
+
+    sizes, cdist = [], distance.cdist
+
+    def counted(z, centers, metric):
+        sizes.append(len(centers))
+        return cdist(z, centers, metric)
+
+    monkeypatch.setattr(distance, "cdist", counted)
+    monkeypatch.setattr(conditional_shuffles, "KERNEL_BYTES", 8 * 2000 * 100)
+    random = np.random.default_rng(0)
+    for n in (1000, 2000, 4000):
+        z = random.normal(size=(n, 1))
+        fit = ConditionalMean.fit(np.sin(2 * z), z)
+        assert np.abs(fit.mean - np.sin(2 * z)).mean() < 0.01
+    assert sizes == [200, 100, 50]
