@@ -127,11 +127,25 @@ def test_photographs_are_ranked_and_shown_in_the_size_of_the_model(
     assert "54 of 54 images were brought to the model's 16 x 16 pixels" in streams.err
     assert "with black borders (--resize fit)" in streams.err
     assert "Classes of fewer than 20 images: few (12)." in streams.err
-    assert "(few images)" in streams.out and "%)" not in streams.out
+    assert "few" not in streams.out.partition("\n")[2] and "%)" not in streams.out  # all is noise
     record = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
     assert record == {"source": "photos:all", "images": 54, "resize": "fit"}
     # The gallery brings them to the same size in the same way.
     assert run(["gallery", out, "--with-data", "--data", f"{photos}:all"]) == 0
+
+
+def test_a_tag_of_few_images_is_named_where_a_map_knows_of_no_other(small_file, tmp_path, capsys):
+    random = np.random.default_rng(0)
+    bright = np.arange(60) % 5 == 0
+    images = random.integers(0, 100, (60, 16, 16, 1), np.uint8)
+    images[bright] += 150
+    tags = np.column_stack([bright, np.arange(60) // 30])
+    np.savez(tmp_path / "tags.npz", images=images, labels=tags, classes=["bright", "late"])
+    arguments = ["rank", str(small_file), "first", "--data", f"{tmp_path / 'tags.npz'}:all"]
+    assert run([*arguments, "--estimator", "ksg", "--out", str(tmp_path / "run")]) == 0
+    streams = capsys.readouterr()
+    assert "Tags of fewer than 20 images: bright (12)." in streams.err
+    assert "bright (few images)" in streams.out
 
 
 def test_photographs_of_many_sizes_need_a_size_for_a_model_that_takes_any(photos, tmp_path, capsys):
