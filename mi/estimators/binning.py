@@ -241,8 +241,10 @@ class Binning(LabelEstimator):
             nats -= (k - 1) * n / (2 * (n + k / 2) ** 2)
             nats -= float((p * (1 - q) / q).sum()) * m / (2 * (m + k / 2) ** 2)
         lacking = float(counts[0][counts[1] == 0].sum()) / n
-        notice = f"{lacking:.0%} of x lies in cells without y, so that the value depends on the "
-        "number of y. Use more samples of y."
+        notice = (
+            f"{lacking:.0%} of x lies in cells without y, so that the value depends on the number "
+            "of y. Use more samples of y."
+        )
         return RawEstimate(nats, notices=(notice,) if lacking > _LACKING else ())
 
     def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
