@@ -157,7 +157,7 @@ class LayerSample:
 
         check_at(at)
         network = Network.of(model_or_path, images=images)
-        info = network.find(layer) if isinstance(layer, str) else layer
+        info = network.find(layer)
         numbers = map_numbers(info, maps)
         pixels = check_images(network.inputs, images)
         return cls(network, info, numbers, pixels, ImageSubset(np.arange(len(pixels))), at, seed)

@@ -444,16 +444,21 @@ class Network:
             raise self._without("a model with convolutional layers")
         return self.layers
 
-    def find(self, name: str) -> LayerInfo:
+    def find(self, name: str | LayerInfo) -> LayerInfo:
         """Return a layer whose output has channels, by its name, or by `@index`.
 
         Args:
             name: in a model inside the model the path, `backbone/conv1`, or its end, `conv1`, where
-                no other path ends so.
+                no other path ends so. A layer that was found already is returned.
 
         Raises:
             ModelError: there is none, or its output has none; the message names the nearest.
         """
+        if isinstance(name, LayerInfo):
+            return name
+        if not isinstance(name, str):
+            received = f"an object of type {type(name).__name__}"
+            raise ModelError("layer", "its name, such as 'Conv2D_3'", received)
         if name.startswith("@") and name[1:].isdecimal():
             return self.check_repeatable(self.layer_at(int(name[1:])))
         for layer in (*self.layers, *self.other_layers, *self.direction_layers):

@@ -159,7 +159,7 @@ def opened_layer(
     """Return the open network, the data, the layer and its map numbers in the order given."""
     network, images = opened(model, data, labels, resize=resize)
     images.required_labels()
-    info = network.find(layer) if isinstance(layer, str) else layer
+    info = network.find(layer)
     numbers = list(range(info.maps)) if maps is None else [int(map_index) for map_index in maps]
     map_numbers(info, numbers)
     return network, images, info, numbers

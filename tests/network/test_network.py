@@ -122,6 +122,9 @@ def test_unknown_layers_and_models_without_any_are_named(small_model):
         network.find("secnd")
     with pytest.raises(ModelError, match=r"one of first, second, .*pool.*; received 'x'"):
         network.find("x")
+    assert network.find(network.find("second")) == network.find("second")
+    with pytest.raises(ModelError, match=r"its name, .*; received .* type Conv2D"):
+        network.find(network.model.get_layer("second"))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="@0 to @1"):
         network.find("@7")
     dense = keras.Sequential([keras.layers.Input((4, 4, 1)), keras.layers.Flatten()])
