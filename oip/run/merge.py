@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import PARTNERS
 from oip.core.images import is_whole_picture, picture_ends
-from oip.core.layer_formats import LegibilityFile, PresetsFile
+from oip.core.layer_formats import KernelsFile, LegibilityFile, PresetsFile
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
@@ -34,7 +35,8 @@ from oip.run.shards import (
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 _ALONE = ("decomposition.npz", *PARTNERS)
 """Arrays without a JSON file that tells of them."""
-_BY_MAP: dict[str, type[LegibilityFile] | type[PresetsFile]] = {
+_BY_MAP: dict[str, type[KernelsFile] | type[LegibilityFile] | type[PresetsFile]] = {
+    "kernels.json": KernelsFile,
     "legibility.json": LegibilityFile,
     "presets.json": PresetsFile,
 }
@@ -59,8 +61,9 @@ def merge_runs(
 
     Maps that several runs hold are taken from the first one, as are rankings and other files; what
     the new run has of an earlier call, or was made in it since, stays.
-    Legibility by one judge with the same images is joined, as are presets that were kept. The
-    sources are only read. What an interrupted merge finished is not done twice.
+    Legibility by one judge with the same images is joined, as are presets that were kept and
+    kernels that were ranked in one way. The sources are only read. What an interrupted merge
+    finished is not done twice.
 
     Args:
         sources: folders of runs.
@@ -187,34 +190,53 @@ def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
 
 
 def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
-    """Copy everything but shards; of files that several runs have, the first run's.
+    """Copy everything but shards, files that belong together from the first run that has any.
 
     What the merged run has itself stays. A damaged file of a run is a RunError.
     """
-    owners: dict[Path, tuple[Run, str | None]] = {}
-    notices = []
+    groups: dict[str, list[tuple[Run, dict[Path, str]]]] = {}
     for run in runs:
-        paths = [path.relative_to(run.path) for path in sorted(run.path.rglob("*"))]
-        for name in paths:
-            path = run.path / name
-            if not (path.is_file() and _is_copied(name)):
-                continue
-            _check_whole(path)
-            digest = files.sha256(path)
-            if name not in owners:
-                own_digest = _digest_if_whole(merged.path / name)
-                is_own = own_digest not in (None, digest)
-                owners[name] = (merged, own_digest) if is_own else (run, digest)
-            owner, first_digest = owners[name]
-            if owner is run:
-                with files.replacing(merged.path / name) as temporary:
-                    shutil.copyfile(path, temporary)
-            elif digest != first_digest and _joined(merged.path / name, path):
-                continue
-            elif digest != first_digest and (name.suffix == ".json" or name.name in _ALONE):
-                kept = "kept" if owner is merged else "taken"
-                notices.append(f"{name.as_posix()}: that of '{owner.path}' was {kept}")
+        for group, digests in _other_files(run).items():
+            groups.setdefault(group, []).append((run, digests))
+    notices = []
+    for group in sorted(groups):
+        (owner, first), *later = groups[group]
+        names = {name for _, digests in groups[group] for name in digests}
+        own = {name: _digest_if_whole(merged.path / name) for name in names}
+        if any(digest not in (None, first.get(name)) for name, digest in own.items()):
+            later, owner, first = groups[group], merged, own
+        else:
+            for name in first:
+                _copy(name, owner, merged)
+        for run, digests in later:
+            notices += [
+                f"{name.as_posix()}: that of '{owner.path}' was "
+                f"{'kept' if owner is merged else 'taken'}"
+                for name, digest in digests.items()
+                if digest != first.get(name)
+                and (name.suffix == ".json" or name.name in _ALONE)
+                and not _joined(merged, run, name)
+            ]
     return notices
+
+
+def _other_files(run: Run) -> dict[str, dict[Path, str]]:
+    """Return the SHA-256 of all files but shards by name, of those that belong together."""
+    groups: dict[str, dict[Path, str]] = {}
+    for path in sorted(run.path.rglob("*")):
+        name = path.relative_to(run.path)
+        if path.is_file() and _is_copied(name):
+            _check_whole(path)
+            groups.setdefault(_group(name), {})[name] = files.sha256(path)
+    return groups
+
+
+def _group(name: Path) -> str:
+    """Return a name for the files that were made together with one of a run."""
+    if name.parts[0] == "record":
+        return "record"
+    stem = re.sub(r"^kernels-\d+$", "kernels", name.stem)
+    return (name.parent / ("ranking" if stem == "responses" else stem)).as_posix()
 
 
 def _check_whole(path: Path) -> None:
@@ -235,27 +257,38 @@ def _digest_if_whole(path: Path) -> str | None:
     return None
 
 
-def _joined(target: Path, other: Path) -> bool:
-    """Add the maps of a table to one of the same judge and images; return False if it is another.
+def _joined(merged: Run, run: Run, name: Path) -> bool:
+    """Add the maps of a run's table to that of the merged run; return False if it is another.
 
     What is known of a map does not depend on the maps beside it.
     """
-    kind = _BY_MAP.get(target.name)
+    kind = _BY_MAP.get(name.name)
     if kind is None:
         return False
-    own, further = kind.read(target), kind.read(other)
+    own, further = kind.read(merged.path / name), kind.read(run.path / name)
     if _header(own) != _header(further):
         return False
     earlier = {row.map for row in own.maps}
-    rows = [*own.maps, *(row for row in further.maps if row.map not in earlier)]
-    if len(rows) > len(own.maps):
-        rows.sort(key=lambda row: row.map)
-        msgspec.structs.replace(own, maps=rows).write(target)
+    new = [row for row in further.maps if row.map not in earlier]
+    for row in new:
+        picture = name.with_name(f"kernels-{row.map:04d}.png")
+        if kind is KernelsFile and (run.path / picture).is_file():
+            _copy(picture, run, merged)
+    if new:
+        rows = sorted([*own.maps, *new], key=lambda row: row.map)
+        msgspec.structs.replace(own, maps=rows).write(merged.path / name)
     return True
 
 
-def _header(record: LegibilityFile | PresetsFile) -> dict[str, object]:
-    names = (name for name in record.__struct_fields__ if name not in ("maps", "key", "checksum"))
+def _copy(name: Path, source: Run, target: Run) -> None:
+    with files.replacing(target.path / name) as temporary:
+        shutil.copyfile(source.path / name, temporary)
+
+
+def _header(record: KernelsFile | LegibilityFile | PresetsFile) -> dict[str, object]:
+    """Return what two tables have to have in common; the key of kernels is that of one map."""
+    left_out = {"maps", "checksum"} | (set() if isinstance(record, KernelsFile) else {"key"})
+    names = (name for name in record.__struct_fields__ if name not in left_out)
     return {name: getattr(record, name) for name in names}
 
 

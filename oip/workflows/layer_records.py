@@ -248,7 +248,9 @@ def record_of_all_maps(
             more = with_those_there(numbers)
             if more == numbers:  # no other process has written further maps meanwhile
                 if arrays is not None and beside is not None:
-                    arrays.write(beside[0])
+                    with files.replacing(beside[0]) as temporary:
+                        arrays.write(temporary)
+                        path.unlink(missing_ok=True)  # a kill here must not pair it with these
                 record.write(path)
                 return record
         numbers = more

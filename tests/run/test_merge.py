@@ -10,7 +10,14 @@ import pytest
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.images import png
-from oip.core.layer_formats import LegibilityFile, MapLegibility, PresetChoice, PresetsFile
+from oip.core.layer_formats import (
+    KernelsFile,
+    LegibilityFile,
+    MapKernels,
+    MapLegibility,
+    PresetChoice,
+    PresetsFile,
+)
 from oip.run.merge import merge_runs
 from oip.run.run import Run
 from oip.run.shards import layer_oips
@@ -66,18 +73,65 @@ def test_what_was_left_of_a_merge_is_used_and_damage_in_it_is_mended(copied, tmp
 def test_rankings_come_along_and_the_first_one_stands(copied, grown, tmp_path):
     for run, text in ((copied, "first"), (Run.open(_copy(grown, tmp_path / "b")), "second")):
         (run.folder(1) / "ranking.json").write_text(json.dumps({"who": text}))
-        (run.path / "record").mkdir()
-        (run.path / "record" / f"{text}.json").write_text("{}")
         (run.folder(1) / "shard-0000.error.json").write_text("{}")
     merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
     ranking = json.loads((merged.run.folder(1) / "ranking.json").read_text())
     assert ranking == {"who": "first"}
     assert len(merged.notices) == 1 and "ranking.json" in merged.notices[0]
-    assert {path.name for path in (tmp_path / "out/record").iterdir()} == {
-        "first.json",
-        "second.json",
-    }
     assert not list((tmp_path / "out").rglob("*.error.json"))
+
+
+def test_files_that_were_made_together_are_those_of_one_run(copied, grown, tmp_path):
+    other = Run.open(_copy(grown, tmp_path / "b"))
+    for run, count in ((copied, 2), (other, 3)):
+        (run.path / "record/steps").mkdir(parents=True)
+        (run.path / "record/record.json").write_text(json.dumps({"steps": count}))
+        for step in range(count):
+            files.write_arrays(run.path / f"record/steps/{step}.npz", {"mi": np.ones(count)})
+        (run.folder(1) / "ranking.json").write_text(json.dumps({"maps": count}))
+    files.write_arrays(other.folder(1) / "responses.npz", {"maps": np.arange(3)})
+    for _ in range(2):
+        merged = merge_runs([copied.path, other.path], tmp_path / "out")
+        assert sorted(path.name for path in (merged.run.path / "record/steps").iterdir()) == [
+            "0.npz",
+            "1.npz",
+        ]
+        assert not (merged.run.folder(1) / "responses.npz").exists()
+        assert merged.notices == tuple(
+            f"{name}: that of '{copied.path}' was taken"
+            for name in ("layers/001/ranking.json", "record/record.json")
+        )
+
+
+def test_a_record_that_the_merged_run_has_itself_stays_whole(copied, tmp_path):
+    own, theirs = tmp_path / "out/record", copied.path / "record"
+    merge_runs([copied.path], tmp_path / "out")
+    for folder, text in ((own, "{}"), (theirs, "[]")):
+        folder.mkdir()
+        (folder / "record.json").write_text(text)
+    files.write_arrays(theirs / "layer-001.npz", {"mi": np.ones(2)})
+    merged = merge_runs([copied.path], tmp_path / "out")
+    assert [path.name for path in own.iterdir()] == ["record.json"]
+    assert merged.notices == (f"record/record.json: that of '{tmp_path / 'out'}' was kept",)
+
+
+def test_kernels_that_were_ranked_in_one_way_are_joined(make_run, tmp_path):
+    runs = [make_run(tmp_path / name, "second:1,3") for name in "abc"]
+    about = {"estimator": "kde", "samples": 60, "ceiling": 1.0}
+    for run, maps, key in zip(runs, ([1, 3], [0, 3], [5]), ("same", "same", "other"), strict=True):
+        rows = [MapKernels(map=number, of=1, kernels=[]) for number in maps]
+        for number in maps:
+            (run.folder(1) / f"kernels-{number:04d}.png").write_bytes(
+                png(np.zeros((4, 4, 3), np.uint8))
+            )
+        KernelsFile(**about, maps=rows, key=key).write(run.folder(1) / "kernels.json")
+    merged = merge_runs([run.path for run in runs], tmp_path / "out")
+    record = KernelsFile.read(merged.run.folder(1) / "kernels.json")
+    assert record.numbers() == [0, 1, 3]
+    assert sorted(path.name for path in merged.run.folder(1).glob("kernels-*.png")) == [
+        f"kernels-{number:04d}.png" for number in (0, 1, 3)
+    ]
+    assert merged.notices == (f"layers/001/kernels.json: that of '{runs[0].path}' was taken",)
 
 
 def test_legibility_by_one_judge_and_the_presets_kept_are_joined(make_run, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, Notice, RunError, SettingsError
-from oip.core.layer_formats import AblationFile, KernelsFile, RedundancyFile
+from oip.core.layer_formats import AblationFile, KernelsFile, RankingFile, RedundancyFile
 from oip.core.progress import silent
 from oip.models.datasets import labeled
 
@@ -72,6 +72,29 @@ def test_the_same_call_reads_what_is_there(ranked, small_model, bars):
     )
     assert [layer.to_dict() for layer in second_call] == [layer.to_dict() for layer in layers]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == before
+
+
+def test_a_ranking_that_was_killed_while_it_was_written_is_not_paired_with_other_arrays(
+    small_model, bars, tmp_path, monkeypatch
+):
+    images, labels = bars
+    options = {"data": images, "labels": labels, "estimators": ["kde"]}
+    oip.rank_into(tmp_path, small_model, "first", samples=60, **options)
+    folder = tmp_path / "layers/000"
+    before = (folder / "ranking.json").read_bytes(), (folder / "responses.npz").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(RankingFile, "write", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            oip.rank_into(tmp_path, small_model, "first", samples=40, **options)
+    oip.rank_into(tmp_path, small_model, "first", samples=60, **options)
+    assert before == (
+        (folder / "ranking.json").read_bytes(),
+        (folder / "responses.npz").read_bytes(),
+    )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_other_names_of_classes_are_ranked_again(small_model, bars, tmp_path):
