@@ -33,7 +33,7 @@ from oip.run.shards import (
 )
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
-_ALONE = ("decomposition.npz", *PARTNERS)
+_ALONE = ("decomposition.npz", "directions.npz", *PARTNERS)
 """Arrays without a JSON file that tells of them."""
 _BY_MAP: dict[str, type[KernelsFile] | type[LegibilityFile] | type[PresetsFile]] = {
     "kernels.json": KernelsFile,
@@ -203,7 +203,7 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
         (owner, first), *later = groups[group]
         names = {name for _, digests in groups[group] for name in digests}
         own = {name: _digest_if_whole(merged.path / name) for name in names}
-        if any(digest not in (None, first.get(name)) for name, digest in own.items()):
+        if any(own[name] not in (None, first.get(name)) for name in names if _is_table(name)):
             later, owner, first = groups[group], merged, own
         else:
             for name in first:
@@ -213,9 +213,7 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
                 f"{name.as_posix()}: that of '{owner.path}' was "
                 f"{'kept' if owner is merged else 'taken'}"
                 for name, digest in digests.items()
-                if digest != first.get(name)
-                and (name.suffix == ".json" or name.name in _ALONE)
-                and not _joined(merged, run, name)
+                if digest != first.get(name) and _is_table(name) and not _joined(merged, run, name)
             ]
     return notices
 
@@ -229,6 +227,11 @@ def _other_files(run: Run) -> dict[str, dict[Path, str]]:
             _check_whole(path)
             groups.setdefault(_group(name), {})[name] = files.sha256(path)
     return groups
+
+
+def _is_table(name: Path) -> bool:
+    """Return whether a file tells what others, made together with it, are about."""
+    return name.suffix == ".json" or name.name in _ALONE
 
 
 def _group(name: Path) -> str:
@@ -265,8 +268,8 @@ def _joined(merged: Run, run: Run, name: Path) -> bool:
     kind = _BY_MAP.get(name.name)
     if kind is None:
         return False
-    own, further = kind.read(merged.path / name), kind.read(run.path / name)
-    if _header(own) != _header(further):
+    own, further = kind.read_if_whole(merged.path / name), kind.read(run.path / name)
+    if own is None or _header(own) != _header(further):
         return False
     earlier = {row.map for row in own.maps}
     new = [row for row in further.maps if row.map not in earlier]

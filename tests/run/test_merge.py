@@ -90,8 +90,11 @@ def test_files_that_were_made_together_are_those_of_one_run(copied, grown, tmp_p
             files.write_arrays(run.path / f"record/steps/{step}.npz", {"mi": np.ones(count)})
         (run.folder(1) / "ranking.json").write_text(json.dumps({"maps": count}))
     files.write_arrays(other.folder(1) / "responses.npz", {"maps": np.arange(3)})
-    for _ in range(2):
+    for left_behind in (b"", b"damaged"):
         merged = merge_runs([copied.path, other.path], tmp_path / "out")
+        ranking = merged.run.folder(1) / "ranking.json"
+        assert ranking.read_bytes() == (copied.folder(1) / "ranking.json").read_bytes()
+        ranking.write_bytes(left_behind)
         assert sorted(path.name for path in (merged.run.path / "record/steps").iterdir()) == [
             "0.npz",
             "1.npz",
