@@ -148,6 +148,8 @@ class Ksg(LabelEstimator):
             count = self.components or (_COMPONENTS if wide else x.shape[1])
             ready, notices = self._reduced("x", np.asarray(x, np.float64), count, samples.seed)
             information = ross_information(ready, self.k, None if alone else rarity)
+            scaled = 1 < x.shape[1] <= count  # column by column; of one, no scale changes the order
+            notices += self._heavy(x=x) if scaled else ()
             return Prepared(information, (*_ties("x", x), *notices))
 
         estimates = over_prepared(prepare, samples)

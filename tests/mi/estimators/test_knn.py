@@ -219,6 +219,19 @@ def test_one_far_sample_leaves_the_others_their_digits(far):
     assert ranks.notices == ()
 
 
+def test_a_far_sample_in_one_of_several_columns_about_a_label_is_told():
+    y = np.repeat(np.arange(4), 100)
+    x = np.random.default_rng(0).normal(size=(400, 2)) + 2 * np.stack([y % 2, y // 2], axis=1)
+    near = mi.mutual_information(x, y, "ksg", null=0, draws=0)
+    assert near.notices == ()
+    x[7, 0] = 1e4
+    far = mi.mutual_information(x, y, "ksg", null=0, draws=0)
+    assert far.nats < 0.75 * near.nats
+    assert "x: heavy tails (kurtosis 398" in far.notices[0] and "too low" in far.notices[0]
+    ranks = mi.mutual_information(x, y, "ksg", marginals="ranks", null=0, draws=0)
+    assert ranks.nats == pytest.approx(near.nats, abs=0.1) and ranks.notices == ()
+
+
 def test_many_dimensions_are_said_and_reduced_for_labels():
     rng = np.random.default_rng(0)
     y = np.arange(200) % 2
