@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Agreement = Literal["yes", "partly", "no", "not tested"]
 AGREEMENTS = ("yes", "partly", "no", "not tested")
+_TEXTS = ("paper", "quantity", "remark", "figure", "reported", "n", "settings")
+"""Fields of a finding that `findings.toml` has."""
 _SPREADS = 2.0
 _DRAWS = 2_000  # of the bootstrap of correlations
 TOO_SHORT = 5_000
@@ -193,12 +195,19 @@ def finding(
     """Return a row of the report's table; its texts are row `name` of `findings.toml`.
 
     `where`, the data or network that the row is about, stands before the paper's statement; the
-    constants are the values of the names in braces.
+    constants are the values of the names in braces. On other data than those that the paper speaks
+    of, the row says so, and has the figure of these data where there is one.
     """
     row = text_file("findings")[study][name]
-    texts = {field: text.format(**constants) for field, text in row.items() if field != "late"}
+    texts = {field: row[field].format(**constants) for field in _TEXTS if field in row}
+    data = (where or str(constants.get("key", ""))).lower()
+    for part, figure in row.get("figure_on", {}).items():
+        if part in data:
+            texts["figure"] = figure
     if where:
-        texts["paper"] = f"{where}: {texts['paper']}"
+        said_of = row.get("said_of", where)
+        of_others = "" if said_of == where else f" (said of {said_of})"
+        texts["paper"] = f"{where}{of_others}: {texts['paper']}"
     return replace(Finding("", verdict, values=values), **texts)
 
 
@@ -459,6 +468,19 @@ def curve_shape(values: np.ndarray) -> CurveShape:
 
     fall = values[top] - values[-1]
     return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))
+
+
+def saturates(values: np.ndarray, ceilings: np.ndarray, near: float) -> bool | None:
+    """Return whether information (counts,) grows and is at its ceiling before the most filters.
+
+    At its ceiling (counts,) is within a share `near` of it. None where it is there with the fewest
+    filters: nothing can grow.
+    """
+    full = values >= (1 - near) * ceilings
+    if full[0]:
+        return None
+    grows = bool(np.all(np.diff(values) > -0.05 * ceilings[1:])) and values[-1] > values[0]
+    return bool(grows and full[:-1].any())
 
 
 def violations(values: np.ndarray, forward: bool) -> tuple[int, int]:

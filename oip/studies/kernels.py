@@ -399,7 +399,7 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
             numbers[f"{name}, {block}: rate of the mean, bits per 1,000 iterations"] = change
         numbers[f"{name}: iterations"] = record.steps
     settings = {"width": _WIDTH_NAMES[width], "recorded": trained.RECORDED}
-    caption = folder.text("boxes", source=data.test.source, **settings)
+    caption = folder.caption("boxes", data.name, source=data.test.source, **settings)
     folder.figure(f"boxes-{width}-{slug(data.name)}", drawing, caption, numbers)
 
 
@@ -455,8 +455,9 @@ def draw_heat_maps(
         numbers[f"{block}: bits by iteration, kernel and class"] = tables
         numbers[f"{block}: ranks by iteration, kernel and class"] = ranks
         numbers[f"{block}: at the ceiling, by iteration, kernel and class"] = full
-    caption = folder.text(
+    caption = folder.caption(
         "classes",
+        f"{data.name} {name}",
         source=data.test.source,
         network=name,
         most=max(filter(None, record.file.class_ceilings)),
@@ -527,10 +528,11 @@ def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResp
         text += f"{responses.information[row]:.2f} bits"
         where = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
         line[0].text(-0.12, 0.5, text, fontsize=6, **where)
+    where = f"{data.name} {name}"
     folder.figure(
         f"responses-{slug(data.name)}-{name.lower()}",
         drawing,
-        folder.text("responses", source=data.test.source, network=name),
+        folder.caption("responses", where, source=data.test.source, network=name),
         {
             "kernels": responses.kernels,
             "information, bits": responses.information,
@@ -609,7 +611,8 @@ def draw_variances(
                 for value, index in zip(_REPORTED, (0, 1), strict=True):
                     panel.axhline(value, color=panels.color(index), ls=":", lw=0.8)
             panel.set_xscale("log")
-            panel.set(title=f"{name}, {width} width", xlabel="variance")
+            unit = "of the median squared distance" if width == "relative" else "in own units"
+            panel.set(title=f"{name}, {width} width", xlabel=f"variance {unit}")
             numbers[f"{width} variances"] = np.array(variances)
         line[0].set_ylabel("MI with the label, bits")
         numbers[f"{name}: H(Y), bits"] = ceiling

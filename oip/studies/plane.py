@@ -85,39 +85,47 @@ QUICK_USES = UseSize(
 
 
 def run(folder: Folder) -> None:
-    """Train the paper's five networks, draw their planes, and compare."""
+    """Train the paper's five networks, draw their planes, and compare, in the paper's order."""
     size = QUICK_USES if folder.settings.quick else FULL_USES
     trained.add_notes(folder)
+    folder.note(folder.text("tanh"))
     sources = every_source(folder)
     by_source: dict[str, Trainings] = {}
     for data in sources:
         networks = dict.fromkeys((RELU_MLP, LENET, DENSENET), data)
         trainings = trained.study_trainings(folder, networks)
-        draw_information_planes(folder, data.name, trainings)
         draw_last_layers(folder, data.name, trainings)
-        add_plane_findings(folder, data.name, trainings, len(data.test))
-        add_decisions(folder, data, size)
-        add_regularized(folder, data, size)
+        if data.name == DIGITS:
+            folder.add(accuracies(trainings, len(data.test)))
+        if data is sources[0]:
+            add_older_networks(folder, data)
+        draw_information_planes(folder, data.name, trainings)
+        add_plane_findings(folder, data.name, trainings)
         by_source[data.name] = trainings
     add_bounds_by_source(folder, by_source)
-    folder.note(folder.text("tanh"))
-    networks = {trained.TANH_MLP: load_images(folder, _BINARY), trained.IP_MLP: sources[0]}
+    for data in sources:
+        add_decisions(folder, data, size)
+        add_regularized(folder, data, size)
+
+
+def add_older_networks(folder: Folder, data: Images) -> None:
+    """Train, draw and judge the two networks of the first information planes."""
+    networks = {trained.TANH_MLP: load_images(folder, _BINARY), trained.IP_MLP: data}
     older = trained.study_trainings(folder, networks)
     draw_information_planes(folder, "older networks", older)
     add_older_findings(folder, older)
 
 
-def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested: int) -> None:
-    """Add one row to the table for each finding about one data set of so many test images."""
-    if source == DIGITS:
-        folder.add(_accuracies(trainings, tested))
+def add_plane_findings(folder: Folder, source: str, trainings: Trainings) -> None:
+    """Add one row to the table for each finding about the planes of one data set."""
     training = next(iter(trainings.values()))
     span = {"first": _converged_from(training), "last": training.iterations}
     for measure in (last_layer_ends_high, still_rises, layers_grow, fits_then_compresses):
         folder.add(trained.finding_by_width(NAME, measure, trainings, source, **span, **_CONSTANTS))
 
 
-def _accuracies(trainings: Trainings, tested: int) -> Finding:
+def accuracies(trainings: Trainings, tested: int) -> Finding:
+    """Return the accuracies of so many test images beside the paper's."""
     iterations = next(iter(trainings.values())).iterations
     values = [training.percent(name, tested) for name, training in trainings.items()]
     verdict = agreement(value.value >= _REPORTED[value.name] - 0.5 for value in values)
@@ -581,7 +589,7 @@ def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> 
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
         line[0].set_ylabel("I(T;Y), bits")
     panels.side_color_bar(drawing, points, list(axes.flat), "iteration", shrink=0.7)
-    caption = folder.text("planes", name=name, recorded=trained.RECORDED)
+    caption = folder.caption("planes", name, name=name, recorded=trained.RECORDED)
     folder.figure(f"plane-{slug(name)}", drawing, caption, numbers)
 
 
@@ -608,7 +616,7 @@ def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
     for panel in axes.flat:
         panels.step_axis(panel)
         panel.set_xlim(left=-0.2)
-    caption = folder.text("last_layers", name=name, recorded=trained.RECORDED)
+    caption = folder.caption("last_layers", name, name=name, recorded=trained.RECORDED)
     folder.figure(f"last-layers-{slug(name)}", drawing, caption, numbers)
 
 

@@ -28,6 +28,7 @@ from oip.studies.findings import (
     joined,
     named_values,
     rank_agreement,
+    saturates,
     violations,
 )
 from oip.studies.renyi_measures import (
@@ -86,7 +87,7 @@ def run(folder: Folder, size: RenyiSize | None = None) -> None:
 
 
 def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bool) -> None:
-    """Train the networks on one source; draw their figures and add their findings."""
+    """Train the networks on one source; draw figures and add findings in the paper's order."""
     key, seed = images.name, folder.settings.seed
     images = images.limited(size.images, size.tested)
     plans = measures.plans_for(key, images.train.images.shape[1:], seed, size, is_first_source)
@@ -117,29 +118,17 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     inequalities = replace(planes, trainings=chains)
     for kernel in KERNELS:
         draw_inequalities(folder, inequalities, kernel)
-        draw_planes(folder, planes, kernel)
-    folder.add(
-        inequality_finding(inequalities, forward=True),
-        inequality_finding(inequalities, forward=False),
-        plane_finding(planes),
-        compression_finding(planes),
-    )
-    model = folder.file(f"models/{plan.name}.keras")
-    if model.is_file():  # none of a training that diverged
-        arguments = f"widths/{plan.name}", widths_and_orders, model, images, size, seed
-        swept = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
-        folder.add(widths_finding(f"{plan.label} on {key}", swept))
-    for layer, purpose in enumerate(ORDINALS):
-        if plans[purpose]:
-            varied = networks(purpose, layer)
-            draw_amounts(folder, varied)
-            draw_amounts_over_training(folder, varied)
-            draw_pairs(folder, varied)
-            judges = (
-                *(amount_finding, amount_in_training_finding, accuracy_finding),
-                *(redundancy_finding, synergy_finding),
-            )
-            folder.add(*(judge(varied) for judge in judges))
+    folder.add(*(inequality_finding(inequalities, forward) for forward in (True, False)))
+    compared = [networks(name, layer) for layer, name in enumerate(ORDINALS) if plans[name]]
+    for several in compared:
+        draw_amounts(folder, several)
+        draw_amounts_over_training(folder, several)
+        judges = amount_finding, amount_in_training_finding, accuracy_finding
+        folder.add(*(judge(several) for judge in judges))
+    for several in compared:
+        draw_pairs(folder, several)
+        folder.add(redundancy_finding(several), synergy_finding(several))
+    pruned = []
     for plan in plans["selection"]:
         if not np.isfinite(arrays[plan]["accuracy"]):
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
@@ -150,7 +139,18 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
         selection = measures.MapSelection.of(stored)
         draw_selection(folder, key, selection, setting)
         where = f"{selection.layer} of {plan.recipe} on {key}"
-        folder.add(*(judge(where, selection, tested) for judge in (width_finding, pruning_finding)))
+        folder.add(width_finding(where, selection, tested))
+        pruned.append(pruning_finding(where, selection, tested))
+    for kernel in KERNELS:
+        draw_planes(folder, planes, kernel)
+    folder.add(plane_finding(planes), compression_finding(planes))
+    plan = plans["planes"][0]
+    model = folder.file(f"models/{plan.name}.keras")
+    if model.is_file():  # none of a training that diverged
+        arguments = f"widths/{plan.name}", widths_and_orders, model, images, size, seed
+        swept = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
+        folder.add(widths_finding(f"{plan.label} on {key}", swept))
+    folder.add(*pruned)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,7 @@ class MeasuredNetworks:
             return float((values[:, self.layer] if values.ndim > 1 else values).mean())
 
         return [
-            Value.mean_of(np.array([*map(mean, rows)]), f"{count} filters")
+            Value.mean_of(np.array([*map(mean, rows)]), _filters(count))
             for count, rows in self.by_filters.items()
         ]
 
@@ -322,25 +322,13 @@ def amount_finding(networks: MeasuredNetworks) -> Finding:
                 for value, remark in zip(row, remarks, strict=True)
             ]
             if record == -1:
-                outcomes.append(saturates(_numbers(row), ceilings))
+                outcomes.append(saturates(_numbers(row), ceilings, _NEAR))
                 values[name].append(Value("ceiling", float(ceilings.mean())))
     return networks.finding("amount", agreement(outcomes), values)
 
 
 def _numbers(values: Iterable[Value]) -> np.ndarray:
     return np.array([value.value for value in values])
-
-
-def saturates(values: np.ndarray, ceilings: np.ndarray) -> bool | None:
-    """Return whether information (counts,) grows and is at its ceiling before the most filters.
-
-    None where it is at its ceiling (counts,) with the fewest filters: nothing can grow.
-    """
-    full = values >= (1 - _NEAR) * ceilings
-    if full[0]:
-        return None
-    grows = bool(np.all(np.diff(values) > -0.05 * ceilings[1:])) and values[-1] > values[0]
-    return bool(grows and full[:-1].any())
 
 
 def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
@@ -357,7 +345,7 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
             share = 100 * steps[below[-1] + 1] / steps[-1] if len(below) and full[count] else 0.0
             remark = "" if len(below) else "from the start"
             end, remark = (share, remark) if full[count] else (math.nan, "not at the ceiling")
-            values[kernel.label].append(Value(f"{count} filters", end, form=".0f", remark=remark))
+            values[kernel.label].append(Value(_filters(count), end, form=".0f", remark=remark))
             if count == min(networks.by_filters):
                 grows = bool(len(below))
         few = [count for count in full if count <= max(full) / 2]
@@ -385,10 +373,10 @@ def accuracy_finding(networks: MeasuredNetworks) -> Finding:
         "No difference is beyond sampling.": not rises,
     }
     verdict = "no" if falls and not best else "not tested"
-    if rises:
-        verdict = "yes" if falls or best < len(means) - 1 else "partly"
+    if rises:  # a best before the last within its interval is no decline
+        verdict = "yes" if falls else "partly"
     values = [
-        Value("", mean, mean - side, mean + side).percent(f"{count} filters", ".1f")
+        Value("", mean, mean - side, mean + side).percent(_filters(count), ".1f")
         for count, mean, side in zip(grouped, means, half, strict=True)
     ]
     remark = " ".join(remark for remark, holds in remarks.items() if holds)
@@ -486,7 +474,7 @@ def draw_inequalities(folder: Folder, networks: MeasuredNetworks, kernel: Kernel
             axes.set_title(f"{plan.label}, {stage}")
         row[0].set_ylabel("bits")
     panels.legend_below(drawing, grid[0, 0], 2)
-    caption = folder.text("inequalities", kernel=kernel.label, **networks.texts)
+    caption = folder.caption("inequalities", networks.source, kernel=kernel.label, **networks.texts)
     folder.figure(f"dpi-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
 
@@ -510,7 +498,7 @@ def draw_planes(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth)
                     names[_short(name)] = index
                     key = f"{plan.name} {name} {kind}"
                     numbers |= {f"{key}input": x, f"{key}label": y}
-            axes.set(xlabel="non-redundant, of X (bits)", ylabel="of Y (bits)")
+            axes.set(xlabel="non-redundant, about X (bits)", ylabel="about Y (bits)")
             axes.set_title(f"{plan.label}: {'modified' if kind else 'information'} plane")
         panels.ceiling(row[0], arrays[f"{kernel.name} x"].mean(), ":", upright=True)
         panels.ceiling(row[0], networks.label_entropy, ":")
@@ -519,7 +507,7 @@ def draw_planes(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth)
     for name, index in names.items():
         grid[0, 0].plot([], [], panels.marker(index), color=QUIET, mfc="none", label=name)
     panels.legend_below(drawing, grid[0, 0], min(6, len(names)))
-    caption = folder.text("planes", kernel=kernel.label, **networks.texts)
+    caption = folder.caption("planes", networks.source, kernel=kernel.label, **networks.texts)
     folder.figure(f"planes-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
 
@@ -554,7 +542,7 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
         panel.set_xlabel(f"filters of the {ordinal} convolution")
         panel.set_xscale("log", base=2)
         panel.set_xticks(counts, map(str, counts))
-    caption = folder.text("amounts", **networks.texts)
+    caption = folder.caption("amounts", networks.source, **networks.texts)
     folder.figure(f"mmi-{networks.source}-{ordinal}", drawing, caption, numbers)
 
 
@@ -574,7 +562,7 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
             for (count, several), shade in zip(grouped.items(), colors, strict=True):
                 steps, values = over_steps(several, f"{kernel.name} input")
                 mean = values[..., layer].mean(axis=(0, 2))
-                axes.plot(steps, mean, marker="o", color=shade, label=str(count))
+                axes.plot(steps, mean, marker="o", ms=3, color=shade, label=str(count))
                 key = f"{kernel.name} {name}, {count} filters"
                 numbers |= {key: mean, f"steps, {count} filters": steps}
             axes.axhline(ceiling, color="black", lw=0.8)
@@ -584,7 +572,9 @@ def draw_amounts_over_training(folder: Folder, networks: MeasuredNetworks) -> No
     ordinal = ORDINALS[networks.layer]
     panels.legend_below(drawing, grid[0, 0], 6, f"filters of the {ordinal} convolution")
     first, second = (kernel.label for kernel in KERNELS)
-    caption = folder.text("amounts_over_training", first=first, second=second, **networks.texts)
+    caption = folder.caption(
+        "amounts_over_training", networks.source, first=first, second=second, **networks.texts
+    )
     folder.figure(f"mmi-training-{networks.source}-{ordinal}", drawing, caption, numbers)
 
 
@@ -600,14 +590,14 @@ def draw_pairs(folder: Folder, networks: MeasuredNetworks) -> None:
                 steps, values = over_steps(several, f"{kernel.name} {name}")
                 mean = 100 * values[..., networks.layer].mean(axis=(0, 2))
                 if np.isfinite(mean).all():
-                    axes.plot(steps, mean, marker="o", color=shade, label=str(count))
+                    axes.plot(steps, mean, marker="o", ms=3, color=shade, label=str(count))
                     numbers |= {f"{kernel.name} {name} {count} filters (%)": mean, "steps": steps}
             panels.step_axis(axes, "iterations" if kernel is KERNELS[-1] else "")
             axes.set_title(f"{_TITLES[name]} ({kernel.name})")
             axes.set_ylabel("% of I(X; both)")
     panels.legend_below(drawing, grid[0, 0], 6, "filters")
     first, second = (kernel.label for kernel in KERNELS)
-    caption = folder.text("pairs", first=first, second=second, **networks.texts)
+    caption = folder.caption("pairs", networks.source, first=first, second=second, **networks.texts)
     name = f"pairs-{networks.source}-{ORDINALS[networks.layer]}"
     folder.figure(name, drawing, caption, numbers)
 
@@ -629,7 +619,7 @@ def draw_selection(
         tests.plot(np.arange(1, len(row.p) + 1), row.p, label=kernel.label, **style)
     panels.ceiling(tests, 0.05, ":")
     tests.set(xticks=range(1, longest + 1, max(1, longest // 8)), ylim=(-0.004, None))
-    tests.set(xlabel="maps chosen", ylabel="p-value of the next map", title="CMI-permutation")
+    tests.set(xlabel="map, in the order tried", ylabel="p-value", title="CMI-permutation")
     tests.legend(frameon=False)
     for index, (name, pruned) in enumerate(
         zip(selection.methods, 100 * selection.pruned, strict=True)
@@ -639,8 +629,14 @@ def draw_selection(
     accuracies.set(xlabel="maps removed (%)", ylabel="accuracy (%)", title="without retraining")
     accuracies.legend(frameon=False, fontsize=SMALL - 1)
     layer = printable(selection.layer)
-    caption = folder.text("selection", key=key, layer=layer, line=measures.LINE, setting=setting)
+    caption = folder.caption(
+        "selection", key, key=key, layer=layer, line=measures.LINE, setting=setting
+    )
     folder.figure(f"width-{key}", drawing, caption, selection.arrays)
+
+
+def _filters(count: int) -> str:
+    return f"{count} filter{'s' if count > 1 else ''}"
 
 
 def _short(name: object) -> str:

@@ -394,6 +394,20 @@ class Folder:
         """Return a text of `captions.toml`, with values for the names in braces."""
         return text_file("captions")[self.study][name].format(**values)
 
+    def caption(self, name: str, data: str, /, **values: object) -> str:
+        """Return a text of `captions.toml` after the paper's figure of these data that it is like.
+
+        Figures stand in the table `figures` by a part of the data's name; the last one that fits
+        counts. None is named where the paper has no such figure.
+        """
+        number = ""
+        for part, figure in text_file("captions")[self.study]["figures"].get(name, {}).items():
+            if part == "any" or part in data.lower():
+                number = figure
+        noun = "figures" if " and " in number else "figure"
+        text = self.text(name, **values)
+        return f"As {noun} {number} of the paper. {text}" if number else text
+
     def note(self, text: str) -> None:
         """Add a paragraph to the report: a setting, a limit, something that was left out."""
         self.notes.append(self.settings.without_folders(text))

@@ -151,8 +151,26 @@ def test_a_row_has_the_texts_of_the_file() -> None:
     assert row.ours.endswith(": a 1.0, b 2.0.")
 
 
+def test_a_row_on_other_data_has_their_figure_and_says_of_which_data_the_paper_speaks() -> None:
+    constants = {"over_kernels": "", "consistent": 0.8}
+    rows = {
+        data: finding("kernels", "classes_rank_alike", "yes", (), data, **constants)
+        for data in ("mnist", "fashion-mnist", "mine.npz")
+    }
+    assert [row.figure for row in rows.values()] == ["fig. 9", "fig. 17", "fig. 9"]
+    assert rows["mnist"].paper.startswith("mnist: of LeNet's first block")
+    assert rows["fashion-mnist"].paper.startswith("fashion-mnist (said of mnist): of LeNet's")
+    assert rows["mine.npz"].paper.startswith("mine.npz (said of mnist): of LeNet's")
+    keys = ("mnist", "fashion-mnist", "hasy-data-labels.csv", "Fruits-360")
+    figures = [
+        finding("renyi", "plane", key=key, batches=1, change=0.05, near=0.02).figure for key in keys
+    ]
+    assert figures == ["fig. 7", "fig. 7", "fig. 13", "fig. 13"]
+
+
 def test_every_row_names_fields_of_a_finding() -> None:
     fields = {"paper", "quantity", "remark", "figure", "reported", "n", "settings", "late"}
+    fields |= {"said_of", "figure_on"}
     for study, rows in text_file("findings").items():
         for name, row in rows.items():
             assert set(row) <= fields and row["paper"], f"{study}.{name}"

@@ -68,7 +68,7 @@ def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder, planted) ->
         LENET.title: planted(LENET, RISE, RISE, RISE, 0.99),
         DENSENET.title: planted(DENSENET, RISE, RISE, TOP, 0.99),
     }
-    plane.add_plane_findings(folder, "mnist", trainings, 10_000)
+    plane.add_plane_findings(folder, "mnist", trainings)
     assert finding(folder, "final converged MI").verdict == "not tested"
     converged = finding(folder, "neither of the networks")
     assert converged.verdict == "partly"
@@ -90,7 +90,7 @@ def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(
         long = replace(training, iterations=50_000, records=records)
         trainings = {"net": long, DENSENET.title: long}
         folder.findings.clear()
-        plane.add_plane_findings(folder, "x", trainings, 100)
+        plane.add_plane_findings(folder, "x", trainings)
         converged = finding(folder, "neither of the networks")
         assert converged.verdict == expected
         assert "from iteration 10,000 to 50,000" in converged.ours
@@ -128,7 +128,8 @@ def test_last_layers_and_accuracies(folder: Folder, planted) -> None:
     )
     for case, verdicts in cases:
         folder.findings.clear()
-        plane.add_plane_findings(folder, "mnist", case, 10_000)
+        folder.add(plane.accuracies(case, 10_000))
+        plane.add_plane_findings(folder, "mnist", case)
         assert tuple(finding(folder, text).verdict for text in texts) == verdicts
     assert "LeNet 99.22" in finding(folder, "the accuracy rates of the networks").reported
 
@@ -182,6 +183,11 @@ def test_the_report_has_every_network(
     verdicts = {claim["paper"][10:18]: claim["agrees"] for claim in record["claims"]}
     assert (verdicts['"When tw'], verdicts['"In futu']) == ("yes", "partly")
     assert "icosahedron" in " ".join(record["notes"])
+    order = list(dict.fromkeys(claim["figure"] for claim in record["claims"]))
+    # One of them has no figure: it needs both data sets.
+    assert order == ["fig. 3", "fig. 3, 4", "fig. 4", "", "sec. 1", "sec. 7"]
+    drawn = [figure["caption"].partition(" of the paper")[0] for figure in record["figures"]]
+    assert drawn[1:3] == ["As figure 3", "As figure 4"]
     # The same trainings give the same bytes again.
     kept = [tmp_path / name for name in ("numbers.json", "figures/plane-bars-npz.svg")]
     before = [path.read_bytes() for path in kept]

@@ -13,7 +13,7 @@ from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
 from oip.studies.data import Images
-from oip.studies.findings import violations
+from oip.studies.findings import saturates, violations
 from oip.studies.renyi import MeasuredNetworks
 from oip.studies.renyi_measures import (
     ALPHA,
@@ -248,11 +248,11 @@ def test_the_last_error_with_itself_is_no_step(tmp_path):
 
 def test_information_that_is_at_the_ceiling_from_the_start_does_not_grow():
     most = np.full(3, 6.0)
-    saturates = renyi.saturates
-    assert saturates(np.array([6.0, 6.0, 6.0]), most) is None
-    assert saturates(np.array([4.0, 5.95, 6.0]), most) is True
-    assert saturates(np.array([4.0, 5.0, 6.0]), most) is False  # only with the most of them
-    assert saturates(np.array([5.0, 4.0, 3.0]), most) is False
+    assert saturates(np.array([6.0, 6.0, 6.0]), most, 0.02) is None
+    assert saturates(np.array([4.0, 5.95, 6.0]), most, 0.02) is True
+    assert saturates(np.array([4.0, 5.95, 6.0]), most, 0.001) is False
+    assert saturates(np.array([4.0, 5.0, 6.0]), most, 0.02) is False  # only with the most of them
+    assert saturates(np.array([5.0, 4.0, 3.0]), most, 0.02) is False
 
 
 def widths(accuracies, redundant=(0.5, 0.4, 0.3)):
@@ -327,6 +327,7 @@ def test_amounts_over_a_training(tmp_path, unsaved_figures):
     [
         ((0.5, 0.9, 0.6), "yes", "significantly better than the most filters"),
         ((0.5, 0.8, 0.9), "partly", "Best with 8."),
+        ((0.5, 0.9, 0.89), "partly", "Best with 4."),
         ((0.9, 0.9, 0.9), "not tested", "No difference is beyond sampling"),
         ((0.9, 0.8, 0.5), "no", "Best with 2."),
         ((0.5, np.nan, 0.9), "partly", "1 trainings diverged"),
@@ -545,6 +546,11 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     assert any("no-such-images" in paper for paper in missing)
     assert any("Fruits 360" in paper for paper in missing)
     assert len(folder.findings) == 4 + 1 + 2 * 5 + 2 + 4
+    order = list(dict.fromkeys(finding.figure for finding in folder.findings if finding.figure))
+    assert order == ["fig. 2", "fig. 4", "fig. 5", "fig. 6", "fig. 7", "sec. IV 3", "fig. 9"]
+    captions = [figure.caption.partition(" of the paper")[0] for figure in folder.figures]
+    order = ["As figure 2", "As figure 4", "As figure 5", "As figures 6 and 9", "As figure 7"]
+    assert list(dict.fromkeys(captions)) == order
 
 
 @pytest.fixture

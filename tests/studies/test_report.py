@@ -321,3 +321,16 @@ def test_a_study_of_resized_images_goes_on(tmp_path):
     settings = StudySettings(size=(32, 32), resize="crop")
     Folder(tmp_path, "x", settings)
     assert Folder(tmp_path, "x", settings).settings == settings
+
+
+def test_a_caption_names_the_papers_figure_of_the_data(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "kernels", StudySettings())
+    values = {"source": "", "network": ""}
+    data = ("mnist lenet", "fashion-mnist lenet", "fashion-mnist densenet", "mine.npz densenet")
+    numbers = [folder.caption("responses", name, **values).partition(" of ")[0] for name in data]
+    assert numbers == ["As figure 6", "As figure 14", "As figure 15", "As figure 7"]
+    planes = Folder(tmp_path / "plane", "plane", StudySettings())
+    text = planes.text("last_layers", name="x", recorded=5)
+    assert planes.caption("last_layers", "mnist", name="x", recorded=5).endswith(text)
+    assert planes.caption("last_layers", "fashion-mnist", name="x", recorded=5) == text
+    assert planes.caption("decisions", "mnist", name="x", count=1, images=3).startswith("x: right")
