@@ -51,19 +51,41 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
     """
     geometries: list[Geometry | None] = []
     start: Geometry = (Axis(),) * axes
+    gray = gray_images(calls, axes)
     for call in calls:
         before = [start if source < 0 else geometries[source] for source in call.sources]
         # A gate that was pooled over the whole image scales maps, it moves no node: left out.
         pairs = zip(call.sources, before, strict=True)
         mixed = any(origin is None and _has_nodes(calls[source]) for source, origin in pairs)
         inputs = [geometry for geometry in before if geometry is not None]
-        if mixed or not inputs or not call.plain:
+        is_gray = axes == 2 and all(source < 0 or source in gray for source in call.sources)
+        is_plain = call.plain or (is_gray and call.adds_axis and call.input_shapes[0][-1] == 1)
+        if mixed or not inputs or not is_plain:
             geometries.append(None)
+            continue
+        if is_gray and call.input_shapes and call.output_shape == (*call.input_shapes[0], 1):
+            geometries.append(start if len(call.output_shape) == 4 else None)
             continue
         axis_inputs = zip(*inputs, strict=True)
         widest = tuple(max(same_axis, key=lambda axis: axis.field) for same_axis in axis_inputs)
         geometries.append(_through(call, widest))
     return geometries
+
+
+def gray_images(calls: list[Call], axes: int) -> set[int]:
+    """Return the calls whose output is the image without an axis of bands, pixel by pixel.
+
+    Args:
+        axes: spatial axes of the model's input.
+    """
+    gray: set[int] = set()
+    for call in calls:
+        layer, shape = call.layer, call.output_shape
+        keeps = layer_types.is_preprocessing(layer) or layer_types.is_dropout(layer)
+        is_first = call.plain and all(source < 0 or source in gray for source in call.sources)
+        if keeps and is_first and call.input_shapes[:1] == (shape,) and len(shape) == axes + 1:
+            gray.add(call.index)
+    return gray
 
 
 def _has_nodes(call: Call) -> bool:

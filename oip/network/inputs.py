@@ -561,7 +561,9 @@ def image_input(
     candidates = [index for index, spec in enumerate(specs) if len(spec.shape) in (3, 4)]
     if not candidates:
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
-        raise ModelError("the model's input", "images (h, w, bands)", shapes)
+        ways = "keras.Sequential([keras.Input((h, w, bands)), keras.layers.Flatten(), model])"
+        hint = f"Give it images: {ways}." if len(specs) == len(specs[0].shape) - 1 == 1 else ""
+        raise ModelError("the model's input", "images (h, w, bands)", shapes, hint)
     index_of_images = candidates[0] if name is None else _named(name, names, candidates)
     image_shape = tuple(specs[index_of_images].shape[1:])
     for index in candidates:  # free sides of the other inputs only have to be some number
@@ -612,12 +614,9 @@ def _subclassed_shape(model: keras.Model, shape: tuple[int, ...] | None) -> tupl
     built = _built_shape(model)
     sides = built if shape is None else tuple(int(side) for side in shape)
     if sides is None:
-        raise ModelError(
-            f"'{getattr(model, 'name', 'the model')}'",
-            "a model that knows its input",
-            "one that was never built",
-            "Call it once on images, or give input_shape=(h, w, bands).",
-        )
+        name = f"'{getattr(model, 'name', 'the model')}'"
+        hint = "Call it once on images, or give input_shape=(h, w, bands)."
+        raise ModelError(name, "a model that knows its input", "one that was never built", hint)
     if built is not None and len(sides) == len(built) - 1:
         sides = (*sides, built[-1])
     if any(side < 1 for side in sides) or (built is not None and len(sides) != len(built)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from oip.core.frameworks import keras
@@ -149,6 +149,32 @@ def moves_bands_last(layer: keras.Layer, shape: tuple[int | None, ...]) -> bool:
     return bands <= _MOST_BANDS and bands < min(sides)
 
 
+def lacks_bands(layers: Sequence[keras.Layer], shape: tuple[int | None, ...]) -> bool:
+    """Return whether a model gets gray images (h, w), to which it gives the axis of bands itself.
+
+    Its first convolution is of two dimensions and takes one band; or it has none, and flattens
+    squares.
+
+    Args:
+        layers: of the model, in their order.
+        shape: of its input. Lines have such a shape, too, (length, bands).
+    """
+    if len(shape) != 2:
+        return False
+    first = next((layer for layer in layers if is_convolution(layer)), None)
+    if first is not None:
+        weights = getattr(first, "weights", ())
+        bands = [weight.shape[-2] for weight in weights if len(weight.shape) == 4]
+        return bands[:1] == [1] and "Transpose" not in type(first).__name__
+    active = (layer for layer in layers if not (is_dropout(layer) or is_preprocessing(layer)))
+    return shape[0] == shape[1] and _is_one_of(next(active, None), "Flatten")
+
+
+def is_preprocessing(layer: keras.Layer) -> bool:
+    """Return whether the layer scales pixels and does nothing else."""
+    return _is_one_of(layer, "Rescaling Normalization")
+
+
 def activation_of(layer: keras.Layer) -> Callable | None:
     """Return a layer's own activation, or the layer where it is one; None where it has none."""
     activation = getattr(layer, "activation", None)
@@ -169,5 +195,5 @@ def activation_name(layer: keras.Layer) -> str:
     )
 
 
-def _is_one_of(layer: keras.Layer, names: str) -> bool:
+def _is_one_of(layer: keras.Layer | None, names: str) -> bool:
     return isinstance(layer, tuple(getattr(keras.layers, name) for name in names.split()))

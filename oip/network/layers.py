@@ -232,11 +232,11 @@ def other_layers(
     """
     located = geometry.geometries(calls, axes)
     grids = geometry.token_grids(calls) if axes == 2 else [()] * len(calls)
-    inactive = _inactive_calls(calls)
+    inactive, gray = _inactive_calls(calls), geometry.gray_images(calls, axes)
     layers: list[LayerInfo] = []
     for call in calls:
         role = _part_of_attention(call)
-        kind = _unit_kind(call, axes, located[call.index])
+        kind = None if call.index in gray else _unit_kind(call, axes, located[call.index])
         if is_listed(call, axes) or kind is None or (role and role != _ATTENTION_OUTPUT):
             continue
         layout = getattr(call.layer, "data_format", None)

@@ -89,7 +89,11 @@ class Network:
         layouts = [getattr(layer, "data_format", None) for layer in self._leaf_layers]
         layouts = [name for name in layouts if name in ("channels_first", "channels_last")]
         self.channels_first = layouts[:1] == ["channels_first"]
-        self.bands_first = self.channels_first or self._moves_bands_last()
+        declared = getattr(self.model, "inputs", None) or ()
+        shape = tuple(declared[0].shape[1:]) if len(declared) == 1 else ()
+        self.lacks_bands = layer_types.lacks_bands(self._leaf_layers, shape)
+        turns = any(layer_types.moves_bands_last(layer, shape) for layer in self._leaf_layers[:1])
+        self.bands_first = self.channels_first or turns
         names = self.sidecar.classes if self.sidecar is not None else None
         self.classes: tuple[str, ...] | None = tuple(map(str, names)) if names else None
         self._input = input
@@ -198,18 +202,14 @@ class Network:
     def _leaf_layers(self) -> list[keras.Layer]:
         return [layer for _, layer in tracing.leaf_layers(self.model)]
 
-    def _moves_bands_last(self) -> bool:
-        """Return whether the model of one input gets images (b, h, w), which it turns itself."""
-        declared, layers = getattr(self.model, "inputs", None) or (), self._leaf_layers
-        if len(declared) != 1 or not layers:
-            return False
-        return layer_types.moves_bands_last(layers[0], tuple(declared[0].shape[1:]))
-
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
+        if self.lacks_bands and input_shape is not None and tuple(input_shape[2:]) == (1,):
+            input_shape = input_shape[:2]
         choice = inputs.image_input(self.model, input_shape, self.bands_first, self._input)
         self.specs, self.image_input, self.free = choice.specs, choice.index, choice.free
         self.input_names = choice.names
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
+        sides = (*sides, 1) if self.lacks_bands else sides
         shape = (*sides[1:], sides[0]) if self.bands_first else sides
         several = len(self.specs) > 1
         first = self._first_calls() if several else []
@@ -595,7 +595,9 @@ class Network:
         Args:
             for_gradient: rounded images stay floats, which a gradient goes through as it is.
         """
-        if self.bands_first:
+        if self.lacks_bands:
+            images = tf.squeeze(images, axis=-1)
+        elif self.bands_first:
             axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
             images = tf.transpose(images, axes)
         fed = []

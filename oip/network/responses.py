@@ -325,7 +325,9 @@ def responses(
     """
     pixels = np.asarray(images)
     network = Network.of(model, images=pixels)
-    if pixels.ndim == len(network.inputs.shape):
+    axes, is_gray = len(network.inputs.shape), network.inputs.shape[-1] == 1
+    is_one = pixels.ndim == axes and not (is_gray and pixels.shape[-1] != 1)  # else (n, h, w)
+    if is_one or (is_gray and pixels.ndim == axes - 1):
         pixels = pixels[None]
         network = network if isinstance(model, Network) else network.fitted_to(pixels)
     pixels = check_images(network.inputs, pixels)

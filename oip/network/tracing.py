@@ -51,6 +51,8 @@ class Call:
     """The inputs are those calls' outputs with nothing but elementwise operations between."""
     direct: bool
     """The inputs are those calls' outputs, as they are."""
+    adds_axis: bool
+    """The inputs are those calls' outputs with one axis more, and elementwise operations."""
     inputs: frozenset[int]
     """Indices of the model's inputs that it depends on."""
     input_shapes: tuple[tuple[int | None, ...], ...]
@@ -233,6 +235,7 @@ class _Recorder:
                     sources=sources,
                     plain=not changed_by - _PASSED_THROUGH,
                     direct=direct,
+                    adds_axis=changed_by - _PASSED_THROUGH == {"ExpandDims"},
                     inputs=frozenset().union(*map(self._inputs_of, sources)),
                     input_shapes=shapes,
                     output_shape=tuple(flat[0].shape.as_list()) if flat else (),

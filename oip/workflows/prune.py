@@ -390,7 +390,7 @@ class Pruner:
         optimizer = keras.optimizers.Adam(schedule)  # type: ignore[arg-type]
         network = self.network
         several = len(network.specs) > 1 or len(network.recording.outputs) > 1
-        if several or network.bands_first:
+        if several or network.bands_first or network.lacks_bands:
             step = self._training_step(model, optimizer)
             draw = seeds.generator(plan.seed, "fine-tuning")
         else:

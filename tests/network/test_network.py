@@ -85,6 +85,71 @@ def test_a_model_that_turns_bands_last_itself_takes_pictures():
     assert Network(series).inputs.shape == (64, 8, 10)
 
 
+def _gray(*parts):
+    import keras
+
+    return keras.Sequential([keras.Input((8, 8)), *parts])
+
+
+def test_gray_images_without_bands_are_images_and_not_lines():
+    import keras
+    from keras import layers
+
+    from oip.network.responses import output_values
+
+    kernels = layers.Conv2D(3, 3, name="first")
+    scaled = layers.Rescaling(1 / 255)
+    plain = keras.Sequential([layers.Input((8, 8, 1)), scaled, kernels, layers.MaxPooling2D()])
+    image = keras.Input((8, 8))
+    outside = keras.Model(image, layers.MaxPooling2D()(kernels(keras.ops.expand_dims(image, -1))))
+    models = [
+        _gray(scaled, layers.Reshape((8, 8, 1)), kernels, layers.MaxPooling2D()),
+        _gray(layers.Reshape((8, 8, 1)), scaled, kernels, layers.MaxPooling2D()),
+        outside,
+    ]
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1)).astype(np.uint8)
+    same = Network(plain).find("first")
+    for model in models:
+        network = Network(model)
+        assert network.inputs.shape == (8, 8, 1)
+        assert model is outside or network.inputs.high == 255
+        first = network.find("first")
+        assert (first.size, first.receptive_field, first.jump) == (
+            same.size,
+            same.receptive_field,
+            same.jump,
+        )
+        fed = images if model is not outside else images / np.float32(255)
+        values = output_values(network, fed, first, np.arange(3))
+        expected = output_values(Network(plain), images, same, np.arange(3))
+        assert np.allclose(values, expected, atol=1e-6)
+        assert not any(layer.kind == "tokens" for layer in network.other_layers)
+    dense = _gray(layers.Flatten(), layers.Dense(3, name="units"))
+    assert Network(dense).inputs.shape == (8, 8, 1)
+    values = output_values(Network(dense), images, Network(dense).find("units"), np.arange(3))
+    assert np.allclose(values, dense(images[..., 0].astype(np.float32)), rtol=1e-4)
+    free = keras.Input((None, None))
+    free = keras.Model(free, kernels(keras.ops.expand_dims(free, -1)))
+    assert Network(free, input_shape=(9, 10)).inputs.shape == (9, 10, 1)
+    assert Network.of(free, images=np.zeros((1, 9, 10))).inputs.shape == (9, 10, 1)
+
+
+def test_lines_stay_lines():
+    import keras
+    from keras import layers
+
+    lines = [
+        _gray(layers.Conv1D(3, 3)),
+        _gray(layers.LSTM(3)),
+        _gray(layers.Dense(3), layers.Flatten()),
+        keras.Sequential([keras.Input((16, 2)), layers.Flatten(), layers.Dense(2)]),
+    ]
+    assert [Network(model).inputs.shape for model in lines] == [(8, 8)] * 3 + [(16, 2)]
+    vectors = keras.Sequential([keras.Input((784,)), layers.Dense(2)])
+    with pytest.raises(ModelError, match=r"received \(784,\). Give it images: keras.Sequential"):
+        Network(vectors)
+
+
 def test_a_model_of_units_alone_is_shown_and_one_of_nothing_is_refused():
     import keras
     from keras import layers

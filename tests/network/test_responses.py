@@ -168,6 +168,15 @@ def test_maps_that_are_not_finite_are_empty_and_all_of_them_an_error(small_model
         oip.responses(model, small_images[0][:2], "first")
 
 
+def test_gray_images_come_without_bands_as_keras_loads_them(small_model, small_images):
+    images = small_images[0][:3]
+    expected = oip.responses(small_model, images, "second").values
+    assert np.array_equal(oip.responses(small_model, images[..., 0], "second").values, expected)
+    for image in (images[0, ..., 0], images[0]):
+        values = oip.responses(small_model, image, "second").values
+        assert values.shape[0] == 1 and np.allclose(values, expected[:1], atol=1e-6)
+
+
 def test_lines_of_any_length_come_alone_or_together():
     import keras
     from keras import layers
