@@ -190,7 +190,7 @@ def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
 
 
 def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
-    """Copy everything but shards, files that belong together from the first run that has any.
+    """Copy everything but shards, files that belong together from the first run with their table.
 
     What the merged run has itself stays. A damaged file of a run is a RunError.
     """
@@ -200,11 +200,12 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
             groups.setdefault(group, []).append((run, digests))
     notices = []
     for group in sorted(groups):
-        (owner, first), *later = groups[group]
-        names = {name for _, digests in groups[group] for name in digests}
+        in_runs = sorted(groups[group], key=lambda pair: not any(map(_is_table, pair[1])))
+        (owner, first), *later = in_runs
+        names = {name for _, digests in in_runs for name in digests}
         own = {name: _digest_if_whole(merged.path / name) for name in names}
         if any(own[name] not in (None, first.get(name)) for name in names if _is_table(name)):
-            later, owner, first = groups[group], merged, own
+            later, owner, first = in_runs, merged, own
         else:
             for name in first:
                 _copy(name, owner, merged)

@@ -106,6 +106,17 @@ def test_files_that_were_made_together_are_those_of_one_run(copied, grown, tmp_p
         )
 
 
+def test_arrays_without_their_ranking_do_not_stand_for_one(copied, grown, tmp_path):
+    other = Run.open(_copy(grown, tmp_path / "b"))
+    files.write_arrays(copied.folder(1) / "responses.npz", {"maps": np.arange(2)})
+    files.write_arrays(other.folder(1) / "responses.npz", {"maps": np.arange(3)})
+    (other.folder(1) / "ranking.json").write_text("{}")
+    merged = merge_runs([copied.path, other.path], tmp_path / "out")
+    folder = merged.run.folder(1)
+    assert (folder / "ranking.json").is_file() and merged.notices == ()
+    assert files.read_array(folder / "responses.npz", "maps").tolist() == [0, 1, 2]
+
+
 def test_a_record_that_the_merged_run_has_itself_stays_whole(copied, tmp_path):
     own, theirs = tmp_path / "out/record", copied.path / "record"
     merge_runs([copied.path], tmp_path / "out")
