@@ -178,6 +178,8 @@ def _along(values: np.ndarray, piece: np.ndarray, start: np.ndarray, end: np.nda
 Rotation = Literal["pca", "ica", "random"]
 ROTATIONS = ("pca", "ica", "random")
 _LEVELS = 65535
+_ROUND = 1e-6
+"""Relative difference of two variances that is rounding alone."""
 
 
 def rotation(kind: Rotation, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -413,7 +415,7 @@ class Destructor:
             # A marginal map rises, so that what was in order stays so.
             before = sorted_entropies(_mapped(marginals, ordered))
             rows = _mapped(marginals, rows)
-            turn = rotation(self.rotation, rows, rng)
+            turn = self._turn(rows, rng)
             rows = turn @ rows
             ordered = np.sort(rows, axis=1)
             change = before - sorted_entropies(ordered)
@@ -433,6 +435,20 @@ class Destructor:
         self.removed = np.array(removed)
         self._columns = rows.shape[0]
         return self
+
+    def _turn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the rotation (d, d) of Gaussian rows (d, n).
+
+        Of two coordinates PCA takes the axes of the covariance, and random ones where all have one
+        variance: those of the correlation are the diagonals, whatever the samples are, so that it
+        would turn to and fro for ever. In more dimensions chance decides.
+        """
+        if self.rotation == "pca" and len(rows) == 2:
+            variances, axes = np.linalg.eigh(np.cov(rows))
+            if np.ptp(variances) > _ROUND * variances.max():
+                return axes.T
+            return rotation("random", rows, rng)
+        return rotation(self.rotation, rows, rng)
 
     @property
     def total_correlation(self) -> float:

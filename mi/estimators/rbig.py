@@ -66,8 +66,11 @@ class Rbig(LabelEstimator):
         early where every layer gains little, and the value is then too small.
 
     Good for smooth dependence in few to some tens of dimensions, n some thousands. Structure that
-    is symmetric under rotations is removed slowly, since no rotation is better than another. Equal
-    values, such as the zeros of a ReLU, count as neighbours in random order for T and I; the
+    is symmetric under rotations is removed slowly, since no rotation is better than another. PCA of
+    two columns turns them between the diagonals alone: of two circles .64 of 1.12 bits are found,
+    and .94 with `rotation="random"`, which is less exact for Gaussians (5,000 samples).
+
+    Equal values, such as the zeros of a ReLU, count as neighbours in random order for T and I; the
     entropy of an atom is minus infinity. Of responses about a label, coordinates are made Gaussian
     one by one, equal values in random order, so that neither monotone maps of them nor ties change
     the information, and reduced to principal components, which can only lose it. With classes of

@@ -68,6 +68,7 @@ _SHOWN = 3_000
 _PERMUTED = 6  # runs on permuted columns, for the information that layers remove by chance
 _GRID = 700
 _CELLS = 8  # cells along a side of the unit square, for how even it is
+_ALIKE = 0.1  # largest difference of distribution functions at which radii are alike by eye
 _CLOSE = 1.5  # an error of up to so many times the smallest one counts as close to it
 
 
@@ -299,7 +300,7 @@ def circle_findings(circles: Circles, samples: int, name: str) -> list[Finding]:
     return [
         row("level", levels_off, sums, share=share),
         row("inverse", "yes" if difference.value < 1e-3 else "no", [difference]),
-        row("uniform", "yes" if close else "partly", distances),
+        row("uniform", "yes" if close else "partly" if radius[0] < _ALIKE else "no", distances),
         row("jacobian", graded(-abs(jacobian - total), -0.05 * total, -0.15 * total), fits),
     ]
 

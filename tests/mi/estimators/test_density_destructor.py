@@ -205,7 +205,7 @@ def test_new_and_far_samples_have_an_inverse(student_t):
     assert np.abs(fitted.inverse(fitted.transform(new)) - new).max() < 1e-6 * np.abs(new).max()
 
 
-@pytest.mark.parametrize("kind", ["random", "ica"])
+@pytest.mark.parametrize("kind", ROTATIONS)
 def test_circles_become_a_gaussian_and_come_back(kind):
     fitted = mi.Destructor(60, kind).fit(circles(4000, 0))
     z = fitted.transform(circles(4000, 1))
@@ -217,6 +217,17 @@ def test_circles_become_a_gaussian_and_come_back(kind):
     for ring in (1, 2):
         assert 0.25 < (np.abs(radius - ring) < 0.25).mean() < 0.65
     assert (np.abs(radius - 1.5) < 0.2).mean() < 0.2  # .4 of even radii from 0 to 2
+
+
+def test_principal_axes_of_two_coordinates_are_not_always_the_diagonals():
+    # Turned to and fro between the diagonals, circles kept a half of their total correlation.
+    x = circles(4000, 0)
+    totals = [mi.Destructor(60, kind, seed=1).fit(x).total_correlation for kind in ROTATIONS]
+    assert totals[ROTATIONS.index("pca")] > 0.9 * max(totals)
+    # Gaussian, and of one variance to the last bit: there are no principal axes.
+    square = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]).repeat(10, axis=0)
+    turns = [mi.Destructor(1, seed=seed).fit(square)._fitted[0].turn for seed in (0, 1)]
+    assert not np.allclose(*np.abs(turns))
 
 
 def test_the_two_forms_of_total_correlation_agree(student_t):
