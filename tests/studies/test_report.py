@@ -196,6 +196,16 @@ def test_the_report_holds_figures_claims_and_notes(tmp_path: Path) -> None:
     assert "data_dir" not in record["settings"]
 
 
+def test_each_group_of_values_has_a_line_of_its_own(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "rbig", StudySettings())
+    values = {name: [Value("a", 1.0), Value("b", 2.0)] for name in ("width < 1", "width > 1")}
+    folder.add(Finding("It says.", "yes", "Bits", values, "width > 1: a remark."))
+    text = folder.finish("A title", "A paper").read_text()
+    assert (
+        "Bits:\nwidth &lt; 1: a 1.00, b 2.00;\nwidth &gt; 1: a 1.00, b 2.00. width &gt; 1: a rem"
+    ) in text
+
+
 def linked(text: str) -> set[str]:
     links: set[str] = set()
 
