@@ -152,6 +152,15 @@ class Block:
             len(first),
         )
 
+    def high_for_all(self, record: int) -> Value:
+        """Return how many kernels are in the upper half of the block for every class."""
+        from scipy.stats import rankdata
+
+        ranks = rankdata(-self.per_class[record], axis=0)  # (m, classes)
+        count = len(ranks)
+        high = int((ranks <= count / 2).all(axis=1).sum())
+        return Value(self.name, high, form=".0f", remark=f"of {count}")
+
     def ends(self) -> list[Value]:
         """Return the median at the start and at the end."""
         first, last = (float(value) for value in self.medians[[0, -1]])
@@ -264,6 +273,19 @@ def classes_rank_alike(trainings: Trainings, width: str) -> Outcome:
     return [first, second], [None if any(block.full() for block in lenet) else outcome]
 
 
+def high_for_all_classes(trainings: Trainings, width: str) -> Outcome:
+    """Measure what LeNet's kernels know of the classes before training."""
+    (first, second), _ = _blocks(trainings, width)
+    counts = [block.high_for_all(0) for block in (first, second)]
+    highest = float(second.label[0].max())
+    outcomes = [
+        None if block.full(0) else count.value > 0
+        for block, count in zip((first, second), counts, strict=True)
+    ]
+    name = f"{second.name}, highest information in bits"
+    return [*counts, Value(name, highest)], [*outcomes, highest < second.ceiling / 2]
+
+
 def specialization(trainings: Trainings, width: str) -> Outcome:
     """Measure whether DenseNet's kernels become specialized to classes."""
     _, dense = _blocks(trainings, width)
@@ -294,6 +316,7 @@ _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
     second_block_of_densenet,
     second_block_of_lenet,
     low_kernels,
+    high_for_all_classes,
     classes_rank_alike,
     specialization,
     order_over_training,

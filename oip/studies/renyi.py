@@ -105,7 +105,7 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     plan = plans["planes"][0]
     batches, tested = arrays[plan]["paper input"].shape[1], len(images.test)
     setting = (
-        f"{len(images.train)} images learned from for {plan.epochs} epochs, {batches} batches of "
+        f"{len(images.train):,} images learned from for {plan.epochs} epochs, {batches} batches of "
         f"{min(measures.BATCH, tested)} test images, alpha 1.01"
     )
     label_entropy = measures.mean_label_entropy(images.test.required_labels(), size.batches, seed)
@@ -188,6 +188,9 @@ class MeasuredNetworks:
     def texts(self) -> dict[str, object]:
         """Values for the names in braces of findings and captions."""
         count = max(map(len, self.by_filters.values()))
+        filters = next(iter(self.trainings)).filters
+        fixed = [str(number) for layer, number in enumerate(filters) if layer != self.layer]
+        beside = f"{', '.join(fixed)} filters in the other convolution{'s' * (len(fixed) > 1)}"
         return {
             "key": self.source,
             "setting": self.setting,
@@ -195,6 +198,7 @@ class MeasuredNetworks:
             "ordinal": ORDINALS[self.layer],
             "number": self.layer + 1,
             "trainings": f"{count} training{'s' if count > 1 else ''} of each network",
+            "beside": beside,
             "batches": next(iter(self.trainings.values()))[f"{KERNELS[0].name} input"].shape[1],
             "change": CHANGE,
             "near": _NEAR,

@@ -505,7 +505,7 @@ def stages(arrays: Arrays) -> list[tuple[str, int]]:
 def inequality(arrays: Arrays, kernel: KernelWidth, record: int, forward: bool) -> np.ndarray:
     """Return (batches, layers): I with the input, or I with the last layer's error.
 
-    The last layer's error with itself is its entropy and no step of the paper's inequality.
+    Of the last layer's error with itself, no step of the paper's inequality, nothing is returned.
     """
     name = f"{kernel.name} {'input' if forward else 'backward'}"
     return arrays[name][record] if forward else arrays[name][record][:, :-1]

@@ -111,6 +111,22 @@ def test_the_opposite_does_not_agree(folder, data, trainings, planted) -> None:
     assert finding(folder, "always ranked high").verdict == "not tested"
 
 
+def test_kernels_that_are_high_for_all_classes_before_training(
+    folder, data, trainings, planted
+) -> None:
+    text = "consistently have high MI values for all digit classes"
+    assert verdict(folder, data, trainings, text) == "yes"
+    half = "LeNet, first block 6 (of 12), LeNet, second block 6 (of 12)"
+    assert half in finding(folder, text).ours
+    trainings[LENET.title] = shuffled(trainings[LENET.title], 0, 0, classes=True)
+    assert verdict(folder, data, trainings, text) == "partly"
+    assert "LeNet, first block 0 (of 12)" in finding(folder, text).ours
+    trainings[LENET.title] = planted(LENET, CEILING + 2, LATE_FALL + 1.5, 2.0)
+    # The first block is at the ceiling, the second has high kernels.
+    assert verdict(folder, data, trainings, text) == "partly"
+    assert "highest information in bits 2.10" in finding(folder, text).ours
+
+
 def test_a_short_training_says_nothing_of_late_things(folder, data, trainings) -> None:
     short = {name: replace(training, iterations=500) for name, training in trainings.items()}
     assert verdict(folder, data, short, "toward the end") == "not tested"

@@ -318,6 +318,8 @@ def test_amounts_over_a_training(tmp_path, unsaved_figures):
     renyi.draw_amounts_over_training(folder, networks)
     drawn = folder.numbers["mmi-training-x-first"]
     assert drawn["paper conv 1, 2 filters"] == [2.0, 2.5, 3.0, 3.5, 4.0]
+    assert finding.n.endswith(", 12 filters in the other convolution")
+    assert "first one (12 filters in the other convolution)" in folder.figures[0].caption
     pinned = widths((0.9, 0.9, 0.9))
     assert renyi.amount_in_training_finding(MeasuredNetworks("x", pinned)).verdict == "not tested"
 
