@@ -385,7 +385,7 @@ def _chosen_layers(
         columns = {other.name: other for _, other in pairs}
         return [layer for layer, _ in pairs], list(columns.values()), pairs
     if layers is None:
-        return list(first.convolutional), list(second.convolutional), []
+        return first.reached(first.convolutional), second.reached(second.convolutional), []
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise SettingsError("layers", "one or more", "none")
@@ -393,7 +393,7 @@ def _chosen_layers(
     own = {call.name for call in second.calls}
     if all(layer.name in own for layer in rows):
         return rows, [second.find_output(layer.name) for layer in rows], []
-    return rows, list(second.convolutional), []
+    return rows, second.reached(second.convolutional), []
 
 
 # Units.

@@ -243,7 +243,7 @@ class Recorder(keras.callbacks.Callback):
             model.build((None, *self._images.shape[1:]))
         network = Network(model).fitted_to(self._images)
         if self._layers is None:
-            layers = network.layers if self._dense else network.convolutional
+            layers = network.reached(network.layers if self._dense else network.convolutional)
         else:
             layers = [network.find(name) for name in self._layers]
         layers = [layer.at(self._at) if layer.block is not None else layer for layer in layers]

@@ -94,7 +94,7 @@ def command(model: ModelOptions, output: Output, every: bool) -> None:
         indices = ", ".join(f"@{index}" for index in item.layers) or "no layers"
         print_text(f"--input {item.name}: {_sides(item.shape)}, {indices}{takes_images}")
     if network.layers or network.other_layers:
-        layer = network.default_layers[-1]
+        layer = (network.reached(network.default_layers) or network.default_layers)[-1]
         run = f"runs/{model.model.stem}"
         model = replace(model, preprocess=preprocess_of(spec.application))
         output.next_steps(model.command("reconstruct", layer.name, out=run))

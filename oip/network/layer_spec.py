@@ -9,7 +9,7 @@ from operator import index
 import numpy as np
 
 from oip.core.errors import ModelError, SettingsError, notice
-from oip.network.layers import LayerInfo
+from oip.network.layers import LayerInfo, check_input, input_names
 from oip.network.network import Network
 
 _MAPS = re.compile(r"all|\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*")
@@ -37,12 +37,12 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
         layers = [layer for layer in every if network.image_input in layer.inputs]
         elsewhere = [layer for layer in every if network.image_input not in layer.inputs]
         if not layers:
-            raise _of_another_input(network, elsewhere[0])
+            check_input(elsewhere[0], network.image_input, network.input_names)
         if elsewhere:
             names = ", ".join(f"'{layer.name}'" for layer in elsewhere)
             notice(
                 f"not of the input '{network.input_name}', and left out: {names}. Choose another "
-                f"input for them: input='{_input_names(network, elsewhere[0])}'."
+                f"input for them: input='{input_names(elsewhere[0], network.input_names)}'."
             )
         steady = [layer for layer in layers if layer.last_call not in network.random]
         if not steady:
@@ -55,26 +55,10 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
     maps_of: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)
-        if network.image_input not in layer.inputs:
-            raise _of_another_input(network, layer)
         maps_of.setdefault(layer.index, set()).update(maps.tolist())
     return [
         (network.layer_at(index), np.array(sorted(maps_of[index]))) for index in sorted(maps_of)
     ]
-
-
-def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:
-    other = _input_names(network, layer)
-    return ModelError(
-        f"layer '{layer.name}'",
-        f"one that depends on the input '{network.input_name}'",
-        f"one of the input '{other}'",
-        f"Choose that input: input='{other}'.",
-    )
-
-
-def _input_names(network: Network, layer: LayerInfo) -> str:
-    return ", ".join(network.input_names[index] for index in sorted(layer.inputs)) or "none"
 
 
 def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -175,6 +175,31 @@ class LayerInfo:
             "offset": _numbers(self.offset),
             "activation": self.activation,
         }
+
+
+def check_input(layer: LayerInfo, image_input: int, names: Sequence[str]) -> None:
+    """Check that a layer depends on the input that takes the images.
+
+    Args:
+        names: of the model's inputs.
+
+    Raises:
+        ModelError: it depends on others alone, which are fed zeros.
+    """
+    if len(names) < 2 or image_input in layer.inputs:
+        return
+    other = input_names(layer, names)
+    raise ModelError(
+        f"layer '{layer.name}'",
+        f"one that depends on the input '{names[image_input]}'",
+        f"one of the input '{other}'",
+        f"Choose that input: input='{other}'.",
+    )
+
+
+def input_names(layer: LayerInfo, names: Sequence[str]) -> str:
+    """Return the names of the inputs that a layer depends on, as a text."""
+    return ", ".join(names[index] for index in sorted(layer.inputs)) or "none"
 
 
 def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:

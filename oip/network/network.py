@@ -13,14 +13,7 @@ import numpy as np
 
 from oip.core import files, html, seeds
 from oip.core.checks import check_choice
-from oip.core.errors import (
-    DataError,
-    ModelError,
-    SettingsError,
-    did_you_mean,
-    notice,
-    reason_of,
-)
+from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, notice, reason_of
 from oip.core.frameworks import Tensor, keras, tf
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.graphs import Graphs
@@ -29,6 +22,7 @@ from oip.network.layers import (
     DirectionSet,
     LayerInfo,
     LayerOutput,
+    check_input,
     class_layer,
     direction_layers,
     layers_with_maps,
@@ -414,11 +408,12 @@ class Network:
         return result.random
 
     def check_repeatable(self, layer: LayerInfo) -> LayerInfo:
-        """Return a layer whose response to an image is always the same.
+        """Return a layer whose response to an image is always the same, and depends on it.
 
         Raises:
-            ModelError: it does.
+            ModelError: it does not, or depends on other inputs alone.
         """
+        check_input(layer, self.image_input, self.input_names)
         if layer.last_call in self.random:
             raise ModelError(
                 f"layer '{layer.name}'",
@@ -431,6 +426,11 @@ class Network:
     def elsewhere(self) -> list[LayerInfo]:
         """Layers that do not depend on the input that takes the images, but on another one."""
         return [layer for layer in self.layers if self.image_input not in layer.inputs]
+
+    def reached(self, layers: Iterable[LayerInfo]) -> list[LayerInfo]:
+        """Return those of some layers that depend on the input that takes the images."""
+        several = len(self.input_names) > 1
+        return [item for item in layers if not several or self.image_input in item.inputs]
 
     @property
     def input_name(self) -> str:
@@ -526,7 +526,7 @@ class Network:
         layers = [*self.layers, *pooling, *dense_and_heads]
         if not layers:
             raise self._without("a model with convolutional or dense layers")
-        return sorted(layers, key=lambda layer: layer.last_call)
+        return sorted(self.reached(layers), key=lambda layer: layer.last_call)
 
     def dense_layer(self, name: str) -> LayerInfo:
         """Return a layer whose output is (n, units), such as `Dense`, after its activation.

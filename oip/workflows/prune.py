@@ -305,7 +305,8 @@ class Pruner:
 
     def _prunable(self, layers: Sequence[LayerInfo] | None) -> list[LayerInfo]:
         prunable, reasons = [], {}
-        for layer in self.network.default_layers if layers is None else layers:
+        reached = self.network.reached(self.network.default_layers)
+        for layer in reached if layers is None else layers:
             reason = self.channels.why_whole(self.network, layer)
             if reason is None:
                 prunable.append(layer)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oip import mi
 from oip.core.errors import ModelError, Notice, SettingsError
 from oip.network.layer_spec import map_numbers, map_text, parse_selections
 from oip.network.network import Network
@@ -53,8 +54,14 @@ def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
     with pytest.warns(Notice, match=r"'right'.*input='b'"):
         chosen = parse_selections(network, [])
     assert [layer.name for layer, _ in chosen] == ["left"]
-    with pytest.raises(ModelError, match=r"input='b'"):
-        parse_selections(network, ["right"])
+    for choose in (lambda: parse_selections(network, ["right"]), lambda: network.find("right")):
+        with pytest.raises(ModelError, match=r"expected one that depends on .*input='b'"):
+            choose()
+    images = np.random.default_rng(0).normal(size=(40, *network.inputs.shape))
+    with pytest.raises(ModelError, match=r"input='b'"):  # its responses are those to zeros
+        mi.rank(network, images, np.arange(40) % 2, "right", estimators=["kde"])
+    assert "right" not in {layer.name for layer in network.shown_layers()}
+    assert mi.match(network, network, images).layers == ("left",)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [layer.name for layer, _ in parse_selections(network, ["left:0"])] == ["left"]
