@@ -69,6 +69,8 @@ _STARTS = {"low": 0.05, "high": 5.0}
 _FEW = 0.25
 """Share of the networks that are chosen by I(Z;Y)."""
 _LONGER = 4  # times the epochs for random labels, which are learned by heart
+_OVERFITTED = 0.5
+"""Share of the random labels from which on a training has overfitted to them."""
 _PEAKS = "for CIFAR-10 and STL-10, it quickly peaks and then generally goes downward"
 _FALL = 0.05  # share of a peak by which a curve must end below it
 _SMALL_IMAGE = (32, 32)
@@ -180,9 +182,10 @@ def compare_methods(folder: Folder, images: Images, size: DiffusionSize) -> None
         trainings = _over_seeds(folder, images, size, plans)
         where = f"{recipe} on {images.name}, {len(images.train)} images"
         setting = f"{where}, {size.measured} test images measured"
-        draw_trainings(folder, f"{images.name}-{recipe}", trainings, setting)
-        folder.add(*training_findings(images.name, f"{recipe}, {images.name}", trainings))
         key, classes = f"{images.name}-{recipe}", len(images.test.classes)
+        draw_trainings(folder, key, trainings, setting)
+        training.draw_over_accuracy(folder, key, trainings, setting)
+        folder.add(*training_findings(images.name, f"{recipe}, {images.name}", trainings))
         training.add_times(folder, key, f"{recipe}, {images.name}", trainings, classes)
 
 
@@ -311,13 +314,13 @@ def _changes(
     values: dict[str, list[Value]] = {}
     outcomes: dict[str, list[bool | None]] = {method: [] for method in trainings}
     for scale in training.SCALES:
-        values[scale.name] = []
+        values[scale.short] = []
         for method, several in trainings.items():
             rows = [arrays[f"{scale.name} {quantity}"] for arrays in several]
             change = np.array([row[-1] - row[0] for row in rows])
             outcomes[method].append(grown(change))
             remark = f"from {np.mean([row[0] for row in rows]):z.2f}"
-            values[scale.name].append(Value.spread_of(change, method, "+.2f", remark))
+            values[scale.short].append(Value.spread_of(change, method, "+.2f", remark))
     return values, outcomes
 
 
@@ -331,11 +334,15 @@ def training_findings(
     random = trainings["random labels"]
     entropy, entropy_rises = _changes(trainings, "entropy")
     label, label_rises = _changes(trainings, "label")
+    learned: list[bool | None]
     learned = [rise is not True for rise in label_rises.pop("random labels")]
     for method, rises in label_rises.items():
         learned += _kept_rises(trainings[method], "label", rises)
     inputs, input_rises = _changes(trainings, "input")
     by_chance = input_rises.pop("random labels")
+    fitted = float(np.mean([float(arrays["fitted"]) for arrays in random]))
+    if fitted < _OVERFITTED:
+        learned[: len(training.SCALES)] = by_chance = [None] * len(training.SCALES)
     statement, outcomes = _input_statement(source, trainings, input_rises)
     silence = "" if outcomes else " The paper does not treat these data."
     rows = {
@@ -347,7 +354,7 @@ def training_findings(
     constants = {
         "where_trained": where,
         "seeds": len(random),
-        "fitted": np.mean([float(arrays["fitted"]) for arrays in random]),
+        "fitted": fitted,
         "statement": statement,
         "label_peaks": _peaks(trainings["supervised"], "label"),
         "peaks": _peaks(trainings["supervised"], "input") + silence,
@@ -406,7 +413,7 @@ def _peaks(several: list[Arrays], quantity: str) -> str:
         mean = values.mean(axis=0)
         top = int(np.argmax(mean))
         gap = f"{mean[top] - mean[-1]:z.2f} bits above the end"
-        sentences.append(f"{scale.name} at iteration {steps[top]}, {gap}")
+        sentences.append(f"{scale.short} at iteration {steps[top]}, {gap}")
     return f"Supervised it is largest: {'; '.join(sentences)}."
 
 
@@ -422,14 +429,14 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
         return [Value.spread_of(row, f"deviation {deviation:g}", form) for row, deviation in rows]
 
     entropy = {
-        scale.name: measured(lambda arrays, key=f"{scale.name} entropy": arrays[key][0])
+        scale.short: measured(lambda arrays, key=f"{scale.name} entropy": arrays[key][0])
         for scale in training.SCALES
     }
     scores = {
-        "mean over the training": measured(mean_accuracy),
-        "at the end": measured(final_accuracy),
+        "mean over the training": measured(training.mean_accuracy),
+        "at the end": measured(training.final_accuracy),
     }
-    lowest = -entropy[training.SCALES[0].name].mean(axis=1)
+    lowest = -entropy[training.SCALES[0].short].mean(axis=1)
     ranks = [spearman(lowest, row.mean(axis=1)) for row in scores.values()]
     verdict = "yes" if min(ranks) > 0.8 else "partly" if max(ranks) > 0.3 else "no"
     entropies = {name: by_deviation(row) for name, row in entropy.items()}
@@ -450,7 +457,10 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
     constants = {"where_trained": where, "seeds": seeds_of, **_STARTS}
     values: dict[str, list[Value]] = {}
     outcomes = []
-    scores = {"mean over the training": mean_accuracy, "at the end": final_accuracy}
+    scores: dict[str, Callable[[Arrays], float]] = {
+        "mean over the training": training.mean_accuracy,
+        "at the end": training.final_accuracy,
+    }
     for label, score in scores.items():
         rates = {
             name: np.array([100 * score(arrays) for arrays in several])
@@ -476,22 +486,11 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
     ]
 
 
-def final_accuracy(arrays: Arrays) -> float:
-    """Return the accuracy at the last record of a training."""
-    return float(arrays["accuracy"][-1])
-
-
-def mean_accuracy(arrays: Arrays) -> float:
-    """Return the mean accuracy over a training, up to its last record."""
-    steps = arrays["steps"].astype(float)
-    return float(np.trapezoid(arrays["accuracy"], steps) / max(np.ptp(steps), 1.0))
-
-
 def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
     """Return the findings on the correlation of quantities with accuracy over networks."""
     rows = {
         quantity: {
-            scale.name: training.correlation(
+            scale.short: training.correlation(
                 number_of_each(networks, f"{scale.name} {quantity}"),
                 number_of_each(networks, "accuracy"),
                 seed,
@@ -545,7 +544,7 @@ def _few_excellent(networks: Networks, n: str) -> Finding:
         shared = len(best & set(order.tolist()))
         chance = float(hypergeom.sf(shared - 1, len(accuracy), count, count))
         lost = 100 * float(accuracy.max() - accuracy[order].max())
-        values[scale.name] = [
+        values[scale.short] = [
             Value(f"of {count} chosen, among the {count} best", shared, form=".0f"),
             Value("as many by chance, p", chance, form=".2g"),
             Value("the best chosen lacks, points", lost, form=".1f"),
@@ -568,7 +567,7 @@ def draw_trainings(
                 numbers[f"{method} {scale.name} {quantity}"] = values
                 numbers[f"{method} steps"] = steps
             panels.step_axis(axes, "iterations" if scale is training.SCALES[-1] else "")
-            axes.set_title(f"{symbol}, {scale.name}")
+            axes.set_title(f"{symbol}, {scale.short}")
         row[0].set_ylabel("bits")
     panels.legend_below(drawing, grid[0, 0], 3)
     top, bottom = (scale.label for scale in training.SCALES)
@@ -602,7 +601,7 @@ def draw_starts(
     panels.step_axis(after, "iterations")
     after.set_ylabel("accuracy (%)")
     after.legend(frameon=False, title="deviation", title_fontsize=7)
-    folder.figure(f"starts-{key}", drawing, folder.text("starts", setting=setting), numbers)
+    folder.figure(f"starts-{key}", drawing, folder.caption("starts", key, setting=setting), numbers)
 
 
 def draw_entropies(
@@ -624,7 +623,8 @@ def draw_entropies(
         panels.step_axis(axes, "iterations")
         axes.set_ylabel(label)
     panels.legend_below(drawing, before, 4, "start: entropy before training")
-    caption = folder.text("entropies", setting=setting, seeds=len(trainings["low"]), **_STARTS)
+    texts = {"setting": setting, "seeds": len(trainings["low"]), **_STARTS}
+    caption = folder.caption("entropies", key, **texts)
     folder.figure(f"entropies-{key}", drawing, caption, numbers)
 
 
@@ -641,7 +641,7 @@ def draw_networks(folder: Folder, name: str, networks: Networks, setting: str) -
             correlated = training.correlation(values, accuracy, folder.settings.seed)
             axes.scatter(values, 100 * accuracy, color=panels.color(0), **look)
             axes.set_title(f"r {correlated.pearson:z.2f}, rank {correlated.spearman:z.2f}")
-            axes.set_xlabel(f"{symbol} (bits), {scale.name}")
+            axes.set_xlabel(f"{symbol} (bits), {scale.short}")
             numbers[f"{key} correlations"] = np.array(correlated)
         row[0].set_ylabel("accuracy (%)")
-    folder.figure(name, drawing, folder.text("networks", setting=setting), numbers)
+    folder.figure(name, drawing, folder.caption("networks", name, setting=setting), numbers)

@@ -22,6 +22,7 @@ from oip.studies.diffusion_training import (
     class_information,
     corrupted,
     corrupted_information,
+    subset_information,
 )
 from oip.studies.findings import Finding, Value, agreement, finding, named_values
 from oip.studies.report import Arrays, Folder
@@ -111,13 +112,15 @@ def toy_information(folder: Folder, size: ToySize) -> Arrays:
         `identity` (runs, sizes, weights); of each kind K of manifold and scale S, or classic
         estimator, `K S` (runs, dimensions); of each of them `tree S` (runs, branches, corruptions);
         of each scale `clusters S` (runs, numbers of clusters, times), and at the longest time
-        `cluster labels S` (runs, numbers of clusters) and `cluster noise S` (runs, deviations).
+        `cluster labels S` (runs, numbers of clusters) and `cluster noise S` (runs, deviations); of
+        each classic estimator C, from subsets, `subsets C` (runs, branches, corruptions).
     """
     seed = folder.settings.seed
 
     def measured(run: int) -> Arrays:
         row = folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
-        return row | folder.part(f"toys/clusters-{run}", _clusters_run, size, seed, run)
+        row |= folder.part(f"toys/clusters-{run}", _clusters_run, size, seed, run)
+        return row | folder.part(f"toys/subsets-{run}", _subsets_run, size, seed, run)
 
     rows = folder.results("toy data", range(size.runs), "toys/both-{}".format, measured)
     return {name: np.stack([row[name] for row in rows.values()]) for name in rows[0]}
@@ -170,6 +173,18 @@ def _clusters_run(size: ToySize, seed: int, run: int) -> Arrays:
         for scale in SCALES:
             value = replace(scale.entropy, time=size.times[-1]).entropy(x, seed).nats
             arrays[f"cluster noise {scale.name}"].append(value)
+    return {name: bits(np.array(values)) for name, values in arrays.items()}
+
+
+def _subsets_run(size: ToySize, seed: int, run: int) -> Arrays:
+    arrays: dict[str, list] = defaultdict(list)
+    rng = seeds.generator(seed, "subsets", run)
+    for branches in BRANCHES:
+        x, codes = tree(branches, size.samples, rng)
+        labels = [corrupted(codes, share, rng) for share in size.corruptions]
+        for name, estimator in classic_estimators().items():
+            row = [subset_information(estimator, x, label, rng) for label in labels]
+            arrays[f"subsets {name}"].append(row)
     return {name: bits(np.array(values)) for name, values in arrays.items()}
 
 
@@ -404,7 +419,7 @@ def _clusters(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
         last = arrays[f"clusters {scale.name}"][..., -1]
-        values[scale.name] = _mean_values((plural(count, "cluster") for count in CLUSTERS), last)
+        values[scale.short] = _mean_values((plural(count, "cluster") for count in CLUSTERS), last)
         near = np.abs(last.mean(axis=0) - np.log2(CLUSTERS)) < _NEAR
         outcomes.append(bool(near.all()))
     return outcomes, values
@@ -415,7 +430,7 @@ def _cluster_labels(arrays: Arrays, size: ToySize) -> Judged:
     for scale in SCALES:
         runs = arrays[f"cluster labels {scale.name}"]
         names = ("1 cluster, random labels" if n == 1 else plural(n, "cluster") for n in CLUSTERS)
-        values[scale.name] = _mean_values(names, runs)
+        values[scale.short] = _mean_values(names, runs)
         outcomes += (np.abs(runs.mean(axis=0) - np.log2(CLUSTERS)) < _NEAR).tolist()
     return outcomes, values
 
@@ -425,7 +440,7 @@ def _cluster_noise(arrays: Arrays, size: ToySize) -> Judged:
     for scale in SCALES:
         runs = arrays[f"cluster noise {scale.name}"]
         names = (f"deviation {width:g}" for width in size.deviations)
-        values[scale.name] = _mean_values(names, runs)
+        values[scale.short] = _mean_values(names, runs)
         outcomes += (np.abs(runs.mean(axis=0) - np.log2(_NOISY)) < _NEAR).tolist()
     return outcomes, values
 
@@ -439,12 +454,12 @@ def _identity(arrays: Arrays, size: ToySize) -> Judged:
 def _dimension(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
-        values[scale.name] = []
+        values[scale.short] = []
         for kind in MANIFOLDS:
             runs = arrays[f"{kind} {scale.name}"]
             outcomes.append(rising(runs.mean(axis=0)))
             remark = "" if outcomes[-1] else "not at every step"
-            values[scale.name] += _ends(kind, runs, remark=remark)
+            values[scale.short] += _ends(kind, runs, remark=remark)
     classic = np.array([arrays[f"{kind} {name}"] for kind in MANIFOLDS for name in CLASSIC])
     ceiling = float(np.log2(size.samples))
     values["classic"] = named_values(("least", "log n"), (classic.min(), ceiling))
@@ -455,13 +470,13 @@ def _dimension(arrays: Arrays, size: ToySize) -> Judged:
 def _tree(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
-        values[scale.name] = []
+        values[scale.short] = []
         curves = arrays[f"tree {scale.name}"].swapaxes(0, 1)
         for branches, runs in zip(BRANCHES, curves, strict=True):
             row = runs.mean(axis=0)
             vanished = abs(row[-1]) < _NEAR * max(row[0], 1e-12)
             outcomes.append(rising(-row) and bool(vanished))
-            values[scale.name] += _ends(f"{branches} branches", runs)
+            values[scale.short] += _ends(f"{branches} branches", runs)
     return outcomes, values
 
 
@@ -472,6 +487,12 @@ def _classic_tree(arrays: Arrays, size: ToySize) -> Judged:
         share_kept = 100 * runs[..., -1] / np.maximum(runs[..., 0], 1e-12)
         values[label] = _mean_values((f"{n} branches" for n in BRANCHES), share_kept, ".0f")
         outcomes += (share_kept.mean(axis=0) > 90).tolist()
+    for name, label in CLASSIC.items():
+        group = values[f"{label}, less random subsets, bits"] = []
+        for branches, runs in zip(BRANCHES, arrays[f"subsets {name}"].swapaxes(0, 1), strict=True):
+            clean, random = _ends(f"{branches} branches", runs)
+            outcomes.append(clean.above(random) is not True)
+            group += [clean, random]
     return outcomes, values
 
 
@@ -517,7 +538,11 @@ def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray
     values["truth"] = _ends("", arrays[f"{kind} dimension truth"])
     blind = [name for name, able in zip(names, usable, strict=True) if not able]
     count = len(SCALES)
-    slower = (share_kept[:count] > share_kept[count:].max()).tolist()
+    best_rival = share_kept[count:].max()
+    slower = [
+        None if min(share, best_rival) >= 1 else bool(share > best_rival)
+        for share in share_kept[:count]
+    ]
     constants = {"centers": CENTERS[kind], "corrupted": CORRUPTED_DIMENSIONS[-1]}
     constants["blind"] = ", ".join(blind) or "none"
     return finding(NAME, "decay", agreement(slower), values, **texts_of(size), **constants)
@@ -549,7 +574,7 @@ def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
         axes.set(xlabel="diffusion time t", ylabel="entropy (bits)", xscale="log")
         axes.set_title(scale.label, fontsize=7)
     grid[0, 0].legend(frameon=False, fontsize=6)
-    caption = folder.text("clusters", **texts_of(size))
+    caption = folder.caption("clusters", "", **texts_of(size))
     folder.figure("clusters", drawing, caption, numbers)
 
 
@@ -568,7 +593,11 @@ def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
         panels.curves(axes, size.dimensions, series)
         panels.ceiling(axes, math.log2(size.samples), ":")
         axes.set_xscale("log", base=2)
-        axes.set(xlabel="intrinsic dimension", ylabel="entropy (bits)", title=f"{kind} in 2,048")
+        axes.set(
+            xlabel="intrinsic dimension",
+            ylabel="entropy (bits)",
+            title=f"{kind}, in 2,048 dimensions",
+        )
     for row, (axes, branches) in enumerate(zip(grid[1], BRANCHES, strict=True)):
         series = {label: arrays[f"tree {name}"][:, row] for name, label in _NAMES.items()}
         truth = [corrupted_information(branches, share) for share in size.corruptions]
@@ -577,7 +606,7 @@ def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
     panels.legend_below(drawing, grid[1, 0], 2)
     axes_of_toys = ("weights", "dimensions", "corruptions")
     settings = {name: np.array(getattr(size, name)) for name in axes_of_toys}
-    caption = folder.text("toys", **texts_of(size))
+    caption = folder.caption("toys", "", **texts_of(size))
     folder.figure("toys", drawing, caption, settings | arrays)
 
 
@@ -607,5 +636,5 @@ def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
     settings = {name: np.array(getattr(size, name)) for name in ("corruptions", "dimensions")}
     repetitions = size.timings + 2 * size.runs - 1
     numbers = {"classes": CLASSES, "repetitions": repetitions}
-    caption = folder.text("blobs", **texts_of(size), **numbers)
+    caption = folder.caption("blobs", "", **texts_of(size), **numbers)
     folder.figure("blobs", drawing, caption, settings | arrays)

@@ -41,6 +41,9 @@ class KernelScale:
     """The width of the diffusion kernel, and how the difference is made."""
 
     name: str
+    """In arrays."""
+    short: str
+    """In findings and titles."""
     label: str
     settings: tuple[tuple[str, float], ...]
 
@@ -60,8 +63,10 @@ class KernelScale:
 
 
 SCALES = (
-    KernelScale("reference", "sigma 10, as in the authors' code", (("reference", True),)),
-    KernelScale("relative", "no units, as published", ()),
+    KernelScale(
+        "reference", "sigma 10", "sigma 10, as in the authors' code", (("reference", True),)
+    ),
+    KernelScale("relative", "no units", "no units, as published", ()),
 )
 """The authors' code: sigma 10, less random subsets of a class's size. And eq. 4 and 5 with the
 estimators' own width: 5 % of the distances are under sigma."""
@@ -130,7 +135,7 @@ def add_times(
         panels.ceiling(axes, math.log2(classes), ":")
         axes.set(xscale="log", title=scale.label, xlabel="diffusion time t", ylabel="S(Z) (bits)")
         last = numbers[f"supervised, {name}"][:, -1]
-        values[scale.name] = [
+        values[scale.short] = [
             Value.spread_of(start[:, -1], "start"),
             Value.spread_of(last, "end"),
         ]
@@ -142,6 +147,51 @@ def add_times(
     folder.add(finding("diffusion", "ten_clusters", agreement(outcomes), values, **constants))
 
 
+def draw_over_accuracy(
+    folder: Folder, key: str, trainings: Mapping[str, list[Arrays]], setting: str
+) -> None:
+    """Draw S(Z), I(Z;Y), I(Z;X) over the accuracy on test images, as figures 6 to 8 have them.
+
+    Trainings without an accuracy, such as those by SimCLR, are left out.
+    """
+    drawing, grid = figure(7.0, 4.4, len(SCALES), len(QUANTITIES), sharex=True)
+    numbers = {}
+    for index, (method, several) in enumerate(trainings.items()):
+        accuracies = 100 * np.array([arrays["accuracy"] for arrays in several])  # (seeds, t)
+        if not np.isfinite(accuracies).all():
+            continue
+        numbers[f"{method} accuracy (%)"] = accuracies
+        sizes = np.broadcast_to(np.linspace(4, 24, accuracies.shape[1]), accuracies.shape)
+        look = {"s": sizes, "color": panels.color(index), "marker": panels.marker(index)}
+        for row, scale in zip(grid, SCALES, strict=True):
+            for axes, quantity in zip(row, QUANTITIES, strict=True):
+                values = np.array([arrays[f"{scale.name} {quantity}"] for arrays in several])
+                numbers[f"{method} {scale.name} {quantity}"] = values
+                axes.scatter(accuracies, values, alpha=0.6, linewidths=0, label=method, **look)
+    for row, scale in zip(grid, SCALES, strict=True):
+        for axes, symbol in zip(row, QUANTITIES.values(), strict=True):
+            axes.set_title(f"{symbol}, {scale.short}")
+        row[0].set_ylabel("bits")
+    for axes in grid[-1]:
+        axes.set(xlabel="accuracy (%)", xlim=(0, 102))
+    panels.legend_below(drawing, grid[0, 0], 3)
+    top, bottom = (scale.label for scale in SCALES)
+    texts = {"setting": setting, "top": top, "bottom": bottom}
+    caption = folder.caption("over_accuracy", key, **texts)
+    folder.figure(f"over-accuracy-{key}", drawing, caption, numbers)
+
+
+def final_accuracy(arrays: Arrays) -> float:
+    """Return the accuracy at the last record of a training."""
+    return float(arrays["accuracy"][-1])
+
+
+def mean_accuracy(arrays: Arrays) -> float:
+    """Return the mean accuracy over a training, up to its last record."""
+    steps = arrays["steps"].astype(float)
+    return float(np.trapezoid(arrays["accuracy"], steps) / max(np.ptp(steps), 1.0))
+
+
 def class_information(
     estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int
 ) -> float:
@@ -149,6 +199,23 @@ def class_information(
     return float(
         estimator.over_maps(x[:, None], codes, seed, one_vs_rest=False, distinct=True).raw[0]
     )
+
+
+def subset_information(
+    estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, rng: np.random.Generator
+) -> float:
+    """Return sum_y p_y (S(random subsets of a class's size) - S(class)) in nats, x (n, d).
+
+    The authors' code has it for classic entropy as for that of diffusion; the mean of five subsets.
+    """
+    from oip.mi.estimators.diffusion import SUBSETS
+
+    total = 0.0
+    for members in (np.flatnonzero(codes == code) for code in np.unique(codes)):
+        subsets = [rng.permutation(len(x))[: len(members)] for _ in range(SUBSETS)]
+        mean = np.mean([estimator.entropy(x[rows], 0).nats for rows in subsets])
+        total += len(members) / len(x) * float(mean - estimator.entropy(x[members], 0).nats)
+    return total
 
 
 def corrupted(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -265,7 +265,7 @@ def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: Rbig
     axes.set_ylim(top=1.7 * truth)
     axes.legend(frameon=False, loc="upper left", fontsize=6)
     sizes = {"samples": size.samples, "layers": size.layers}
-    caption = folder.text("circles", rotation=ROTATIONS[rotation], **sizes)
+    caption = folder.caption("circles", rotation, rotation=ROTATIONS[rotation], **sizes)
     plotted = {name: values for name, values in arrays.items() if values.ndim < 2}
     folder.figure(f"circles-{rotation}", drawing, caption, plotted)
 
@@ -527,7 +527,7 @@ def _draw_student(folder: Folder, quantity: Quantity, tables: Tables, trials: in
         axes.set_title(f"nu = {case.freedom}, d = {case.dimensions}")
         axes.set(xlabel="samples", ylabel=f"{symbol} (bits)")
     legend_below(drawing, panels[0, 0], 3)
-    caption = folder.text("student", name=name.capitalize(), trials=trials)
+    caption = folder.caption("student", quantity, name=name.capitalize(), trials=trials)
     folder.figure(quantity, drawing, caption, _numbers(tables))
 
 

@@ -1,5 +1,6 @@
 """The study of diffusion spectra: planted cases, and the whole of it on few digits."""
 
+import math
 from dataclasses import replace
 
 import keras
@@ -10,6 +11,7 @@ from keras import layers
 from oip import mi
 from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
+from oip.mi.estimators.base import label_estimator
 from oip.studies import diffusion, diffusion_toy, diffusion_training
 from oip.studies.data import Images
 from oip.studies.diffusion_toy import BlobSize, ToySize
@@ -106,8 +108,8 @@ def test_information_of_clusters_and_noise_about_them():
     arrays = {name: np.stack([row, row]) for name, row in run.items()}
     for judge, verdicts in (("_cluster_labels", [True] * 8), ("_cluster_noise", [True, False] * 2)):
         outcomes, values = getattr(diffusion_toy, judge)(arrays, size)
-        assert outcomes == verdicts and list(values) == ["reference", "relative"]
-    assert values["reference"][0].text() == "deviation 0.5 2.32 (2.32 to 2.32)"
+        assert outcomes == verdicts and list(values) == ["sigma 10", "no units"]
+    assert values["sigma 10"][0].text() == "deviation 0.5 2.32 (2.32 to 2.32)"
 
 
 def test_blobs_keep_their_information_in_all_dimensions():
@@ -175,7 +177,7 @@ def test_changes_beside_their_spread():
     assert diffusion_toy.rising(np.array([0.0, 1.0, 1.0, 2.0]))
     assert not diffusion_toy.rising(np.array([0.0, 1.0, 0.5, 2.0]))
     arrays = {"steps": np.array([0, 10, 20]), "accuracy": np.array([0.0, 1.0, 1.0])}
-    assert diffusion.mean_accuracy(arrays) == pytest.approx(0.75)
+    assert diffusion_training.mean_accuracy(arrays) == pytest.approx(0.75)
 
 
 def test_names_hold_nothing_of_a_path():
@@ -277,11 +279,12 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
         "clusters", "toys", "blobs",
         "trainings-mnist-sample-lenet5", "starts-mnist-sample", "networks",
         "entropies-mnist-sample-lenet5", "times-mnist-sample-lenet5",
+        "over-accuracy-mnist-sample-lenet5",
     }  # fmt: skip
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in text for text in missing)
     assert any("STL-10" in text for text in missing)
-    assert len(folder.findings) == 7 + 4 + 4 + 1 + 2 + 2 + 4 + len(missing)
+    assert len(folder.findings) == 7 + 4 + 4 + 1 + 2 + 2 + 4 + 3
 
 
 def test_a_rise_that_is_lost_again_is_none():
@@ -343,7 +346,75 @@ def test_information_about_the_label_rises_in_proper_training_alone(proper, by_c
     trainings["random labels"] = grown_like(by_chance)
     findings = diffusion.training_findings("mnist", "net, mnist", trainings)
     (finding,) = (finding for finding in findings if "I_D(Z;Y)" in finding.paper)
-    assert finding.verdict == verdict and "Supervised it is largest: reference" in finding.ours
+    assert finding.verdict == verdict and "Supervised it is largest: sigma 10" in finding.ours
+
+
+def test_random_labels_that_were_not_learned_decide_nothing_about_overfitting():
+    trainings = {method: grown_like([0.2, 1.0, 1.5]) for method in METHODS}
+
+    def verdicts(share):
+        for arrays in trainings["random labels"]:
+            arrays["fitted"] = np.array(share)
+        findings = diffusion.training_findings("mnist", "net, mnist", trainings)
+        return [finding.verdict for finding in findings]
+
+    # S(Z), which the paper says to rise whatever is learned, I(Z;Y), I(Z;X), and I(Z;X) by chance.
+    assert verdicts(0.8) == ["yes", "partly", "yes", "yes"]
+    assert verdicts(0.2) == ["yes", "partly", "yes", "not tested"]
+    trainings["random labels"] = grown_like([0.2, 0.2, 0.2])
+    assert verdicts(0.8)[1] == "yes" and verdicts(0.2)[1] == "partly"
+
+
+def test_information_as_the_difference_from_random_subsets():
+    rng = np.random.default_rng(0)
+    codes = np.arange(400) % 2
+    x = codes[:, None] + 0.01 * rng.normal(size=(400, 1))
+    coarse, fine = (
+        label_estimator("binning", by="minmax", count=n, corrected=False) for n in (2, 99)
+    )
+    # Of a class alone the bins are as narrow as its noise: they tell it apart no better than all.
+    assert diffusion_training.subset_information(coarse, x, codes, rng) == pytest.approx(
+        0, abs=0.05
+    )
+    x = np.stack([codes, rng.integers(0, 2, 400)], axis=1).astype(float)
+    assert diffusion_training.subset_information(coarse, x, codes, rng) == pytest.approx(
+        math.log(2), abs=0.02
+    )
+    x = rng.normal(size=(400, 20))
+    assert diffusion_training.subset_information(fine, x, codes, rng) == pytest.approx(
+        0.0, abs=1e-9
+    )
+
+
+def test_classic_information_follows_corruption_by_one_form_and_not_by_the_other():
+    spread = np.array([[[-0.01]], [[0.01]]])
+    kept_whole = np.array([[1.0, 1.0]] * 3) + spread  # (runs, branches, corruptions)
+    arrays = {f"tree {name}": kept_whole for name in diffusion_toy.CLASSIC}
+    arrays |= {f"subsets {name}": 0.0 * kept_whole for name in diffusion_toy.CLASSIC}
+    outcomes, values = diffusion_toy._classic_tree(arrays, TINY.toys)
+    assert len(outcomes) == 24 and all(outcomes)
+    arrays["subsets binned 2"] = np.array([[0.5, 0.0]] * 3) + spread
+    outcomes, values = diffusion_toy._classic_tree(arrays, TINY.toys)
+    assert outcomes.count(False) == 3
+    assert (
+        values["classic, 2 bins, less random subsets, bits"][0]
+        .text()
+        .startswith("2 branches from 0.50")
+    )
+
+
+def test_information_that_no_method_loses_does_not_decay():
+    names = [*(scale.label for scale in SCALES), "theirs"]
+
+    def finding(*rows):
+        runs = np.stack([np.array(rows, float)] * 2)
+        arrays = {"methods": np.array(names), "noise dimension": runs}
+        arrays["noise dimension truth"] = runs[:, 0]
+        return diffusion_toy._decay_finding(arrays, TINY.blobs, "noise", np.ones(3, bool))
+
+    assert finding([1.0, 0.9], [1.0, 0.8], [1.0, 0.5]).verdict == "yes"
+    assert finding([1.0, 1.5], [1.0, 0.8], [1.2, 1.3]).verdict == "partly"
+    assert finding([1.0, 1.5], [1.0, 1.4], [1.2, 1.3]).verdict == "not tested"
 
 
 def test_starts_and_networks_as_the_paper_has_them():
@@ -354,7 +425,7 @@ def test_starts_and_networks_as_the_paper_has_them():
     first, second = diffusion.start_findings("net", trainings)
     assert first.verdict == second.verdict == "yes"
     assert "deviation 0.4 60.0 (60.0 to 60.0)" in second.ours
-    low, high = (first.values[SCALES[0].name][0].low, first.values[SCALES[0].name][0].high)
+    low, high = (first.values[SCALES[0].short][0].low, first.values[SCALES[0].short][0].high)
     assert low < 0.1 < high
     starts = {"low": grown_like([0.05, 0.5, 1.0]), "high": grown_like([5.0, 4.0, 4.5])}
     for name, several in starts.items():
@@ -373,13 +444,13 @@ def test_starts_and_networks_as_the_paper_has_them():
     findings = diffusion.network_findings(networks, "30 networks", 0)
     assert [finding.verdict for finding in findings] == ["yes", "yes", "yes", "yes"]
     assert "of 8 chosen, among the 8 best 8" in findings[3].ours
-    assert findings[1].groups["reference"][2].low > 0
+    assert findings[1].groups["sigma 10"][2].low > 0
     # A quantity that is nearly as good: the difference is within its spread.
     for number, network in enumerate(networks.values()):
         network |= {name: number + (number % 2) * 1.5 for name in names if name.endswith("input")}
         network |= {name: number - (number % 2) * 1.4 for name in names if name.endswith("label")}
     assert diffusion.network_findings(networks, "30 networks", 0)[1].verdict == "partly"
-    assert findings[0].groups["reference"][1].text().startswith("rank +1.00 (+1.00 to +1.00, p 0")
+    assert findings[0].groups["sigma 10"][1].text().startswith("rank +1.00 (+1.00 to +1.00, p 0")
 
 
 def test_all_methods_near_zero_is_judged_by_all():
@@ -428,7 +499,7 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
     arrays = diffusion_toy.toy_information(folder, toys)
     assert arrays["identity"].shape == (2, 1, 2) and arrays["tree binned 10"].shape == (2, 3, 2)
     names = sorted(path.name for path in folder.file("toys").iterdir())
-    assert names == ["clusters-0.npz", "clusters-1.npz", "run-0.npz", "run-1.npz"]
+    assert names == [f"{part}-{n}.npz" for part in ("clusters", "run", "subsets") for n in (0, 1)]
 
 
 def test_sizes_of_the_study():
