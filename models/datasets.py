@@ -156,7 +156,7 @@ def labeled(
     try:
         return dataset(images, labels, classes, source)
     except DataError as error:
-        if not len(np.asarray(images)) == len(labels) or not _are_unusable(labels):
+        if np.shape(images)[:1] != np.shape(labels)[:1] or not _are_unusable(labels):
             raise
         return replace(dataset(images, None, (), source), unusable=error)
 

@@ -149,7 +149,7 @@ def _opened(path: Path, of_folders: bool) -> Picture:
 
 def _named(path: Path, of_folders: bool) -> str:
     """Return how a message names a file, with its folder if there are files of several."""
-    return f"'{path.parent.name}/{path.name}'" if of_folders else f"'{path.name}'"
+    return f"'{Path(path.parent.name, path.name)}'" if of_folders else f"'{path.name}'"
 
 
 def _text(size: tuple[int, int]) -> str:
@@ -266,7 +266,7 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
     path_column, label_column = 0, 1
     first = rows[0][0]
     if not (first.lower().endswith(ENDINGS) or _is_file(table.parent / first)):
-        path_column, label_column = _columns(rows.pop(0))
+        path_column, label_column = _columns(rows.pop(0), source)
     least = max(path_column, label_column) + 1
     for row_number, row in enumerate(rows, 1):
         if len(row) < least:
@@ -316,10 +316,14 @@ def _part(
     return [paths[index] for index in indices], None if labels is None else labels[indices]
 
 
-def _columns(header: list[str]) -> tuple[int, int]:
+def _columns(header: list[str], source: str) -> tuple[int, int]:
+    """Return the columns of paths and labels; a notice says where it had to choose one."""
     names = [name.strip().lower() for name in header]
     path = names.index("path") if "path" in names else 0
     rest = [column for column in range(len(names)) if column != path]
+    if len(rest) > 1 and not {"label", "symbol_id"} & set(names):
+        label = header[rest[0]].strip()
+        notice(f"{source}: no column is named 'label'; labels are taken from '{label}'.")
     return path, names.index("label") if "label" in names else (rest[0] if rest else path + 1)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 import zlib
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_a_table(tmp_path: Path, header: str | None) -> None:
     assert data.labels is not None and data.labels.tolist() == [1, 0, 1]
     assert data.images[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert data.source == "labels.csv"
+
+
+def test_a_table_says_which_of_several_columns_its_labels_are(tmp_path: Path) -> None:
+    paint(tmp_path / "0.png", 0)
+    table = tmp_path / "labels.csv"
+    table.write_text("file,width,kind\n0.png,24,cat\n")
+    with pytest.warns(Notice, match="no column is named 'label'; labels are taken from 'width'"):
+        assert load(table).classes == ("24",)
+    table.write_text("path,label\ngone.png,1\n")
+    with pytest.raises(DataError, match=r"^'gone.png': expected an image file"), chdir(tmp_path):
+        load("labels.csv")
 
 
 def test_the_parts_of_a_table(folder: Path) -> None:

@@ -217,6 +217,7 @@ def test_labels_may_be_missing(tmp_path: Path) -> None:
         ({"images": IMAGES, "labels": np.array([None] * 10)}, "pickled objects"),
         ({"images": np.full((2, 4, 4), np.nan)}, "finite"),
         ({"images": IMAGES[:0]}, "at least one"),
+        ({"images": np.array(3), "labels": LABELS}, r"expected shape \(n, h, w\).*received \(\)"),
     ],
 )
 def test_archives_that_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
