@@ -97,6 +97,7 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     varied = measures.varied_layers(plans)
     arguments = train_and_measure, images, size, folder, varied
     arrays = folder.parts("trainings", varied, *arguments, of=images.digest)
+    arrays = {plan: measures.of_informative(several) for plan, several in arrays.items()}
 
     def networks(purpose: str, layer: int = 0) -> MeasuredNetworks:
         purpose_arrays = {plan: arrays[plan] for plan in plans[purpose]}

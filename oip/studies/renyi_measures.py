@@ -21,13 +21,11 @@ from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, ren
 from oip.studies import trained
 from oip.studies.data import Images
 from oip.studies.report import Arrays, Folder, base_name, record_of, slug
-from oip.studies.trained import ImageBatch
+from oip.studies.trained import ImageBatch, probe_batches
 
 if TYPE_CHECKING:
     import keras
     from tensorflow import Tensor
-
-    from oip.models.datasets import Dataset
 
 ALPHA = 1.01
 BETA = 2.0
@@ -299,23 +297,10 @@ def _as_maps(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values.reshape(len(values), -1, values.shape[-1]), 1, 2)
 
 
-def _batch_rows(images: int, count: int, seed: int) -> list[np.ndarray]:
-    """Return the rows of disjoint random batches, of fewer where there are not enough images."""
-    order = seeds.generator(seed, "renyi batches").permutation(images)
-    count = min(count, max(1, images // BATCH))
-    return [order[batch * BATCH : (batch + 1) * BATCH] for batch in range(count)]
-
-
-def probe_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
-    """Return disjoint random batches of 128 images, as many as there are images for at the most."""
-    codes = data.required_labels().astype(np.int64)
-    return [ImageBatch.of(data, codes, rows) for rows in _batch_rows(len(codes), count, seed)]
-
-
 def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
     """Return the mean S(Y) in bits of the batches of `probe_batches`, the most I(T;Y) can be."""
     codes = np.unique(labels, return_inverse=True)[1]
-    rows = _batch_rows(len(codes), count, seed)
+    rows = trained.batch_rows(len(codes), count, BATCH, seed)
     return float(np.mean([bits(renyi_label_entropy(codes[batch], ALPHA)) for batch in rows]))
 
 
@@ -389,7 +374,8 @@ def pair_information(
     """Return the mean information of pairs (p, 2) of maps, of Gram matrices (maps, n, n).
 
     `redundant` and `non-redundant` are (I_i + I_j - I_ij) / I_ij and (2 I_ij - I_i - I_j) / I_ij
-    about the input, shares (eq. 11 and 12); `plane input`, `plane label`: 2 I_ij - I_i - I_j, bits.
+    about the input, shares (eq. 11 and 12), 0 of pairs that know nothing, see `of_informative`;
+    `plane input`, `plane label`: 2 I_ij - I_i - I_j, bits.
     """
     used, indices = np.unique(pairs, return_inverse=True)
     _, *single = information(grams[used], input_gram, codes)
@@ -404,6 +390,19 @@ def pair_information(
         "plane input": float(bits(new_input.mean())),
         "plane label": float(bits(new_label.mean())),
     }
+
+
+def of_informative(arrays: Arrays) -> Arrays:
+    """Return measures with the mean shares of the pairs that know something of the input.
+
+    The two shares of such a pair add up to 1; of a pair that is silent neither exists.
+    """
+    shares: Arrays = {}
+    for kernel in KERNELS:
+        names = [f"{kernel.name} {share}" for share in SHARES]
+        informative = arrays[names[0]] + arrays[names[1]]
+        shares |= {name: arrays[name] / np.where(informative > 0, informative, 1) for name in names}
+    return arrays | shares
 
 
 def information(grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
@@ -451,7 +450,7 @@ def train_and_measure(
         options |= {**sgd, "schedule": "constant"}
     settings = recipe.settings(len(images.train), **options)
     an_epoch = math.ceil(len(images.train) / settings.batch)
-    batches = probe_batches(images.test, size.batches, plan.seed)
+    batches = probe_batches(images.test, size.batches, BATCH, plan.seed)
     result = {"epoch": np.array(an_epoch), "tested": np.array(len(images.test))}
 
     def prepare(model: keras.Model) -> Callable[[], Arrays | None]:
@@ -520,7 +519,7 @@ def widths_and_orders(path: Path, images: Images, size: RenyiSize, seed: int) ->
     from oip.network.network import Network
 
     probe = Probe(Network(path).model)
-    batches = probe_batches(images.test, size.batches, seed)
+    batches = probe_batches(images.test, size.batches, BATCH, seed)
     readings = [probe.read(batch.images, batch.codes).responses for batch in batches]
 
     def of_batch(width: Bandwidth, batch: ImageBatch, layers: list[np.ndarray]) -> np.ndarray:
@@ -601,7 +600,7 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
 
     whole = trained.accuracy(trained.predictor(network.model), images.test)
     result = {"layer": np.array(layer), "accuracy": np.array(whole)}
-    batches = probe_batches(images.train, _OBJECTIVE_BATCHES, seed)
+    batches = probe_batches(images.train, _OBJECTIVE_BATCHES, BATCH, seed)
     responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]
     orders: dict[str, list[np.ndarray]] = {}
     for kernel in KERNELS:

@@ -385,6 +385,19 @@ class ImageBatch(NamedTuple):
         return cls(images, codes[rows], pixels)
 
 
+def batch_rows(images: int, count: int, size: int, seed: int) -> list[np.ndarray]:
+    """Return the rows of disjoint random batches, of fewer where there are not enough images."""
+    order = seeds.generator(seed, "renyi batches").permutation(images)
+    count = min(count, max(1, images // size))
+    return [order[batch * size : (batch + 1) * size] for batch in range(count)]
+
+
+def probe_batches(data: Dataset, count: int, size: int, seed: int) -> list[ImageBatch]:
+    """Return disjoint random batches of a size, as many as there are images for at the most."""
+    codes = data.required_labels().astype(np.int64)
+    return [ImageBatch.of(data, codes, rows) for rows in batch_rows(len(codes), count, size, seed)]
+
+
 class StepRecorder:
     """Measurements of a model at the start of its training and after some numbers of batches.
 

@@ -150,6 +150,27 @@ def test_pairs_beside_the_estimator(batch):
     assert len(drawn) == 5 == len(np.unique(drawn, axis=0)) and (drawn[:, 0] < drawn[:, 1]).all()
 
 
+def test_pairs_of_silent_maps_have_no_shares(batch):
+    values = np.random.default_rng(2).normal(size=(40, 4, 3))
+    values[:, 2:] = 0.0
+    grams = renyi_measures.map_grams(values, Bandwidth())
+    about = gram(batch.pixels, Bandwidth())
+    pairs = renyi_measures.drawn_pairs(4, 100, np.random.default_rng(0))
+    stored = {}
+    for kernel in KERNELS:
+        shares = renyi_measures.pair_information(grams, about, None, pairs)
+        stored |= {f"{kernel.name} {name}": np.array(value) for name, value in shares.items()}
+    assert stored["paper redundant"] + stored["paper non-redundant"] == pytest.approx(5 / 6)
+    shares = renyi_measures.of_informative(stored)
+    # The pair that knows something twice, and four whose second map is silent: no redundancy.
+    both = renyi_measures.pair_information(grams, about, None, pairs[:1])
+    assert shares["paper redundant"] == pytest.approx(both["redundant"] / 5)
+    assert shares["paper redundant"] + shares["paper non-redundant"] == pytest.approx(1.0)
+    assert shares["paper plane input"] == stored["paper plane input"]
+    silent = renyi_measures.of_informative({name: np.zeros(2) for name in stored})
+    assert (silent["relative redundant"] == 0).all()
+
+
 def test_violations_are_counted_beyond_the_spread():
     rng = np.random.default_rng(0)
     falling = np.array([5.0, 4.0, 3.0, 2.0]) + 0.01 * rng.normal(size=(8, 4))
