@@ -300,7 +300,7 @@ def _as_maps(values: np.ndarray) -> np.ndarray:
 def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
     """Return the mean S(Y) in bits of the batches of `probe_batches`, the most I(T;Y) can be."""
     codes = np.unique(labels, return_inverse=True)[1]
-    rows = trained.batch_rows(len(codes), count, BATCH, seed)
+    rows = trained.probe_rows(len(codes), count, BATCH, seed)
     return float(np.mean([bits(renyi_label_entropy(codes[batch], ALPHA)) for batch in rows]))
 
 

@@ -385,7 +385,7 @@ class ImageBatch(NamedTuple):
         return cls(images, codes[rows], pixels)
 
 
-def batch_rows(images: int, count: int, size: int, seed: int) -> list[np.ndarray]:
+def probe_rows(images: int, count: int, size: int, seed: int) -> list[np.ndarray]:
     """Return the rows of disjoint random batches, of fewer where there are not enough images."""
     order = seeds.generator(seed, "renyi batches").permutation(images)
     count = min(count, max(1, images // size))
@@ -395,7 +395,7 @@ def batch_rows(images: int, count: int, size: int, seed: int) -> list[np.ndarray
 def probe_batches(data: Dataset, count: int, size: int, seed: int) -> list[ImageBatch]:
     """Return disjoint random batches of a size, as many as there are images for at the most."""
     codes = data.required_labels().astype(np.int64)
-    return [ImageBatch.of(data, codes, rows) for rows in batch_rows(len(codes), count, size, seed)]
+    return [ImageBatch.of(data, codes, rows) for rows in probe_rows(len(codes), count, size, seed)]
 
 
 class StepRecorder:
