@@ -361,7 +361,7 @@ def _ratio(
 def stable(result: Measured) -> Effects:
     """Measure whether a map's pattern is the same from different noise."""
     layer = result.layers[-1]
-    stability, null = (result.per_map(layer, EQUAL, WARM, name) for name in ("stability", "null"))
+    stability, null = (result.per_map(layer, EQUAL, POST, name) for name in ("stability", "null"))
     gap = result.interval(arms.differences(stability, null), np.median)
     alike = result.interval(stability, np.median).named("starts of one map")
     return {layer.name: [alike, gap.named("more than the likeness to other maps by")]}, gap

@@ -290,13 +290,15 @@ def draw_beside(folder: Folder, network: Network, test: Dataset, label: int) -> 
         caption = folder.text("beside", color=color, at=_AT[at], **texts)
         numbers = {"images": images, "mean response": result.values.mean(axis=(-2, -1))}
         name = f"beside-{info.index}-{at}-{color}"
-        folder.figure(name, result.plot(color=color), caption, numbers)
+        folder.figure(name, result.plot(color=color, across=_IMAGES), caption, numbers)
 
 
 def draw_confusions(folder: Folder, name: str, data: Images, arrays: Arrays) -> None:
     """Draw which classes are taken for which, by kind of classifier."""
     labels, classes = data.test.required_labels(), data.test.classes
-    drawing, axes = plots.figure(2.6 * len(arrays), 2.9, 1, len(arrays), sharey=True)
+    ticks = [plots.printable(label[:16]) for label in classes]
+    height = 2.9 + 0.05 * max(map(len, ticks))  # names stand upright under the panels
+    drawing, axes = plots.figure(2.6 * len(arrays), height, 1, len(arrays), sharey=True)
     numbers: dict[str, np.ndarray | list[str]] = {"classes": list(classes)}
     shapes = len(classes), len(classes)
     tables = {}
@@ -311,11 +313,11 @@ def draw_confusions(folder: Folder, name: str, data: Images, arrays: Arrays) -> 
         look = {"cmap": plots.SEQUENTIAL, "vmin": 0, "vmax": max(confused)}
         drawn = panel.imshow(shown_table, **look)
         panel.set_title(f"{kind}: {100 * np.mean(arrays[kind] == labels):.1f} %")
-        ticks = [plots.printable(label[:16]) for label in classes]
         panel.set_xticks(range(len(classes)), ticks, rotation=90, fontsize=plots.SMALL)
         panel.set_yticks(range(len(classes)), ticks, fontsize=plots.SMALL)
         panel.set_xlabel("taken for")
         numbers[f"{kind}: % of a class"] = table
+    axes[0, 0].set_ylabel("class")
     panels.side_color_bar(drawing, drawn, list(axes[0]), "% of the class")
     folder.figure(
         f"confusions-{name}", drawing, folder.text("confusions", source=data.name), numbers

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from oip.core.errors import DataError
 from oip.core.output_formats import NumbersFile
 from oip.core.progress import silent
+from oip.models.datasets import dataset
 from oip.studies import oip, oip_arms, oip_plots
+from oip.studies.data import Images
 from oip.studies.findings import AGREEMENTS, Value, judged
 from oip.studies.oip_arms import QUICK, arms, measure_layer, noises
 from oip.studies.report import Folder, StudySettings
@@ -33,6 +36,38 @@ def network(small_model):
     from oip.network.network import Network
 
     return Network(small_model)
+
+
+def test_names_of_classes_leave_room_for_the_titles_of_confusions(tmp_path, monkeypatch):
+    drawings = []
+    monkeypatch.setattr(
+        Folder, "figure", lambda self, name, drawing, *more: drawings.append(drawing)
+    )
+    classes = ("T-shirt/top", "a long name of a class", "Ankle boot")
+    test = dataset(np.zeros((30, 4, 4, 1), np.uint8), np.arange(30) % 3, classes, "made up")
+    arrays = {kind: np.zeros((1, 30), int) for kind in ("CNN", "MLP", "clusters and MLP")}
+    folder = Folder(tmp_path, oip.NAME, StudySettings())
+    oip_plots.draw_confusions(folder, "0", Images("made up", test, test), arrays)
+    (drawing,) = drawings
+    drawing.draw_without_rendering()
+    for panel in drawing.axes[:3]:
+        assert panel.title.get_window_extent().y1 < drawing.bbox.y1
+
+
+def test_patterns_are_compared_where_the_response_alone_is_climbed(monkeypatch):
+    # As in the articles; the arms with the pre-activation are this project's own.
+    used = set()
+
+    def per_map(self, layer, noise, objective, measure):
+        used.add((noise, objective))
+        return [np.linspace(0.6, 0.7, 20) if measure == "stability" else np.linspace(0.1, 0.2, 20)]
+
+    monkeypatch.setattr(oip_arms.Measured, "per_map", per_map)
+    layer = SimpleNamespace(name="last", index=0)
+    result = oip_arms.Measured("made up", (layer,), {}, [], 28, TINY, 0)
+    values, gap = oip.stable(result)
+    assert used == {("equal", "post")} and gap.low > 0.4
+    assert oip.steady([values["last"][0]], [gap]) == "yes"
 
 
 def test_the_arms_are_those_of_the_study():
