@@ -257,7 +257,9 @@ def entropy(
         return _of_one("H(X)", of_label, of_label.label_entropy, side.values, seed, draws)
     name = "kde" if estimator is None else estimator
     of_numbers = estimator_of("entropy", "entropy", name, parameters)
-    return _of_one("H(X)", of_numbers, of_numbers.entropy, side.values, seed, draws, floor=None)
+    estimate = _of_one("H(X)", of_numbers, of_numbers.entropy, side.values, seed, draws, floor=None)
+    more = side.label_notice() if discrete is None else ()
+    return replace(estimate, notices=(*estimate.notices, *more))
 
 
 def negentropy(

@@ -50,6 +50,16 @@ class Side:
         """The number of dimensions; 1 for a label."""
         return 1 if self.is_label else self.values.shape[1]
 
+    def label_notice(self) -> tuple[str, ...]:
+        """Return a remark on numbers that look like a label: whole ones, a tenth of n at most."""
+        if self.is_label or self.d > 1 or np.any(self.values % 1):
+            return ()
+        count = len(np.unique(self.values))
+        text = (
+            f"{self.name} has only {count} different values. If it is a label, say discrete=True."
+        )
+        return (text,) if 1 < count <= len(self) / 10 else ()
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:

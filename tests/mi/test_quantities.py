@@ -162,6 +162,18 @@ def test_negentropy_is_that_of_the_exponential_and_none_of_a_gaussian():
         mi.negentropy(rng.normal(size=30), "kde")
 
 
+def test_the_entropy_of_numbers_that_look_like_a_label_says_so():
+    """Class numbers are a label for `mutual_information`, and numbers for `entropy`."""
+    classes = np.arange(300) % 3
+    remark = "x has only 3 different values. If it is a label, say discrete=True."
+    assert remark in mi.entropy(classes).notices and remark in mi.entropy(classes * 1.0).notices
+    assert mi.entropy(classes, discrete=True).bits == pytest.approx(math.log2(3), abs=1e-6)
+    numbers = np.random.default_rng(0).normal(size=300)
+    for x in (numbers, np.arange(300), numbers.round(1), np.zeros((300, 2)) + numbers[:, None]):
+        assert not any("discrete" in notice for notice in mi.entropy(x).notices)
+    assert remark not in mi.entropy(classes, discrete=False).notices
+
+
 def test_entropy_of_gaussians():
     x = np.random.default_rng(0).normal(size=(1000, 1))
     truth = 0.5 * math.log(2 * math.pi * math.e * 1.02)
