@@ -583,7 +583,9 @@ def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> 
             panels.ceiling(panel, record.label_ceiling)
             panels.ceiling(panel, record.input_ceiling, ":", upright=True)
             panel.set(title=f"{network}, {width} width", xlabel="I(X;T), bits")
-            panel.legend(fontsize=plots.SMALL - 1, loc="lower right", frameon=False)
+            # Left of the line at log2 of the images, and below the ways to the upper right.
+            look = {"fontsize": plots.SMALL - 1, "frameon": False, "bbox_to_anchor": (0.94, 0)}
+            panel.legend(loc="lower right", **look)
             numbers[f"{network}: iterations"] = record.steps
             numbers[f"{network}: H(Y), bits"] = record.label_ceiling
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
@@ -595,7 +597,7 @@ def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> 
 
 def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
     """Draw the accuracy, and the last layer's information about the label, over training."""
-    drawing, axes = plots.figure(7.2, 2.5, 1, 1 + len(WIDTHS))
+    drawing, axes = plots.figure(7.2, 2.7, 1, 1 + len(WIDTHS))
     numbers: dict[str, np.ndarray | float] = {}
     for network, training in trainings.items():
         for panel, width in zip(axes[0, 1:], WIDTHS, strict=True):
@@ -612,10 +614,10 @@ def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
         numbers[f"{network}: iterations"] = record.steps
         numbers[f"{network}: accuracy of the whole test part at the end"] = training.accuracy
     axes[0, 0].set_ylabel(f"accuracy of {trained.RECORDED} images, %")
-    axes[0, 0].legend(frameon=False)
+    panels.legend_below(drawing, axes[0, 0], len(trainings))
     for panel in axes.flat:
         panels.step_axis(panel)
-        panel.set_xlim(left=-0.2)
+        panel.set_xlim(-0.2, 1.4 * max(training.iterations for training in trainings.values()))
     caption = folder.caption("last_layers", name, name=name, recorded=trained.RECORDED)
     folder.figure(f"last-layers-{slug(name)}", drawing, caption, numbers)
 

@@ -195,6 +195,20 @@ def test_the_report_has_every_network(
     assert [path.read_bytes() for path in kept] == before
 
 
+def test_legends_of_planes_are_left_of_the_ceiling(
+    monkeypatch, unsaved_figures, folder: Folder, planted
+) -> None:
+    drawn = []
+    monkeypatch.setattr(folder, "figure", lambda name, drawing, *rest: drawn.append(drawing))
+    plane.draw_information_planes(folder, "mnist", {LENET.title: planted(LENET, RISE, RISE, RISE)})
+    drawing = drawn[0]
+    drawing.draw_without_rendering()
+    for panel in drawing.axes[: len(WIDTHS)]:
+        (line,) = [line for line in panel.lines if line.get_linestyle() == ":"]
+        right = panel.get_legend().get_window_extent().x1
+        assert right < panel.transData.transform((line.get_xdata()[0], 0))[0]
+
+
 def test_studies_go_on_without_the_first_source(
     unsaved_figures, bars: Path, made_up, uses, tmp_path, monkeypatch
 ) -> None:
