@@ -67,14 +67,14 @@ def run(folder: Folder) -> None:
         for width in WIDTHS:
             draw_boxes(folder, data, drawn, width)
         for name, training in drawn.items():
-            for width in WIDTHS:
-                draw_heat_maps(folder, data, name, training, width)
             draw_responses(folder, data, name, first_block_responses(folder, data, training))
+        for (name, training), width in itertools.product(drawn.items(), WIDTHS):
+            draw_heat_maps(folder, data, name, training, width)
         sweeps = {name: variance_sweep(folder, data, training) for name, training in drawn.items()}
         draw_variances(folder, data, drawn, sweeps)
+        add_kernel_findings(folder, data, trainings)
         if data.name == DIGITS:
             folder.add(variance_finding(sweeps[_DENSENET], drawn[_DENSENET]))
-        add_kernel_findings(folder, data, trainings)
         by_source[data.name] = trainings
     add_gains_by_source(folder, by_source)
 
@@ -634,7 +634,7 @@ def draw_variances(
                 for value, index in zip(_REPORTED, (0, 1), strict=True):
                     panel.axhline(value, color=panels.color(index), ls=":", lw=0.8)
             panel.set_xscale("log")
-            unit = "of the median squared distance" if width == "relative" else "in own units"
+            unit = "/ median squared distance" if width == "relative" else "(responses' own units)"
             panel.set(title=f"{name}, {width} width", xlabel=f"variance {unit}")
             numbers[f"{width} variances"] = np.array(variances)
         line[0].set_ylabel("MI with the label, bits")

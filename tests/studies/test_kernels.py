@@ -363,6 +363,13 @@ def test_responses_are_those_of_the_best_and_the_worst(numbers: dict) -> None:
     assert values.min() >= 0
 
 
+def test_figures_are_in_the_papers_order(report: Path) -> None:
+    record = json.loads((report / "study.json").read_text())
+    captions = [figure["caption"].partition(" of the paper")[0] for figure in record["figures"]]
+    figures = ["s 5 and 8", " 6", " 7", " 9", " 10"]
+    assert list(dict.fromkeys(captions))[:-1] == [f"As figure{number}" for number in figures]
+
+
 def test_findings_are_reported_and_late_ones_are_not_tested(report: Path) -> None:
     record = json.loads((report / "study.json").read_text())
     rows = {claim["paper"]: claim for claim in record["claims"]}
