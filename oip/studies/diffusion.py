@@ -238,7 +238,8 @@ def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) 
     arrays = {network.name: row for network, row in measured.items()}
     folder.note(folder.text("small_networks", count=len(arrays), key=images.name))
     setting = f"{len(arrays)} small networks trained here on {images.name}"
-    _report_networks(folder, "networks", arrays, setting)
+    kinds = [network.recipe for network in measured]
+    _report_networks(folder, "networks", arrays, setting, kinds)
 
 
 def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) -> None:
@@ -287,7 +288,9 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
         _report_networks(folder, f"networks-{key}", networks, setting)
 
 
-def _report_networks(folder: Folder, name: str, networks: Networks, setting: str) -> None:
+def _report_networks(
+    folder: Folder, name: str, networks: Networks, setting: str, kinds: Sequence[str] = ()
+) -> None:
     label = f"{training.SCALES[1].name} label"
     rows = sorted(networks.items(), key=lambda row: -float(row[1][label]))
     order = "; ".join(
@@ -295,7 +298,7 @@ def _report_networks(folder: Folder, name: str, networks: Networks, setting: str
         for key, row in rows
     )
     folder.note(folder.text("order", setting=setting, order=order))
-    draw_networks(folder, name, networks, setting)
+    training.draw_networks(folder, name, networks, setting, kinds)
     folder.add(*network_findings(networks, setting, folder.settings.seed))
 
 
@@ -626,22 +629,3 @@ def draw_entropies(
     texts = {"setting": setting, "seeds": len(trainings["low"]), **_STARTS}
     caption = folder.caption("entropies", key, **texts)
     folder.figure(f"entropies-{key}", drawing, caption, numbers)
-
-
-def draw_networks(folder: Folder, name: str, networks: Networks, setting: str) -> None:
-    """Draw each quantity beside the accuracy, a point a network (figure 10)."""
-    drawing, grid = figure(7.0, 4.4, len(training.SCALES), len(training.QUANTITIES))
-    accuracy, sizes = number_of_each(networks, "accuracy"), number_of_each(networks, "size")
-    numbers = {"networks": np.array(list(networks)), "accuracy": accuracy}
-    look = {"s": 6 + 30 * np.sqrt(sizes / sizes.max()), "alpha": 0.7, "linewidths": 0}
-    for row, scale in zip(grid, training.SCALES, strict=True):
-        for axes, (quantity, symbol) in zip(row, training.QUANTITIES.items(), strict=True):
-            key = f"{scale.name} {quantity}"
-            values = numbers[key] = number_of_each(networks, key)
-            correlated = training.correlation(values, accuracy, folder.settings.seed)
-            axes.scatter(values, 100 * accuracy, color=panels.color(0), **look)
-            axes.set_title(f"r {correlated.pearson:z.2f}, rank {correlated.spearman:z.2f}")
-            axes.set_xlabel(f"{symbol} (bits), {scale.short}")
-            numbers[f"{key} correlations"] = np.array(correlated)
-        row[0].set_ylabel("accuracy (%)")
-    folder.figure(name, drawing, folder.caption("networks", name, setting=setting), numbers)

@@ -488,7 +488,7 @@ def _classic_tree(arrays: Arrays, size: ToySize) -> Judged:
         values[label] = _mean_values((f"{n} branches" for n in BRANCHES), share_kept, ".0f")
         outcomes += (share_kept.mean(axis=0) > 90).tolist()
     for name, label in CLASSIC.items():
-        group = values[f"{label}, less random subsets, bits"] = []
+        group = values[f"{label}, from random subsets, bits"] = []
         for branches, runs in zip(BRANCHES, arrays[f"subsets {name}"].swapaxes(0, 1), strict=True):
             clean, random = _ends(f"{branches} branches", runs)
             outcomes.append(clean.above(random) is not True)
@@ -562,10 +562,10 @@ def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Find
 
 
 def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
-    """Draw the entropy of clusters over the diffusion time (figure 2)."""
-    drawing, grid = figure(6.0, 2.6, 1, len(SCALES))
+    """Draw the entropy of clusters over the diffusion time, and information (figure 2 C and D)."""
+    drawing, grid = figure(7.0, 2.6, 1, len(SCALES) + 1)
     numbers = {"times": np.array(size.times)}
-    for axes, scale in zip(grid[0], SCALES, strict=True):
+    for axes, scale in zip(grid[0], SCALES, strict=False):
         rows = numbers[f"clusters {scale.name}"] = arrays[f"clusters {scale.name}"]
         series = {f"k = {count}": rows[:, index] for index, count in enumerate(CLUSTERS)}
         panels.curves(axes, size.times, series)
@@ -574,7 +574,15 @@ def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
         axes.set(xlabel="diffusion time t", ylabel="entropy (bits)", xscale="log")
         axes.set_title(scale.label, fontsize=7)
     grid[0, 0].legend(frameon=False, fontsize=6)
-    caption = folder.caption("clusters", "", **texts_of(size))
+    axes, ticks = grid[0, -1], np.arange(len(CLUSTERS))
+    axes.hlines(np.log2(CLUSTERS), ticks - 0.4, ticks + 0.4, "black", lw=0.8, label="log2 k")
+    for index, scale in enumerate(SCALES):
+        rows = numbers[f"information {scale.name}"] = arrays[f"cluster labels {scale.name}"]
+        panels.error_bars(axes, ticks + 0.2 * index - 0.1, rows, index, scale.short, line="")
+    axes.set_xticks(ticks, list(map(str, CLUSTERS)))
+    axes.set(xlabel="clusters k", ylabel="I(X;Y) (bits)")
+    axes.legend(frameon=False, fontsize=6)
+    caption = folder.caption("clusters", "", time=size.times[-1], **texts_of(size))
     folder.figure("clusters", drawing, caption, numbers)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,14 @@ from oip.studies import panels
 from oip.studies.data import Images
 from oip.studies.findings import Value, agreement, finding, rank_agreement
 from oip.studies.report import Arrays, Folder, base_name, slug
-from oip.studies.trained import ImageBatch, StepRecorder, accuracy, predictor, recorded_steps
+from oip.studies.trained import (
+    ImageBatch,
+    StepRecorder,
+    accuracy,
+    number_of_each,
+    predictor,
+    recorded_steps,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -578,3 +585,38 @@ def measure_network(network: Network, path: Path, data: Dataset, count: int, see
         classes = f"{len(data.classes)} classes, or a sidecar with its accuracy"
         raise ModelError(f"'{network.name}'", classes, f"{outputs} classes")
     return _measured(network.model, reached, z, batch, seed)
+
+
+def draw_networks(
+    folder: Folder,
+    name: str,
+    networks: Mapping[str, Arrays],
+    setting: str,
+    kinds: Sequence[str] = (),
+) -> None:
+    """Draw each quantity beside the accuracy, a point a network (figure 10).
+
+    Kinds of the networks, in the same order, have colors and a legend.
+    """
+    drawing, grid = figure(7.0, 4.4, len(SCALES), len(QUANTITIES))
+    accuracies, sizes = number_of_each(networks, "accuracy"), number_of_each(networks, "size")
+    numbers = {"networks": np.array(list(networks)), "accuracy": accuracies}
+    areas = 6 + 30 * np.sqrt(sizes / sizes.max())
+    of_kind = {kind: np.array([kind == other for other in kinds]) for kind in dict.fromkeys(kinds)}
+    of_kind = of_kind or {"": np.ones(len(accuracies), bool)}
+    for row, scale in zip(grid, SCALES, strict=True):
+        for axes, (quantity, symbol) in zip(row, QUANTITIES.items(), strict=True):
+            key = f"{scale.name} {quantity}"
+            values = numbers[key] = number_of_each(networks, key)
+            correlated = correlation(values, accuracies, folder.settings.seed)
+            for index, (kind, rows) in enumerate(of_kind.items()):
+                look = {"color": panels.color(index), "marker": panels.marker(index), "label": kind}
+                points = values[rows], 100 * accuracies[rows]
+                axes.scatter(*points, s=areas[rows], alpha=0.7, linewidths=0, **look)
+            axes.set_title(f"r {correlated.pearson:z.2f}, rank {correlated.spearman:z.2f}")
+            axes.set_xlabel(f"{symbol} (bits), {scale.short}")
+            numbers[f"{key} correlations"] = np.array(correlated)
+        row[0].set_ylabel("accuracy (%)")
+    if kinds:
+        panels.legend_below(drawing, grid[0, 0], 6)
+    folder.figure(name, drawing, folder.caption("networks", name, setting=setting), numbers)

@@ -349,6 +349,34 @@ def test_information_about_the_label_rises_in_proper_training_alone(proper, by_c
     assert finding.verdict == verdict and "Supervised it is largest: sigma 10" in finding.ours
 
 
+def test_figures_over_accuracy_leave_out_what_has_none_and_tell_kinds_apart(
+    tmp_path, drawn_figures, monkeypatch
+):
+    drawings = {}
+    folder = Folder(tmp_path, diffusion.NAME, StudySettings())
+    kept_figure = folder.figure
+
+    def keep(name, drawing, caption, numbers):
+        drawings[name] = drawing
+        kept_figure(name, drawing, caption, numbers)
+
+    monkeypatch.setattr(folder, "figure", keep)
+    trainings = {method: grown_like([0.2, 1.0]) for method in METHODS}
+    for method, several in trainings.items():
+        for arrays in several:
+            arrays["accuracy"] = np.array([0.1, np.nan if method == "SimCLR" else 0.9])
+    diffusion_training.draw_over_accuracy(folder, "mnist", trainings, "net")
+    assert folder.figures[0].caption.startswith("As figures 6, 7 and 8 of the paper.")
+    assert not any("SimCLR" in name for name in folder.numbers["over-accuracy-mnist"])
+    names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
+    networks = {
+        str(n): dict.fromkeys([*names, "size"], 1.0 + n) | {"accuracy": n / 4} for n in range(4)
+    }
+    diffusion_training.draw_networks(folder, "networks", networks, "4", ["a", "b", "a", "b"])
+    (legend,) = drawings["networks"].legends
+    assert [text.get_text() for text in legend.texts] == ["a", "b"]
+
+
 def test_random_labels_that_were_not_learned_decide_nothing_about_overfitting():
     trainings = {method: grown_like([0.2, 1.0, 1.5]) for method in METHODS}
 
@@ -397,7 +425,7 @@ def test_classic_information_follows_corruption_by_one_form_and_not_by_the_other
     outcomes, values = diffusion_toy._classic_tree(arrays, TINY.toys)
     assert outcomes.count(False) == 3
     assert (
-        values["classic, 2 bins, less random subsets, bits"][0]
+        values["classic, 2 bins, from random subsets, bits"][0]
         .text()
         .startswith("2 branches from 0.50")
     )
