@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ _TEXTS = ("paper", "quantity", "remark", "figure", "reported", "n", "settings")
 """Fields of a finding that `findings.toml` has."""
 _SPREADS = 2.0
 _DRAWS = 2_000  # of the bootstrap of correlations
+_KERNEL_DRAWS = 400
 TOO_SHORT = 5_000
 """Iterations that a statement about the late training needs."""
 RISING = 0.5
@@ -401,6 +402,18 @@ def partial_rank_correlation(
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (math.nan, math.nan)
     (value,) = partial(np.arange(len(first))[None])
     return Value("", float(value), float(low), float(high), "+.2f")
+
+
+def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Value:
+    """Return a statistic of kernels, and its deviation over kernels drawn with replacement.
+
+    The statistic takes indices (..., m) of the kernels and returns values (...).
+    """
+    rng = generator(0, "study-kernels-bootstrap", count)
+    drawn = np.asarray(statistic(rng.integers(0, count, (_KERNEL_DRAWS, count))))
+    finite = drawn[np.isfinite(drawn)]
+    spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
+    return Value.within(float(statistic(np.arange(count))), spread)
 
 
 def drift(values: np.ndarray, steps: np.ndarray) -> Value:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oip.core import plots, seeds
+from oip.core import plots
 from oip.core.units import bits
 from oip.mi.estimators.results import SATURATED
 from oip.studies import findings, panels, trained
 from oip.studies.data import CLOTHES, DIGITS, Images, every_source
 from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding
+from oip.studies.oip_arms import high_power
 from oip.studies.report import Arrays, Folder, slug
 from oip.studies.trained import DENSENET, LENET, WIDTHS, Outcome, RecordedTraining, Trainings
 
@@ -26,7 +27,6 @@ SCHEMA = 1
 _SHOWN = 4  # kernels with the highest and with the lowest information whose responses are shown
 _LENET, _DENSENET = LENET.title, DENSENET.title
 _BLOCKS = ("first block", "second block")
-_DRAWS = 400
 _SETTLED = 50  # iterations before which everything moves
 _EARLY = 0.1  # share of a training that is early
 _ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
@@ -66,13 +66,15 @@ def run(folder: Folder) -> None:
         drawn = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
             draw_boxes(folder, data, drawn, width)
-        for name, training in drawn.items():
-            draw_responses(folder, data, name, first_block_responses(folder, data, training))
+        shown = {name: first_block_responses(folder, data, drawn[name]) for name in drawn}
+        for name, responses in shown.items():
+            draw_responses(folder, data, name, responses)
         for (name, training), width in itertools.product(drawn.items(), WIDTHS):
             draw_heat_maps(folder, data, name, training, width)
         sweeps = {name: variance_sweep(folder, data, training) for name, training in drawn.items()}
         draw_variances(folder, data, drawn, sweeps)
         add_kernel_findings(folder, data, trainings)
+        folder.add(blur_finding(data.name, shown))
         if data.name == DIGITS:
             folder.add(variance_finding(sweeps[_DENSENET], drawn[_DENSENET]))
         by_source[data.name] = trainings
@@ -117,7 +119,7 @@ class Block:
         def rise(rows: np.ndarray) -> np.ndarray:
             return np.median(last[:, rows], axis=-1).mean(axis=0) - np.median(start[rows], axis=-1)
 
-        return over_kernels(rise, len(start))
+        return findings.over_kernels(rise, len(start))
 
     def roughness(self) -> Value:
         """Return the standard deviation of the mean's rate between settled records.
@@ -129,7 +131,7 @@ class Block:
         if len(values) < 3:
             return Value("", np.nan)
 
-        return over_kernels(
+        return findings.over_kernels(
             lambda rows: rates(values[:, rows].mean(axis=-1), self.steps[settled]).std(axis=0),
             values.shape[1],
         )
@@ -137,17 +139,17 @@ class Block:
     def order_kept(self) -> Value:
         """Return Spearman's correlation of the kernels at the start and at the end."""
         ends = self.label[[0, -1]].T
-        return over_kernels(lambda rows: findings.rank_agreement(ends[rows]), len(ends))
+        return findings.over_kernels(lambda rows: findings.rank_agreement(ends[rows]), len(ends))
 
     def consistency(self, record: int) -> Value:
         """Return the mean rank correlation between the classes' orders of the kernels."""
         table = self.per_class[record]
-        return over_kernels(lambda rows: findings.rank_agreement(table[rows]), len(table))
+        return findings.over_kernels(lambda rows: findings.rank_agreement(table[rows]), len(table))
 
     def consistency_lost(self) -> Value:
         """Return by how much `consistency` fell from the start to the end."""
         first, last = self.per_class[[0, -1]]
-        return over_kernels(
+        return findings.over_kernels(
             lambda rows: findings.rank_agreement(first[rows]) - findings.rank_agreement(last[rows]),
             len(first),
         )
@@ -172,18 +174,6 @@ def rates(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return the change of records (t, ...) from one to the next, per 1,000 iterations."""
     gaps = np.diff(steps).reshape(-1, *(1,) * (values.ndim - 1))
     return 1000 * np.diff(values, axis=0) / gaps
-
-
-def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Value:
-    """Return a statistic of kernels, and its deviation over kernels drawn with replacement.
-
-    The statistic takes indices (..., m) of the kernels and returns values (...).
-    """
-    rng = seeds.generator(0, "study-kernels-bootstrap", count)
-    drawn = np.asarray(statistic(rng.integers(0, count, (_DRAWS, count))))
-    finite = drawn[np.isfinite(drawn)]
-    spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
-    return Value.within(float(statistic(np.arange(count))), spread)
 
 
 def _blocks(trainings: Trainings, width: str) -> list[list[Block]]:
@@ -562,6 +552,16 @@ def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResp
             "block outputs by kernel and class": responses.values,
         },
     )
+
+
+def blur_finding(source: str, shown: Mapping[str, ShownResponses]) -> Finding:
+    """Return whether the shown responses of DenseNet have less power at high frequencies."""
+    values = []
+    for name, responses in shown.items():
+        shares = np.ma.masked_invalid(high_power(responses.values[..., None])).mean(axis=1)
+        values.append(Value.mean_of(shares.compressed()).percent(name, ".0f"))
+    lenet, dense = values
+    return finding(NAME, "blur", agreement([lenet.above(dense)]), values, source)
 
 
 def variance_sweep(folder: Folder, data: Images, training: RecordedTraining) -> Arrays:

@@ -13,8 +13,8 @@ from oip.core.progress import silent
 from oip.mi.ranking import spearman
 from oip.studies import kernels, trained
 from oip.studies.data import Images, load_images
-from oip.studies.findings import rank_agreement
-from oip.studies.kernels import add_gains_by_source, draw_heat_maps, one_a_class, over_kernels
+from oip.studies.findings import over_kernels, rank_agreement
+from oip.studies.kernels import add_gains_by_source, draw_heat_maps, one_a_class
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_study
 from oip.studies.trained import DENSENET, LENET, STRIDED, WIDTHS
@@ -350,6 +350,24 @@ def test_heat_maps_are_in_the_order_of_the_start(numbers: dict) -> None:
     start = np.array(boxes["DenseNet, second block: bits by iteration and kernel"])[0]
     order = maps["second block: kernels in this order"]
     assert (np.diff(start[order]) <= 1e-9).all()
+
+
+def test_the_network_with_coarse_responses_is_the_blurrier_one() -> None:
+    rows, columns = np.indices((14, 14))
+    fine, coarse = (rows + columns) % 2.0, rows / 14.0
+    images = 1 + np.random.default_rng(0).random((8, 3, 1, 1))
+
+    def shown(pattern):
+        values = images * pattern
+        values[0] = values[1, 0] = 0.0  # silent, for all images and for one
+        return kernels.ShownResponses(None, np.arange(8), np.zeros(8), values)
+
+    for lenet, dense, verdict in ((fine, coarse, "yes"), (coarse, fine, "no")):
+        row = kernels.blur_finding("mnist", {"LeNet": shown(lenet), "DenseNet": shown(dense)})
+        assert row.verdict == verdict
+    assert "LeNet 14 (14 to 14), DenseNet 100 (100 to 100)" in row.ours
+    same = kernels.blur_finding("mnist", {"LeNet": shown(fine), "DenseNet": shown(fine)})
+    assert same.verdict == "not tested"
 
 
 def test_responses_are_those_of_the_best_and_the_worst(numbers: dict) -> None:
