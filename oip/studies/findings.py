@@ -218,6 +218,13 @@ def untested(study: str, name: str, remark: str, settings: str, **constants: obj
     return Finding(paper, remark=remark, settings=settings)
 
 
+def place_among_texts(study: str, row: Finding) -> int:
+    """Return the index of the row's statement among the study's texts, else their number."""
+    statements = [texts["paper"] for texts in text_file("findings")[study].values()]
+    matches = (index for index, text in enumerate(statements) if row.paper.endswith(text))
+    return next(matches, len(statements))
+
+
 @cache
 def text_file(name: str) -> dict[str, dict]:
     """Return the texts of a TOML file of this folder, by study and name."""

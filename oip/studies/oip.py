@@ -27,7 +27,16 @@ from oip.studies.data import (
     photographs,
     study_data,
 )
-from oip.studies.findings import NO_EFFECT, Agreement, Finding, Value, agreement, finding, judged
+from oip.studies.findings import (
+    NO_EFFECT,
+    Agreement,
+    Finding,
+    Value,
+    agreement,
+    finding,
+    judged,
+    place_among_texts,
+)
 from oip.studies.oip_arms import (
     CLUSTERS,
     CNN,
@@ -89,6 +98,7 @@ def run(folder: Folder) -> None:
     sizes = arms.QUICK if folder.settings.quick else arms.REQUIRED
     run_sized(folder, sizes)
     add_pretrained(folder, sizes.photographs)
+    folder.findings.sort(key=lambda row: place_among_texts(NAME, row))
 
 
 def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
@@ -108,13 +118,13 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
                 f"source-{source_index}/matches", arms.match_networks, *more, of=of
             )
             matches.append((results[-1], matched))
-        add_classifiers(folder, source_index, data, networks, sizes)
-        add_patterns(folder, source_index, data, networks, sizes)
-        add_nodes(folder, source_index, data, networks, sizes)
         if not source_index and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(source_index), results[-1])
         oip_plots.draw_effect_of_arms(folder, str(source_index), results[-1])
+        add_classifiers(folder, source_index, data, networks, sizes)
+        add_patterns(folder, source_index, data, networks, sizes)
+        add_nodes(folder, source_index, data, networks, sizes)
     add_findings(folder, results)
     if matches:
         add_matches(folder, matches)

@@ -128,15 +128,15 @@ def draw_pictures(folder: Folder, network: Network, test: Dataset, sizes: Sizes)
     oips = reconstruct(network, layer.name, data=images, **options)
     numbers = {"map": oips.maps, "score": oips.scores[:, 0], "verdict": np.array(oips.verdicts)}
     numbers["stability"] = oips.stability
-    folder.figure("layer", oips.plot(), folder.text("layer", layer=oips.layer), numbers)
     maps = _most_and_least_stable(oips)
-    _plain_and_enhanced(folder, oips, maps)
     _evolution(folder, network, layer, maps[0], sizes)
+    _plain_and_enhanced(folder, oips, maps)
+    folder.figure("layer", oips.plot(), folder.text("layer", layer=oips.layer), numbers)
     several = reconstruct(network, layer.name, maps=maps, starts=_STARTS, **options)
     _many_starts(folder, several, maps)
+    _classes_of_oips(folder, network, oips, test)
     if test.labels is not None and len(test.classes) > 1:
         draw_common_points(folder, network, layer, test)
-    _classes_of_oips(folder, network, oips, test)
 
 
 def _most_and_least_stable(oips: Oips) -> list[int]:
@@ -287,7 +287,7 @@ def draw_beside(folder: Folder, network: Network, test: Dataset, label: int) -> 
         result = responses(network, test.images[images], info.name, at=at, titles=titles)
         texts = {"layer": result.layer, "label": names[label], "images": _IMAGES}
         texts["others"] = " and ".join(names[label] for label in other)
-        caption = folder.text("beside", color=color, at=_AT[at], **texts)
+        caption = folder.text("beside", color=color, at=_AT[at].capitalize(), **texts)
         numbers = {"images": images, "mean response": result.values.mean(axis=(-2, -1))}
         name = f"beside-{info.index}-{at}-{color}"
         folder.figure(name, result.plot(color=color, across=_IMAGES), caption, numbers)

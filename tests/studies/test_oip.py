@@ -11,7 +11,7 @@ from oip.core.progress import silent
 from oip.models.datasets import dataset
 from oip.studies import oip, oip_arms, oip_plots
 from oip.studies.data import Images
-from oip.studies.findings import AGREEMENTS, Value, judged
+from oip.studies.findings import AGREEMENTS, Finding, Value, judged, place_among_texts, text_file
 from oip.studies.oip_arms import QUICK, arms, measure_layer, noises
 from oip.studies.report import Folder, StudySettings
 
@@ -68,6 +68,15 @@ def test_patterns_are_compared_where_the_response_alone_is_climbed(monkeypatch):
     values, gap = oip.stable(result)
     assert used == {("equal", "post")} and gap.low > 0.4
     assert oip.steady([values["last"][0]], [gap]) == "yes"
+
+
+def test_rows_are_in_the_order_of_the_articles():
+    names = "four_and_nine", "pretrained", "growth", "stable"
+    texts = text_file("findings")[oip.NAME]
+    rows = [Finding(f"mnist: {texts[name]['paper']}") for name in names] + [Finding("No data.")]
+    in_order = sorted(rows, key=lambda row: place_among_texts(oip.NAME, row))
+    assert in_order == [rows[index] for index in (3, 2, 1, 0, 4)]
+    assert all("{" not in row["paper"] for row in texts.values())
 
 
 def test_the_arms_are_those_of_the_study():
