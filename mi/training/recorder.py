@@ -169,10 +169,12 @@ class Recorder(keras.callbacks.Callback):
         split: str = "",
         byte_budget: int = BYTE_BUDGET,
     ):
+        from oip.network.inputs import image_array
+
         super().__init__()
         self._schedule = Schedule.of(every)
         self._estimator = label_estimator(estimator)
-        pixels = np.asarray(images)
+        pixels = image_array(images)
         if pixels.ndim < 3:
             raise DataError("images", "shape (n, h, w, bands)", pixels.shape)
         check_at(at)

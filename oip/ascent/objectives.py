@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -233,7 +233,9 @@ def parse_objectives(
     Raises:
         SettingsError, DataError: none at all, or as for `objective`.
     """
-    items = [objectives] if isinstance(objectives, (str, Objective)) else list(objectives)
+    if isinstance(objectives, (str, Objective)) or not isinstance(objectives, Iterable):
+        return [objective(objectives)]
+    items = list(objectives)
     if not items:
         raise SettingsError("objective", "at least one", "none")
     return [objective(item) for item in items]

@@ -217,7 +217,7 @@ class InputSpec:
         Raises:
             DataError: images without any deviation.
         """
-        values = _image_array(images)
+        values = image_array(images)
         if self.is_known or values.dtype.kind not in "buif" or not values.size:
             return self
         values = with_bands(values, self.shape)
@@ -472,7 +472,8 @@ def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def _image_array(images: ArrayLike, name: str = "images") -> np.ndarray:
+def image_array(images: ArrayLike, name: str = "images") -> np.ndarray:
+    """Return images as an array, not yet checked; a DataError if they are none."""
     if np.ma.is_masked(images):
         raise DataError(name, "pixels that are all there", "masked ones", "Fill them.")
     try:
@@ -491,7 +492,7 @@ def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np
     Raises:
         DataError: anything else.
     """
-    values = _image_array(images, name)
+    values = image_array(images, name)
     if values.dtype == object or values.dtype.kind not in "buif":
         hint = "" if values.ndim else "oip.models.load(SOURCE).images reads images from files."
         raise DataError(name, "an array of numbers", f"dtype {values.dtype}", hint)

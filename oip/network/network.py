@@ -75,7 +75,7 @@ class Network:
             self.path: Path | None = path
             self.sidecar = inputs.read_sidecar(path)
         else:
-            if not (hasattr(model, "layers") and callable(model)):
+            if isinstance(model, type) or not (hasattr(model, "layers") and callable(model)):
                 raise ModelError("the model", "a Keras model or a path", type(model).__name__)
             self.model = model
             self.name = str(getattr(model, "name", "model"))
@@ -161,7 +161,7 @@ class Network:
         """
         if images is None or not self.free:
             return self
-        values = inputs.with_bands(np.asarray(images), self.inputs.shape)
+        values = inputs.with_bands(inputs.image_array(images), self.inputs.shape)
         if values.ndim != len(self.inputs.shape) + 1:
             return self
         shape = tuple(int(side) for side in values.shape[1:])
@@ -626,7 +626,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     """Return what changes when a file is written again; None of no file."""
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # such as a name that no file can have
         return None
     return stat.st_mtime_ns, stat.st_size
 

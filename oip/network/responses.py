@@ -15,7 +15,7 @@ from oip.core.checks import check_whole
 from oip.core.errors import DataError, SettingsError
 from oip.core.formats import UNIT_NOUNS, UnitKind
 from oip.network.forward import run_in_batches, selected_maps
-from oip.network.inputs import check_images
+from oip.network.inputs import check_images, image_array
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import UNLISTED, At, LayerInfo
 from oip.network.network import Network
@@ -323,7 +323,7 @@ def responses(
     Example:
         >>> oip.responses("model.keras", images[:3], "Conv2D_3").plot()  # doctest: +SKIP
     """
-    pixels = np.asarray(images)
+    pixels = image_array(images)
     network = Network.of(model, images=pixels)
     axes, is_gray = len(network.inputs.shape), network.inputs.shape[-1] == 1
     is_one = pixels.ndim == axes and not (is_gray and pixels.shape[-1] != 1)  # else (n, h, w)

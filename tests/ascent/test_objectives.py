@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oip
-from oip.ascent.objectives import Objective, objective
+from oip.ascent.objectives import Objective, objective, parse_objectives
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets, ObjectiveTargets, objective_targets
@@ -77,8 +77,9 @@ def test_what_is_written_is_what_is_read(text):
     ],
 )
 def test_what_is_no_objective_is_refused_with_the_forms(text):
-    with pytest.raises(SettingsError, match="objective"):
-        objective(text)
+    for read in (objective, parse_objectives):
+        with pytest.raises(SettingsError, match="objective"):
+            read(text)
 
 
 def test_a_sign_within_a_name_is_no_sign():

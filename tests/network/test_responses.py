@@ -198,6 +198,10 @@ def test_lines_of_any_length_come_alone_or_together():
         ({"byte_budget": 1000}, SettingsError, "fewer images"),
         ({"images": np.zeros((2, 9, 9, 1))}, DataError, "shape"),
         ({"images": np.full((2, 16, 16, 1), np.nan)}, DataError, "finite"),
+        ({"images": (np.zeros((2, 16, 16, 1)), np.zeros(2))}, DataError, "of one shape"),
+        ({"images": np.ma.masked_equal(np.zeros((2, 16, 16, 1)), 0)}, DataError, "masked"),
+        ({"model": "a\0b"}, ModelError, "no such file"),
+        ({"model": str}, ModelError, "a Keras model or a path; received type"),
     ],
 )
 def test_bad_input(small_model, small_images, change, kind, word):

@@ -243,6 +243,8 @@ def test_figures_show_the_numbers_and_are_the_same_every_time(
         ({"labels": np.arange(9) % 3}, DataError, "120"),
         ({"images": np.zeros((120, 16))}, DataError, "shape"),
         ({"samples": 3}, SettingsError, "samples"),
+        ({"images": (np.zeros((120, 16, 16, 1)), np.zeros(120))}, DataError, "of one shape"),
+        ({"images": np.ma.masked_equal(np.zeros((120, 16, 16, 1)), 0)}, DataError, "masked"),
     ],
 )
 def test_bad_input_is_refused_before_the_training(bars, changed, error, word):
