@@ -71,7 +71,8 @@ function fits(entry, word, state) {
   if (verdictName(entry.verdict).toLowerCase().includes(word) || (/[a-z]{2}|[^\x00-\x7f]/.test(word) && about.includes(word))) return true;
   const name = entry.layer.layer.toLowerCase();
   if (entry.objective && entry.objective.toLowerCase().includes(word)) return true;
-  return name.includes(word) || (name + ":" + entry.map).includes(word);
+  const full = name + ":" + entry.map;
+  return name.includes(word) || (/:\d+$/.test(word) ? full.endsWith(word) : full.includes(word));
 }
 
 /** The value that a map is ordered by, greater first; null comes last. */

@@ -121,6 +121,7 @@ def test_filters(look, site, rows):
     [
         ("SECOND 37", ["1.37"]),
         ("first:11", ["0.11"]),
+        ("first:1", ["0.1"]),  # not 10, 11 and so on
         ("first : 11", ["0.11"]),
         ("map 11 of first", ["0.11"]),
         ("map 299", ["1.299"]),
