@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import math
+import random
 import re
 import shutil
 import sys
@@ -99,9 +100,19 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     return model
 
 
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Set the user's `random` back, from which Keras draws seeds of layers that it builds."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def _load(path: Path, config: Json) -> Any:
     """Load a model; of layers that older versions of Keras wrote, keywords without effect go."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _random_state_kept():
         for _ in range(_MOST_KEYWORDS):
             try:
                 return keras.saving.load_model(str(path), compile=False, safe_mode=True)

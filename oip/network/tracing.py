@@ -491,6 +491,7 @@ def shadowed(
     """Let `layer.call` (or another method) be `wrap(layer, layer.call)` within the block.
 
     Without a method it is the one that runs the layer, which is another one in quantized layers.
+    Other threads that call the model meanwhile get the layer's own method.
     """
     with _shadowing:
         methods = []
@@ -498,7 +499,8 @@ def shadowed(
             for layer in layers:
                 name = method or _running_method(layer)
                 before = vars(layer).get(name, _MISSING)
-                layer.__dict__[name] = wrap(layer, getattr(layer, name))
+                own = getattr(layer, name)
+                layer.__dict__[name] = _in_this_thread(wrap(layer, own), own)
                 methods.append((layer, name, before))
             yield
         finally:
@@ -507,6 +509,15 @@ def shadowed(
                     vars(layer).pop(name, None)
                 else:
                     layer.__dict__[name] = before
+
+
+def _in_this_thread(wrapped: Callable, own: Callable) -> Callable:
+    owner = threading.get_ident()
+
+    def chosen(*args: object, **kwargs: object) -> object:
+        return (wrapped if threading.get_ident() == owner else own)(*args, **kwargs)
+
+    return chosen
 
 
 @contextmanager

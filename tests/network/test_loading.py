@@ -252,6 +252,14 @@ def test_keywords_of_earlier_versions_without_effect_are_dropped(tmp_path, small
     assert len(str(error.value)) < 250
 
 
+def test_the_random_numbers_of_the_user_stay_as_they_are(small_file):
+    import random
+
+    state = random.getstate()
+    load_model(small_file)
+    assert random.getstate() == state
+
+
 def test_no_module_of_python_itself_is_advised():
     part = {"module": "os", "class_name": "system", "config": {}}
     with pytest.raises(ModelError, match=r"'os\.system'") as error:

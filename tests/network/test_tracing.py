@@ -1,9 +1,12 @@
 """The calls of a model of any kind."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
+from oip.network import tracing
 from oip.network.forward import run_to, selected_maps
 from oip.network.network import Network
 
@@ -51,6 +54,28 @@ def test_subclassed_models_are_seen_through():
         assert network.layers[1].receptive_field == (5, 5)
     with pytest.raises(ModelError, match="knows its input"):
         Network(Own())
+
+
+def test_other_threads_call_the_model_as_it_is():
+    """One watches the layers, the other calls them meanwhile."""
+    import keras
+
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    images = np.ones((1, 8, 8, 1), "float32")
+    expected, calls = model(images).numpy(), []
+
+    def watched(layer, call):
+        def recorded(*args, **kwargs):
+            calls.append(layer)
+            return call(*args, **kwargs)
+
+        return recorded
+
+    with tracing.shadowed(model.layers, watched), ThreadPoolExecutor(1) as other:
+        assert np.array_equal(other.submit(lambda: model(images).numpy()).result(), expected)
+        assert not calls
+        model(images)
+    assert len(calls) == 1
 
 
 def test_an_input_too_small_for_a_kernel_says_so():
