@@ -257,7 +257,7 @@ def print_layer(ranked: RankedLayer) -> None:
     if ranked.kernels is not None:
         _print_kernels(ranked.kernels, ranked.layer.name)
     if ranked.redundancy is not None:
-        _print_redundancy(ranked.redundancy)
+        _print_redundancy(ranked.redundancy, f"{ranked.layer.noun}s")
 
 
 def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
@@ -366,19 +366,19 @@ def _print_kernels(kernels: KernelsFile, layer: str) -> None:
     print_table(headings, rows, title)
 
 
-def _print_redundancy(redundancy: RedundancyFile) -> None:
-    """Print clusters of maps that share most of their information, and where groups saturate."""
+def _print_redundancy(redundancy: RedundancyFile, nouns: str) -> None:
+    """Print clusters of units that share most information, and where groups of them saturate."""
     print_text(f"{redundancy.layer}: redundancy, {redundancy.samples} images")
     groups = [group for group in redundancy.clusters if len(group) > 1]
     for group in groups[:_FEW]:
         click.echo(
-            "  maps that share at least 90 % of their information on average: "
+            f"  {nouns} that share at least 90 % of their information on average: "
             f"{', '.join(map(str, group))}"
         )
     if not groups:
-        click.echo("  no maps share 90 % or more of their information")
+        click.echo(f"  no {nouns} share 90 % or more of their information")
     rows = [
         (row.maps, number(row.input), number(row.label), "saturated" if row.saturated else "")
         for row in redundancy.together
     ]
-    print_table(("maps together", "bits of input", "bits of label", ""), rows, left=("",))
+    print_table((f"{nouns} together", "bits of input", "bits of label", ""), rows, left=("",))

@@ -323,6 +323,11 @@ def test_tables(call, small_file, bars, tmp_path):
     assert "input channel" in printed
     assert "0 of 1" in printed
     assert "maps together" in printed
+    dense = call(
+        *("rank", small_file, "@6", "--data", bars, "--out", tmp_path / "run", "--quiet"),
+        *("--estimator", "kde", "--redundancy"),
+    )
+    assert dense[0] == 0 and "units together" in dense[1] and "maps" not in dense[1]
 
 
 def test_layers_without_plain_kernels_are_refused_before_anything_is_written(call, bars, tmp_path):
