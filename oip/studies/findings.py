@@ -251,7 +251,7 @@ def at_ceiling(value: float, ceiling: float) -> bool:
 def all_of(outcomes: Iterable[bool | None]) -> bool | None:
     """Return the outcome of a finding in parts: True if all hold, False if one fails, else None."""
     outcomes = list(outcomes)
-    if any(outcome is False for outcome in outcomes):
+    if any(outcome is not None and not outcome for outcome in outcomes):
         return False
     return None if not outcomes or any(outcome is None for outcome in outcomes) else True
 

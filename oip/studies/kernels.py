@@ -11,7 +11,7 @@ import numpy as np
 from oip.core import plots
 from oip.core.units import bits
 from oip.mi.estimators.results import SATURATED
-from oip.studies import findings, panels, trained
+from oip.studies import findings, kernel_redundancy, panels, trained
 from oip.studies.data import CLOTHES, DIGITS, Images, every_source
 from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding
 from oip.studies.oip_arms import high_power
@@ -75,6 +75,7 @@ def run(folder: Folder) -> None:
         draw_variances(folder, data, drawn, sweeps)
         add_kernel_findings(folder, data, trainings)
         folder.add(blur_finding(data.name, shown))
+        kernel_redundancy.add_redundancy(folder, data, drawn)
         if data.name == DIGITS:
             folder.add(variance_finding(sweeps[_DENSENET], drawn[_DENSENET]))
         by_source[data.name] = trainings
