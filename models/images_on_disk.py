@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -61,20 +63,24 @@ def read_pictures(
     were brought to a model's size, None where all had it.
 
     Raises:
-        DataError: a file that is missing, damaged, of more than 8 bits, or of another size.
+        DataError: a file that is missing, damaged, of more than 8 bits, or of another size; all
+            those that cannot be read are named at once.
     """
     if sizing.bands is not None and sizing.bands not in _MODES:
         raise DataError(f"{source}: bands of image files", "1 or 3", sizing.bands)
     gray, sizes = True, []
+    unreadable = _Unreadable()
     of_folders = len({path.parent for path in paths}) > 1  # whose files can have the same name
     for path in paths:
-        with _opened(path, of_folders) as picture:
-            mode = picture.mode
-            sizes.append((picture.height, picture.width))
-        if mode not in _EIGHT_BIT:
-            hint = "Save it with 8 bits a band."
-            raise DataError(_named(path, of_folders), "an image of 8 bits", f"mode {mode}", hint)
-        gray = gray and mode in _GRAY
+        with unreadable.collected(_named(path, of_folders)):
+            with _opened(path, of_folders) as picture:
+                mode = picture.mode
+                sizes.append((picture.height, picture.width))
+            if mode not in _EIGHT_BIT:
+                name, hint = _named(path, of_folders), "Save it with 8 bits a band."
+                raise DataError(name, "an image of 8 bits", f"mode {mode}", hint)
+            gray = gray and mode in _GRAY
+    unreadable.check()
     if not paths:
         raise DataError(source, "at least one image file", "none")
     other = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
@@ -96,7 +102,9 @@ def read_pictures(
     check_room(source, (len(paths), *goal, bands))
     images = np.empty((len(paths), *goal, bands), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _decoded(path, goal, bands, resize, sizing.as_shown, of_folders)
+        with unreadable.collected(_named(path, of_folders)):
+            images[index] = _decoded(path, goal, bands, resize, sizing.as_shown, of_folders)
+    unreadable.check()
     changed = sum(size != goal for size in sizes)
     if not changed:
         return images, None
@@ -104,6 +112,32 @@ def read_pictures(
     size = f"the model's {_text(goal)}" if for_model else _text(goal)
     notice_of_sizes(source, changed, len(paths), size, resize)
     return images, resize if for_model else None
+
+
+class _Unreadable:
+    """Files that cannot be read, which are all looked at before the first one's error is raised."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, DataError] = {}
+
+    @contextmanager
+    def collected(self, name: str) -> Iterator[None]:
+        """Keep the error of a file of this name."""
+        try:
+            yield
+        except DataError as error:
+            self._errors[name] = error
+
+    def check(self) -> None:
+        """Raise the first file's error, with the names of the others."""
+        if not self._errors:
+            return
+        (_, error), *further = self._errors.items()
+        if not further:
+            raise error
+        names = ", ".join(name for name, _ in further[:_FEW])
+        names += ", ..." * (len(further) > _FEW)
+        raise DataError(f"{error} Nor can {len(further)} more be used: {names}.") from error
 
 
 def _decoded(

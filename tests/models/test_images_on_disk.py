@@ -105,6 +105,25 @@ def test_damaged_and_deep_images(folder: Path) -> None:
     path.write_bytes(whole)
 
 
+def test_all_files_that_cannot_be_read_are_named_at_once(folder: Path) -> None:
+    wholes = {path: path.read_bytes() for path in sorted(folder.glob("dog/*.png"))[:3]}
+    for path in wholes:
+        path.write_bytes(b"not an image")
+    names = [f"'dog/{path.name}'" for path in wholes]
+    with pytest.raises(DataError) as caught:
+        load(folder)
+    assert str(caught.value).startswith(f"{names[0]}: expected an image file")
+    assert str(caught.value).endswith(f"Nor can 2 more be used: {names[1]}, {names[2]}.")
+    noise = np.random.default_rng(0).integers(0, 256, (6, 4), np.uint8)
+    for path in wholes:
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:50])  # the header is whole
+    with pytest.raises(DataError, match=r"a whole image file.* Nor can 2 more"):
+        load(folder)
+    for path, whole in wholes.items():
+        path.write_bytes(whole)
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "class").mkdir()
     with pytest.raises(DataError, match="one folder for each class"):
