@@ -77,7 +77,7 @@ function neighboursPart(entry, detail, shared, turn) {
 /** The other maps whose responses to the data are most alike. */
 function alikePart(entry, detail, turn) {
   if (!detail.alike || !detail.alike.length) return null;
-  const others = detail.alike.map(([map, value]) => [entry.layer.index, map, figure(value), "correlation " + figure(value)]);
+  const others = detail.alike.map(([map, value]) => [entry.layer.index, map, value.toFixed(2), "correlation " + value.toFixed(2)]);
   return section(
     capital(entry.layer.noun) + "s with the most similar responses",
     unitRow(entry, others, turn),

@@ -293,7 +293,7 @@ def test_a_layer_that_belongs_to_another_input_is_refused():
     right = layers.Conv2D(2, 3, name="right")(rest)
     model = keras.Model([pictures, rest], layers.Concatenate()([left, right]))
     assert len(oip.reconstruct(model, "left", **QUICK)) == 2
-    with pytest.raises(ModelError, match="gradient"):
+    with pytest.raises(ModelError, match="one that depends on the input"):
         oip.reconstruct(model, "right", **QUICK)
 
 
