@@ -102,9 +102,9 @@ def with_classes(bias=0.0):
 
 def test_an_objective_of_another_input_is_refused_also_beside_others():
     sums = "map:left:0 + map:right:0"  # whose second part no image moves
-    for objective in (["map:left:0", "map:right:0"], "map:right:0", sums):
+    for text in (["map:left:0", "map:right:0"], "map:right:0", sums):
         with pytest.raises(ModelError, match="layer 'right': expected one that depends on"):
-            oip.reconstruct(two_inputs(), objective=objective, **QUICK)
+            oip.reconstruct(two_inputs(), objective=text, **QUICK)
     alone = oip.reconstruct(two_inputs(), objective="map:left:0", **QUICK)
     assert alone.verdicts == ["never silent"]
 
