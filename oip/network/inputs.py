@@ -513,12 +513,12 @@ def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np
         outside = low < spec.low - 0.01 * span or high > spec.high + 0.01 * span
         faint = len(values) > 1 and high - low < _FAINT * span
         if outside or faint:
-            hint = "Scale the images as the model was trained."
+            clipped = f", or clip patterns: np.clip(images, {spec.low:g}, {spec.high:g})" * outside
+            hint = f"Scale the images as the model was trained{clipped}."
             if preprocess_in(spec.source) and 0 <= low and spec.high < high <= 255:
                 hint = "Whole pixels from 0 to 255 are prepared: images.round().astype('uint8')."
             expected = f"{spec.low:g} to {spec.high:g} (as in training)"
-            received = f"{low:g} to {high:g}"
-            raise DataError(f"{name}: the range of the pixels", expected, received, hint)
+            raise DataError(f"{name}: the range of pixels", expected, f"{low:g} to {high:g}", hint)
     return values
 
 

@@ -10,7 +10,7 @@ import oip
 from oip.core.errors import DataError, ModelError, Notice, SettingsError
 from oip.core.images import plain_range
 from oip.network.forward import run_to
-from oip.network.inputs import check_images
+from oip.network.inputs import InputSpec, check_images
 from oip.network.network import Network
 from oip.workflows.inputs import opened
 
@@ -29,6 +29,16 @@ def test_a_rescaling_layer_tells_the_range():
         parts = [layers.Input((8, 8, 3)), layers.Rescaling(scale, offset), layers.Conv2D(2, 3)]
         spec = Network(keras.Sequential(parts)).inputs
         np.testing.assert_allclose([spec.low, spec.high], [0, 255])
+
+
+def test_images_beyond_the_range_are_refused_with_both_ways_out():
+    spec = InputSpec((4, 4, 1), np.zeros(1), np.ones(1), 0.0, 255.0, "")
+    images = np.linspace(-82, 311, 32).reshape(2, 4, 4, 1)
+    with pytest.raises(DataError, match=r"expected 0 to 255.* or clip patterns: np\.clip"):
+        check_images(spec, images)
+    with pytest.raises(DataError, match=r"Scale the images as the model was trained\.$"):
+        check_images(spec, images / 1000)
+    assert check_images(spec, np.clip(images, 0, 255)).max() == 255
 
 
 @pytest.mark.parametrize(
