@@ -283,8 +283,7 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
         layers = [{"index": index, "maps": maps} for index, maps in merged.maps.items()]
         print_json({"run": str(out), "layers": layers, "notices": list(merged.notices)})
     else:
-        count = sum(merged.maps.values())
-        print_text(f"{out}: {count} maps of {len(merged.maps)} layers")
+        print_text(f"{out}: {merged.content}")
     output.next_steps(quoted("oip", "gallery", out, "--open"))
 
 

@@ -19,6 +19,7 @@ from oip.core.formats import PARTNERS
 from oip.core.images import is_whole_picture, picture_ends
 from oip.core.layer_formats import KernelsFile, LegibilityFile, PresetsFile
 from oip.core.progress import Progress, silent
+from oip.core.units import plural
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
 from oip.run.run import Run, check_same_model, other_way
@@ -52,6 +53,16 @@ class Merged:
     """Maps with an OIP, by layer."""
     notices: tuple[str, ...]
     """Files of which there were several, and which of them was taken."""
+
+    @property
+    def content(self) -> str:
+        """Its maps and rankings in words, such as `76 maps of 2 layers and rankings of 1 layer`."""
+        texts = []
+        if count := sum(self.maps.values()):
+            texts.append(f"{plural(count, 'map')} of {plural(len(self.maps), 'layer')}")
+        if ranked := len(self.run.ranked()):
+            texts.append(f"rankings of {plural(ranked, 'layer')}")
+        return " and ".join(texts) or "no maps and no rankings"
 
 
 def merge_runs(

@@ -141,7 +141,7 @@ def test_merge_and_compare(call, runs, tmp_path):
     arguments = ["merge", runs / "a", runs / "b", "--out", tmp_path / "both", "--quiet"]
     status, out, _ = call(*arguments)
     assert status == 0
-    assert "76 maps of 2 layers" in out
+    assert "both: 76 maps of 2 layers\n" in out
     assert json.loads(call(*arguments, "--json")[1])["layers"] == [
         {"index": 0, "maps": 6},
         {"index": 1, "maps": 70},
@@ -152,6 +152,13 @@ def test_merge_and_compare(call, runs, tmp_path):
     record = json.loads(call("compare", tmp_path / "both", runs / "b", "--json")[1])
     assert [len(layer["maps"]) for layer in record["layers"]] == [65]
     assert call("export", tmp_path / "both", "second", "--out", tmp_path / "a.npz")[0] == 0
+
+
+def test_a_merge_of_rankings_alone_says_so(call, small_file, bars, tmp_path):
+    data = ["--data", bars, "--estimator", "kde", "--samples", "60"]
+    assert call("rank", small_file, "first", *data, "--out", tmp_path / "a", "--quiet")[0] == 0
+    out = call("merge", tmp_path / "a", "--out", tmp_path / "b", "--quiet")[1]
+    assert out == f"{tmp_path / 'b'}: rankings of 1 layer\n"
 
 
 def test_an_unknown_number_of_a_pair_is_a_dash():
