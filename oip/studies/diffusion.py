@@ -345,7 +345,8 @@ def training_findings(
     by_chance = input_rises.pop("random labels")
     fitted = float(np.mean([float(arrays["fitted"]) for arrays in random]))
     if fitted < _OVERFITTED:
-        learned[: len(training.SCALES)] = by_chance = [None] * len(training.SCALES)
+        by_chance = [None] * len(training.SCALES)
+        learned[: len(by_chance)] = by_chance
     statement, outcomes = _input_statement(source, trainings, input_rises)
     silence = "" if outcomes else " The paper does not treat these data."
     rows = {

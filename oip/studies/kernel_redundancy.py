@@ -13,13 +13,12 @@ from oip.studies import findings, trained
 from oip.studies.data import Images
 from oip.studies.findings import Finding, Value, agreement, all_of, finding
 from oip.studies.report import Arrays, Folder
-from oip.studies.trained import DENSENET, LENET, WIDTHS, RecordedTraining
+from oip.studies.trained import BLOCK_NAMES, DENSENET, LENET, WIDTHS, RecordedTraining
 
 if TYPE_CHECKING:
     from oip.network.network import Network
 
 STUDY = "kernels"
-_NAMES = ("first block", "second block")
 _HIGHLY = 0.8
 """Correlation of two kernels' responses from which they are highly correlated."""
 _REMOVED = 0.25
@@ -65,7 +64,7 @@ def measured_redundancy(training: RecordedTraining, data: Images, tested: int, s
     images = data.test.images[subset.indices]
     networks = [Network(training.model(training.saved_iterations[end])) for end in (0, -1)]
     arrays: Arrays = {}
-    for index, (block, layer) in enumerate(zip(_NAMES, training.network.blocks, strict=False)):
+    for index, (block, layer) in enumerate(zip(BLOCK_NAMES, training.network.blocks, strict=False)):
         ends = [response_correlations(network, layer, images) for network in networks]
         arrays[f"{block} correlations"] = np.stack(ends)
         information = [training.records[width][layer].label[-1] for width in WIDTHS]
@@ -177,7 +176,7 @@ def compact_finding(source: str, measured: Mapping[str, Arrays]) -> Finding:
 def removal_finding(source: str, measured: Mapping[str, Arrays]) -> Finding:
     """Return whether LeNet does without the kernels of its second block that know least."""
     values: dict[str, list[Value]] = {}
-    for (name, arrays), block in itertools.product(measured.items(), _NAMES):
+    for (name, arrays), block in itertools.product(measured.items(), BLOCK_NAMES):
         drawn = arrays[f"{block} lost"]
         low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
         group = values[f"{name}, {block}"] = [Value("random", float(drawn.mean()), low, high)]
@@ -185,9 +184,9 @@ def removal_finding(source: str, measured: Mapping[str, Arrays]) -> Finding:
             names = (f"least informative by the {width} width", "most")
             group += findings.named_values(names, arrays[f"{block} {width} lost"])
     outcomes = []
-    drawn = measured[LENET.title][f"{_NAMES[1]} lost"]
+    drawn = measured[LENET.title][f"{BLOCK_NAMES[1]} lost"]
     for width in WIDTHS:
-        lost = measured[LENET.title][f"{_NAMES[1]} {width} lost"][0]
+        lost = measured[LENET.title][f"{BLOCK_NAMES[1]} {width} lost"][0]
         outcomes.append(all_of([lost < _LITTLE, lost < np.median(drawn)]))
     constants = {"little": _LITTLE, "draws": _DRAWS}
     return finding(STUDY, "removal", agreement(outcomes), values, source, **constants)

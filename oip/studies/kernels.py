@@ -26,7 +26,6 @@ TAKES = ("data", "iterations")
 SCHEMA = 1
 _SHOWN = 4  # kernels with the highest and with the lowest information whose responses are shown
 _LENET, _DENSENET = LENET.title, DENSENET.title
-_BLOCKS = ("first block", "second block")
 _SETTLED = 50  # iterations before which everything moves
 _EARLY = 0.1  # share of a training that is early
 _ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
@@ -89,7 +88,7 @@ class Block:
         record = training.records[width]
         layer = record[training.network.blocks[block_index]]
         self.early = _EARLY * training.iterations
-        self.name = f"{training.network.title}, {_BLOCKS[block_index]}"
+        self.name = f"{training.network.title}, {trained.BLOCK_NAMES[block_index]}"
         self.steps = record.steps  # (t,)
         self.label = layer.label  # (t, m) bits about the label
         self.per_class = layer.per_class  # (t, m, classes) bits about being of a class or not
@@ -394,7 +393,7 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
             f"{step / 1000:g}k" if step >= 1000 else str(step) for step in record.steps[indices]
         ]
         for block_index, (layer, block) in enumerate(
-            zip(training.network.blocks, _BLOCKS, strict=False)
+            zip(training.network.blocks, trained.BLOCK_NAMES, strict=False)
         ):
             values = record[layer].label
             change = rates(values.mean(axis=1), record.steps)
@@ -437,7 +436,7 @@ def draw_heat_maps(
     }
     ceilings = []
     for block_index, (layer, block) in enumerate(
-        zip(training.network.blocks, _BLOCKS, strict=False)
+        zip(training.network.blocks, trained.BLOCK_NAMES, strict=False)
     ):
         order = np.argsort(-record[layer].label[0], kind="stable")
         tables = record[layer].per_class[rows][:, order]

@@ -10,6 +10,7 @@ import numpy as np
 
 from oip.core.files import sha256
 from oip.core.plots import PALETTE, QUIET, SMALL, figure, printable
+from oip.core.units import plural
 from oip.studies import panels
 from oip.studies import renyi_measures as measures
 from oip.studies.data import Images, every_source
@@ -181,7 +182,7 @@ class MeasuredNetworks:
             return float((values[:, self.layer] if values.ndim > 1 else values).mean())
 
         return [
-            Value.mean_of(np.array([*map(mean, rows)]), _filters(count))
+            Value.mean_of(np.array([*map(mean, rows)]), plural(count, "filter"))
             for count, rows in self.by_filters.items()
         ]
 
@@ -350,7 +351,9 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
             share = 100 * steps[below[-1] + 1] / steps[-1] if len(below) and full[count] else 0.0
             remark = "" if len(below) else "from the start"
             end, remark = (share, remark) if full[count] else (math.nan, "not at the ceiling")
-            values[kernel.label].append(Value(_filters(count), end, form=".0f", remark=remark))
+            values[kernel.label].append(
+                Value(plural(count, "filter"), end, form=".0f", remark=remark)
+            )
             if count == min(networks.by_filters):
                 grows = bool(len(below))
         few = [count for count in full if count <= max(full) / 2]
@@ -381,7 +384,7 @@ def accuracy_finding(networks: MeasuredNetworks) -> Finding:
     if rises:  # a best before the last within its interval is no decline
         verdict = "yes" if falls else "partly"
     values = [
-        Value("", mean, mean - side, mean + side).percent(_filters(count), ".1f")
+        Value("", mean, mean - side, mean + side).percent(plural(count, "filter"), ".1f")
         for count, mean, side in zip(grouped, means, half, strict=True)
     ]
     remark = " ".join(remark for remark, holds in remarks.items() if holds)
@@ -638,10 +641,6 @@ def draw_selection(
         "selection", key, key=key, layer=layer, line=measures.LINE, setting=setting
     )
     folder.figure(f"width-{key}", drawing, caption, selection.arrays)
-
-
-def _filters(count: int) -> str:
-    return f"{count} filter{'s' if count > 1 else ''}"
 
 
 def _short(name: object) -> str:

@@ -42,6 +42,8 @@ SOURCE = (
     "H. Fang, V. Wang, M. Yamaguchi: Dissecting Deep Learning Networks—Visualizing Mutual "
     "Information. Entropy 20 (2018) 823"
 )
+BLOCK_NAMES = ("first block", "second block")
+"""Of the convolutional networks, in figures and text."""
 _SCHEMA = 1
 _EARLY = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 _REGULAR = 500
