@@ -7,8 +7,9 @@ average, also where there are more nodes than images.
 
 References:
     [1] S. Kornblith et al.: Similarity of neural network representations revisited. ICML 2019.
-    [2] L. Song et al.: Feature selection via dependence maximization. JMLR 13 (2012) 1393, equation
-    5. [3] T. Nguyen, M. Raghu, S. Kornblith: Do wide and deep networks learn the same things? ICLR
+    [2] L. Song et al.: Feature selection via dependence maximization. JMLR 13 (2012) 1393,
+    equation 5.
+    [3] T. Nguyen, M. Raghu, S. Kornblith: Do wide and deep networks learn the same things? ICLR
     2021, section 2.
 """
 
@@ -52,52 +53,79 @@ class Alignment(NamedTuple):
     null: np.ndarray
 
 
+class _Criterion(NamedTuple):
+    """The criterion of pairs of layers in one batch, times its images; stacked for all batches."""
+
+    cross: np.ndarray
+    """(rows, columns): of each layer of the first network with each one of the second."""
+    first: np.ndarray
+    """(rows,): of each layer of the first network with itself."""
+    second: np.ndarray
+    """(columns,): of each layer of the second network with itself."""
+    shuffled: np.ndarray
+    """(shuffles, rows, columns): as `cross`, the images of the first network in random order."""
+
+
 def layer_alignment(
     first: View, second: View, shuffles: int, seed: int, progress: Progress
 ) -> Alignment:
     """Return the CKA of all pairs of layers, from batches that both networks see alike."""
-    cross, self_terms, shuffled = [], [], []
+    criteria = []
     label = "layers compared"
     progress(label, 0, len(first.images))
-    for batch, (rows, left, right) in enumerate(_batches(first, second)):
-        count = rows.stop - rows.start
-        if count < _LEAST_BATCH:
+    for batch_index, (rows, first_grams, second_grams) in enumerate(_batches(first, second)):
+        if rows.stop - rows.start < _LEAST_BATCH:
             continue
-        a, b = ([_u_centered(gram) for gram in grams] for grams in (left, right))
-        flat = np.stack([matrix.ravel() for matrix in b])
-        cross.append(count * np.stack([matrix.ravel() @ flat.T for matrix in a]))
-        self_terms.append([count * np.array([(m**2).sum() for m in side]) for side in (a, b)])
-        random = seeds.generator(seed, "shuffled images", batch)
-        sums = []
-        for _ in range(min(shuffles, _NULLS)):
-            order = random.permutation(count)
-            moved = [matrix[np.ix_(order, order)].ravel() for matrix in a]
-            sums.append(count * np.stack([row @ flat.T for row in moved]))
-        shuffled.append(sums)
+        random = seeds.generator(seed, "shuffled images", batch_index)
+        criteria.append(_criterion(first_grams, second_grams, min(shuffles, _NULLS), random))
         progress(label, rows.stop, len(first.images))
     progress(label, len(first.images), len(first.images))
-    products, left_own, right_own = (
-        np.stack(terms) for terms in (cross, [a for a, _ in self_terms], [b for _, b in self_terms])
-    )
-    weights = seeds.generator(seed, "batches").multinomial(
-        len(products), np.full(len(products), 1 / len(products)), _DRAWS
-    )
-    value = _ratio(products.sum(0), left_own.sum(0), right_own.sum(0))
-    flat = np.sqrt(np.outer(left_own.sum(0), right_own.sum(0))) <= _FLAT
-    low, high, null = (np.full(value.shape, np.nan) for _ in range(3))
-    if len(products) > 1:
-        draws = np.stack(
-            [
-                _ratio(*(np.tensordot(w, sums, 1) for sums in (products, left_own, right_own)))
-                for w in weights
-            ]
-        )
-        low, high = np.percentile(draws, (2.5, 97.5), axis=0)
+    batches = _Criterion(*(np.stack(values) for values in zip(*criteria, strict=True)))
+    cross, first_sum, second_sum = (values.sum(0) for values in batches[:3])
+    value = _ratio(cross, first_sum, second_sum)
+    low, high = _interval(batches, seed)
+    null = np.full(value.shape, np.nan)
     if shuffles:
-        sums = np.array(shuffled).sum(0)
-        nulls = [_ratio(total, left_own.sum(0), right_own.sum(0)) for total in sums]
-        null = np.percentile(nulls, 95, axis=0)
-    return Alignment(*(np.where(flat, np.nan, table) for table in (value, low, high, null)))
+        sums = batches.shuffled.sum(0)
+        null = np.percentile([_ratio(total, first_sum, second_sum) for total in sums], 95, axis=0)
+    is_constant = np.sqrt(np.outer(first_sum, second_sum)) <= _FLAT
+    tables = (value, low, high, null)
+    return Alignment(*(np.where(is_constant, np.nan, table) for table in tables))
+
+
+def _criterion(
+    first_grams: list[np.ndarray],
+    second_grams: list[np.ndarray],
+    shuffles: int,
+    random: np.random.Generator,
+) -> _Criterion:
+    """Return the criterion of all pairs of layers, from their Gram matrices of one batch."""
+    first, second = ([_u_centered(gram) for gram in grams] for grams in (first_grams, second_grams))
+    count = len(first[0])
+    second_rows = np.stack([matrix.ravel() for matrix in second])
+
+    def with_second(matrices: list[np.ndarray]) -> np.ndarray:
+        return count * np.stack([matrix.ravel() @ second_rows.T for matrix in matrices])
+
+    cross = with_second(first)
+    shuffled = np.zeros((shuffles, *cross.shape))
+    for shuffle in range(shuffles):
+        order = random.permutation(count)
+        shuffled[shuffle] = with_second([matrix[np.ix_(order, order)] for matrix in first])
+    own = (count * np.array([(matrix**2).sum() for matrix in side]) for side in (first, second))
+    return _Criterion(cross, *own, shuffled)
+
+
+def _interval(batches: _Criterion, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends (rows, columns) of 95 % intervals; NaN if there is only one batch."""
+    count = len(batches.cross)
+    if count == 1:
+        unknown = np.full(batches.cross.shape[1:], np.nan)
+        return unknown, unknown
+    weights = seeds.generator(seed, "batches").multinomial(count, np.full(count, 1 / count), _DRAWS)
+    draws = [_ratio(*(np.tensordot(draw, values, 1) for values in batches[:3])) for draw in weights]
+    low, high = np.percentile(draws, (2.5, 97.5), axis=0)
+    return low, high
 
 
 def _batches(
