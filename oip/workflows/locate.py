@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ from oip.workflows.inputs import opened, select_maps
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from oip.models import Dataset
     from oip.workflows.inputs import Images, Layers, Model, Selection
 
 FILE = "locations.json"
@@ -51,6 +52,8 @@ _KINDS = ("places", "nodes", "sum")
 """Of pictures: the patterns in images, the OIPs of several nodes, and these as a sum."""
 _BLOCK = 64
 """Maps at a time: their images are in memory."""
+_STARTS = 4
+"""Images that are grown for each node of a sum, unless the caller names another number."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,52 +155,39 @@ def locate_into(
     check_choice("copies", copies, ("shifted", "grown"))
     if run is not None and not translation:
         raise SettingsError("run", "a translation, whose sums it keeps", "translation=False")
-    out = Path(out)
-    kept_in = Path(run) if run is not None else out if (out / RUN_FILE).is_file() else None
-    out = out / PICTURES if kept_in == out else out
-    files.check_writable(out)
+    folder, run_path = _destinations(Path(out), None if run is None else Path(run))
+    files.check_writable(folder)
     network, images = opened(model, data, labels, data_dir=data_dir, resize=resize)
-    if kept_in is not None and not network.direction_layers:
-        network = with_directions_of(network, kept_in)
+    if run_path is not None and not network.direction_layers:
+        network = with_directions_of(network, run_path)
     selections = select_maps(network, layers)
     for layer, _ in selections if translation else ():
         check_receptive_field(layer)
-    opened_run = None if kept_in is None else _run_of(network, selections, kept_in)
-    classes = images.classes if images.labels is not None else None
-    of_images = {"count": count, "labels": images.labels, "classes": classes}
-    growing: dict[str, Any] = {"seed": seed, "progress": progress}
+    opened_run = None if run_path is None else _run_of(network, selections, run_path)
+    search = _Search(
+        network, images, count, copies if translation else None, starts, seed, progress
+    )
     located: list[LocatedLayer] = []
     pictures: list[str] = []
     not_finite: dict[str, tuple[int, ...]] = {}
-    writers: list[Callable[[], object]] = []  # they wait for a map with finite responses
+    unwritten: list[_LocatedBlock] = []  # until a map has finite responses
     any_finite = False
     for layer, maps in selections:
-        blocks = []
+        records = []
         for begin in range(0, len(maps), _BLOCK):
-            name, numbers = f"@{layer.index}", maps[begin : begin + _BLOCK]
-            more = {**of_images, **growing, "starts": starts}
-            locations = locate(network, images.images, name, numbers, **more)
-            block = _located(locations, layer)
-            writers.append(partial(_draw, locations, out, "places", pictures))
-            if locations.unusable.size:
-                unusable = map(int, locations.unusable)
-                not_finite[layer.name] = (*not_finite.get(layer.name, ()), *unusable)
-            if translation:
-                more = {**growing, "starts": starts or 4}
-                nodes = translate(network, name, numbers, **more)
-                sums = decompose(network, name, numbers, copies=copies, **more)
-                writers.append(partial(_draw, nodes, out, "nodes", pictures))
-                writers.append(partial(_draw, sums, out, "sum", pictures))
-                block = _with_sums(block, nodes, sums)
-                if opened_run is not None:
-                    key = _key(network, copies, starts or 4, seed)
-                    change = partial(_added, sums, key)
-                    writers.append(partial(opened_run.change, layer.index, SUMS, change))
-            blocks.append(block)
-            any_finite = any_finite or locations.unusable.size < len(numbers)
-            while any_finite and writers:
-                writers.pop(0)()
-        located.append(_merged(blocks))
+            block = search.block(layer, maps[begin : begin + _BLOCK])
+            records.append(block.record)
+            if block.unusable:
+                not_finite[layer.name] = (*not_finite.get(layer.name, ()), *block.unusable)
+            any_finite = any_finite or len(block.unusable) < len(block.record.maps)
+            unwritten.append(block)
+            if any_finite:
+                for finished in unwritten:
+                    pictures += finished.draw(folder)
+                    if opened_run is not None:
+                        finished.keep_sums(opened_run, search.key)
+                unwritten.clear()
+        located.append(_merged(records))
     if not any_finite:
         raise ModelError(
             "responses of the maps",
@@ -206,9 +196,97 @@ def locate_into(
             "Look for NaN in the model's weights.",
         )
     record = LocationsFile(data=images.source, layers=located)
-    _remove_earlier(out, set(pictures))
-    record.write(out / FILE)
-    return LocatedPatterns(out, record, tuple(pictures), not_finite)
+    _remove_earlier(folder, set(pictures))
+    record.write(folder / FILE)
+    return LocatedPatterns(folder, record, tuple(pictures), not_finite)
+
+
+def _destinations(out: Path, run: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder of the pictures, and the run that keeps the sums, if any."""
+    if run is None and (out / RUN_FILE).is_file():
+        run = out
+    return (out / PICTURES if run == out else out), run
+
+
+@dataclass(frozen=True)
+class _LocatedBlock:
+    """The patterns of a block of maps of one layer; with their sums if these were asked for."""
+
+    record: LocatedLayer
+    locations: Locations
+    nodes: Translations | None
+    sums: Decompositions | None
+
+    @property
+    def unusable(self) -> tuple[int, ...]:
+        """Maps whose responses are not finite."""
+        return tuple(self.locations.unusable.tolist())
+
+    def draw(self, folder: Path) -> list[str]:
+        """Draw a picture of each kind for each map, and return their names."""
+        names = _draw(self.locations, folder, "places")
+        if self.nodes is not None and self.sums is not None:
+            names += _draw(self.nodes, folder, "nodes") + _draw(self.sums, folder, "sum")
+        return names
+
+    def keep_sums(self, run: Run, key: str) -> None:
+        """Write the sums, if there are any, beside those of other maps into a run."""
+        if self.sums is not None:
+            run.change(self.record.index, SUMS, partial(_added, self.sums, key))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A network and images, with the settings of a search for the patterns of its maps."""
+
+    network: Network
+    images: Dataset
+    count: int
+    copies: Copies | None
+    """Of sums; None without sums."""
+    starts: int | None
+    seed: int
+    progress: Progress
+
+    @cached_property
+    def key(self) -> str:
+        """The key of what sums depend on, beside the maps."""
+        return key_of(
+            {
+                "model": self.network.digest,
+                "input": self.network.inputs.to_dict(),
+                "copies": self.copies,
+                "starts": self._starts_of_sums,
+                "seed": self.seed,
+            }
+        )
+
+    @property
+    def _starts_of_sums(self) -> int:
+        return self.starts or _STARTS
+
+    def block(self, layer: LayerInfo, maps: np.ndarray) -> _LocatedBlock:
+        """Search for the patterns of some maps of a layer, and grow their sums."""
+        name = f"@{layer.index}"
+        growing: dict[str, Any] = {"seed": self.seed, "progress": self.progress}
+        locations = locate(
+            self.network,
+            self.images.images,
+            name,
+            maps,
+            count=self.count,
+            labels=self.images.labels,
+            classes=self.images.classes if self.images.labels is not None else None,
+            starts=self.starts,
+            **growing,
+        )
+        record = msgspec.convert({**locations.to_dict(), "kind": layer.kind}, LocatedLayer)
+        if self.copies is None:
+            return _LocatedBlock(record, locations, None, None)
+        growing["starts"] = self._starts_of_sums
+        nodes = translate(self.network, name, maps, **growing)
+        sums = decompose(self.network, name, maps, copies=self.copies, **growing)
+        return _LocatedBlock(_with_sums(record, nodes, sums), locations, nodes, sums)
 
 
 def _run_of(network: Network, selections: Sequence[Selection], path: Path) -> Run:
@@ -225,23 +303,6 @@ def _with_sums(block: LocatedLayer, nodes: Translations, sums: Decompositions) -
         block,
         translation=msgspec.convert(nodes.to_dict(), LayerTranslation),
         decomposition=msgspec.convert(sums.to_dict(), LayerDecomposition),
-    )
-
-
-def _located(locations: Locations, layer: LayerInfo) -> LocatedLayer:
-    return msgspec.convert({**locations.to_dict(), "kind": layer.kind}, LocatedLayer)
-
-
-def _key(network: Network, copies: Copies, starts: int, seed: int) -> str:
-    """Return the key of what sums depend on, beside the maps."""
-    return key_of(
-        {
-            "model": network.digest,
-            "input": network.inputs.to_dict(),
-            "copies": copies,
-            "starts": starts,
-            "seed": seed,
-        }
     )
 
 
@@ -270,27 +331,28 @@ def _merged(layers: Sequence[LocatedLayer]) -> LocatedLayer:
 
 def _draw(
     results: Iterable[Locations] | Iterable[Translations] | Iterable[Decompositions],
-    out: Path,
+    folder: Path,
     kind: str,
-    pictures: list[str],
-) -> None:
-    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`; add the names."""
+) -> list[str]:
+    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`; return the names."""
+    names = []
     for result in results:
         name = _picture_name(result.index, result.layer, kind, int(result.maps[0]))
-        plots.save(result.plot(), out / name)
-        pictures.append(name)
+        plots.save(result.plot(), folder / name)
+        names.append(name)
+    return names
 
 
 def _picture_name(index: int, layer: str, kind: str, map_index: int) -> str:
     return f"{index:03d}-{files.name_part(layer)}-{kind}-{map_index:04d}.png"
 
 
-def _remove_earlier(out: Path, pictures: set[str]) -> None:
+def _remove_earlier(folder: Path, pictures: set[str]) -> None:
     """Remove the pictures of the call that wrote `locations.json`, but for those made again."""
-    earlier = LocationsFile.read_if_whole(out / FILE)
+    earlier = LocationsFile.read_if_whole(folder / FILE)
     for layer in earlier.layers if earlier is not None else ():
         for row in layer.maps:
             for kind in _KINDS:
                 name = _picture_name(layer.index, layer.layer, kind, row.map)
                 if name not in pictures:
-                    (out / name).unlink(missing_ok=True)
+                    (folder / name).unlink(missing_ok=True)
