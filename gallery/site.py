@@ -113,7 +113,7 @@ def build(
             data = (data_images, data_labels, keep_data and not single_file)
             pages = _write(source, store, data, single_file, progress)
             if single_file:
-                _notice_of_data(target, data_images)
+                _warn_of_data(target, data_images)
                 files.write_text(target, single_page(building, pages))
                 return target
             _swap(building, target)
@@ -241,7 +241,7 @@ def _write(
         for stem, content in layer_details(layer, record, name, layer_images, images.stretches):
             store.write(f"data/{stem}.js", script(stem, content))
         pages.add(layer, images)
-    _notice_of_missing_images(data, unfit)
+    _warn_of_missing_images(data, unfit)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
     about["with_data"] = _with_data(run.record)
@@ -268,8 +268,8 @@ def _kept_data(store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataIm
     return data
 
 
-def _notice_of_missing_images(data: ShownData | None, unfit: Sequence[str]) -> None:
-    """Say which data images are not shown: those missing, and those of the layers `unfit`."""
+def _warn_of_missing_images(data: ShownData | None, unfit: Sequence[str]) -> None:
+    """Warn of data images that are not shown: those missing, and those of the layers `unfit`."""
     if isinstance(data, KeptDataImages) and data.missing:
         images_missing = plural(data.missing, "data image")
         notice(f"{images_missing} that maps respond to most are not in the existing gallery.")
@@ -281,8 +281,8 @@ def _notice_of_missing_images(data: ShownData | None, unfit: Sequence[str]) -> N
         )
 
 
-def _notice_of_data(target: Path, data_images: np.ndarray | None) -> None:
-    """Say that data images of a single file are gone, which will be replaced without any."""
+def _warn_of_data(target: Path, data_images: np.ndarray | None) -> None:
+    """Warn where a single file with data images is replaced by one without any."""
     if data_images is None and target.exists() and _DATA_IMAGE.search(target.read_bytes()):
         notice(
             f"'{target.name}' no longer holds images of the data, because none were given this "

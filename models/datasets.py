@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RESIZES = ("crop", "fit", "stretch")
 """How an image becomes one of another shape: its middle, all of it on black, or bent."""
-_SAID = {
+_RESIZE_TEXTS = {
     "crop": "cropped to that shape in the middle (resize='crop')",
     "fit": "with black borders (resize='fit')",
     "stretch": "stretched to that shape (resize='stretch')",
@@ -278,7 +278,7 @@ def fitted(
         return data
     check_room(data.source, (len(data), *goal, count), data.images.dtype.itemsize)
     if goal != (height, width):
-        notice_of_sizes(data.source, len(data), len(data), f"{goal[0]} x {goal[1]}", resize)
+        warn_of_sizes(data.source, len(data), len(data), f"{goal[0]} x {goal[1]}", resize)
     images = np.empty((len(data), *goal, count), data.images.dtype)
     for index, image in enumerate(_with_bands(data.images, count)):
         is_so = goal == (height, width)
@@ -297,9 +297,11 @@ def fitted_to_model(data: Dataset, resize: str | None, model_shape: ModelShape |
     return replace(fitted(data, (shape[0], shape[1]), bands, resize or ""), resize=resize)
 
 
-def notice_of_sizes(source: str, changed: int, count: int, size: str, resize: str) -> None:
-    """Say how images got another size."""
-    notice(f"{source}: {changed} of {count} images were brought to {size} pixels, {_SAID[resize]}.")
+def warn_of_sizes(source: str, changed: int, count: int, size: str, resize: str) -> None:
+    """Warn that images were brought to another size, and how."""
+    notice(
+        f"{source}: {changed} of {count} images were brought to {size} pixels, {_RESIZE_TEXTS[resize]}."
+    )
 
 
 def check_room(source: str, shape: tuple[int, ...], item: int = 1) -> None:

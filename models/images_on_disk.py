@@ -23,8 +23,8 @@ from oip.models.datasets import (
     brought_to,
     check_room,
     dataset,
-    notice_of_sizes,
     split,
+    warn_of_sizes,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read_pictures(
         return images, None
     for_model = sizing.model_shape is not None
     size = f"the model's {_text(goal)}" if for_model else _text(goal)
-    notice_of_sizes(source, changed, len(paths), size, resize)
+    warn_of_sizes(source, changed, len(paths), size, resize)
     return images, resize if for_model else None
 
 
@@ -240,7 +240,7 @@ def load_class_folders(
             left_out += [path.name for path in _pictures(root, left_out, deep=False)]
     present = set(labels)
     empty = [name for label, name in enumerate(classes) if label not in present]
-    _say_left_out(source, empty, left_out)
+    _warn_of_left_out(source, empty, left_out)
     if part is not None and not own_parts:
         paths, codes = _part(paths, codes, part, source)
     images, resize = read_pictures(paths, source, sizing)
@@ -267,8 +267,8 @@ def _pictures(folder: Path, left_out: list[str], deep: bool = True) -> list[Path
     return pictures
 
 
-def _say_left_out(source: str, empty: list[str], left_out: list[str]) -> None:
-    """Give a notice of classes without images, and of files and folders that are not read."""
+def _warn_of_left_out(source: str, empty: list[str], left_out: list[str]) -> None:
+    """Warn of classes without images, and of files and folders that are not read."""
     rows = (("classes without images", empty), ("left out", left_out))
     texts = [
         f"{reason}: {', '.join(names[:_FEW])}{', ...' if len(names) > _FEW else ''} ({len(names)})"

@@ -535,7 +535,7 @@ def _class_source(network: Network, term: Term) -> _TermSource:
         class_index = names.index(name)
     else:
         _check_number(term, count, f"classes of '{head.name}'")
-        _say_class(term, network.classes or (), count)
+        _warn_of_class_number(term, network.classes or (), count)
     sign = -1.0 if head.maps == 1 and class_index == 0 else 1.0
     class_index = 0 if head.maps == 1 else class_index
     return _TermSource(
@@ -543,8 +543,8 @@ def _class_source(network: Network, term: Term) -> _TermSource:
     )
 
 
-def _say_class(term: Term, names: Sequence[str], count: int) -> None:
-    """Give a notice where a class's number is the name of another class."""
+def _warn_of_class_number(term: Term, names: Sequence[str], count: int) -> None:
+    """Warn where a class's number is the name of another class."""
     name = str(term.number)
     if len(names) == count and name in names and names.index(name) != term.number:
         notice(

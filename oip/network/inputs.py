@@ -231,7 +231,7 @@ class InputSpec:
         return replace(self.measured(values, low, high, source), bounded=self.bounded)
 
     def warn_if_assumed(self) -> None:
-        """Give a notice where mean and deviation are neither known nor measured."""
+        """Warn where mean and deviation are neither known nor measured."""
         if not self.is_known:
             text = "the input's mean and standard deviation are not known; 0 and 1 are used. Give"
             text += " images of the model's data (data=...), or set Network.inputs."

@@ -68,11 +68,11 @@ class ModelInput:
             self.mean, self.std, self.value_range, self.preprocess
         )
         if data is not None:
-            _say_how_fed(network.inputs, data)
+            _warn_of_pixel_range(network.inputs, data)
 
 
-def _say_how_fed(spec: InputSpec, data: Dataset) -> None:
-    """Give a notice where pixels are changed for the model, or may have to be."""
+def _warn_of_pixel_range(spec: InputSpec, data: Dataset) -> None:
+    """Warn where pixels are changed for the model, or may have to be."""
     if spec.takes_pictures(data.images):
         how = spec.source if preprocess_in(spec.source) else f"{spec.low:g} to {spec.high:g}"
         notice(f"{data.source}: pixels from 0 to 255 are brought to those of the model ({how}).")

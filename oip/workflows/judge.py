@@ -110,7 +110,7 @@ def judge_into(
     session = JudgedRun.of(run, network, images, judge, judge_layer, imports, progress)
     unmeasured: list[OipError] = []
     records = list(session.layers(unmeasured))
-    _say_what_was_chosen(run, records, images.source)
+    _warn_of_chosen_presets(run, records, images.source)
     if clusters is not None:
         for record in records:
             session.clusters(record.index, clusters)
@@ -122,8 +122,8 @@ def judge_into(
     return records
 
 
-def _say_what_was_chosen(run: Run, records: Sequence[LegibilityFile], source: str) -> None:
-    """Give a notice where presets were kept because a judge read them best on these images."""
+def _warn_of_chosen_presets(run: Run, records: Sequence[LegibilityFile], source: str) -> None:
+    """Warn where presets were kept because a judge read them best on these images."""
     for record in records:
         presets = PresetsFile.read_if_whole(run.folder(record.index) / "presets.json")
         if presets is not None and presets.split.startswith(f"{source},"):
