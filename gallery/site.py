@@ -15,6 +15,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -42,6 +43,7 @@ from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
 from oip.gallery.pages import Pages, SingleLinks, data_address
 from oip.gallery.read_run import (
+    LayerEntry,
     input_record,
     read_layer,
     shown_layers,
@@ -110,7 +112,7 @@ def build(
         try:
             store = Store(building, target if target.is_dir() else None)
             store.title = store.title if title is None else title.strip()
-            data = (data_images, data_labels, keep_data and not single_file)
+            data = _GivenData(data_images, data_labels, keep_data and not single_file)
             pages = _write(source, store, data, single_file, progress)
             if single_file:
                 _warn_of_data(target, data_images)
@@ -194,61 +196,62 @@ def _building(folder: Path) -> Iterator[Path]:
             shutil.rmtree(building, ignore_errors=True)
 
 
-def _write(
-    run: Run,
-    store: Store,
-    given: tuple[np.ndarray | None, np.ndarray | None, bool],
-    single: bool,
-    progress: Progress,
-) -> Pages:
-    """Write all files; `given` are the data's images and labels, and whether the old ones stay."""
-    data_images, data_labels, keep = given
+class _GivenData(NamedTuple):
+    """The data that a gallery is built with."""
+
+    images: np.ndarray | None
+    labels: np.ndarray | None
+    keep: bool
+    """Without images, those of the gallery that is replaced stay."""
+
+    def shown(
+        self, store: Store, keys: PictureKeys, spec: InputRecord, classes: list[str]
+    ) -> ShownData | None:
+        """Return the data images that the gallery shows, None for a gallery without them."""
+        if self.images is not None:
+            digest = data_digest(self.images)
+            return DataImages(store, keys, spec, self.images, self.labels, classes, digest)
+        return _kept_data(store, keys, spec) if self.keep else None
+
+
+def _write(run: Run, store: Store, given: _GivenData, single: bool, progress: Progress) -> Pages:
+    """Write all files of a gallery."""
     record, spec = run.record, input_record(run)
     name = run.path.resolve().name
-    indices = shown_layers(run)
     names = list(record.classes or ())
-    layers = [read_layer(run, index, names) for index in indices]
+    layers = [read_layer(run, index, names) for index in shown_layers(run)]
     classes = [plain_name(name) for name in names]
     training = training_record(run)
     if single:
         check_map_count(sum(len(layer.maps) for layer in layers))
-    settings = record.settings.reconstruct or {}
-    are_colors = bool(settings.get("bound"))
-    have_masks = any(block.has_masks for layer in layers for block in layer.blocks)
-    drawn_from = [size_of(spec.shape), spec.bgr, *([spec.mean, spec.std] if are_colors else [])]
-    drawn_from += ["masks"] if have_masks else []
-    keys = PictureKeys(store.old, drawn_from)
+    are_colors = bool((record.settings.reconstruct or {}).get("bound"))
+    keys = PictureKeys(store.old, _drawn_from(spec, layers, are_colors))
     images = MapImages(store, keys, spec, layers, are_colors, single)
-    data: ShownData | None = None
-    if data_images is not None:
-        digest = data_digest(data_images)
-        data = DataImages(store, keys, spec, data_images, data_labels, classes, digest)
-    elif keep:
-        data = _kept_data(store, keys, spec)
-    digest = None if data is None else data.digest
+    data = given.shown(store, keys, spec, classes)
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
-    unfit: list[str] = []
-    plane: PageValues = {}
+    ranked_on_others: list[str] = []
+    atlas: PageValues = {}
     for layer in layers:
-        plane[str(layer.index)] = layer_atlas(layer, keys)
+        atlas[str(layer.index)] = layer_atlas(layer, keys)
         images.write(layer, progress)
         images.write_relations(layer)
         table.add(layer)
-        fits = digest is None or layer.data_digest in (None, digest)
-        unfit += [] if fits else [layer.name]
-        layer_images = data if fits else None
-        for stem, content in layer_details(layer, record, name, layer_images, images.stretches):
+        layer_data = data
+        if data is not None and not _is_ranked_on(layer, data.digest):
+            layer_data = None
+            ranked_on_others.append(layer.name)
+        for stem, content in layer_details(layer, record, name, layer_data, images.stretches):
             store.write(f"data/{stem}.js", script(stem, content))
         pages.add(layer, images)
-    _warn_of_missing_images(data, unfit)
+    _warn_of_missing_images(data, ranked_on_others)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
     about["with_data"] = _with_data(run.record)
     about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
-    store.write("data/atlas.js", script("atlas", plane))
+    store.write("data/atlas.js", script("atlas", atlas))
     store.write("maps.json", files.json_text(table.file().content()))
     store.write("maps.csv", table.csv())
     pages.write_rest(layers, training)
@@ -256,6 +259,21 @@ def _write(
     store.write("assets/app.css", app_style())
     keys.write(store)
     return pages
+
+
+def _drawn_from(spec: InputRecord, layers: Sequence[LayerEntry], are_colors: bool) -> list[object]:
+    """Return what all pictures depend on, beside their shards; if it changes, all are drawn."""
+    values: list[object] = [size_of(spec.shape), spec.bgr]
+    if are_colors:
+        values += [spec.mean, spec.std]
+    if any(block.has_masks for layer in layers for block in layer.blocks):
+        values.append("masks")
+    return values
+
+
+def _is_ranked_on(layer: LayerEntry, digest: str | None) -> bool:
+    """Return whether a layer was ranked on the images of a digest, as far as that is known."""
+    return digest is None or layer.data_digest in (None, digest)
 
 
 def _kept_data(store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataImages | None:
@@ -268,13 +286,18 @@ def _kept_data(store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataIm
     return data
 
 
-def _warn_of_missing_images(data: ShownData | None, unfit: Sequence[str]) -> None:
-    """Warn of data images that are not shown: those missing, and those of the layers `unfit`."""
+def _warn_of_missing_images(data: ShownData | None, ranked_on_others: Sequence[str]) -> None:
+    """Warn of data images that are not shown.
+
+    Args:
+        data: some of which may be missing in the gallery that is replaced.
+        ranked_on_others: names of layers that were ranked on other images.
+    """
     if isinstance(data, KeptDataImages) and data.missing:
         images_missing = plural(data.missing, "data image")
         notice(f"{images_missing} that maps respond to most are not in the existing gallery.")
-    if unfit:
-        names = ", ".join(f"'{name}'" for name in unfit)
+    if ranked_on_others:
+        names = ", ".join(f"'{name}'" for name in ranked_on_others)
         notice(
             f"no data images are shown for {names}, because these layers were ranked on other "
             "images."
