@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -135,12 +136,12 @@ def box_chart(
     least = min(0.0, *(float(values.min()) for values in finite if len(values)))
     frame = Frame((0.0, float(len(groups))), (least, peak or 1.0), high=250.0, bottom=46.0)
     half = min(24.0, 0.3 * (frame.wide - frame.left - frame.right) / len(groups))
-    every = -(-len(groups) // 14)
+    label_step = -(-len(groups) // 14)
     boxes = []
     for index, ((label, _), values) in enumerate(zip(groups, finite, strict=True)):
         box: PageValues = {
             "x": frame.across(index + 0.5),
-            "label": label if index % every == 0 else "",
+            "label": label if index % label_step == 0 else "",
             "values": None,
         }
         if len(values):
@@ -158,9 +159,19 @@ def box_chart(
         "half": half,
         "boxes": boxes,
         "y_ticks": _labeled(ticks(least, peak), frame.up),
-        "letters": max(4, int((frame.wide - 62) / len(groups) * every / 6.2)),
+        "letters": max(4, int((frame.wide - 62) / len(groups) * label_step / 6.2)),
         "summary": "; ".join(box["title"] for box in boxes if box["values"])[:600],
     }
+
+
+class _PlanePoint(NamedTuple):
+    """A layer at one step of the training, in the information plane."""
+
+    input_bits: float
+    """I(X;T), drawn across."""
+    label_bits: float
+    """I(T;Y), drawn upwards."""
+    step: int
 
 
 def plane_chart(
@@ -174,42 +185,27 @@ def plane_chart(
         layers: name, I(X;T) at each step, I(T;Y) at each step; in bits, None where not known.
         ceilings: of I(X;T) and of I(T;Y), in bits.
     """
-    paths = []
+    paths: list[tuple[str, list[_PlanePoint]]] = []
     for name, inputs, labels in layers:
         points = [
-            (float(across), float(up), int(step))
-            for across, up, step in zip(inputs, labels, steps, strict=True)
-            if across is not None and up is not None
+            _PlanePoint(float(input_bits), float(label_bits), int(step))
+            for input_bits, label_bits, step in zip(inputs, labels, steps, strict=True)
+            if input_bits is not None and label_bits is not None
         ]
         if points:
             paths.append((name, points))
     if not paths:
         return None
-    every = [point for _, points in paths for point in points]
-    wide = max(*(point[0] for point in every), ceilings[0] or 0.0, 1e-3)
-    high = max(*(point[1] for point in every), ceilings[1] or 0.0, 1e-3)
+    all_points = [point for _, points in paths for point in points]
+    wide = max(*(point.input_bits for point in all_points), ceilings[0] or 0.0, 1e-3)
+    high = max(*(point.label_bits for point in all_points), ceilings[1] or 0.0, 1e-3)
     frame = Frame((0.0, wide), (0.0, high * 1.04), high=340.0)
-    last = max(point[2] for point in every) or 1
+    last = max(point.step for point in all_points) or 1
     return {
         **frame.box,
         "paths": [
-            {
-                "name": name,
-                "number": index + 1,
-                "line": " ".join(f"{frame.across(x)},{frame.up(y)}" for x, y, _ in points),
-                "points": [
-                    {
-                        "x": frame.across(x),
-                        "y": frame.up(y),
-                        "shade": round(0.15 + 0.85 * step / last, 2),
-                        "title": f"{name}, batch {step}: I(X;T) {x:z.2f}, I(T;Y) {y:z.2f} bits",
-                    }
-                    for x, y, step in points
-                ],
-                "from": f"{points[0][0]:z.2f}, {points[0][1]:z.2f}",
-                "to": f"{points[-1][0]:z.2f}, {points[-1][1]:z.2f}",
-            }
-            for index, (name, points) in enumerate(paths)
+            {"name": name, "number": number, **_plane_path(name, points, frame, last)}
+            for number, (name, points) in enumerate(paths, start=1)
         ],
         "ceilings": [
             None if ceilings[0] is None else frame.across(ceilings[0]),
@@ -219,6 +215,30 @@ def plane_chart(
         "y_ticks": _labeled(ticks(0.0, high), frame.up),
         "last": last,
         "summary": f"{len(paths)} layers over {last} batches",
+    }
+
+
+def _plane_path(
+    name: str, points: Sequence[_PlanePoint], frame: Frame, last_step: int
+) -> PageValues:
+    """Return the line of a layer, its points (darker at later steps), and its two ends."""
+    positions = [(frame.across(point.input_bits), frame.up(point.label_bits)) for point in points]
+    drawn = [
+        {
+            "x": x,
+            "y": y,
+            "shade": round(0.15 + 0.85 * point.step / last_step, 2),
+            "title": f"{name}, batch {point.step}: I(X;T) {point.input_bits:z.2f}, "
+            f"I(T;Y) {point.label_bits:z.2f} bits",
+        }
+        for (x, y), point in zip(positions, points, strict=True)
+    ]
+    first, last = points[0], points[-1]
+    return {
+        "line": " ".join(f"{x},{y}" for x, y in positions),
+        "points": drawn,
+        "from": f"{first.input_bits:z.2f}, {first.label_bits:z.2f}",
+        "to": f"{last.input_bits:z.2f}, {last.label_bits:z.2f}",
     }
 
 
