@@ -100,7 +100,7 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
             is_whole = path.is_file() and files.sha256(path) == pictures[path]
             results.append(Checked(name, "" if is_whole else "damaged"))
         else:
-            results.append(_checked(run, path, layers.get(path.parent), keys))
+            results.append(_check_file(run, path, layers.get(path.parent), keys))
         progress("files", done, len(paths))
     return results
 
@@ -127,14 +127,12 @@ def _files_of_layer(run: Run, folder: Path, index: int) -> list[str]:
     ]
 
 
-def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, str]) -> Checked:
+def _check_file(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, str]) -> Checked:
     name = path.relative_to(run.path).as_posix()
     is_picture = layer is not None and path.suffix == ".png"
-    is_hidden = any(
-        piece.startswith(".") for piece in path.relative_to(run.path).parts
-    )  # unfinished
+    is_unfinished = any(part.startswith(".") for part in path.relative_to(run.path).parts)
     is_page = name == PAGE
-    if is_hidden or not (path.suffix in (".npz", ".json") or is_picture or is_page):
+    if is_unfinished or not (path.suffix in (".npz", ".json") or is_picture or is_page):
         return Checked(name, "", read=False)
     problems: list[str] = []
     has_checksum = True
@@ -148,19 +146,20 @@ def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, s
         elif is_picture:
             problems += [] if is_whole_picture(path) else ["damaged"]
         elif layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
-            problems += _shard(run, path, layer, keys)
+            problems += _shard_problems(run, path, layer, keys)
         elif path.name not in _KINDS:
             (files.read_arrays if path.suffix == ".npz" else files.read_json)(path)
         else:
-            problems += _fits_layer(run, path, _KINDS[path.name].read(path), layer)
+            problems += _record_problems(run, path, _KINDS[path.name].read(path), layer)
     except RunError as error:
         problems = [str(error)]
     return Checked(name, "; ".join(problems), has_checksum=has_checksum)
 
 
 def repair_run(run: Run | str | Path) -> list[str]:
-    """Make again what a run itself tells: run.json from its copy, or the other way around, and the
-    stability of layers whose shards are whole.
+    """Restore run.json from its copy (or its copy from it), and measure missing stability again.
+
+    Stability is measured for layers whose shards are all whole.
 
     Returns:
         Paths within the run of the files that were written.
@@ -181,7 +180,14 @@ def repair_run(run: Run | str | Path) -> list[str]:
     return written
 
 
-def _shard(run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]) -> Iterator[str]:
+def _shard_problems(
+    run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]
+) -> Iterator[str]:
+    """Yield what is wrong with a shard that can be read: it does not fit run.json or the others.
+
+    Args:
+        keys: of shards of maps (False) and of objectives (True); the first one sets it.
+    """
     oips, key = read_shard(path)
     if key != keys.setdefault(layer.objectives is not None, key):
         yield "made in another way than the shards before it"
@@ -196,7 +202,7 @@ def _shard(run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]) -> I
     if len(maps) and maps.max() >= layer.maps:
         yield f"map {maps.max()} of a layer of {layer.maps}"
     if run.record.input is not None:
-        yield from _images(oips, tuple(run.record.input.shape))
+        yield from _shape_problems(oips, tuple(run.record.input.shape))
     for codes, names in ((oips.verdict_codes, VERDICTS), (oips.reasons, REASONS)):
         if codes.size and not (codes.min() >= 0 and codes.max() < len(names)):
             yield "unknown verdicts or reasons"
@@ -205,16 +211,17 @@ def _shard(run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]) -> I
         yield "images that are not finite"
 
 
-def _images(oips: Oips, shape: tuple[int, ...]) -> Iterator[str]:
+def _shape_problems(oips: Oips, shape: tuple[int, ...]) -> Iterator[str]:
     if oips.images.shape[2:] != shape:
         yield f"images of shape {oips.images.shape[2:]}, not {shape}"
     if oips.snapshots.shape[2:] != shape:
         yield "snapshots of another shape"
 
 
-def _fits_layer(
+def _record_problems(
     run: Run, path: Path, record: FileRecord, layer: LayerRecord | None
 ) -> Iterator[str]:
+    """Yield what is wrong with a record that can be read: it is of another layer or other maps."""
     if layer is None:
         return
     index = getattr(record, "index", layer.index)
@@ -354,8 +361,14 @@ def failures(folder: Path) -> list[FailedWork]:
     return result
 
 
-_RECORDS = ("ranking.json", "stability.json", "legibility.json", "responses.npz", "softmax.npz")
-"""Files of a layer that its status tells of; of arrays only the directory is read."""
+_STATUS_FILES = (
+    "ranking.json",
+    "stability.json",
+    "legibility.json",
+    "responses.npz",
+    "softmax.npz",
+)
+"""Files of a layer that its status checks; of arrays only the names are read."""
 
 
 def _is_damaged(path: Path) -> bool:
@@ -367,7 +380,7 @@ def _is_damaged(path: Path) -> bool:
     return False
 
 
-def _judged(run: RunFolder, index: int) -> int:
+def _judged_count(run: RunFolder, index: int) -> int:
     """Return how many units of a layer have a legibility."""
     path = run.folder(index) / "legibility.json"
     record = layer_formats.LegibilityFile.read_if_whole(path)
@@ -379,9 +392,13 @@ def failure_file(run: RunFolder, index: int, file: str) -> Path:
     return run.folder(index) / f"{Path(file).stem}{ERROR}"
 
 
-def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) -> LayerStatus:
-    """Return the status of a layer, as `run_status` does; empty if the run was never started."""
-    maps: list[int] = []
+def layer_status(run: RunFolder, index: int, name: str, maps: int | None) -> LayerStatus:
+    """Return the status of a layer, as `run_status` does; empty if the run was never started.
+
+    Args:
+        maps: how many the layer has in the model; None if that is not known.
+    """
+    grown_maps: list[int] = []
     codes: Counter[int] = Counter()
     damaged = []
     paths = run.shards(index)
@@ -389,21 +406,21 @@ def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) ->
         try:
             numbers = files.read_array(path, "maps")
             codes.update(files.read_array(path, "verdict_codes").tolist())
-            maps += numbers.tolist()
+            grown_maps += numbers.tolist()
         except RunError:
             damaged.append(path.name)
-    has_stability = bool(maps) and not damaged and stability_file(run, index) is not None
-    damaged += [name for name in _RECORDS if _is_damaged(run.folder(index) / name)]
+    has_stability = bool(grown_maps) and not damaged and stability_file(run, index) is not None
+    damaged += [name for name in _STATUS_FILES if _is_damaged(run.folder(index) / name)]
     return LayerStatus(
         index=index,
         layer=name,
-        maps=in_model,
-        oips=len(np.unique(maps)),
+        maps=maps,
+        oips=len(np.unique(grown_maps)),
         verdicts={verdict: codes[code] for code, verdict in enumerate(VERDICTS) if codes[code]},
         shards=len(paths),
         damaged=damaged,
         stability=has_stability,
         ranked="ranking.json" not in damaged and (run.folder(index) / "ranking.json").is_file(),
-        judged=_judged(run, index),
+        judged=_judged_count(run, index),
         failed=failures(run.folder(index)),
     )

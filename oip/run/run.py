@@ -313,20 +313,30 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
         name: getattr(old if getattr(new, name) is None else new, name)
         for name in RunFile.__struct_fields__
     }
-    have, comes = old.settings, new.settings
-    grown = have if comes.reconstruct is None else comes
-    rank = have.rank if comes.rank is None else comes.rank
+    is_grown_again = new.settings.reconstruct is not None
+    is_ranked_again = new.settings.rank is not None
     layers = {layer.index: layer for layer in (*old.layers, *new.layers)}
     fields["layers"] = [layers[index] for index in sorted(layers)]
-    if have.reconstruct is not None and comes.reconstruct is None and old.input is not None:
+    if old.settings.reconstruct is not None and not is_grown_again and old.input is not None:
         fields["input"] = old.input  # the one that the shards were grown with
-    if have.rank is not None and comes.rank is None:
+    if old.settings.rank is not None and not is_ranked_again:
         fields["data"], fields["classes"] = old.data or new.data, old.classes or new.classes
-    data = None if grown.reconstruct is None else grown_on(old if grown is have else new)
-    data = None if data == (fields["data"] or DataRecord(source="")) else data
-    fields["settings"] = msgspec.structs.replace(grown, rank=rank, data=data)
+    latest = new if is_grown_again else old
+    fields["settings"] = msgspec.structs.replace(
+        latest.settings,
+        rank=(new if is_ranked_again else old).settings.rank,
+        data=_own_data_of_oips(latest, fields["data"]),
+    )
     fields["made"] = _joined(old.made, new.made)
     return RunFile(**fields)
+
+
+def _own_data_of_oips(record: RunFile, data: DataRecord | None) -> DataRecord | None:
+    """Return the data that OIPs are compared with; None without OIPs, or if it is the run's."""
+    if record.settings.reconstruct is None:
+        return None
+    data_of_oips = grown_on(record)
+    return None if data_of_oips == (data or DataRecord(source="")) else data_of_oips
 
 
 def _joined(*records: dict[str, list[str]] | None) -> dict[str, list[str]] | None:
