@@ -299,9 +299,8 @@ def fitted_to_model(data: Dataset, resize: str | None, model_shape: ModelShape |
 
 def warn_of_sizes(source: str, changed: int, count: int, size: str, resize: str) -> None:
     """Warn that images were brought to another size, and how."""
-    notice(
-        f"{source}: {changed} of {count} images were brought to {size} pixels, {_RESIZE_TEXTS[resize]}."
-    )
+    way = _RESIZE_TEXTS[resize]
+    notice(f"{source}: {changed} of {count} images were brought to {size} pixels, {way}.")
 
 
 def check_room(source: str, shape: tuple[int, ...], item: int = 1) -> None:
