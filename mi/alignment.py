@@ -112,8 +112,10 @@ def _criterion(
     for shuffle in range(shuffles):
         order = random.permutation(count)
         shuffled[shuffle] = with_second([matrix[np.ix_(order, order)] for matrix in first])
-    own = (count * np.array([(matrix**2).sum() for matrix in side]) for side in (first, second))
-    return _Criterion(cross, *own, shuffled)
+    first_own, second_own = (
+        count * np.array([(matrix**2).sum() for matrix in matrices]) for matrices in (first, second)
+    )
+    return _Criterion(cross, first_own, second_own, shuffled)
 
 
 def _interval(batches: _Criterion, seed: int) -> tuple[np.ndarray, np.ndarray]:
