@@ -108,7 +108,7 @@ def mutual_information(
     seed = check_whole("seed", seed, 0)
     check_same_length("y", len(right), len(left))
     (left, right), notices = _distinct(left, right)
-    measurement = _Choice(estimator, parameters, seed).pair(left, right)
+    measurement = _Choice(estimator, parameters, seed).pair(left, right, len(left))
     return replace(measurement, notices=notices).estimate(null, draws)
 
 
@@ -375,6 +375,7 @@ def total_correlation(
     chosen = estimator_of("total correlation", "total_correlation", estimator, parameters)
     seed = check_whole("seed", seed, 0)
     (side,), notices = _distinct(Side("x", values, False))
+    chosen = chosen.of_samples(len(side.values))
     values = chosen.with_marginals(side.values)
     return Measurement(
         quantity="T(X)",
@@ -432,6 +433,7 @@ def kl_divergence(
     (first,), notices = _without_copies(first)
     (second,), more = _without_copies(second)
     both = np.concatenate([first, second])
+    chosen = chosen.of_samples(min(len(first), len(second)))
     first, second = np.split(chosen.with_marginals(_varied_or_first(both)), [len(first)])
 
     def null_of(shuffles: int) -> np.ndarray:
@@ -509,11 +511,8 @@ class _Choice:
         name = "kde" if self.estimator is None else self.estimator
         return label_estimator(name, description, **self.parameters)
 
-    def pair(self, x: Side, y: Side) -> Measurement:
-        """Return I(X;Y) of two sides of one length.
-
-        It is the same from either side: a label, where there is one, is the second array.
-        """
+    def pair(self, x: Side, y: Side, n: int) -> Measurement:
+        """Return I(X;Y) of two sides of one length, a label second; settings are for n samples."""
         seed = self.seed
         measurement = partial(
             Measurement, quantity="I(X;Y)", arrays=(x.values, y.values), d=x.d, seed=seed
@@ -533,7 +532,7 @@ class _Choice:
             return measurement(estimator=discrete, estimate_on=of_labels, null_of=null_of)
         if not x.is_label and not y.is_label:
             description = "I(X;Y) of numbers and numbers (say discrete=True if y is a label)"
-            pair = self.able("information", description, "ksg")
+            pair = self.able("information", description, "ksg").of_samples(n)
             sides = (pair.with_marginals(x.values), pair.with_marginals(y.values))
             return measurement(
                 estimator=pair,
@@ -565,7 +564,8 @@ class _Choice:
         if given.is_label:
             return self._within_classes(x, y, given)
         if not y.is_label:
-            direct = self.able("conditional_information", "I(X;Y|Z) of numbers", "ksg")
+            description = "I(X;Y|Z) of numbers"
+            direct = self.able("conditional_information", description, "ksg").of_samples(len(y))
             return direct, lambda a, b, c: direct.conditional_information(a, b, c, seed)
         chain = self.about_label("I(X;Y|Z) of a label, given numbers")
         check_seen_twice(y.name, y.values)
@@ -586,12 +586,13 @@ class _Choice:
         self, x: Side, y: Side, given: Side
     ) -> tuple[Estimator, Callable[..., RawEstimate]]:
         """Do `given` of a label Z, by the mean over its classes; none may have few samples."""
-        pair = self.pair(x, y)
+        counts = np.bincount(given.values)
+        pairs = [self.pair(x, y, int(count)) for count in counts]
         if y.is_label and not x.is_label:
             both = np.unique(np.stack([y.values, given.values]), axis=1, return_inverse=True)[1]
             check_seen_twice(f"{y.name} within the classes of given", both.reshape(-1))
-        fewest = pair.estimator.fewest
-        sparse = int(np.bincount(given.values).min())
+        chosen, sparse = pairs[0].estimator, int(counts.min())
+        fewest = chosen.fewest
         if sparse < fewest:
             raise DataError("given", f"{fewest} samples a class or more", sparse)
 
@@ -603,7 +604,7 @@ class _Choice:
                 if count < fewest:
                     continue
                 inside = codes == code
-                value = pair.estimate_on(left[inside], right[inside])
+                value = pairs[code].estimate_on(left[inside], right[inside])
                 share = count / len(codes)
                 nats += share * value.nats
                 ceiling += share * (np.inf if value.ceiling is None else value.ceiling)
@@ -612,7 +613,7 @@ class _Choice:
                 nats, ceiling=ceiling if np.isfinite(ceiling) else None, notices=(*notices,)
             )
 
-        return pair.estimator, mean_of_classes
+        return chosen, mean_of_classes
 
 
 def _of_classes_left(

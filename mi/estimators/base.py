@@ -184,6 +184,14 @@ class Estimator(ABC):
         """Whether information under 0 or above its ceiling is shown as 0 or the ceiling."""
         return True
 
+    def of_samples(self, n: int) -> Estimator:
+        """Return the estimator with what follows from n samples, for halves of them, too.
+
+        It is another one where that changes in steps, such as a small number of bins: intervals are
+        from halves, which have to be estimates of the same quantity.
+        """
+        return self
+
     def can(self, quantity: Quantity) -> bool:
         """Return whether the estimator can estimate a quantity."""
         return quantity in self.abilities.quantities

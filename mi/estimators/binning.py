@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import ClassVar, Literal
 
@@ -37,6 +37,7 @@ _TOO_LARGE = (
 _UNSURE = (
     "which carries no information: the value rests on the other {others:.0%}. Use fewer columns."
 )
+_EITHER_WAY = "may be too small, or too large where the condition is too coarse"
 _COARSE = 3
 """Bins a column, of several, up to which a notice says so."""
 _LACKING = 0.03
@@ -55,10 +56,11 @@ class Binning(LabelEstimator):
     Bins, `by`
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
         several shares, such as the 0 of a ReLU, is a bin. Monotone transformations change nothing.
-        If `count` is None it is 10 for a column and a label; for I(X;Y) of two numbers so many that
-        cells have three samples each, of more columns .8; else 10, and fewer in more than two
-        dimensions, so that cells have five samples each, or as near to it as can be. A notice says
-        where columns have two or three bins only.
+        If `count` is None it is 10 for a column and a label; for I(X;Y) of two numbers, and their
+        T, so many that cells have three samples each, of more columns .8; else 10, and fewer in
+        more than two dimensions, so that cells have five samples each, or as near to it as can be.
+        A notice says where columns have two or three bins only. Halves of the samples, for the
+        interval, have the bins of the whole.
         `width`: floor(x / width), in the responses' own units.
         `range`: `count` equal bins from `low` to `high`, for units that are bounded, such as tanh;
         values outside go to the first or last bin.
@@ -169,8 +171,17 @@ class Binning(LabelEstimator):
         """
         if self.by != "quantile" or self.count is not None or not d:
             return self
-        count = int((n / samples) ** (1 / d) + 1e-9)
+        count = int((self._whole_of(n) / samples) ** (1 / d) + 1e-9)
         return replace(self, count=int(np.clip(count, 2, _COUNTS["quantile"])))
+
+    def of_samples(self, n: int) -> Binning:
+        """See `Estimator.of_samples`: halves have the bins of the whole."""
+        settings = {item.name: getattr(self, item.name) for item in fields(Binning)}
+        return _BinningOf(**settings, whole=n)
+
+    def _whole_of(self, n: int) -> int:
+        """Return the number of samples by which n samples are cut into bins."""
+        return n
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
@@ -178,7 +189,8 @@ class Binning(LabelEstimator):
         samples = _SAMPLES_A_ROW if self._adjusts else _SAMPLES_A_CELL
         coarse = self._coarse(len(x), d if d > _PAIR else 0, samples)
         if d == _PAIR and self._adjusts:
-            coarse = replace(self, count=max(2, int(math.sqrt(len(x) / _SAMPLES_A_PAIR))))
+            count = int(math.sqrt(self._whole_of(len(x)) / _SAMPLES_A_PAIR))
+            coarse = replace(self, count=max(2, count))
         a, b = coarse.cells(x), coarse.cells(y)
         nats, ceiling = self._information(a, b)
         notices = self._own_cells(x=a, y=b) + self._few_bins(coarse, len(x), d)
@@ -193,12 +205,15 @@ class Binning(LabelEstimator):
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
         """Return H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) of cells."""
-        coarse = self._coarse(len(x), x.shape[1] + y.shape[1] + given.shape[1])
+        d = x.shape[1] + y.shape[1] + given.shape[1]
+        coarse = self._coarse(len(x), d)
         a, b, c = coarse.cells(x), coarse.cells(y), coarse.cells(given)
         ac, bc, abc = together(a, c), together(b, c), together(together(a, b), c)
         nats = self._entropy(ac) + self._entropy(bc) - self._entropy(abc) - self._entropy(c)
         ceiling = min(cell_entropy(ac), cell_entropy(bc)) - cell_entropy(c)
-        return RawEstimate(nats, ceiling=ceiling, notices=_own_cells(_TOO_LARGE, together=abc))
+        notices = _own_cells(_TOO_LARGE, together=abc)
+        notices += self._few_bins(coarse, len(x), d, _EITHER_WAY)
+        return RawEstimate(nats, ceiling=ceiling, notices=notices)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return H of the cells, at most log n: no differential entropy."""
@@ -218,15 +233,19 @@ class Binning(LabelEstimator):
         return RawEstimate(self._entropy(codes), ceiling=math.log(n), notices=(notice,))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Return sum_i H(X_i) - H(X) of cells; at most the sum without its largest term."""
+        """Return sum_i H(X_i) - H(X) of cells; at most the sum without its largest term.
+
+        Of two columns it is their I(X;Y).
+        """
         n, d = x.shape
+        if d == _PAIR and self._adjusts:
+            return self.information(x[:, :1], x[:, 1:], seed)
         coarse = self._coarse(n, d if d > _PAIR else 0)
         single, whole = [coarse.cells(column[:, None]) for column in x.T], coarse.cells(x)
         nats = sum(self._entropy(cells) for cells in single) - self._entropy(whole)
         plain = [cell_entropy(cells) for cells in single]
-        return RawEstimate(
-            nats, ceiling=sum(plain) - max(plain), notices=_own_cells(_TOO_LARGE, x=whole)
-        )
+        notices = _own_cells(_TOO_LARGE, x=whole) + self._few_bins(coarse, n, d)
+        return RawEstimate(nats, ceiling=sum(plain) - max(plain), notices=notices)
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
@@ -285,13 +304,15 @@ class Binning(LabelEstimator):
     def _adjusts(self) -> bool:
         return self.corrected and self.by == "quantile" and self.count is None
 
-    def _few_bins(self, coarse: Binning, n: int, d: int) -> tuple[str, ...]:
+    def _few_bins(
+        self, coarse: Binning, n: int, d: int, effect: str = "is too small"
+    ) -> tuple[str, ...]:
         """Return a notice where d columns of n samples leave a column few bins."""
         if coarse is self or coarse.count is None or coarse.count > _COARSE or d == 1:
             return ()
         return (
             f"{d} columns of {n} samples have {coarse.count} bins each. What a column says within "
-            "a bin is missing, so that the value is too small. Use fewer columns, or ksg.",
+            f"a bin is missing, so that the value {effect}. Use fewer columns, or ksg.",
         )
 
     def _own_cells(self, **sides: np.ndarray) -> tuple[str, ...]:
@@ -299,6 +320,20 @@ class Binning(LabelEstimator):
 
     def _entropy(self, cells: np.ndarray) -> float:
         return cell_entropy(cells, self.corrected)
+
+
+@dataclass(frozen=True)
+class _BinningOf(Binning):
+    """Binning with as many bins as `whole` samples have, whatever their number.
+
+    Halves with bins by their own number would be estimates of another quantity, and vary less.
+    """
+
+    whole: int = field(default=0, kw_only=True, repr=False)
+    """The number of samples."""
+
+    def _whole_of(self, n: int) -> int:
+        return self.whole
 
 
 def _own_cells(effect: str, **sides: np.ndarray) -> tuple[str, ...]:
