@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from oip.models import Dataset
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
+    from oip.network.response_plots import Color, Scale
     from oip.network.responses import Responses
 
 _MOST_IMAGES = 24
@@ -74,9 +76,9 @@ def command(
     names: tuple[str, ...],
     count: int,
     order: str,
-    scale: str,
+    scale: Scale,
     columns: int | None,
-    colour: str,
+    colour: Color,
     kind: str,
     seed: int,
     output: Output,
@@ -101,18 +103,18 @@ def command(
         options.refuse_alone("--class", "count")
     check_writable(out)
     network, images = model.open_with(data, output)
-    outputs = [network.find_output(name) for name in layers] or network.shown_layers()
+    layer_outputs = [network.find_output(name) for name in layers] or network.shown_layers()
     indices = _indices(images, numbers, names, count)
-    for layer in outputs:
+    for layer in layer_outputs:
         check_budget(layer, len(indices), layer.maps)
     titles = [_title(images, index) for index in indices]
-    orders = _orders(order, network, outputs, images, seed, output)
+    orders = _orders(order, network, layer_outputs, images, seed, output)
     across = count if names and count <= ACROSS else None
-    style: dict[str, Any] = {"color": colour, "scale": scale}
+    pictures = _Pictures(out, kind, colour, scale, columns, across)
     records: list[Record] = []
-    drawn: list[tuple[Path, Responses, np.ndarray | None]] = []
+    drawn: list[_DrawnLayer] = []
     errors: list[DataError] = []
-    for layer, maps in zip(outputs, orders, strict=True):
+    for layer, map_order in zip(layer_outputs, orders, strict=True):
         try:
             result = responses(network, images.images[indices], layer.name, titles=titles)
         except DataError as error:
@@ -120,66 +122,100 @@ def command(
             records.append({"layer": layer.name, "file": None, "error": str(error)})
             output.note(f"oip: {error}")
             continue
-        path = out / f"{layer.last_call:03d}-{name_part(layer.name)}.{kind}"
-        plots.save(result.plot(order=maps, columns=columns, across=across, **style), path)
-        drawn.append((path, result, maps))
-        records.append({**result.to_dict(), "file": path.name})
+        drawn.append(pictures.draw(layer, result, map_order))
+        records.append({**result.to_dict(), "file": drawn[-1].path.name})
         if len(result.unusable):
             listed = ", ".join(str(map_index) for map_index in result.unusable[:8])
             output.note(f"oip: {layer.name}: not finite: {result.nouns} {listed}")
-    if len(errors) == len(outputs):
+    if len(errors) == len(layer_outputs):
         raise errors[-1]
-    overview = None
-    if len(indices) == 1:
-        overview = _overview([row[1:] for row in drawn], out / f"overview.{kind}", style, output)
+    overview = pictures.draw_overview(drawn, output) if len(indices) == 1 else None
     if overview is None:
-        (out / f"overview.{kind}").unlink(missing_ok=True)  # of an earlier call
+        pictures.overview_path.unlink(missing_ok=True)  # of an earlier call
     if output.as_json:
         print_json({"folder": str(out), "overview": overview, "layers": records})
     else:
         _print(drawn)
         print_text(out)
     output.next_steps(model.command("reconstruct", data=data, out=model.run))
-    return 1 if errors or any(len(result.unusable) for _, result, _ in drawn) else 0
+    return 1 if errors or any(len(layer.responses.unusable) for layer in drawn) else 0
 
 
-def _overview(
-    drawn: list[tuple[Responses, np.ndarray | None]],
-    path: Path,
-    style: dict[str, Any],
-    output: Output,
-) -> str | None:
-    """Draw several layers for a single image as one picture and return its name."""
-    from oip.network.responses import MOST, overview
+class _DrawnLayer(NamedTuple):
+    """A layer whose responses are drawn."""
 
-    if len(drawn) < 2:
-        return None
-    if len(drawn) > MOST:
-        output.note(
-            f"oip: no overview was drawn: it holds {MOST} layers, not {len(drawn)}. Name fewer "
-            "layers."
+    path: Path
+    responses: Responses
+    order: np.ndarray | None
+    """Numbers of the maps as they are drawn; None for the order of their numbers."""
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The folder of the pictures, and how they look."""
+
+    folder: Path
+    kind: str
+    """`png` or `svg`."""
+    color: Color
+    scale: Scale
+    columns: int | None
+    across: int | None
+    """Images side by side; None for as many as fit."""
+
+    @property
+    def overview_path(self) -> Path:
+        """The picture of all layers."""
+        return self.folder / f"overview.{self.kind}"
+
+    def draw(self, layer: LayerInfo, responses: Responses, order: np.ndarray | None) -> _DrawnLayer:
+        """Draw the responses of a layer."""
+        path = self.folder / f"{layer.last_call:03d}-{name_part(layer.name)}.{self.kind}"
+        figure = responses.plot(
+            order=order,
+            columns=self.columns,
+            across=self.across,
+            color=self.color,
+            scale=self.scale,
         )
-        return None
-    results, orders = zip(*drawn, strict=True)
-    plots.save(overview(results, orders, **style), path)
-    return path.name
+        plots.save(figure, path)
+        return _DrawnLayer(path, responses, order)
+
+    def draw_overview(self, drawn: Sequence[_DrawnLayer], output: Output) -> str | None:
+        """Draw several layers for a single image as one picture and return its name."""
+        from oip.network.responses import MOST, overview
+
+        if len(drawn) < 2:
+            return None
+        if len(drawn) > MOST:
+            output.note(
+                f"oip: no overview was drawn: it holds {MOST} layers, not {len(drawn)}. Name fewer "
+                "layers."
+            )
+            return None
+        results = [layer.responses for layer in drawn]
+        orders = [layer.order for layer in drawn]
+        plots.save(
+            overview(results, orders, color=self.color, scale=self.scale), self.overview_path
+        )
+        return self.overview_path.name
 
 
-def _print(drawn: list[tuple[Path, Responses, np.ndarray | None]]) -> None:
+def _print(drawn: Sequence[_DrawnLayer]) -> None:
     rows = [
         (
-            path.name,
-            result.layer,
-            result.layer_class,
-            len(result.maps),
-            "x".join(str(side) for side in result.values.shape[2:]) or "-",
-            f"{result.lowest:z.3g} to {result.largest:z.3g}",
+            layer.path.name,
+            layer.responses.layer,
+            layer.responses.layer_class,
+            len(layer.responses.maps),
+            "x".join(str(side) for side in layer.responses.values.shape[2:]) or "-",
+            f"{layer.responses.lowest:z.3g} to {layer.responses.largest:z.3g}",
         )
-        for path, result, _ in drawn
+        for layer in drawn
     ]
-    noun = "maps" if all(result.kind == "maps" for _, result, _ in drawn) else "units"
+    noun = "maps" if all(layer.responses.kind == "maps" for layer in drawn) else "units"
     headings = ("file", "layer", "class", noun, "size", "responses")
-    print_table(headings, rows, ", ".join(drawn[0][1].titles), left=headings[:3])
+    print_table(headings, rows, ", ".join(drawn[0].responses.titles), left=headings[:3])
 
 
 def _indices(images: Dataset, numbers: str | None, names: Sequence[str], count: int) -> np.ndarray:
@@ -309,13 +345,14 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
         ranking = run.ranking(index)
         if ranking is None:
             continue
-        every = set(range(network.layer_at(index).maps))
-        tables = ranking.estimators
-        ranked = [row.map for row in tables[0].maps] if tables else []
-        if not tables or not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
-            received = "maps twice, or that the layer does not have" if tables else "no estimators"
+        if not ranking.estimators:
+            raise RunError(f"'{path}'", f"a whole ranking of layer @{index}", "no estimators")
+        all_maps = set(range(network.layer_at(index).maps))
+        ranked = [row.map for row in ranking.estimators[0].maps]
+        if not all_maps.issuperset(ranked) or len(set(ranked)) < len(ranked):
+            received = "maps twice, or that the layer does not have"
             raise RunError(f"'{path}'", f"a whole ranking of layer @{index}", received)
-        orders[index] = np.array([*ranked, *sorted(every - set(ranked))])
+        orders[index] = np.array([*ranked, *sorted(all_maps - set(ranked))])
     if not orders:
         raise RunError(f"'{path}'", "a ranking of these layers", "none", "Use 'oip rank'.")
     return orders
