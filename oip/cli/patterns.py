@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -136,55 +136,41 @@ def command(
     Example:  oip patterns model.keras Conv2D_3 --data mnist-sample --class 4 --against 9 --out fcp
     """
     from oip import mi
-    from oip.core import files, plots
+    from oip.core import files
     from oip.core.output_formats import PatternsFile
     from oip.network.layer_spec import parse_selections
     from oip.workflows.layer_records import check_classes
 
     files.check_writable(out)
     network, images = model.open_with(data, output)
-    labels = images.required_labels()
+    sample = _Sample(network, images.images, images.required_labels(), images.source)
     ((layer, maps),) = parse_selections(network, [selection])
     if silence:
         _check_silence(layer, sampling["at"])
     elif nodes:
         raise SettingsError("--node", "--silence as well", "--node alone")
     points = None if not nodes else _chosen_nodes(layer, maps, nodes)
-    pixels, held_out = images.images, None
+    held_out = None
     if silence:
         check_classes(network, images)
-        first_half, second_half = _halves(labels, sampling["seed"])
-        held_out = (images.images[second_half], labels[second_half])
-        pixels, labels = pixels[first_half], labels[first_half]
-    silenced: list[tuple[str, mi.NodeAblation]] = []
+        sample, held_out = sample.halves(sampling["seed"])
+    silenced: list[_Silenced] = []
     with output.progress() as progress:
         sampling |= {"maps": maps, "classes": images.classes, "progress": progress}
         thresholds = {"level": level, "most": most}
-        results = _results((network, pixels, labels, layer), first, second, thresholds, sampling)
+        results = _results(sample, layer, first, second, thresholds, sampling)
         if held_out is not None:
-            settings = {"seed": sampling["seed"], "classes": images.classes, "progress": progress}
-            settings |= {"samples": sampling["samples"], "split": images.source}
+            names = ("seed", "classes", "progress", "samples")
+            settings = {name: sampling[name] for name in names}
             common = [
                 result for result in results.values() if isinstance(result, mi.CommonPatterns)
             ]
-            silenced = _silenced(network, held_out, layer, common, points, output, settings)
+            silenced = _silence(held_out, layer, common, points, output, settings)
     records: dict[str, Any] = {name: result.to_dict() for name, result in results.items()}
     if silence:
-        records["silenced"] = [
-            {"points": point_kind, **ablation.to_dict()} for point_kind, ablation in silenced
-        ]
-    earlier = _files_of_an_earlier_call(out)
-    for name, result in results.items():
-        plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
-        result.save(out / f"{name}.npz")
-        earlier -= {out / f"{name}.{kind}", out / f"{name}.npz"}
-    for row, (point_kind, ablation) in enumerate(silenced):
-        picture = plots.save(ablation.plot(), out / f"silenced-{row}-{point_kind}.{kind}")
-        earlier.discard(picture)
+        records["silenced"] = [entry.to_dict() for entry in silenced]
     record = PatternsFile.of({"data": images.source, **records})
-    record.write(out / _RESULTS)
-    for path in earlier:
-        path.unlink(missing_ok=True)
+    _write(out, record, results, silenced, _Style(drawn, colour, kind))
     for notice in dict.fromkeys(text for result in results.values() for text in result.notices):
         output.note(f"oip: {layer.name}: {notice}")
     if output.as_json:
@@ -194,6 +180,84 @@ def command(
         print_text(out)
     output.next_steps(_next_step(model, data, record.separation or None))
     return 1 if any(result.unusable.size for result in results.values()) else 0
+
+
+class _Sample(NamedTuple):
+    """A network, and images with labels."""
+
+    network: Network
+    images: np.ndarray
+    labels: np.ndarray
+    source: str
+
+    def halves(self, seed: int) -> tuple[_Sample, _Sample]:
+        """Return two halves of the images, each with half of every class."""
+        import numpy as np
+
+        from oip.core.seeds import generator
+
+        order = generator(seed, "halves").permutation(len(self.labels))
+        order = order[np.argsort(self.labels[order], kind="stable")]
+        first, second = (
+            self._replace(images=self.images[rows], labels=self.labels[rows])
+            for rows in (np.sort(order[::2]), np.sort(order[1::2]))
+        )
+        return first, second
+
+
+class _Silenced(NamedTuple):
+    """The effect of silencing some nodes."""
+
+    points: str
+    """Which nodes: `common`, `own` or `chosen` ones."""
+    ablation: mi.NodeAblation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as `--json` prints them."""
+        return {"points": self.points, **self.ablation.to_dict()}
+
+
+class _Style(NamedTuple):
+    """How the pictures look."""
+
+    maps: int
+    """How many maps a picture shows."""
+    color: str
+    kind: str
+    """`png` or `svg`."""
+
+
+def _write(
+    folder: Path,
+    record: PatternsFile,
+    results: Mapping[str, mi.CommonPatterns | mi.Separation],
+    silenced: Sequence[_Silenced],
+    style: _Style,
+) -> None:
+    """Write results and pictures, then `patterns.json`; remove the other files of an earlier call.
+
+    Args:
+        folder: of the results.
+        record: the content of `patterns.json`.
+        results: name of their files without ending -> common points of a class, or a separation.
+        silenced: drawn as pictures, too.
+        style: of the pictures.
+    """
+    from oip.core import plots
+
+    outdated = _files_of_an_earlier_call(folder)
+    for name, result in results.items():
+        picture = folder / f"{name}.{style.kind}"
+        plots.save(result.plot(style.maps, style.color), picture)
+        result.save(folder / f"{name}.npz")
+        outdated -= {picture, folder / f"{name}.npz"}
+    for row, entry in enumerate(silenced):
+        picture = folder / f"silenced-{row}-{entry.points}.{style.kind}"
+        plots.save(entry.ablation.plot(), picture)
+        outdated.discard(picture)
+    record.write(folder / _RESULTS)
+    for path in outdated:
+        path.unlink(missing_ok=True)
 
 
 def _files_of_an_earlier_call(folder: Path) -> set[Path]:
@@ -223,7 +287,8 @@ def _check_silence(layer: LayerInfo, at: str) -> None:
 
 
 def _results(
-    sample: tuple[Network, np.ndarray, np.ndarray, LayerInfo],
+    sample: _Sample,
+    layer: LayerInfo,
     first: str,
     second: str | None,
     thresholds: dict[str, float],
@@ -232,13 +297,14 @@ def _results(
     """Return the common points of one class, or of two beside what separates them."""
     from oip import mi
 
+    arguments = (sample.network, sample.images, sample.labels, layer)
     results: dict[str, mi.CommonPatterns | mi.Separation] = {}
     if second is not None:
-        results["separation"] = mi.separating(*sample, first, second, **sampling)
+        results["separation"] = mi.separating(*arguments, first, second, **sampling)
     sampling = sampling | thresholds
-    results["common"] = mi.common_patterns(*sample, first, **sampling)
+    results["common"] = mi.common_patterns(*arguments, first, **sampling)
     if second is not None:
-        results["common-against"] = mi.common_patterns(*sample, second, **sampling)
+        results["common-against"] = mi.common_patterns(*arguments, second, **sampling)
     return results
 
 
@@ -260,50 +326,44 @@ def _is_number(text: str) -> bool:
     return text.isdecimal() and len(text) < 10
 
 
-def _halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of two halves of images, each with half of every class."""
-    import numpy as np
-
-    from oip.core.seeds import generator
-
-    order = generator(seed, "halves").permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    return np.sort(order[::2]), np.sort(order[1::2])
-
-
-def _silenced(
-    network: Network,
-    images: tuple[np.ndarray, np.ndarray],
+def _silence(
+    sample: _Sample,
     layer: LayerInfo,
     common: list[mi.CommonPatterns],
     nodes: np.ndarray | None,
     output: Output,
     settings: dict[str, Any],
-) -> list[tuple[str, mi.NodeAblation]]:
-    """Return which nodes were silenced, with the result: those given, or common points.
+) -> list[_Silenced]:
+    """Silence the given nodes, or the common points of each class and its own ones.
 
-    Sets that cannot be compared with random ones are left out with a note.
+    Sets that cannot be compared with random nodes are left out with a note.
     """
     from oip import mi
 
-    results: list[tuple[str, mi.NodeAblation]] = []
+    results: list[_Silenced] = []
     for patterns in common:
         name = patterns.class_name
-        sets = {"common": patterns.node_numbers(), "own": patterns.node_numbers("own")}
         if nodes is not None:
-            sets = {"chosen": nodes}
-        for point_kind, rows in sets.items():
-            if nodes is None and not len(rows):
-                output.note(f"oip: {layer.name}: no {point_kind} points of {name} to silence")
+            node_sets = {"chosen": nodes}
+        else:
+            node_sets = {"common": patterns.node_numbers(), "own": patterns.node_numbers("own")}
+        for points, rows in node_sets.items():
+            if not len(rows):
+                output.note(f"oip: {layer.name}: no {points} points of {name} to silence")
                 continue
             try:
-                result = mi.ablate_nodes(network, *images, layer, rows, of=name, **settings)
+                ablation = mi.ablate_nodes(
+                    *(sample.network, sample.images, sample.labels, layer, rows),
+                    of=name,
+                    split=sample.source,
+                    **settings,
+                )
             except SettingsError as error:
                 if nodes is not None:
                     raise
-                output.note(f"oip: {point_kind} points of {name}: {error}")
+                output.note(f"oip: {points} points of {name}: {error}")
                 continue
-            results.append((point_kind, result))
+            results.append(_Silenced(points, ablation))
     return results
 
 
