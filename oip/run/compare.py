@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -157,16 +157,16 @@ def _compare_layer(
             paths = (path, second_shards[path.name])
             left, right = (read_shard(entry, snapshots=False)[0] for entry in paths)
             maps |= {entry.map: entry for entry in _compare_block(left, right, layer.jump)}
-    rankings = [_first_ranking(first, layer.index), _first_ranking(second, second_index)]
-    kinds, tables = zip(*rankings, strict=True)
-    estimator = kinds[0][0] if kinds[0] is not None and kinds[0] == kinds[1] else None
-    if estimator is not None:
-        for map_index in set(tables[0]) & set(tables[1]):
-            pair = [table[map_index] for table in tables]
+    own, other = _first_table(first, layer.index), _first_table(second, second_index)
+    estimator = None
+    if own is not None and other is not None and own.kind == other.kind:
+        estimator = own.estimator
+        for map_index in own.maps.keys() & other.maps.keys():
+            row, other_row = own.maps[map_index], other.maps[map_index]
             maps[map_index] = replace(
                 maps.get(map_index, MapComparison(map_index)),
-                ranks=(pair[0].rank, pair[1].rank),
-                mi=(pair[0].mi, pair[1].mi),
+                ranks=(row.rank, other_row.rank),
+                mi=(row.mi, other_row.mi),
             )
     rows = tuple(maps[map_index] for map_index in sorted(maps))
     verdicts = [entry.verdicts for entry in rows if entry.verdicts is not None]
@@ -212,20 +212,30 @@ def _compare_block(
         )
 
 
-def _first_ranking(
-    run: Run, index: int
-) -> tuple[tuple[str, str, bool] | None, dict[int, MapInformation]]:
-    """Return the first estimator of a layer's ranking, what it is about, and its table by map."""
+class _RankingTable(NamedTuple):
+    """The first table of a layer's ranking."""
+
+    estimator: str
+    kind: tuple[str, str, bool]
+    """The estimator, what the ranking is about, and whether labels are tags."""
+    maps: dict[int, MapInformation]
+
+
+def _first_table(run: Run, index: int) -> _RankingTable | None:
+    """Return the first table of a layer's ranking, None where there is none."""
     ranking = run.ranking(index)
     if ranking is None or not ranking.estimators:
-        return None, {}
-    default = ranking.estimators[0]
-    kind = (default.estimator, ranking.about, ranking.tags)
-    return kind, {entry.map: entry for entry in default.maps}
+        return None
+    table = ranking.estimators[0]
+    kind = (table.estimator, ranking.about, ranking.tags)
+    return _RankingTable(table.estimator, kind, {row.map: row for row in table.maps})
 
 
 def _correlation(pairs: Iterable[Pair | None]) -> float | None:
-    """Spearman's, over pairs of which both are known; None with fewer than 3 or without spread."""
+    """Return Spearman's correlation of pairs, leaving out those of which one is not known.
+
+    None with fewer than 3 pairs, or where all numbers of one side are equal.
+    """
     from scipy.stats import rankdata
 
     complete = [pair for pair in pairs if pair is not None and None not in pair]
