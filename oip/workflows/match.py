@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -106,7 +106,7 @@ def match_into(
             record.write(folder / NAME)
             write_match_page(folder, record, runs, progress)
     if runs[0] is not None and runs[1] is not None:
-        _keep(record, runs[0], runs[1], keepers)
+        _keep_partners(record, (runs[0], runs[1]), keepers)
     return record
 
 
@@ -158,47 +158,66 @@ def _destinations(
     return (folders[0] if folders else None), keepers
 
 
-def _keep(record: MatchFile, first: Run, second: Run, keepers: set[int]) -> None:
-    """Write the partners in every matched layer of some of the two runs.
+def _keep_partners(record: MatchFile, runs: tuple[Run, Run], keepers: set[int]) -> None:
+    """Write the partners in every matched layer into some of the two runs.
 
     An earlier match of the same two replaces itself; else a free name is taken, or the oldest.
+
+    Args:
+        record: the match.
+        runs: the two runs.
+        keepers: which of them (0, 1) keep their partners.
     """
-    for match_of_layer in record.matches if keepers else ():
-        own_layer, other = match_of_layer.layer, match_of_layer.second_layer
-        pairs = [unit for unit in match_of_layer.maps if unit.has_partner]
-        units = [(unit.map, unit.partner or 0) for unit in pairs]
-        sides = (
-            (first, own_layer, second, other, record.second, record.second_sha256),
-            (second, other, first, own_layer, record.first, record.first_sha256),
-        )
-        for side, (run, name, partner_run, partner_layer, *partner) in enumerate(sides):
-            layer = next((layer for layer in run.layers if layer.name == name), None)
-            if layer is None or side not in keepers:
-                continue
-            maps = np.array([pair[side] for pair in units], np.int64)
-            partners = np.array([pair[1 - side] for pair in units], np.int64)
-            order = np.argsort(maps)
-            pictures = _partner_tiles(partner_run, partner_layer, partners[order])
-            percentile = ("percentile", "partner_percentile")[side]
-            fields = {name: name for name in ("correlation", "low", "high")}
-            values = {
-                name: np.array([getattr(unit, field) for unit in pairs], np.float32)[order]
-                for name, field in {**fields, "percentile": percentile}.items()
-            }
-            partners_file = PartnersFile(
-                other=partner[0],
-                other_sha256=partner[1],
-                layer=partner_layer,
-                split=record.split,
-                threshold=match_of_layer.threshold,
-                maps=maps[order],
-                partners=partners[order],
-                has_picture=np.array([picture is not None for picture in pictures], bool),
-                pictures=_stacked(pictures),
-                **values,
-            )
-            file = _partners_name(run.folder(layer.index), partners_file)
-            run.keep(layer.index, file, partners_file)
+    for layer_match in record.matches:
+        names = (layer_match.layer, layer_match.second_layer)
+        for side in sorted(keepers):
+            run = runs[side]
+            layer = next((layer for layer in run.layers if layer.name == names[side]), None)
+            if layer is not None:
+                partners = _partners_file(record, layer_match, side, runs[1 - side])
+                name = _partners_name(run.folder(layer.index), partners)
+                run.keep(layer.index, name, partners)
+
+
+def _partners_file(
+    record: MatchFile, layer_match: LayerMatchRecord, side: int, partner_run: Run
+) -> PartnersFile:
+    """Return the partners of the units of one layer.
+
+    Args:
+        record: the match.
+        layer_match: of the layer in both runs.
+        side: 0 for the first run's units, 1 for the second's.
+        partner_run: the other run, whose OIPs are the pictures.
+    """
+    pairs = [unit for unit in layer_match.maps if unit.has_partner]
+    units = np.array([(unit.map, unit.partner or 0) for unit in pairs], np.int64).reshape(-1, 2)
+    order = np.argsort(units[:, side])
+    maps, partners = units[order, side], units[order, 1 - side]
+    if side == 0:
+        other, other_sha256, layer = record.second, record.second_sha256, layer_match.second_layer
+    else:
+        other, other_sha256, layer = record.first, record.first_sha256, layer_match.layer
+    pictures = _partner_tiles(partner_run, layer, partners)
+
+    def numbers(field: str) -> np.ndarray:
+        return np.array([getattr(unit, field) for unit in pairs], np.float32)[order]
+
+    return PartnersFile(
+        other=other,
+        other_sha256=other_sha256,
+        layer=layer,
+        split=record.split,
+        threshold=layer_match.threshold,
+        maps=maps,
+        partners=partners,
+        has_picture=np.array([picture is not None for picture in pictures], bool),
+        pictures=_stacked(pictures),
+        correlation=numbers("correlation"),
+        low=numbers("low"),
+        high=numbers("high"),
+        percentile=numbers("percentile" if side == 0 else "partner_percentile"),
+    )
 
 
 def _partners_name(folder: Path, partners: PartnersFile) -> str:
@@ -292,36 +311,48 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
         return record
     partners = {unit.map: unit.partner for unit in record.maps if unit.partner is not None}
     partner_images = _best_images(second, other, set(partners.values()))
-    likeness: dict[int, tuple[float | None, ...]] = {}
-    names = ("similarity", "percentile", "partner_percentile")
     own_images = _best_images(first, layer, set(partners))
     units = [unit_index for unit_index in own_images if partners[unit_index] in partner_images]
+    jump = None
+    if layer.jump is not None:
+        pairs = zip(layer.jump, _shrinking(_shape(first)), strict=True)
+        jump = [step / scale for step, scale in pairs]
+    similarities: dict[int, _PairSimilarity] = {}
     for start in range(0, len(units), _BLOCK):
         block = units[start : start + _BLOCK]
         left = np.stack([own_images[unit_index] for unit_index in block])
         right = np.stack([partner_images[partners[unit_index]] for unit_index in block])
-        jump = None
-        if layer.jump is not None:
-            pairs = zip(layer.jump, _shrinking(_shape(first)), strict=True)
-            jump = [step / scale for step, scale in pairs]
         table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
         for row, unit_index in enumerate(block):
-            value = float(table[row, row])
-            peers = [np.delete(similarities[row], row) for similarities in (table, table.T)]
-            shares = (
-                float(100 * np.mean(similarities < value))
-                if len(similarities) >= LEAST_PEERS
-                else None
-                for similarities in peers
-            )
-            likeness[unit_index] = finite_or_none(value), *shares
+            similarities[unit_index] = _PairSimilarity.of(table, row)
     maps = [
-        msgspec.structs.replace(unit, **dict(zip(names, likeness[unit.map], strict=True)))
-        if unit.map in likeness
+        msgspec.structs.replace(unit, **similarities[unit.map]._asdict())
+        if unit.map in similarities
         else unit
         for unit in record.maps
     ]
     return msgspec.structs.replace(record, maps=maps)
+
+
+class _PairSimilarity(NamedTuple):
+    """The similarity of the OIPs of two units, and its percentile among pairs with others."""
+
+    similarity: float | None
+    percentile: float | None
+    """Among the first unit and the partners of other units; None with too few of them."""
+    partner_percentile: float | None
+    """Among other units and the partner."""
+
+    @classmethod
+    def of(cls, table: np.ndarray, row: int) -> _PairSimilarity:
+        """Return that of the pair of a row, from a table (units, partners) of similarities."""
+        value = float(table[row, row])
+        percentiles = []
+        for similarities in (table[row], table[:, row]):
+            peers = np.delete(similarities, row)
+            enough = len(peers) >= LEAST_PEERS
+            percentiles.append(float(100 * np.mean(peers < value)) if enough else None)
+        return cls(finite_or_none(value), *percentiles)
 
 
 def _shape(run: Run) -> tuple[int, ...]:
