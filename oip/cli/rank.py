@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
-    from oip.workflows.layer_records import RankAnswer, RankedLayer
+    from oip.workflows.layer_records import FinishedRanking, RankedLayer
+    from oip.workflows.rank import RankingOptions
 
 _FEW_IMAGES = 200
 """With fewer, hardly any map is above what shuffled labels give."""
@@ -168,10 +169,9 @@ def command(
     from oip.mi.label_free import read_target
     from oip.models import split_source
     from oip.run.run import RunFolder
-    from oip.run.shards import data_digest
     from oip.workflows.directions import with_run_directions
-    from oip.workflows.layer_records import RankAnswer
-    from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
+    from oip.workflows.layer_records import FinishedRanking
+    from oip.workflows.rank import RankingOptions, maps_to_rank, rank_layers
 
     started = time.monotonic()
     if not choices["ablate"]:
@@ -183,14 +183,10 @@ def command(
     settings.check_about()
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
-    choices = {"selections": selections, "options": settings, "form": FORM}
-    if numbers is not None:
-        choices["options"] = replace(settings, target=None)
-        choices["target"] = data_digest(numbers)
-    request = model.request("rank", out, data, choices)
-    answer = request.answer(RankAnswer) if not model.imports else None
-    if answer is not None:
-        return _answered(answer, out, output, started)
+    request = model.request("rank", out, data, _request_of(selections, settings))
+    finished = request.finished_result(FinishedRanking) if not model.imports else None
+    if finished is not None:
+        return _print_finished(finished, out, output, started)
     network, images = model.open_with(data, output)
     network = with_run_directions(network, out)
     maps_of_layers = maps_to_rank(network, selections, settings.at)
@@ -199,37 +195,52 @@ def command(
     with output.progress() as progress:
         for result in rank_layers(out, network, maps_of_layers, images, settings, progress, errors):
             ranked.append(result)
-            if not output.as_json:
-                print_layer(result)
-            for text in result.notices:
-                output.note(f"oip: {result.layer.name}: {text}")
+            _report_layer(result, output)
     if len(images.images) < _FEW_IMAGES and split_source(str(data.source))[1] is None:
-        more = f"--data {data.source}:all takes those of both parts."
-        output.note(f"{len(images.images)} images of {images.source} are few for a ranking; {more}")
+        hint = f"--data {data.source}:all takes those of both parts."
+        output.note(f"{len(images.images)} images of {images.source} are few for a ranking; {hint}")
     for error in errors:
         warn(f"oip: {error}")
     _print_end(ranked, out, output, started)
     if errors or any(layer.unusable for layer in ranked):
         return 1
     if network.inputs.is_known and not model.imports and settings.at == "response":
-        run, indices = RunFolder(out), [layer.layer.index for layer in ranked]
-        request.note(run, indices, images, RankAnswer(layers=[layer.content() for layer in ranked]))
+        indices = [layer.layer.index for layer in ranked]
+        finished = FinishedRanking(layers=[layer.content() for layer in ranked])
+        request.save_result(RunFolder(out), indices, images, finished)
     return 0
 
 
-def _answered(answer: RankAnswer, out: Path, output: Output, started: float) -> int:
-    """Print rankings that are in the run."""
+def _request_of(selections: tuple[str, ...], settings: RankingOptions) -> dict[str, object]:
+    """Return the choices that a ranking depends on, its target as a digest."""
+    from oip.run.shards import data_digest
+    from oip.workflows.rank import FORM
+
+    request: dict[str, object] = {"selections": selections, "options": settings, "form": FORM}
+    if settings.target is not None:
+        request["options"] = replace(settings, target=None)
+        request["target"] = data_digest(settings.target)
+    return request
+
+
+def _print_finished(finished: FinishedRanking, out: Path, output: Output, started: float) -> int:
+    """Print rankings that the run holds already, and return the exit status."""
     from oip.run.run import Run
     from oip.workflows.layer_records import RankedLayer
 
-    ranked = [RankedLayer.of_content(Run.open(out), content) for content in answer.layers]
+    ranked = [RankedLayer.of_content(Run.open(out), content) for content in finished.layers]
     for layer in ranked:
-        if not output.as_json:
-            print_layer(layer)
-        for text in layer.notices:
-            output.note(f"oip: {layer.layer.name}: {text}")
+        _report_layer(layer, output)
     _print_end(ranked, out, output, started)
     return 0
+
+
+def _report_layer(ranked: RankedLayer, output: Output) -> None:
+    """Print a layer, unless the result is JSON, and its notices."""
+    if not output.as_json:
+        print_layer(ranked)
+    for text in ranked.notices:
+        output.note(f"oip: {ranked.layer.name}: {text}")
 
 
 def _print_end(ranked: list[RankedLayer], out: Path, output: Output, started: float) -> None:

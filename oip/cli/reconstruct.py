@@ -128,6 +128,12 @@ class AscentPlan:
     by: str | None
     """Quantity that the best maps are found by; None for all maps."""
 
+    @property
+    def depends_on_options_alone(self) -> bool:
+        """No file is read beside the model and the data: no image, direction or judge."""
+        names_file = any("direction:" in text for text in self.options.expressions)
+        return self.options.start is None and not self.candidates and not names_file
+
     def grow(
         self,
         out: Path,
@@ -306,27 +312,25 @@ def command(
     from oip.ascent.objectives import objective
     from oip.ascent.settings import AUTO, auto_reason
     from oip.core.files import check_writable
-    from oip.run.reconstruct import ReconstructAnswer, RunSummary, SummaryLayers, summary
+    from oip.run.reconstruct import FinishedReconstruction, RunSummary, SummaryLayers, summary
     from oip.workflows.reconstruct import select_targets
 
     started = time.monotonic()
-    preset, expressions, from_image = ascent.preset, ascent.expressions, ascent.start is not None
     plan = ascent.plan(seed, data.source is not None)
-    objectives = [objective(text) for text in expressions]
+    objectives = [objective(text) for text in ascent.expressions]
     check_writable(out)
-    choices = {"selections": selections, "settings": plan.settings, "preset": preset}
-    choices |= {"top": ascent.top, "objectives": expressions, "by": plan.by}
+    choices = {"selections": selections, "settings": plan.settings, "preset": ascent.preset}
+    choices |= {"top": ascent.top, "objectives": ascent.expressions, "by": plan.by}
     request = model.request("reconstruct", out, data, choices)
-    is_kept = not (model.imports or from_image or plan.candidates)
-    is_kept = is_kept and "direction:" not in "".join(expressions)
-    answer = request.answer(ReconstructAnswer) if is_kept else None
-    ranked = None if expressions else selections
-    if answer is not None:
-        for text in answer.notes:
+    is_reusable = plan.depends_on_options_alone and not model.imports
+    finished = request.finished_result(FinishedReconstruction) if is_reusable else None
+    layers_to_rank = None if ascent.expressions else selections
+    if finished is not None:
+        for text in finished.notes:
             output.note(text)
-        result = RunSummary(run=str(out), seconds=_since(started), layers=answer.result.layers)
-        steps = _next_steps(model, data, ranked, out, answer.labeled)
-        return _printed(result, details, output, steps, {})
+        result = RunSummary(run=str(out), seconds=_since(started), layers=finished.result.layers)
+        steps = _next_steps(model, data, layers_to_rank, out, finished.labeled)
+        return _print_result(result, details, output, steps, {})
     network, images = _opened(model, data, out, output)
     layers, targets = select_targets(network, selections, objectives)
     network.inputs.warn_if_assumed()
@@ -334,8 +338,8 @@ def command(
         run, grown, notes = plan.grow(
             out, network, images, layers, targets, model.imports, progress
         )
-    if preset == AUTO:
-        notes.append(f"oip: {auto_reason(network.inputs.shape, from_image)}")
+    if ascent.preset == AUTO:
+        notes.append(f"oip: {auto_reason(network.inputs.shape, ascent.start is not None)}")
     for text in notes:
         output.note(text)
     indices = [layer.index for layer, _ in grown]
@@ -343,15 +347,16 @@ def command(
     result = summary(run, indices, _since(started))
     judged = _judged(run, indices, details, output) if plan.candidates else {}
     labeled = data.source if images is not None and images.targets is not None else None
-    steps = _next_steps(model, data, ranked, out, labeled)
-    status = _printed(result, details, output, steps, judged)
+    steps = _next_steps(model, data, layers_to_rank, out, labeled)
+    status = _print_result(result, details, output, steps, judged)
     if len(grown) < len(layers):
         return max(status, 1)
-    has_notice = bool(network.elsewhere) and not selections and not expressions
-    if status == 0 and network.inputs.is_known and is_kept and not has_notice:
+    # A notice that only opening the model gives would be missing the next time.
+    has_notice = bool(network.elsewhere) and not selections and not ascent.expressions
+    if status == 0 and network.inputs.is_known and is_reusable and not has_notice:
         content = SummaryLayers(layers=result.layers)
-        answer = ReconstructAnswer(result=content, notes=notes, labeled=labeled)
-        request.note(run, indices, images, answer)
+        finished = FinishedReconstruction(result=content, notes=notes, labeled=labeled)
+        request.save_result(run, indices, images, finished)
     return status
 
 
@@ -412,7 +417,7 @@ def _next_steps(
     return [call if labeled else f"{call}    # SOURCE: images with labels", *steps]
 
 
-def _printed(
+def _print_result(
     result: RunSummary, details: bool, output: Output, steps: list[str], judged: Record
 ) -> int:
     """Print a result, with what was judged in its JSON, and return the exit status."""
@@ -435,7 +440,9 @@ def _status(result: RunSummary) -> int:
             f"oip: {failures}: their responses are not finite numbers. Look for NaN in the model's "
             "weights."
         )
-    return 0 if not failed else 2 if failed == len(verdicts) else 1
+    if not failed:
+        return 0
+    return 2 if failed == len(verdicts) else 1
 
 
 def print_summary(result: RunSummary, details: bool = False) -> None:
@@ -452,13 +459,13 @@ def print_summary(result: RunSummary, details: bool = False) -> None:
     counts = [layer.verdicts for layer in layers]
     verdicts = verdict_headings(counts)
     kinds = {layer.kind for layer in layers}
-    every = f"{UNIT_NOUNS[layers[0].kind]}s" if len(kinds) == 1 else "units"
-    headings = ("layer", every, *map(shown_verdict, verdicts), "above best image")
+    nouns = f"{UNIT_NOUNS[layers[0].kind]}s" if len(kinds) == 1 else "units"
+    headings = ("layer", nouns, *map(shown_verdict, verdicts), "above best image")
     rows = [
         _counts(layer, [count[verdict] for verdict in verdicts])
         for layer, count in zip(layers, counts, strict=True)
     ]
-    legend = of_units(verdict_legend(counts) | ABOVE_BEST_IMAGE, every.removesuffix("s"))
+    legend = of_units(verdict_legend(counts) | ABOVE_BEST_IMAGE, nouns.removesuffix("s"))
     print_table(headings, rows, left=("layer",), legend=legend)
     for layer in layers:
         if layer.unseen_pixels:

@@ -172,7 +172,7 @@ class SummaryLayers(Part, frozen=True, kw_only=True):
     layers: list[ReconstructedLayer]
 
 
-class ReconstructAnswer(Part, frozen=True, kw_only=True):
+class FinishedReconstruction(Part, frozen=True, kw_only=True):
     """The result of `oip reconstruct`, as `finished.json` keeps it."""
 
     result: SummaryLayers

@@ -1,8 +1,8 @@
 """Commands whose work is done: their result is read from the run, without opening the model.
 
-`RUN/finished.json` holds, for each kind of command, what it was given the last time, what it
-answered, and the SHA-256 of every file of its layers. The answer is taken only where all of that
-is as it was: the model's file and its sidecar, the data, each option, the version, each file.
+`RUN/finished.json` holds, for each command, its arguments the last time, its result, and the
+SHA-256 of every file of its layers. The result is used only if nothing has changed since: the
+model's file and its sidecar, the data, each option, the version, each file.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from oip.run.shards import data_digest, key_of
 if TYPE_CHECKING:
     from oip.models import Dataset
 
-Answer = TypeVar("Answer", bound=Part)
+Result = TypeVar("Result", bound=Part)
 
 NAME = "finished.json"
 _SHOWN = {"rank": "legibility.json"}
-"""Files of a layer that a command does not make, but shows where they are there."""
+"""Files of a layer that a command does not make, but shows if they exist."""
 
 
 class Request:
@@ -60,8 +60,8 @@ class Request:
         self._data = (source, data_dir, resize)
         self._choices = choices
 
-    def answer(self, kind: type[Answer]) -> Answer | None:
-        """Return the result of the same command if all its files exist, else None.
+    def finished_result(self, kind: type[Result]) -> Result | None:
+        """Return the result of the same command if all its files are as it left them, else None.
 
         Args:
             kind: the record that the result is read as.
@@ -80,17 +80,13 @@ class Request:
             if same:
                 LOG.info("done before, by %s", self._out / NAME)
             return msgspec.convert(finished.result, kind) if same else None
-        except (
-            OipError,
-            OSError,
-            msgspec.ValidationError,
-        ):  # the command itself says what is wrong
-            return None
+        except (OipError, OSError, msgspec.ValidationError):
+            return None  # the command itself says what is wrong
 
-    def note(
+    def save_result(
         self, run: RunFolder, layers: Iterable[int], images: Dataset | None, result: Part
     ) -> None:
-        """Keep the result of a command that has done all of its work on some layers."""
+        """Save the result of a command that has done all of its work on some layers."""
         layers = list(layers)
         paths = sorted(path for index in layers for path in run.folder(index).iterdir())
         paths = [path for path in paths if _is_result(path)]
@@ -104,8 +100,8 @@ class Request:
             files={name: _digest(run.path / name) for name in names},
         )
         with files.locked(run.path):
-            before = FinishedFile.read_if_whole(run.path / NAME)
-            commands = dict(before.commands) if before is not None else {}
+            earlier = FinishedFile.read_if_whole(run.path / NAME)
+            commands = dict(earlier.commands) if earlier is not None else {}
             FinishedFile(commands=commands | {self.command: command}).write(run.path / NAME)
 
     @cached_property
@@ -128,7 +124,7 @@ class Request:
         return key_of({**self._arguments(), "data": data})
 
     def _arguments(self) -> dict[str, object]:
-        """Return what the command was given, but for its data."""
+        """Return the arguments of the command, without its data."""
         sidecar = sidecar_path(self._model)
         return {
             "versions": versions(),

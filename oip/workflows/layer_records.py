@@ -51,7 +51,7 @@ class RankedContent(Part, frozen=True, kw_only=True, omit_defaults=True):
     redundancy: RedundancyFile | None = None
 
 
-class RankAnswer(Part, frozen=True, kw_only=True):
+class FinishedRanking(Part, frozen=True, kw_only=True):
     """The result of `oip rank`, as `finished.json` keeps it."""
 
     layers: list[RankedContent]
