@@ -30,12 +30,12 @@ _LEGEND = {
 @options.sized_model
 @click.option(
     "--all",
-    "every",
+    "lists_all",
     is_flag=True,
     help="List the layers without maps, too: dense layers, tokens, heads, pooling.",
 )
 @options.output
-def command(model: ModelOptions, output: Output, every: bool) -> None:
+def command(model: ModelOptions, output: Output, lists_all: bool) -> None:
     """List the layers of MODEL that have maps.
 
     Other commands take a layer by its name or by its index (@0, @1, ...). With --all, and for a
@@ -47,36 +47,52 @@ def command(model: ModelOptions, output: Output, every: bool) -> None:
     Example:  oip layers model.keras
     """
     click.get_current_context().meta[ALL_ROWS] = True  # the last layers matter most
-    from oip.core.images import preprocess_hint, preprocess_of
+    from oip.core.images import preprocess_of
 
     network = model.open(None)
     layers = network.layers
-    other_layers = network.other_layers if every or not layers else []
+    other_layers = network.other_layers if lists_all or not layers else []
     inputs, unseen = _inputs(network), _unseen_end(network)
     if output.as_json:
-        more = {"other_layers": [layer.to_dict() for layer in other_layers]} if other_layers else {}
-        records = [layer.to_dict() for layer in layers]
-        of_inputs = [item._asdict() for item in inputs]
-        statistics = {"input": _statistics(network)}
-        record = {"layers": records, **more, "inputs": of_inputs, **statistics}
-        print_json({**record, "unseen_end": unseen})
+        record: Record = {"layers": [layer.to_dict() for layer in layers]}
+        if other_layers:
+            record["other_layers"] = [layer.to_dict() for layer in other_layers]
+        record["inputs"] = [item._asdict() for item in inputs]
+        print_json({**record, "input": _statistics(network), "unseen_end": unseen})
         return
     points = "samples" if len(network.inputs.shape) == 2 else "pixels"
+    _print_tables(network, other_layers, points)
+    _print_inputs(network, inputs, unseen, points)
+    if network.layers or network.other_layers:
+        layer = (network.reached(network.default_layers) or network.default_layers)[-1]
+        run = f"runs/{model.model.stem}"
+        model = replace(model, preprocess=preprocess_of(network.inputs.application))
+        output.next_steps(model.command("reconstruct", layer.name, out=run))
+
+
+def _print_tables(network: Network, other_layers: Sequence[LayerInfo], points: str) -> None:
+    """Print the layers with maps, and some other layers."""
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
-    if layers:
-        rows = [_row(layer, str(layer.maps)) for layer in layers]
-        print_table(
-            headings, rows, network.name, left=("layer", "class"), legend=_legend(headings, points)
-        )
+    if network.layers:
+        rows = [_row(layer, str(layer.maps)) for layer in network.layers]
+        legend = _legend(headings, points)
+        print_table(headings, rows, network.name, left=("layer", "class"), legend=legend)
     if other_layers:
         rows = [_row(layer, _count(layer)) for layer in other_layers]
-        title = "other layers" if layers else network.name
+        title = "other layers" if network.layers else network.name
         headings = (*headings[:3], "kind", *headings[4:])
-        print_table(
-            headings, rows, title, left=("layer", "class", "kind"), legend=_legend(headings, points)
-        )
+        legend = _legend(headings, points)
+        print_table(headings, rows, title, left=("layer", "class", "kind"), legend=legend)
     if not network.layers and not network.other_layers:
         print_text(f"{network.name}: no layer has maps or units")
+
+
+def _print_inputs(
+    network: Network, inputs: Sequence[_Input], unseen: Sequence[int], points: str
+) -> None:
+    """Print the statistics of the input, pixels that no map sees, and several inputs."""
+    from oip.core.images import preprocess_hint
+
     spec = network.inputs
     if spec.is_known:
         mean, std = (" ".join(f"{v:z.4g}" for v in values) for values in (spec.mean, spec.std))
@@ -85,19 +101,15 @@ def command(model: ModelOptions, output: Output, every: bool) -> None:
         hint = preprocess_hint(spec.application).rstrip(".")
         click.echo(f"input {_sides(spec.shape)}, mean and std not known{'. ' * bool(hint)}{hint}")
     if any(unseen):
-        text = (
-            f"the last {_sides(unseen)} of {_sides(network.inputs.shape[: len(unseen)])} {points}"
-        )
-        print_text(f"{text} are seen by no map: strides do not divide the sides, nothing is padded")
-    for item in inputs if len(inputs) > 1 else ():
+        sides = _sides(spec.shape[: len(unseen)])
+        text = f"the last {_sides(unseen)} of {sides} {points} are seen by no map"
+        print_text(f"{text}: strides do not divide the sides, nothing is padded")
+    if len(inputs) < 2:
+        return
+    for item in inputs:
         takes_images = " (takes the images)" if item.images else ""
         indices = ", ".join(f"@{index}" for index in item.layers) or "no layers"
         print_text(f"--input {item.name}: {_sides(item.shape)}, {indices}{takes_images}")
-    if network.layers or network.other_layers:
-        layer = (network.reached(network.default_layers) or network.default_layers)[-1]
-        run = f"runs/{model.model.stem}"
-        model = replace(model, preprocess=preprocess_of(spec.application))
-        output.next_steps(model.command("reconstruct", layer.name, out=run))
 
 
 def _legend(headings: Sequence[str], points: str) -> dict[str, str]:
@@ -159,23 +171,23 @@ def _statistics(network: Network) -> Record:
 
 def _unseen_end(network: Network) -> list[int]:
     """Return how many pixels at the end of each axis are in no receptive field of a map."""
-    fields = [
-        (layer.size, layer.receptive_field, layer.jump, layer.offset) for layer in network.layers
-    ]
-    if not fields or any(value is None for field in fields for value in field):
+    layer_ends = [_last_pixels_seen(layer) for layer in network.layers]
+    known_ends = [ends for ends in layer_ends if ends is not None]
+    if not known_ends or len(known_ends) < len(layer_ends):
         return []
-    ends = [
-        [
-            start + step * (count - 1) + (side - 1) / 2
-            for count, side, step, start in zip(*field, strict=True)  # type: ignore[arg-type]
-        ]
-        for field in fields
-    ]
-    sides = network.inputs.shape[: len(ends[0])]
+    sides = network.inputs.shape[: len(known_ends[0])]
     return [
-        max(0, round(side - 1 - max(axis)))
-        for side, axis in zip(sides, zip(*ends, strict=True), strict=True)
+        max(0, round(side - 1 - max(ends)))
+        for side, ends in zip(sides, zip(*known_ends, strict=True), strict=True)
     ]
+
+
+def _last_pixels_seen(layer: LayerInfo) -> list[float] | None:
+    """Return the last pixel along each axis that the layer's last node sees, None if not known."""
+    if layer.receptive_field is None or layer.jump is None or layer.offset is None:
+        return None
+    axes = zip(layer.size, layer.receptive_field, layer.jump, layer.offset, strict=True)
+    return [offset + jump * (nodes - 1) + (field - 1) / 2 for nodes, field, jump, offset in axes]
 
 
 def _sides(values: Sequence[float | None] | None) -> str:

@@ -1,4 +1,4 @@
-"""The command `oip`: it imports a command when it is called, and prints errors as one line."""
+"""The program `oip`: it imports a command when it is called, and prints an error as one line."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ _VERBOSE = click.Option(
 )
 
 
-_ELSEWHERE = {"mi": "'oip estimate' takes arrays, 'oip rank' the maps of a model."}
-"""Names that users try, and the commands that do it."""
+_HINTS = {"mi": "'oip estimate' takes arrays, 'oip rank' the maps of a model."}
+"""Name of a command that does not exist, but is tried -> the commands to use."""
 
 
 class Commands(click.Group):
@@ -98,7 +98,7 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            hint = _ELSEWHERE.get(name) or did_you_mean(name, COMMANDS)
+            hint = _HINTS.get(name) or did_you_mean(name, COMMANDS)
             ctx.fail(f"No such command '{name}'. {hint}".rstrip())
         return super().resolve_command(ctx, args)
 
@@ -117,47 +117,55 @@ class Commands(click.Group):
 
 
 _PARAMETERS = re.compile(
-    r"\b(imports|input|resize|model)=\[?'([^']*)'\]?|\b(input_shape|size)=\(h, w[^)]*\)"
-    r"|\b(data)=\.\.\.|\bset (Network\.inputs)|\b(keep_data)=False"
+    r"\b(?P<name>imports|input|resize|model)=\[?'(?P<value>[^']*)'\]?"
+    r"|\b(?P<size>input_shape|size)=\(h, w[^)]*\)"
+    r"|\b(?P<data>data)=\.\.\."
+    r"|\bset (?P<statistics>Network\.inputs)"
+    r"|\b(?P<keep_data>keep_data)=False"
 )
+"""Parameters of Python functions in hints."""
+_OPTIONS = {
+    "size": "--input-size",
+    "data": "--data SOURCE",
+    "statistics": "give --input-mean and --input-std, or --preprocess",
+    "keep_data": "--without-data",
+}
+"""Group of `_PARAMETERS` -> the option of the command line."""
 
 
-def name_options(text: str) -> str:
-    """Let a hint name options, not parameters of `oip.Network`: `input='b'` as `--input b`."""
+def with_options(text: str) -> str:
+    """Return a hint with options in place of Python parameters: `--input b` for `input='b'`."""
 
     def option(match: re.Match[str]) -> str:
-        if match[3]:
-            return "--input-size"
-        if match[4]:
-            return "--data SOURCE"
-        if match[5]:
-            return "give --input-mean and --input-std, or --preprocess"
-        if match[6]:
-            return "--without-data"
-        return f"--{match[1].rstrip('s')} {match[2]}"
+        if match["name"]:
+            return f"--{match['name'].rstrip('s')} {match['value']}"
+        return _OPTIONS[str(match.lastgroup)]
 
     return _PARAMETERS.sub(option, text)
 
 
 def name_option(error: OipError, command: click.Command) -> None:
     """Let a message about a setting name its option: `input std: ...` as `--input-std: ...`."""
-    setting, colon, rest = str(error).partition(":")
+    setting, colon, message = str(error).partition(":")
     option = f"--{setting.replace(' ', '-').replace('_', '-')}"
     if colon and any(option in parameter.opts for parameter in command.params):
-        error.args = (f"{option}:{rest}",)
+        error.args = (f"{option}:{message}",)
 
 
-def _way_out(error: OipError) -> list[str]:
-    """Return the sentence that names the check of the run, or the batch, of a file that is wrong;
-    none for files elsewhere, and none for what makes a folder a run, without which no check can."""
+def _verify_hint(error: OipError) -> str:
+    """Return a hint to check the run, or the batch, that an unusable file belongs to.
+
+    Empty for files outside of runs, and for a run's own run.json, without which it cannot be
+    checked.
+    """
     path = error.path if isinstance(error, RunError) else None
     for folder in () if path is None else path.parents:
         if (folder / "run.json").is_file() and path != folder / "run.json":
             batch = folder.parent.parent
             checked = batch if (batch / "batch.json").is_file() else folder
             command = shlex.join(["oip", "verify", str(checked)])
-            return [f"'{command}' lists such files and the commands that make them again."]
-    return []
+            return f"'{command}' lists such files and the commands that make them again."
+    return ""
 
 
 def _print_version(ctx: click.Context) -> None:
@@ -226,7 +234,7 @@ def run(arguments: list[str] | None = None) -> int:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, Notice):
-            click.echo(f"oip: {plain_text(name_options(str(message)))}", err=True)
+            click.echo(f"oip: {plain_text(with_options(str(message)))}", err=True)
         else:
             original(message, category, *where, **more)
 
@@ -243,7 +251,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except OipError as error:
-        text = " ".join((name_options(str(error)), *_way_out(error)))
+        text = f"{with_options(str(error))} {_verify_hint(error)}".rstrip()
         click.echo(f"oip: {plain_text(text)}", err=True)
         return error.exit_status
     except (click.Abort, KeyboardInterrupt):

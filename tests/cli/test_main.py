@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.cli.main import COMMANDS, main, name_option, name_options, root
+from oip.cli.main import COMMANDS, main, name_option, root, with_options
 from oip.core.errors import SettingsError
 
 SMALL = ["--starts", "2", "--steps", "10", "--screened", "16", "--quiet"]
@@ -72,11 +72,11 @@ def test_settings_of_the_library_are_named_as_options():
 
 
 def test_parameters_in_hints_are_named_as_options():
-    assert name_options("Give data=... for them.") == "Give --data SOURCE for them."
-    assert name_options("Build it with keep_data=False.") == "Build it with --without-data."
+    assert with_options("Give data=... for them.") == "Give --data SOURCE for them."
+    assert with_options("Build it with keep_data=False.") == "Build it with --without-data."
     hint = "If you trust it: imports=['mine']. Choose input='b', or input_shape=(h, w, bands)."
     shown = "If you trust it: --import mine. Choose --input b, or --input-size."
-    assert name_options(hint) == shown
+    assert with_options(hint) == shown
 
 
 def test_unknown_commands_and_options_are_wrong_usage(call):
