@@ -101,7 +101,7 @@ def build(
     PosixPath('runs/mnist/gallery/index.html')
     """
     check_title(title)
-    source = run if isinstance(run, Run) else Run.open(run)
+    source = Run.of(run)
     target = source.path / ("gallery.html" if single_file else "gallery")
     is_ours = is_single_page if single_file else _is_gallery
     if target.is_symlink() or (target.exists() and not is_ours(target)):
@@ -149,7 +149,7 @@ def show(
 
     >>> show("runs/mnist")  # doctest: +SKIP
     """
-    source = run if isinstance(run, Run) else Run.open(run)
+    source = Run.of(run)
     shell = kernel_shell()
     if shell is not None:
         maps = sum(len(read_layer(source, index).maps) for index in shown_layers(source))

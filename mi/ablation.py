@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.checks import check_choice, check_whole
+from oip.core.checks import check_choice, check_whole, described
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
@@ -508,6 +508,8 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
     columns = 1 + len(layer.size)
     if not values.size:
         raise SettingsError(f"nodes of '{layer.name}'", "one or more", "none")
+    if values.dtype.kind not in "iu":
+        raise SettingsError(f"nodes of '{layer.name}'", form, described(nodes))
     limits = np.array([layer.maps, *layer.size])
     fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "iu"
     outside = (

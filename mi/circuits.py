@@ -255,7 +255,8 @@ def causes(
     samples = check_whole("samples", samples)
     sample = LayerSample.of(model_or_path, images, layer, seed=seed)
     network, info = sample.network, sample.layer
-    if isinstance(unit, bool) or not 0 <= unit < info.maps:
+    unit = check_whole(f"unit of '{info.name}'", unit, 0)
+    if unit >= info.maps:
         raise SettingsError("unit", f"0 to {info.maps - 1} of '{info.name}'", unit)
     sample = sample.take(unlabeled_subset(len(sample), samples, seed))
     response = _mean_of(info, unit)

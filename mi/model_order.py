@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html
-from oip.core.checks import check_whole
-from oip.core.errors import DataError, OipError
+from oip.core.checks import check_whole, described
+from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.progress import Progress, automatic
 from oip.mi.estimators.base import label_estimator
 from oip.mi.judges import own_features
 from oip.mi.layer_sample import labeled_subset
 from oip.mi.quantities import mutual_information
+from oip.network.inputs import image_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -129,8 +130,13 @@ def order_models(
     """
     samples = check_whole("samples", samples, _FEWEST)
     measure = label_estimator(estimator, **parameters)
-    subset = labeled_subset(labels, len(images), samples, seed)
-    drawn, codes = np.asarray(images)[subset.indices], np.asarray(subset.codes)
+    if isinstance(models, (str, Path)) or not isinstance(models, Sequence):
+        raise SettingsError("models", "a list of models", described(models))
+    pixels = image_array(images)
+    if pixels.ndim < 2:
+        raise DataError("images", "shape (n, h, w, bands)", pixels.shape)
+    subset = labeled_subset(labels, len(pixels), samples, seed)
+    drawn, codes = pixels[subset.indices], np.asarray(subset.codes)
     rows: list[tuple[str, Estimate, int]] = []
     left_out: dict[str, str] = {}
     progress("models", 0, len(models))

@@ -188,7 +188,7 @@ def pretrained(name: str, out: str | Path | None = None) -> keras.Model:
 
     >>> models.pretrained("efficientnet-lite0", "lite0.keras")  # doctest: +SKIP
     """
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         names, hint = ", ".join(NETWORKS), did_you_mean(name, NETWORKS)
         raise SettingsError("pretrained", names, f"'{name}'", hint)
     if out is not None:

@@ -611,7 +611,7 @@ def recipe(name: str) -> Recipe:
         SettingsError: no such recipe; the message names the nearest.
     """
     recipes = {candidate.name: candidate for candidate in RECIPES}
-    if name in recipes:
+    if isinstance(name, str) and name in recipes:
         return recipes[name]
     hint = did_you_mean(name, recipes)
     raise SettingsError("recipe", ", ".join(recipes), f"'{name}'", hint)

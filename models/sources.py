@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from oip.core import files
+from oip.core.checks import described
 from oip.core.errors import DataError, RunError, did_you_mean, reason_of
 from oip.core.frameworks import keras
 from oip.models.datasets import (
@@ -136,7 +137,13 @@ def holds_pictures(source: str | Path) -> bool:
 
 
 def split_source(source: str) -> tuple[str, str | None]:
-    """Return a source and its part (or None): `"mnist:test"` gives `("mnist", "test")`."""
+    """Return a source and its part (or None): `"mnist:test"` gives `("mnist", "test")`.
+
+    Raises:
+        DataError: no text.
+    """
+    if not isinstance(source, str):
+        raise DataError("source", "a text", described(source))
     name, colon, part = source.rpartition(":")
     return (name, part) if colon and name and part in (*PARTS, ALL) else (source, None)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from oip.core import files, html, seeds
-from oip.core.checks import check_number
+from oip.core.checks import check_kind, check_number, check_path
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
@@ -113,7 +113,10 @@ def train(
         RunError: `out` cannot be written.
     """
     chosen_recipe = recipe_of(recipe) if isinstance(recipe, str) else recipe
-    out = Path(out)
+    check_kind("recipe", chosen_recipe, Recipe, "a recipe or its name")
+    for name, data in (("data_train", data_train), ("data_test", data_test)):
+        check_kind(name, data, Dataset, "a Dataset", "Read one by models.load.")
+    out = check_path("out", out, "the path of a .keras file")
     check_model_path(out)
     labels_test = _checked_labels(data_train, data_test)
     settings = chosen_recipe.settings(len(data_train)) if settings is None else settings
@@ -484,6 +487,8 @@ def initialize(
         noise-resilient diffusion spectral entropy. CISS 2024, figure 9.
     """
     check_number("entropy", entropy)
+    check_kind("model", model, keras.Model, "a Keras model")
+    check_kind("images", images, np.ndarray, "an array of images")
     encoder = before_head(model)
 
     def reached(deviation: float) -> float:

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from oip.core import seeds
-from oip.core.checks import check_choice, check_whole
+from oip.core.checks import check_choice, check_whole, described
 from oip.core.errors import DataError
 from oip.core.frameworks import Tensor, tf
 from oip.core.units import nats
@@ -560,8 +560,13 @@ def total_correlation_loss(z: Tensor, log_jacobian: Tensor) -> Tensor:
     """
     from scipy.special import digamma
 
-    values = tf.convert_to_tensor(z)
-    n = values.shape[0] or 0
+    try:
+        values = tf.convert_to_tensor(z)
+    except ValueError as error:
+        raise DataError("z", "a tensor of numbers", described(z)) from error
+    if not values.dtype.is_floating:
+        raise DataError("z", "floats", f"dtype {values.dtype.name}")
+    n = (values.shape[0] or 0) if values.shape.rank else 0
     if n < 2:
         raise DataError("z", "two samples or more", n)
     reach = max(1, round(math.sqrt(n) / 2))

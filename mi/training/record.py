@@ -18,6 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from oip.core import files, html, plots
+from oip.core.checks import check_path
 from oip.core.errors import RunError, SettingsError, notice
 from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile, step_array
 from oip.core.output_formats import TrainingStepFile
@@ -88,7 +89,7 @@ class TrainingRecord:
         Example:
             >>> mi.TrainingRecord.open("runs/mnist").plot_plane()  # doctest: +SKIP
         """
-        folder = Path(path)
+        folder = check_path("folder of the record", path)
         if (folder / "record" / RECORD).is_file():
             folder = folder / "record"
         if not (folder / RECORD).is_file():

@@ -13,7 +13,7 @@ from oip.ascent.masks import field_boxes
 from oip.ascent.reconstruction import reconstruct
 from oip.ascent.results import Oips, best_three
 from oip.core import html, plots
-from oip.core.checks import check_whole
+from oip.core.checks import check_whole, described
 from oip.core.errors import SettingsError
 from oip.core.images import displayable
 from oip.core.progress import Progress, automatic, piece_of
@@ -184,6 +184,9 @@ def separating_oips(
         >>> result = mi.separating("m.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
         >>> oip.separating_oips("m.keras", result).plot()  # doctest: +SKIP
     """
+    if not hasattr(separation, "effect"):
+        hint = "Make one by mi.separating."
+        raise SettingsError("separation", "the separation of classes", described(separation), hint)
     if separation.at != "response":
         raise SettingsError("separation", "one at the response", separation.at)
     count = check_whole("count", count)

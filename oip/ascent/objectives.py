@@ -16,6 +16,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from oip.core.checks import described
 from oip.core.errors import DataError, SettingsError
 from oip.core.files import RefusedFile, check_regular
 
@@ -75,6 +76,10 @@ class Objective:
     """Weight and term of each."""
 
     def __post_init__(self) -> None:
+        pairs = self.terms if isinstance(self.terms, tuple) else ()
+        if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            pairs, hint = "(weight, term), ...", "Make one by oip.objective('class:4')."
+            raise SettingsError("terms of an objective", pairs, described(self.terms), hint)
         for weight, _ in self.terms:
             if not np.isfinite(weight):
                 raise SettingsError("factor of an objective", "a finite number", weight)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from oip.core.checks import check_choice, parse_assignments
+from oip.core.checks import check_choice, check_path, parse_assignments
 from oip.core.errors import SettingsError, did_you_mean
 from oip.core.files import Json, read_text
 from oip.core.records import Parameters
@@ -86,7 +86,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Of a Slurm job."""
 
     def __post_init__(self) -> None:
-        if self.partition is not None and not re.fullmatch(r"[\w.@+,-]+", self.partition):
+        if self.partition is not None and not re.fullmatch(r"[\w.@+,-]+", str(self.partition)):
             names = "names of letters, digits and . _ - + @, with commas between them"
             raise SettingsError("engine.partition", names, repr(self.partition))
 
@@ -140,7 +140,7 @@ def read_job(path: str | Path, changes: Iterable[str] = ()) -> Job:
     Raises:
         SettingsError: no such file, no TOML, an unknown key (the nearest is named), a wrong value.
     """
-    path = Path(path)
+    path = check_path("job", path, "the path of a TOML file")
     try:
         table = tomllib.loads(read_text(path))
     except OSError as error:
@@ -171,7 +171,9 @@ def checked_job(job: Job | str | Path | Mapping[str, Json]) -> Job:
     """Return a job of any form that `oip.batch.run` takes; a SettingsError says what is wrong."""
     if isinstance(job, Job):
         return checked(job)
-    return read_job(job) if isinstance(job, (str, Path)) else job_of(job)
+    if isinstance(job, Mapping):
+        return job_of(job)
+    return read_job(check_path("job", job, "a Job, the path of a TOML file, or a dictionary"))
 
 
 def checked(job: Job) -> Job:

@@ -16,6 +16,7 @@ from oip.batch.job import Job, ModelSource, data_source
 from oip.batch.keras_applications import application_file, application_name
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
 from oip.core import files
+from oip.core.checks import check_path
 from oip.core.errors import ModelError, OipError, RunError, SettingsError, notice
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.images import preprocess_of
@@ -377,7 +378,7 @@ def batch_status(out: str | Path) -> BatchStatus:
 
     >>> oip.batch.batch_status("runs/batch").runs  # doctest: +SKIP
     """
-    out, runs = Path(out), []
+    out, runs = check_path("folder of the batch", out), []
     for run in read_batch(out).runs:
         folder = RunFolder(out / "runs" / run.run)
         begun = Run.open(folder.path).layers if folder.path.exists() else []

@@ -6,9 +6,11 @@ Each raises a SettingsError for anything else than it expects.
 from __future__ import annotations
 
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,43 @@ def check_flag(name: str, value: object) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):
         raise SettingsError(name, "True or False", _shown(value))
+
+
+def check_path(name: str, value: object, form: str = "a path") -> Path:
+    """Return a path of an argument; an empty text is none.
+
+    Args:
+        name: of the argument.
+        value: a text or a path.
+        form: of the argument, for the message.
+    """
+    if isinstance(value, (str, os.PathLike)) and (path := os.fspath(value)):
+        if isinstance(path, str):
+            return Path(path)
+    raise SettingsError(name, form, described(value))
+
+
+def check_kind(name: str, value: object, kind: type, form: str, hint: str = "") -> None:
+    """Check that an argument is of a class.
+
+    Args:
+        name: of the argument.
+        value: of it.
+        kind: the class.
+        form: what such a thing is, with its article, for the message.
+        hint: how to get one.
+    """
+    if not isinstance(value, kind):
+        raise SettingsError(name, form, described(value), hint)
+
+
+def described(value: object) -> str:
+    """Return how a message names a value of a kind that is not expected."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return f"{value}"
+    if isinstance(value, str):
+        return f"'{value}'" if value else "an empty text"
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def parse_assignments(

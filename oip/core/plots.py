@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files
+from oip.core.checks import check_path
 from oip.core.errors import SettingsError, plain_text
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def save(drawing: Figure, path: str | Path) -> Path:
         SettingsError: the path ends in something else.
         WriteError: the file cannot be written.
     """
-    path = Path(path)
+    path = check_path("path of the figure", path)
     files.write_bytes(path, encoded(drawing, path.suffix))
     return path
 

@@ -10,9 +10,9 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from oip.core.errors import logged
+from oip.core.errors import ModelError, logged
 from oip.core.frameworks import tf
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class Graphs:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse `pickle` and `copy.deepcopy`, of a network, too: no graph can be copied."""
+        hint = "Open it where it is needed, by oip.Network(path)."
+        raise ModelError("copy of a Network", "the path of its model", "a Network", hint)
 
     @property
     def bytes(self) -> int:

@@ -63,6 +63,7 @@ class Network:
         input_shape: tuple[int, ...] | None = None,
         input: str | None = None,
     ):
+        self.graphs = Graphs()  # before the model: pickle then refuses without having copied it
         self.imports = tuple(imports)
         if isinstance(model, Network):
             raise ModelError("Network", "a Keras model or a path", "a Network")
@@ -91,7 +92,6 @@ class Network:
         names = self.sidecar.classes if self.sidecar is not None else None
         self.classes: tuple[str, ...] | None = tuple(map(str, names)) if names else None
         self._input = input
-        self.graphs = Graphs()
         self.directions: tuple[DirectionSet, ...] = ()
         """Sets of directions over the maps of some layers, as `with_directions` added them."""
         self._set_shape(input_shape)

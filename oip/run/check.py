@@ -75,7 +75,7 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
     named, too. One shard is in memory at a time. Nothing is changed. What killed processes left is
     listed without being read; `clear_leftovers` removes it.
     """
-    run = run if isinstance(run, Run) else Run.open(run, tidy=False)
+    run = Run.of(run, tidy=False)
     paths = {path for path in run.path.rglob("*") if not path.is_dir()}
     paths.add(run.path / NAME)
     if files.has_checksum(run.path / NAME):  # else of an earlier version
@@ -164,7 +164,7 @@ def repair_run(run: Run | str | Path) -> list[str]:
     Returns:
         Paths within the run of the files that were written.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.of(run)
     written = []
     if not run.record.is_at(run.path / NAME):
         run.save()
@@ -335,7 +335,7 @@ def run_status(run: Run | str | Path) -> RunStatus:
     >>> oip.run_status("runs/mine").verdicts  # doctest: +SKIP
     Counter({'responsive': 128})
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.of(run)
     return RunStatus(
         run=str(run.path),
         model=run.record.model.name,

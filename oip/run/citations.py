@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files as package_files
+from pathlib import Path
 
 import msgspec
 
@@ -82,12 +83,19 @@ def estimator_citations(names: Iterable[str]) -> dict[str, str]:
     return _entries([*keys, "oip"], versions()["oip"])
 
 
-def citations(run: Run) -> dict[str, str]:
+def citations(run: str | Path | Run) -> dict[str, str]:
     """Return BibTeX entries by key, in the order in which they are of use: methods, then software.
 
     Methods are those that the run's own settings and rankings name; stability and its null are ours
     and are cited with the program.
+
+    Args:
+        run: a run, or its folder.
+
+    Raises:
+        RunError: no such run.
     """
+    run = Run.of(run)
     keys: list[str] = []
     if run.reconstructed():
         grown_with = [_ascent_settings(run), *_compared_presets(run)]

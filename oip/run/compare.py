@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -112,10 +113,13 @@ class Comparison:
         return " and ".join(self.runs) + f" ({models})"
 
 
-def compare_runs(first: Run, second: Run) -> Comparison:
+def compare_runs(first: str | Path | Run, second: str | Path | Run) -> Comparison:
     """Compare the same maps of the same layers of two runs.
 
     Between two models a map's number only means the same where one was trained on from the other.
+
+    Args:
+        first, second: runs, or their folders.
 
     Returns:
         The layers that both have, with the maps that both have.
@@ -123,6 +127,7 @@ def compare_runs(first: Run, second: Run) -> Comparison:
     Raises:
         RunError: inputs of different shapes, no layer in both, or a damaged shard.
     """
+    first, second = Run.of(first), Run.of(second)
     shapes = [tuple(run.record.input.shape) if run.record.input else () for run in (first, second)]
     if shapes[0] != shapes[1]:
         raise RunError("the runs' inputs", f"one shape, {shapes[0]}", shapes[1])

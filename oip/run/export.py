@@ -14,8 +14,8 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.core import files
-from oip.core.checks import check_choice, check_whole
-from oip.core.errors import RunError
+from oip.core.checks import check_choice, check_kind, check_path, check_whole, described
+from oip.core.errors import RunError, SettingsError
 from oip.core.files import WriteError
 from oip.core.images import FORMATS, picture_of
 from oip.core.output_formats import ExportedImagesFile
@@ -26,6 +26,9 @@ _SOFTWARE = 0x0131
 """Exif's tag of it."""
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
+
+_OIPS = "OIPs of a layer"
+_HINT = "Read them by oip.layer_oips(run, index), or make them by oip.reconstruct."
 
 
 def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = False) -> Path:
@@ -42,13 +45,18 @@ def export_arrays(oips: Oips | Iterable[Oips], path: str | Path, force: bool = F
     Raises:
         WriteError: such a file, without `force`.
     """
-    path = Path(path)
+    path = check_path("path of the file", path)
     check_ours([path], force)
     rows, objectives = [], []
+    if not isinstance(oips, (Oips, Iterable)) or isinstance(oips, str):
+        raise SettingsError("oips", _OIPS, described(oips), _HINT)
     for block in [oips] if isinstance(oips, Oips) else oips:
+        check_kind("oips", block, Oips, _OIPS, _HINT)
         pixels, scores = block.pixels[:, 0].copy(), block.scores[:, 0].copy()
         rows.append((block.maps, pixels, scores, block.verdicts))
         objectives += [block.objectives[number] for number in block.maps if block.objectives]
+    if not rows:
+        raise SettingsError("oips", _OIPS, "none", _HINT)
     maps, images, scores, verdicts = map(np.concatenate, zip(*rows, strict=True))
     arrays = {"maps": maps, "images": images, "scores": scores, "verdicts": verdicts}
     expressions = np.array(objectives) if objectives else None
@@ -104,13 +112,15 @@ def export_pictures(
         RunError: an evolution of OIPs whose run keeps no snapshots.
         WriteError: a file that was not exported is there, and `force` is not given.
     """
+    check_kind("oips", oips, Oips, _OIPS, _HINT)
+    folder = check_path("folder", folder)
     check_choice("kind", kind, ("png", "webp", "gif"))
     size = check_whole("size", size, 8)
     if kind != "png" and not len(oips.snapshot_steps):
         hint = "They were left out when the run was made: snapshots = 0."
         raise RunError(f"the evolution in '{oips.layer}'", "snapshots of it", "none", hint)
     names = picture_names(oips.index, oips.layer, oips.maps, kind, oips.objectives)
-    paths = [Path(folder) / name for name in names]
+    paths = [folder / name for name in names]
     check_ours(paths, force)
     for row, (oip, path) in enumerate(zip(oips, paths, strict=True)):
         stages = oip.image[None] if kind == "png" else oips.snapshots[row].astype(np.float32)

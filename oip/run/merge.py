@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 
 from oip.ascent.results import Oips, join_oips
 from oip.core import files
-from oip.core.errors import RunError
+from oip.core.checks import check_path, described
+from oip.core.errors import RunError, SettingsError
 from oip.core.formats import PARTNERS
 from oip.core.images import is_whole_picture, picture_ends
 from oip.core.layer_formats import KernelsFile, LegibilityFile, PresetsFile
@@ -87,8 +88,12 @@ def merge_runs(
     Raises:
         RunError: another model or other settings, a damaged shard, or a folder that cannot be used.
     """
+    if isinstance(sources, (str, Path)) or not isinstance(sources, Iterable):
+        raise SettingsError("sources", "a list of runs' folders", described(sources))
     runs = [Run.open(path, tidy=False) for path in sources]
-    folder = Path(out)
+    if not runs:
+        raise SettingsError("sources", "folders of runs", "none")
+    folder = check_path("folder of the merged run", out)
     if any(run.path.resolve() == folder.resolve() for run in runs):
         raise RunError("folder of the merged run", "a folder beside the runs", f"'{out}'")
     _check_alike(runs, folder)

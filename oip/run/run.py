@@ -32,6 +32,7 @@ from oip.ascent.settings import (
     stored_settings,
 )
 from oip.core import files, html
+from oip.core.checks import check_path
 from oip.core.errors import RunError
 from oip.core.formats import (
     DataRecord,
@@ -58,7 +59,7 @@ class RunFolder:
     """The paths of a run's files; nothing is read."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = check_path("folder of the run", path)
 
     def folder(self, index: int) -> Path:
         """Return the folder of a layer's files."""
@@ -96,7 +97,7 @@ class Run(RunFolder):
         Raises:
             RunError: no such folder, not a run, or a run of another schema.
         """
-        path = Path(path)
+        path = check_path("folder of the run", path)
         if not is_there(path / NAME):
             received = "no run.json in it" if path.is_dir() else "no such folder"
             hint = "Begin a run with 'oip reconstruct' or 'oip rank'."
@@ -108,6 +109,11 @@ class Run(RunFolder):
         if tidy:
             clear_leftovers(path, every=False)
         return run
+
+    @classmethod
+    def of(cls, run: str | Path | Run, tidy: bool = True) -> Run:
+        """Return a run, or open the one in a folder, as `open` does."""
+        return run if isinstance(run, Run) else cls.open(run, tidy)
 
     @classmethod
     def begin(cls, path: str | Path, record: RunFile, beside: tuple[str, ...] = ()) -> Run:
@@ -137,9 +143,7 @@ class Run(RunFolder):
 
         Args: as for `begin`. Nothing is written.
         """
-        if path == "":
-            raise RunError("out", "a folder", "an empty text")
-        path = Path(path)
+        path = check_path("folder of the run", path)
         files.check_writable(path)
         if is_there(path / NAME):
             run = cls.open(path, tidy=False)
@@ -352,7 +356,8 @@ def _joined(*records: dict[str, list[str]] | None) -> dict[str, list[str]] | Non
 
 def own_files(path: str | Path, model: Path | None) -> tuple[str, ...]:
     """Return the names of a model's file and its sidecar, if they are in the run's own folder."""
-    if model is None or model.resolve().parent != Path(path).resolve():
+    folder = check_path("folder of the run", path)
+    if model is None or model.resolve().parent != folder.resolve():
         return ()
     return (model.name, sidecar_path(model).name)
 

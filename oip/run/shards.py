@@ -24,6 +24,7 @@ from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings, stored_settings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
+from oip.core.checks import check_whole
 from oip.core.errors import RunError, logged
 from oip.core.formats import RunFile
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
@@ -314,15 +315,20 @@ def refuse_other_shards(
             raise other_way(run, RunFile.read_if_whole(run.path / NAME), record)
 
 
-def layer_oips(run: Run, index: int) -> Oips:
+def layer_oips(run: str | Path | Run, index: int) -> Oips:
     """Return all OIPs of a layer that a run holds, with their stability where it was measured.
 
     The whole layer is in memory; `layer_parts` gives it shard by shard.
 
+    Args:
+        run: a run, or its folder.
+        index: of the layer, as `oip layers` prints it.
+
     Raises:
-        RunError: the run has no OIPs of the layer, or a shard is damaged.
+        RunError: no such run, no OIPs of the layer in it, or a damaged shard.
     """
-    return join_oips(list(layer_parts(run, index)))
+    index = check_whole("index of the layer", index, 0)
+    return join_oips(list(layer_parts(Run.of(run), index)))
 
 
 def layer_parts(run: Run, index: int, snapshots: bool = True) -> Iterator[Oips]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, RunError, notice
+from oip.core.checks import described
+from oip.core.errors import DataError, RunError, SettingsError, notice
 from oip.core.formats import ModelRecord
 from oip.core.images import as_input, preprocess_hint, preprocess_in
 from oip.run.run import check_same_model
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Model: TypeAlias = Network | keras.Model | str | Path
     Images: TypeAlias = Dataset | np.ndarray | str | Path
     Layers: TypeAlias = str | LayerInfo | Sequence[str | tuple[LayerInfo, np.ndarray]] | None
+
+_LAYERS = "names such as 'Conv2D_3:0-15'"
 
 Selection: TypeAlias = "tuple[LayerInfo, np.ndarray]"
 """A layer and the numbers of some of its maps, (m,)."""
@@ -347,7 +350,11 @@ def select_maps(network: Network, layers: Layers) -> list[Selection]:
 
     if isinstance(layers, LayerInfo):
         return [(layers, map_numbers(layers, None))]
-    named = [layers] if isinstance(layers, str) else list(layers or ())
+    if layers is not None and not hasattr(layers, "__iter__"):
+        raise SettingsError("layers", _LAYERS, described(layers))
+    named = [layers] if isinstance(layers, str) else list(() if layers is None else layers)
     pairs = [pair for pair in named if not isinstance(pair, str)]
+    if not all(isinstance(pair, tuple) and isinstance(pair[0], LayerInfo) for pair in pairs):
+        raise SettingsError("layers", _LAYERS, f"a list of {described(pairs[0])}")
     texts = [text for text in named if isinstance(text, str)]
     return pairs if pairs and not texts else pairs + parse_selections(network, texts)

@@ -100,7 +100,7 @@ def judge_into(
 
     >>> oip.judge_into("runs/mine", data="photographs.npz", judge="other.keras")  # doctest: +SKIP
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.of(run)
     if not run.reconstructed():
         raise RunError(f"'{run.path}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
     network, images = opened_run(run, model, data, imports, data_dir=data_dir, resize=resize)

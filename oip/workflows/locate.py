@@ -18,7 +18,7 @@ from oip.ascent.masks import check_receptive_field
 from oip.ascent.translation import Translations
 from oip.ascent.translation import translation as translate
 from oip.core import files, html, plots
-from oip.core.checks import check_choice
+from oip.core.checks import check_choice, check_path
 from oip.core.errors import ModelError, SettingsError
 from oip.core.formats import DecompositionFile
 from oip.core.output_formats import (
@@ -155,7 +155,8 @@ def locate_into(
     check_choice("copies", copies, ("shifted", "grown"))
     if run is not None and not translation:
         raise SettingsError("run", "a translation, whose sums it keeps", "translation=False")
-    folder, run_path = _destinations(Path(out), None if run is None else Path(run))
+    out = check_path("out", out, "the path of a folder")
+    folder, run_path = _destinations(out, None if run is None else check_path("run", run))
     files.check_writable(folder)
     network, images = opened(model, data, labels, data_dir=data_dir, resize=resize)
     if run_path is not None and not network.direction_layers:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, html, seeds
+from oip.core.checks import check_path
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.frameworks import Tensor, tf
@@ -482,7 +483,7 @@ def check_target(out: str | Path, model: Model) -> Path:
         SettingsError: a name that does not end in `.keras`, or the model's own file.
         RunError: a folder, or a file that cannot be written.
     """
-    out = Path(out)
+    out = check_path("out", out, f"a name ending in {ENDING}")
     if out.suffix != ENDING:
         raise SettingsError("out", f"a name ending in {ENDING}", out.name)
     files.check_replaceable(out)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from oip.core import plots
+from oip.core.checks import check_kind
 from oip.core.errors import OipError, RunError, SettingsError
 from oip.core.formats import CausesFile
 from oip.core.images import displayable
@@ -17,7 +18,7 @@ from oip.core.layer_formats import AblationFile, RankCorrelation, RankingFile
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
 from oip.mi.ablation import ablate, one_class_layer
-from oip.mi.circuits import causes
+from oip.mi.circuits import Causes, causes
 from oip.mi.ranking import spearman
 from oip.network.layer_spec import parse_selections
 from oip.run.run import Run
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from oip.mi.circuits import Causes
     from oip.models import Dataset
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
@@ -286,7 +286,7 @@ def check_figure(run: Run, network: Network, unit: str, source: str | None = Non
             raise RunError(f"'{run.path}'", units, "none", "Grow them with 'oip reconstruct'.")
 
 
-def causes_figure(causes: Causes, run: Run, count: int = SHOWN) -> Figure:
+def causes_figure(causes: Causes, run: str | Path | Run, count: int = SHOWN) -> Figure:
     """Draw a unit's OIP, those of the units that feed it most, and the outputs that it moves.
 
     Args:
@@ -297,6 +297,8 @@ def causes_figure(causes: Causes, run: Run, count: int = SHOWN) -> Figure:
     Raises:
         RunError: the run has OIPs of none of these units.
     """
+    check_kind("causes", causes, Causes, "the effects on a unit", "Measure them by mi.causes.")
+    run = Run.of(run)
     map_indices = [int(map_index) for map_index in causes.order[:count]]
     fed = _pictures(run, causes.source, map_indices)
     unit_pictures = _pictures(run, causes.layer, [causes.unit])

@@ -8,6 +8,7 @@ from oip.core.checks import (
     check_drawn,
     check_flag,
     check_number,
+    check_path,
     check_whole,
     one_column,
     parse_assignments,
@@ -113,3 +114,12 @@ def test_one_column_of_labels():
     assert one_column(np.array([[3], [1]])).tolist() == [3, 1]
     for values in (np.array([3, 1]), np.eye(2), np.zeros((2, 1, 1))):
         assert one_column(values) is values
+
+
+def test_a_path_is_a_text_or_a_path_and_not_empty(tmp_path):
+    assert check_path("out", str(tmp_path)) == check_path("out", tmp_path) == tmp_path
+    for value, received in ((None, "None"), ("", "an empty text"), (b"a", "bytes"), ([], "list")):
+        with pytest.raises(SettingsError, match=f"out: expected a path; received {received}"):
+            check_path("out", value)
+    with pytest.raises(SettingsError, match="a path; received the class int"):
+        check_path("out", int)

@@ -1,5 +1,8 @@
 """The view of a model: layers by name, sizes, statistics of images."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -346,3 +349,9 @@ def test_a_file_written_again_does_not_name_the_model_that_was_loaded(small_mode
         assert loaded.digest not in (kept, written)
     path.unlink()
     assert loaded.digest not in (kept, written)
+
+
+@pytest.mark.parametrize("copy_of", [pickle.dumps, copy.deepcopy])
+def test_a_network_is_opened_where_it_is_needed_and_never_copied_whole(small_network, copy_of):
+    with pytest.raises(ModelError, match=r"received a Network\. Open it where"):
+        copy_of(small_network)

@@ -13,7 +13,10 @@ import pytest
 from oip.core.errors import RunError
 from oip.core.formats import CausesFile, RankingSettings, RunSettings, UnitCauses
 from oip.network.network import Network
+from oip.run.citations import citations
+from oip.run.compare import compare_runs
 from oip.run.run import Run, grown_on, run_record
+from oip.run.shards import layer_oips
 
 
 def test_what_was_recorded_in_training_may_lie_in_the_folder_already(small_model, tmp_path):
@@ -89,3 +92,11 @@ def test_the_folder_of_a_batch_is_no_run(tmp_path):
     (tmp_path / "batch.json").touch()
     with pytest.raises(RunError, match=r"that of a batch.*runs.0000"):
         Run.open(tmp_path)
+
+
+def test_functions_of_a_run_take_its_folder_too(grown, tmp_path):
+    run = Run.open(grown.path)
+    for folder in (run.path, str(run.path)):
+        assert citations(folder) == citations(run)
+        assert (layer_oips(folder, 0).scores == layer_oips(run, 0).scores).all()
+        assert compare_runs(folder, run).layers == compare_runs(run, run).layers
