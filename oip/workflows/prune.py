@@ -1,9 +1,10 @@
-"""A model without its least important maps, and its quality: what `oip prune` does."""
+"""Pruning: a model without its least important maps, and its quality."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -48,10 +49,11 @@ if TYPE_CHECKING:
 
 ENDING = ".keras"
 _BATCH = 256
-_TIMED = 7
+"""Images of a forward pass, timed or not."""
+_TIMED_PASSES = 7
 _LEARNING_RATE = 5e-4
-_TRAINED = 128
-"""Images of a batch that a model learns from."""
+_TRAINING_BATCH = 128
+"""Images of a batch in fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class Pruner:
         self._train_images, self._test_images = checked
         self.channels = Channels.of(network)
         self._named = layers is not None
-        self._whole: dict[str, str] = {}
+        self._not_pruned: dict[str, str] = {}  # layer -> why its maps stay
         self.layers = self._prunable(layers)
         self._orders: dict[tuple[str, int, int], _Orders] = {}
 
@@ -263,7 +265,7 @@ class Pruner:
         predict = _forward(model, self.network)
         batch = tf.constant(np.resize(images, (_BATCH, *images.shape[1:])), tf.float32)
         times = []
-        for _ in range(_TIMED):
+        for _ in range(_TIMED_PASSES):
             started = time.perf_counter()
             predict(batch)
             times.append(1000 * (time.perf_counter() - started))
@@ -278,8 +280,8 @@ class Pruner:
         before = self.before
         orders, unordered = self._map_orders(plan)
         notices = [f"{name}: {text}" for name, order in orders.items() for text in order.notices]
-        if whole := self._whole | unordered:
-            notices.insert(0, f"layers that are not pruned: {_listed(whole)}.")
+        if not_pruned := self._not_pruned | unordered:
+            notices.insert(0, f"layers that are not pruned: {_listed(not_pruned)}.")
         removed = self._removed(orders, plan.keep)
         dropped = removed_channels(self.network, removed, self.channels)
         model = without(self.network, removed, self.channels)
@@ -315,7 +317,7 @@ class Pruner:
                 reasons[layer.name] = reason
         if layers is not None or not prunable:
             self._refuse(reasons)
-        self._whole |= reasons
+        self._not_pruned |= reasons
         return prunable
 
     def _refuse(self, reasons: dict[str, str]) -> None:
@@ -352,30 +354,33 @@ class Pruner:
     def _removed(self, orders: dict[str, Selection], keep: float) -> dict[str, list[int]]:
         """Return for each layer the maps to remove.
 
-        Maps that can only be removed together count by their mean rank in their layers. One is
-        removed as long as each of its layers has more than its share left.
+        Maps that can only be removed together are a group, which counts by its mean rank in its
+        layers. Groups are removed as long as each of their layers keeps its share.
         """
-        worth: dict[int, list[float]] = {}
-        members: dict[int, list[str]] = {}
-        roots = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
-        staying = {root for name in roots if name not in orders for root in roots[name].tolist()}
-        roots = {name: of_layer for name, of_layer in roots.items() if name in orders}
-        for name, of_layer in roots.items():
+        groups = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
+        fixed = {group for name in groups if name not in orders for group in groups[name].tolist()}
+        groups = {name: of_maps for name, of_maps in groups.items() if name in orders}
+        importance: defaultdict[int, list[float]] = defaultdict(list)
+        layers_of: defaultdict[int, list[str]] = defaultdict(list)
+        for name, of_maps in groups.items():
             ranks = np.argsort(orders[name].order)
-            for map_index, root in enumerate(of_layer.tolist()):
-                worth.setdefault(root, []).append(1.0 - ranks[map_index] / len(of_layer))
-                members.setdefault(root, []).append(name)
-        spare = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
-        dropped = set()
-        for root in sorted(worth, key=lambda root: float(np.mean(worth[root]))):
-            names = members[root]
-            if root not in staying and all(spare[name] >= names.count(name) for name in names):
-                dropped.add(root)
+            for map_index, group in enumerate(of_maps.tolist()):
+                importance[group].append(1.0 - ranks[map_index] / len(of_maps))
+                layers_of[group].append(name)
+        removable = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
+        removed = set()
+        for group in sorted(importance, key=lambda group: float(np.mean(importance[group]))):
+            names = layers_of[group]
+            fits = all(removable[name] >= names.count(name) for name in names)
+            if group not in fixed and fits:
+                removed.add(group)
                 for name in names:
-                    spare[name] -= 1
+                    removable[name] -= 1
         return {
-            name: [map_index for map_index, root in enumerate(of_layer.tolist()) if root in dropped]
-            for name, of_layer in roots.items()
+            name: [
+                map_index for map_index, group in enumerate(of_maps.tolist()) if group in removed
+            ]
+            for name, of_maps in groups.items()
         }
 
     def _fine_tune(self, model: keras.Model, plan: PruningPlan) -> None:
@@ -387,7 +392,7 @@ class Pruner:
         import keras
 
         images, labels = self._train_images, self.train.required_labels()
-        steps = plan.epochs * -(-len(images) // _TRAINED)
+        steps = plan.epochs * -(-len(images) // _TRAINING_BATCH)
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
         optimizer = keras.optimizers.Adam(schedule)  # type: ignore[arg-type]
         network = self.network
@@ -402,11 +407,11 @@ class Pruner:
         self.progress("fine-tuning", 0, plan.epochs)
         for epoch in range(plan.epochs):
             if step is None or draw is None:
-                model.fit(images, labels, batch_size=_TRAINED, verbose=0)  # type: ignore[arg-type]
+                model.fit(images, labels, batch_size=_TRAINING_BATCH, verbose=0)  # type: ignore[arg-type]
             else:
                 order = draw.permutation(len(images))
-                for begin in range(0, len(order), _TRAINED):
-                    rows = np.sort(order[begin : begin + _TRAINED])
+                for begin in range(0, len(order), _TRAINING_BATCH):
+                    rows = np.sort(order[begin : begin + _TRAINING_BATCH])
                     step(tf.constant(images[rows], tf.float32), tf.constant(labels[rows]))
             self.progress("fine-tuning", epoch + 1, plan.epochs)
 
