@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -300,23 +300,28 @@ def conditional_width(
     """
     n, label = len(codes), renyi_label_entropy(codes, alpha)
 
-    def measured(matrix: np.ndarray) -> tuple[float, float]:
+    def entropy_and_information(matrix: np.ndarray) -> tuple[float, float]:
         """Return S(A) and I(A;Y)."""
         entropy = float(matrix_entropy(matrix, alpha))
         return entropy, entropy + label - float(class_entropy(matrix, codes, alpha))
 
-    alone = np.array(thread_map(lambda matrix: measured(matrix.astype(np.float64))[1], grams))
-    gram = np.ones((n, n))
-    before = 0.0
+    def information(matrix: np.ndarray) -> float:
+        return entropy_and_information(matrix)[1]
+
+    alone = np.array(thread_map(lambda gram: information(gram.astype(np.float64)), grams))
+    chosen = np.ones((n, n))  # the product of the Gram matrices of the chosen maps
+    chosen_information = 0.0
     order: list[int] = []
     scores, p_values = np.zeros(len(grams)), []
     width: int | None = None
     notices: tuple[str, ...] = ()
     remaining = list(range(len(grams)))
     while remaining:
-        values = thread_map(lambda row, gram=gram: measured(gram * grams[row]), remaining)
-        best = int(np.argmax([information for _, information in values]))
-        row, (entropy, information) = remaining[best], values[best]
+        values = thread_map(
+            lambda row, chosen=chosen: entropy_and_information(chosen * grams[row]), remaining
+        )
+        best = int(np.argmax([map_information for _, map_information in values]))
+        row, (entropy, best_information) = remaining[best], values[best]
         if entropy >= SATURATED * math.log(n):
             notices = (
                 f"Saturated after {len(order)} maps: S of the maps together is "
@@ -324,35 +329,51 @@ def conditional_width(
                 "a wider kernel.",
             )
             break
-        rest = np.ones((n, n))
+        others = np.ones((n, n))
         for other in remaining:
             if other != row:
-                rest *= grams[other]
-
-        def added(
-            order: np.ndarray, gram: np.ndarray = gram, rest: np.ndarray = rest, row: int = row
-        ) -> float:
-            """Return I(rest; Y | chosen, T) for T with its samples in an order."""
-            joint = gram * cut(grams[row], order)
-            return measured(rest * joint)[1] - measured(joint)[1]
-
-        draw = seeds.generator(seed, "null", len(order))
-        orders = [np.arange(n), *(draw.permutation(n) for _ in range(shuffles))]
-        observed, *null = thread_map(added, orders)
-        p = float(np.mean(np.array(null) <= observed + 1e-12))
-        scores[row] = information - before
-        p_values.append(p)
-        if p > level:
+                others *= grams[other]
+        random = seeds.generator(seed, "null", len(order))
+        shuffled = [random.permutation(n) for _ in range(shuffles)]
+        p_value = _p_value_of_others(information, chosen, grams[row], others, shuffled)
+        scores[row] = best_information - chosen_information
+        p_values.append(p_value)
+        if p_value > level:
             width = len(order)
             break
         order.append(row)
         remaining.remove(row)
-        gram = gram * grams[row]
-        before = information
+        chosen = chosen * grams[row]
+        chosen_information = best_information
     else:
         width = len(order)
     unselected = sorted(remaining, key=lambda row: -alone[row])
     return SelectionSize(np.array(order + unselected), scores, np.array(p_values), width, notices)
+
+
+def _p_value_of_others(
+    information: Callable[[np.ndarray], float],
+    chosen: np.ndarray,
+    gram: np.ndarray,
+    others: np.ndarray,
+    shuffled: Sequence[np.ndarray],
+) -> float:
+    """Return the share of shuffles of a map with which the others add no more than with the map.
+
+    Args:
+        information: about the label, of a matrix (n, n).
+        chosen: product of the Gram matrices of the maps that are chosen.
+        gram: of the map.
+        others: product of those of all other maps.
+        shuffled: orders (n,) of the map's samples.
+    """
+
+    def added_by_others(order: np.ndarray) -> float:
+        joint = chosen * cut(gram, order)
+        return information(others * joint) - information(joint)
+
+    observed, *null = thread_map(added_by_others, [np.arange(len(gram)), *shuffled])
+    return float(np.mean(np.array(null) <= observed + 1e-12))
 
 
 def _scores(
