@@ -59,8 +59,11 @@ class Sizing:
 def read_pictures(
     paths: list[Path], source: str, sizing: Sizing = Sizing()
 ) -> tuple[np.ndarray, str | None]:
-    """Return images as (n, h, w, bands) uint8, reading one file at a time, and how some of them
-    were brought to a model's size, None where all had it.
+    """Read images as (n, h, w, bands) uint8, one file at a time.
+
+    Returns:
+        The images, and the way (one of `RESIZES`) in which some were brought to a model's size;
+        None if all had it, or there is no model.
 
     Raises:
         DataError: a file that is missing, damaged, of more than 8 bits, or of another size; all
@@ -68,50 +71,81 @@ def read_pictures(
     """
     if sizing.bands is not None and sizing.bands not in _MODES:
         raise DataError(f"{source}: bands of image files", "1 or 3", sizing.bands)
-    gray, sizes = True, []
+    with_folder = len({path.parent for path in paths}) > 1  # files can have the same name
+    sizes, are_gray = _sizes_and_color(paths, with_folder)
+    if not paths:
+        raise DataError(source, "at least one image file", "none")
+    size, bands = _target_shape(paths, sizes, are_gray, source, sizing)
+    resize = sizing.resize or RESIZES[0]
+    check_room(source, (len(paths), *size, bands))
+    images = np.empty((len(paths), *size, bands), np.uint8)
     unreadable = _Unreadable()
-    of_folders = len({path.parent for path in paths}) > 1  # whose files can have the same name
+    for index, path in enumerate(paths):
+        with unreadable.collected(_named(path, with_folder)):
+            images[index] = _decoded(path, size, bands, resize, sizing.as_shown, with_folder)
+    unreadable.check()
+    changed = sum(file_size != size for file_size in sizes)
+    if not changed:
+        return images, None
+    for_model = sizing.model_shape is not None
+    shown_size = f"the model's {_text(size)}" if for_model else _text(size)
+    warn_of_sizes(source, changed, len(paths), shown_size, resize)
+    return images, resize if for_model else None
+
+
+def _sizes_and_color(paths: list[Path], with_folder: bool) -> tuple[list[tuple[int, int]], bool]:
+    """Return the (h, w) of each file, and whether all are gray; pixels are not read.
+
+    Raises:
+        DataError: files that cannot be read, or have more than 8 bits; all are named at once.
+    """
+    sizes: list[tuple[int, int]] = []
+    are_gray = True
+    unreadable = _Unreadable()
     for path in paths:
-        with unreadable.collected(_named(path, of_folders)):
-            with _opened(path, of_folders) as picture:
+        name = _named(path, with_folder)
+        with unreadable.collected(name):
+            with _opened(path, with_folder) as picture:
                 mode = picture.mode
                 sizes.append((picture.height, picture.width))
             if mode not in _EIGHT_BIT:
-                name, hint = _named(path, of_folders), "Save it with 8 bits a band."
+                hint = "Save it with 8 bits a band."
                 raise DataError(name, "an image of 8 bits", f"mode {mode}", hint)
-            gray = gray and mode in _GRAY
+            are_gray = are_gray and mode in _GRAY
     unreadable.check()
-    if not paths:
-        raise DataError(source, "at least one image file", "none")
+    return sizes, are_gray
+
+
+def _target_shape(
+    paths: list[Path],
+    sizes: list[tuple[int, int]],
+    are_gray: bool,
+    source: str,
+    sizing: Sizing,
+) -> tuple[tuple[int, int], int]:
+    """Return the (h, w) and the bands that all images are brought to.
+
+    Raises:
+        DataError: files of several sizes, and none that they are to have.
+    """
     other = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
-    goal = sizing.size if other is None or sizing.size else None
-    goal = goal or (sizes[0] if other is None else None)
-    bands = sizing.bands or (1 if gray else 3)
-    if sizing.model_shape is not None and sizing.size is None:
-        shape = sizing.model_shape(None if goal is None else (*goal, bands))
+    bands = sizing.bands or (1 if are_gray else 3)
+    if sizing.size is not None:
+        return sizing.size, bands
+    size = sizes[0] if other is None else None
+    if sizing.model_shape is not None:
+        shape = sizing.model_shape(None if size is None else (*size, bands))
         if len(shape) == 3:
-            goal, bands = (shape[0], shape[1]), shape[2] if shape[2] in _MODES else bands
-    if goal is None:
+            size = (shape[0], shape[1])
+            bands = shape[2] if shape[2] in _MODES else bands
+    if size is None:
         raise DataError(
             f"{source}: sizes",
             f"{_text(sizes[0])} as of '{paths[0].name}'",
             f"{_text(sizes[other or 0])} of '{paths[other or 0].name}'",
             "Ask for one size: size=(h, w).",
         )
-    resize = sizing.resize or RESIZES[0]
-    check_room(source, (len(paths), *goal, bands))
-    images = np.empty((len(paths), *goal, bands), np.uint8)
-    for index, path in enumerate(paths):
-        with unreadable.collected(_named(path, of_folders)):
-            images[index] = _decoded(path, goal, bands, resize, sizing.as_shown, of_folders)
-    unreadable.check()
-    changed = sum(size != goal for size in sizes)
-    if not changed:
-        return images, None
-    for_model = sizing.model_shape is not None
-    size = f"the model's {_text(goal)}" if for_model else _text(goal)
-    warn_of_sizes(source, changed, len(paths), size, resize)
-    return images, resize if for_model else None
+    return size, bands
 
 
 class _Unreadable:
@@ -146,16 +180,16 @@ def _decoded(
     bands: int,
     resize: str,
     as_shown: bool,
-    of_folders: bool,
+    with_folder: bool,
 ) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    with _opened(path, of_folders) as picture:
+    with _opened(path, with_folder) as picture:
         try:
             shown = _on_white(ImageOps.exif_transpose(picture)) if as_shown else picture
             plain = shown.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
-            raise DataError(_named(path, of_folders), "a whole image file", error) from error
+            raise DataError(_named(path, with_folder), "a whole image file", error) from error
     plain = brought_to(plain, size, resize, Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
 
@@ -169,8 +203,8 @@ def _on_white(picture: Picture) -> Picture:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
-def _opened(path: Path, of_folders: bool) -> Picture:
-    subject, reason = _named(path, of_folders), "something else, or a damaged one"
+def _opened(path: Path, with_folder: bool) -> Picture:
+    subject, reason = _named(path, with_folder), "something else, or a damaged one"
     try:
         return open_picture(path)
     except FileNotFoundError as error:
@@ -181,9 +215,9 @@ def _opened(path: Path, of_folders: bool) -> Picture:
         raise DataError(subject, formats, error if is_clear else reason) from error
 
 
-def _named(path: Path, of_folders: bool) -> str:
+def _named(path: Path, with_folder: bool) -> str:
     """Return how a message names a file, with its folder if there are files of several."""
-    return f"'{Path(path.parent.name, path.name)}'" if of_folders else f"'{path.name}'"
+    return f"'{Path(path.parent.name, path.name)}'" if with_folder else f"'{path.name}'"
 
 
 def _text(size: tuple[int, int]) -> str:
