@@ -33,25 +33,7 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
             not have.
     """
     if not texts:
-        every = network.default_layers
-        layers = [layer for layer in every if network.image_input in layer.inputs]
-        elsewhere = [layer for layer in every if network.image_input not in layer.inputs]
-        if not layers:
-            check_input(elsewhere[0], network.image_input, network.input_names)
-        if elsewhere:
-            names = ", ".join(f"'{layer.name}'" for layer in elsewhere)
-            notice(
-                f"not of the input '{network.input_name}', and left out: {names}. Choose another "
-                f"input for them: input='{input_names(elsewhere[0], network.input_names)}'."
-            )
-        steady = [layer for layer in layers if layer.last_call not in network.random]
-        if not steady:
-            network.check_repeatable(layers[0])
-        if len(steady) < len(layers):
-            names = ", ".join(f"'{layer.name}'" for layer in layers if layer not in steady)
-            reasons = " and ".join(sorted(set(network.random.values())))
-            notice(f"left out, because they depend on {reasons}: {names}.")
-        return [(layer, np.arange(layer.maps)) for layer in steady]
+        return [(layer, np.arange(layer.maps)) for layer in _layers_of_images(network)]
     maps_of: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)
@@ -59,6 +41,35 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
     return [
         (network.layer_at(index), np.array(sorted(maps_of[index]))) for index in sorted(maps_of)
     ]
+
+
+def _layers_of_images(network: Network) -> list[LayerInfo]:
+    """Return the default layers that depend on the images, and on nothing random.
+
+    Others are left out with a notice.
+
+    Raises:
+        ModelError: there is no such layer.
+    """
+    default_layers = network.default_layers
+    layers = [layer for layer in default_layers if network.image_input in layer.inputs]
+    elsewhere = [layer for layer in default_layers if network.image_input not in layer.inputs]
+    if not layers:
+        check_input(elsewhere[0], network.image_input, network.input_names)
+    if elsewhere:
+        names = ", ".join(f"'{layer.name}'" for layer in elsewhere)
+        notice(
+            f"not of the input '{network.input_name}', and left out: {names}. Choose another "
+            f"input for them: input='{input_names(elsewhere[0], network.input_names)}'."
+        )
+    repeatable = [layer for layer in layers if layer.last_call not in network.random]
+    if not repeatable:
+        network.check_repeatable(layers[0])
+    if len(repeatable) < len(layers):
+        names = ", ".join(f"'{layer.name}'" for layer in layers if layer not in repeatable)
+        reasons = " and ".join(sorted(set(network.random.values())))
+        notice(f"left out, because they depend on {reasons}: {names}.")
+    return repeatable
 
 
 def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.ndarray:
@@ -73,35 +84,47 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
     if maps is None or (isinstance(maps, str) and maps == "all"):
         return np.arange(layer.maps)
     if isinstance(maps, str):
-        if not _MAPS.fullmatch(maps):
-            raise SettingsError("maps", "all, 3, 0-15 or 0,4,9", f"'{maps}'")
-        values: list[int] = []
-        for map_range in maps.split(","):
-            first, _, last = map_range.partition("-")
-            if last and int(last) < int(first):
-                raise SettingsError("maps", "a range from low to high", f"'{map_range}'")
-            if int(last or first) >= layer.maps:
-                values.append(int(last or first))
-                break
-            values.extend(range(int(first), int(last or first) + 1))
+        values = _parsed_numbers(maps, layer.maps)
     else:
-        try:
-            values = []
-            for map_index in maps if isinstance(maps, Iterable) else [maps]:
-                if isinstance(map_index, (bool, np.bool_)):
-                    hint = "Those of a mask are numpy.flatnonzero(mask)."
-                    raise SettingsError("maps", "whole numbers", maps, hint)
-                values.append(index(map_index))
-                if not 0 <= values[-1] < layer.maps:
-                    break  # the rest may be very long
-        except TypeError as error:
-            raise SettingsError("maps", "whole numbers", maps) from error
+        values = _whole_numbers(maps, layer.maps)
     if not values:
         raise SettingsError("maps", "at least one", "none")
     if not 0 <= values[-1] < layer.maps:
         numbers = f"{layer.noun}s of layer '{layer.name}'"
         raise SettingsError(numbers, f"0 to {layer.maps - 1}", values[-1])
     return np.unique(np.array(values, np.int64))
+
+
+def _parsed_numbers(text: str, count: int) -> list[int]:
+    """Return the numbers of a text such as `0-15`, up to the first one from `count` on."""
+    if not _MAPS.fullmatch(text):
+        raise SettingsError("maps", "all, 3, 0-15 or 0,4,9", f"'{text}'")
+    values: list[int] = []
+    for map_range in text.split(","):
+        first, _, last = map_range.partition("-")
+        low, high = int(first), int(last or first)
+        if high < low:
+            raise SettingsError("maps", "a range from low to high", f"'{map_range}'")
+        if high >= count:  # the range may be very long
+            return [*values, high]
+        values.extend(range(low, high + 1))
+    return values
+
+
+def _whole_numbers(maps: Iterable[int] | int, count: int) -> list[int]:
+    """Return a number or several as a list, up to the first one below 0 or from `count` on."""
+    values: list[int] = []
+    try:
+        for map_index in maps if isinstance(maps, Iterable) else [maps]:
+            if isinstance(map_index, (bool, np.bool_)):
+                hint = "Those of a mask are numpy.flatnonzero(mask)."
+                raise SettingsError("maps", "whole numbers", maps, hint)
+            values.append(index(map_index))
+            if not 0 <= values[-1] < count:
+                break  # the rest may be very long
+    except TypeError as error:
+        raise SettingsError("maps", "whole numbers", maps) from error
+    return values
 
 
 def map_text(maps: Iterable[int]) -> str:

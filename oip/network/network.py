@@ -461,7 +461,8 @@ class Network:
             raise ModelError("layer", "its name, such as 'Conv2D_3'", received)
         if name.startswith("@") and name[1:].isdecimal():
             return self.check_repeatable(self.layer_at(int(name[1:])))
-        for layer in (*self.layers, *self.other_layers, *self.direction_layers):
+        layers = (*self.layers, *self.other_layers, *self.direction_layers)
+        for layer in layers:
             if name in (layer.name, layer.inner_name):
                 return self.check_repeatable(layer)
         for call in self.calls:
@@ -469,20 +470,10 @@ class Network:
                 expected = "an output with channels last: maps, tokens or units"
                 shape = ", ".join(["n", *(str(side or "any") for side in call.output_shape[1:])])
                 raise ModelError(f"layer {call.described}", expected, f"shape ({shape})")
-        every = (*self.layers, *self.other_layers, *self.direction_layers)
-        inside = [layer for layer in every if layer.name.endswith(f"/{name}")]
+        inside = [layer for layer in layers if layer.name.endswith(f"/{name}")]
         if len(inside) == 1:
             return self.check_repeatable(inside[0])
-        names = [layer.name for layer in inside or every]
-        more = len(names) - _LISTED
-        listed = names if more <= 0 else [*names[:_LISTED], f"{more} more ('oip layers')"]
-        if "+" in name and name.rpartition("+")[0] in names:
-            hint = (
-                "Directions are layers of the run that 'oip directions' found them for: give that "
-                "run (--out, or --directions)."
-            )
-            raise ModelError("layer", f"one of {', '.join(listed)}", f"'{name}'", hint)
-        raise _no_layer("layer", name, names, listed)
+        raise _unknown_layer("layer", name, [layer.name for layer in inside or layers])
 
     def find_output(self, name: str, at: At = "response") -> LayerInfo:
         """Return any layer whose output has channels, as the layer gives it: softmax included.
@@ -536,7 +527,7 @@ class Network:
         """
         layers = {layer.name: layer for layer in self.other_layers if layer.kind == "units"}
         if name not in layers:
-            raise _no_layer("layer of units", name, layers)
+            raise _unknown_layer("layer of units", name, layers)
         return self.check_repeatable(layers[name].with_softmax())
 
     def class_layer(self) -> LayerInfo:
@@ -640,10 +631,18 @@ def _as_type(images: Tensor, dtype: tf.DType, for_gradient: bool) -> Tensor:
     return tf.grad_pass_through(lambda _: tf.cast(integers, tf.float32))(images)
 
 
-def _no_layer(
-    kind: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
-) -> ModelError:
-    names = list(names)
-    listing = ", ".join(names if listed is None else listed) or "none in this model"
-    ends = [layer.rpartition("/")[2] for layer in names]
-    return ModelError(kind, f"one of {listing}", f"'{name}'", did_you_mean(name, [*names, *ends]))
+def _unknown_layer(kind: str, name: str, layers: Iterable[str]) -> ModelError:
+    """Return the error that no layer has a name, with some of the names that there are."""
+    names = list(layers)
+    hidden = len(names) - _LISTED
+    listed = names if hidden <= 0 else [*names[:_LISTED], f"{hidden} more ('oip layers')"]
+    listing = ", ".join(listed) or "none in this model"
+    if "+" in name and name.rpartition("+")[0] in names:
+        hint = (
+            "Directions are layers of the run that 'oip directions' found them for: give that "
+            "run (--out, or --directions)."
+        )
+    else:
+        ends = [layer.rpartition("/")[2] for layer in names]
+        hint = did_you_mean(name, [*names, *ends])
+    return ModelError(kind, f"one of {listing}", f"'{name}'", hint)
