@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -181,36 +181,54 @@ def _convolution(network: Network, layer: LayerInfo) -> Call | None:
 
 def _input_bounds(network: Network, call: Call) -> Bounds | None:
     """Return the lowest and highest inputs of a call, (1,) or (channels,); None if unknown."""
-    padded = getattr(call.layer, "padding", "valid") != "valid"
-    between: list[keras.Layer] = []
-    ends = None
-    while ends is None:
-        if len(call.sources) != 1:
+    is_padded = getattr(call.layer, "padding", "valid") != "valid"
+    source = _bounded_source(network, call)
+    if source is None:
+        return None
+    bounds: Bounds = np.array([source.low]), np.array([source.high])
+    for layer in reversed(source.layers):
+        following = _bounds_after(layer, *bounds)
+        if following is None:
             return None
+        bounds = following
+    if is_padded or any("Padding" in type(layer).__name__ for layer in source.layers):
+        return np.minimum(bounds[0], 0.0), np.maximum(bounds[1], 0.0)
+    return bounds
+
+
+class _BoundedSource(NamedTuple):
+    """Values of a network whose bounds are known, and the way from them to a call."""
+
+    low: float
+    high: float
+    layers: list[keras.Layer]
+    """The layers between, the one next to the call first."""
+
+
+def _bounded_source(network: Network, call: Call) -> _BoundedSource | None:
+    """Follow a call back to the image or to an activation with bounds; None if there is none."""
+    layers: list[keras.Layer] = []
+    while len(call.sources) == 1:
         source = call.sources[0]
         if source < 0:
             spec = network.inputs
-            if not (call.direct and spec.bounded and source == -1 - network.image_input):
+            is_image = call.direct and source == -1 - network.image_input
+            if not (is_image and spec.bounded):
                 return None
-            ends = (float(spec.low), float(spec.high))
-            break
-        then = network.calls[source].then
+            return _BoundedSource(float(spec.low), float(spec.high), layers)
         if not (call.direct or call.reads_then):
             return None
         call = network.calls[source]
-        if then is None and not layer_types.is_keras_own(call.layer):
+        if call.then is not None:
+            bounds = value_range(call.then)
+            return None if bounds is None else _BoundedSource(*bounds, layers)
+        if not layer_types.is_keras_own(call.layer):
             return None
-        ends = value_range(then if then is not None else layer_types.activation_of(call.layer))
-        if ends is None and then is not None:
-            return None
-        if ends is None:
-            between.append(call.layer)
-    bounds: Bounds | None = np.array([ends[0]]), np.array([ends[1]])
-    for layer in reversed(between):
-        bounds = bounds and _bounds_after(layer, *bounds)
-    if bounds is not None and (padded or any("Padding" in type(b).__name__ for b in between)):
-        return np.minimum(bounds[0], 0.0), np.maximum(bounds[1], 0.0)
-    return bounds
+        bounds = value_range(layer_types.activation_of(call.layer))
+        if bounds is not None:
+            return _BoundedSource(*bounds, layers)
+        layers.append(call.layer)
+    return None
 
 
 def _bounds_after(layer: keras.Layer, lower: np.ndarray, upper: np.ndarray) -> Bounds | None:
