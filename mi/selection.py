@@ -329,13 +329,13 @@ def conditional_width(
                 "a wider kernel.",
             )
             break
-        others = np.ones((n, n))
+        unchosen = np.ones((n, n))
         for other in remaining:
             if other != row:
-                others *= grams[other]
+                unchosen *= grams[other]
         random = seeds.generator(seed, "null", len(order))
         shuffled = [random.permutation(n) for _ in range(shuffles)]
-        p_value = _p_value_of_others(information, chosen, grams[row], others, shuffled)
+        p_value = _p_value_of_others(information, chosen, grams[row], unchosen, shuffled)
         scores[row] = best_information - chosen_information
         p_values.append(p_value)
         if p_value > level:
@@ -355,7 +355,7 @@ def _p_value_of_others(
     information: Callable[[np.ndarray], float],
     chosen: np.ndarray,
     gram: np.ndarray,
-    others: np.ndarray,
+    unchosen: np.ndarray,
     shuffled: Sequence[np.ndarray],
 ) -> float:
     """Return the share of shuffles of a map with which the others add no more than with the map.
@@ -364,13 +364,13 @@ def _p_value_of_others(
         information: about the label, of a matrix (n, n).
         chosen: product of the Gram matrices of the maps that are chosen.
         gram: of the map.
-        others: product of those of all other maps.
+        unchosen: product of those of all other maps.
         shuffled: orders (n,) of the map's samples.
     """
 
     def added_by_others(order: np.ndarray) -> float:
         joint = chosen * cut(gram, order)
-        return information(others * joint) - information(joint)
+        return information(unchosen * joint) - information(joint)
 
     observed, *null = thread_map(added_by_others, [np.arange(len(gram)), *shuffled])
     return float(np.mean(np.array(null) <= observed + 1e-12))
