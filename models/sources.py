@@ -93,19 +93,13 @@ def load(
     """
     name, named_part = split_source(str(source))
     part = named_part or part
-    if part is not None and part not in (*PARTS, ALL):
-        raise DataError("part", " or ".join((*PARTS, ALL)), part)
-    for argument, sides in (("size", size or ()), ("bands", () if bands is None else (bands,))):
-        if any(side < 1 for side in sides):
-            raise DataError(argument, "numbers from 1", sides)
-    check_resize(resize)
+    _check_load(part, size, bands, resize)
     if data_dir is None and os.environ.get("OIP_DATA"):
         data_dir = os.environ["OIP_DATA"]
     path = Path(name)
     label = name if name in NAMES else path.absolute().name
     label += f":{part}" if part else ""
     part = None if part == ALL else part
-    sizing = Sizing(size, bands, resize, model_shape)
     if name in NAMES:
         data = load_known(name, part, None if data_dir is None else Path(data_dir), label)
     elif not name or not path.exists():
@@ -113,10 +107,12 @@ def load(
         raise DataError("data", names, f"'{name}'", did_you_mean(name, NAMES))
     elif path.is_dir() and is_idx_folder(path):
         data = load_idx_folder(path, part, label)
-    elif path.is_dir() and not (tables := [path / n for n in TABLES if (path / n).is_file()]):
-        return load_class_folders(path, part, label, sizing)
     elif path.is_dir() or path.suffix.lower() == ".csv":
-        return load_table(tables[0] if path.is_dir() else path, part, label, sizing)
+        sizing = Sizing(size, bands, resize, model_shape)  # image files are read in that size
+        table = _table_in(path) if path.is_dir() else path
+        if table is None:
+            return load_class_folders(path, part, label, sizing)
+        return load_table(table, part, label, sizing)
     elif path.suffix.lower() == ".npz":
         data = load_archive(path, part, label)
     else:
@@ -124,6 +120,23 @@ def load(
     if model_shape is not None and size is None:
         return fitted_to_model(data, resize, model_shape)
     return fitted(data, size, bands, resize or RESIZES[0])
+
+
+def _check_load(
+    part: str | None, size: tuple[int, int] | None, bands: int | None, resize: str | None
+) -> None:
+    """Raise a DataError unless these are arguments of `load`."""
+    if part is not None and part not in (*PARTS, ALL):
+        raise DataError("part", " or ".join((*PARTS, ALL)), part)
+    for argument, sides in (("size", size or ()), ("bands", () if bands is None else (bands,))):
+        if any(side < 1 for side in sides):
+            raise DataError(argument, "numbers from 1", sides)
+    check_resize(resize)
+
+
+def _table_in(folder: Path) -> Path | None:
+    """Return the table of paths and labels in a folder, None if there is none."""
+    return next((folder / name for name in TABLES if (folder / name).is_file()), None)
 
 
 def holds_pictures(source: str | Path) -> bool:
@@ -166,11 +179,11 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
         DataError: damaged files, or neither files nor a way to download them.
     """
     if name in (SAMPLE, BINARY):
-        digits = name == SAMPLE
-        every = dataset(*_embedded_digits(), _DIGITS, source) if digits else vectors(source)
+        is_sample = name == SAMPLE
+        data = dataset(*_embedded_digits(), _DIGITS, source) if is_sample else vectors(source)
         # A fixed, stratified share, or all of it, the train part first.
-        indices = [split(every.labels, len(every), key) for key in _parts(part)]
-        return take_images(every, np.concatenate(indices), source)
+        indices = [split(data.labels, len(data), key) for key in _parts(part)]
+        return take_images(data, np.concatenate(indices), source)
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data folder '{data_dir}'", "a folder", "no such folder")
     folder = None if data_dir is None else data_dir / name
@@ -317,24 +330,16 @@ def load_idx_folder(
     Raises:
         DataError: a part that is not there, or a file that is damaged.
     """
-    paths = {name: _find(folder, name, "images", 3) for name in _PREFIXES}
-    names = [name for name in _PREFIXES if part == name or (part is None and paths[name])]
-    images = []
+    image_paths = {name: _find(folder, name, "images", 3) for name in _PREFIXES}
+    label_paths = {name: _find(folder, name, "labels", 1) for name in _PREFIXES}
+    names = [name for name in _PREFIXES if part == name or (part is None and image_paths[name])]
+    images = [
+        read_idx(_required(image_paths[name], f"{_PREFIXES[name][0]}-images-idx3", source), (3, 4))
+        for name in names
+    ]
+    labels = {name: read_idx(path, (1,)) for name, path in label_paths.items() if path}
     for name in names:
-        path = paths[name]
-        if path is None:
-            raise DataError(
-                source, f"'{_PREFIXES[name][0]}-images-idx3-ubyte[.gz]'", "no such file"
-            )
-        images.append(read_idx(path, (3, 4)))
-    labels = {
-        name: read_idx(path, (1,))
-        for name in _PREFIXES
-        if (path := _find(folder, name, "labels", 1))
-    }
-    if missing := [name for name in names if name not in labels]:
-        name = f"'{_PREFIXES[missing[0]][0]}-labels-idx1-ubyte[.gz]'"
-        raise DataError(source, name, "no such file")
+        _required(label_paths[name], f"{_PREFIXES[name][0]}-labels-idx1", source)
     if classes is None:
         highest = max(int(values.max(initial=0)) for values in labels.values())
         classes = tuple(str(label) for label in range(highest + 1))
@@ -348,8 +353,15 @@ def load_idx_folder(
                 f"{len(part_images)}, one per image",
                 len(labels[name]),
             )
-    every_label = np.concatenate([labels[name] for name in names])
-    return dataset(_joined(images), every_label, classes, source)
+    all_labels = np.concatenate([labels[name] for name in names])
+    return dataset(_joined(images), all_labels, classes, source)
+
+
+def _required(path: Path | None, name: str, source: str) -> Path:
+    """Return the path of an IDX file; a DataError if it does not exist."""
+    if path is None:
+        raise DataError(source, f"'{name}-ubyte[.gz]'", "no such file")
+    return path
 
 
 def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
