@@ -111,8 +111,8 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
     out = Path(job.out)
     check_folder(out)
     cache = WorkerCache()
-    with tempfile.TemporaryDirectory() as spare:
-        jobs = model_jobs(job, out / "models", Path(spare))
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = model_jobs(job, out / "models", Path(folder))
         inspected, refused = inspect_all(
             jobs, lambda model_job: inspect_model(cache, model_job), progress
         )
@@ -121,10 +121,12 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
         forecasts = []
         for done, run in enumerate(runs, 1):
             forecasts.append(
-                _of_run(cache, run, [task for task in open_tasks if task.run == str(run.folder)])
+                _run_forecast(
+                    cache, run, [task for task in open_tasks if task.run == str(run.folder)]
+                )
             )
             progress("runs calibrated", done, len(runs))
-    workers = _at_once(job)
+    workers = _speedup(job)
     layers = [layer for forecast in forecasts for layer in forecast.layers]
     seconds = sum(layer.seconds for layer in layers)
     return Forecast(
@@ -145,7 +147,8 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
     )
 
 
-def _of_run(cache: WorkerCache, run: PlannedRun, open_tasks: list[Task]) -> RunForecast:
+def _run_forecast(cache: WorkerCache, run: PlannedRun, open_tasks: list[Task]) -> RunForecast:
+    """Return the work on one run, from timings of three of its layers."""
     open_layers = {task.layer for task in open_tasks}
     by_cost = sorted(
         (layer for layer in run.inspection.layers if layer.index in open_layers),
@@ -200,6 +203,7 @@ def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> Laye
 
 
 def _packed(oips: Oips, ends: Ends) -> float:
+    """Return the bytes of a shard as a share of those of its arrays."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **shard_record(oips, "", ends).arrays())
     arrays = (getattr(oips, name) for name in PER_MAP)
@@ -213,7 +217,7 @@ def _estimate(
     maps: int,
     timings: list[LayerTiming],
 ) -> tuple[float, int]:
-    """Seconds of one worker, and bytes, of some maps of a layer."""
+    """Return the seconds that one worker takes for some maps of a layer, and their bytes."""
     settings = run.job.settings
     costs, *measured = zip(*map(astuple, timings), strict=True)
     step, fixed, packed = (float(np.interp(layer.cost, costs, values)) for values in measured)
@@ -227,8 +231,8 @@ def _estimate(
     return seconds, int(packed * maps * (images + 4 * settings.starts * (settings.steps + 1)))
 
 
-def _at_once(job: Job) -> int:
-    """How much faster the engine is than one process of this machine with all its cores."""
+def _speedup(job: Job) -> int:
+    """Return how much faster the engine is than one process of this machine with all its cores."""
     engine = job.engine
     if engine.kind == "slurm":
         return engine.workers or JOBS

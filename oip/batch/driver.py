@@ -166,7 +166,7 @@ def run(
     jobs = model_jobs(job, out / "models")
     used = engine_of(job.engine, out) if engine is None else wrapped(engine)
     try:
-        with _inspector(used, job.engine.kind if engine is None else None) as inspect_job:
+        with _inspection(used, job.engine.kind if engine is None else None) as inspect_job:
             inspected, refused = inspect_all(jobs, inspect_job, watcher.prepared)
         runs = begin(out, inspected)
         driver = _Driver(job, used, runs, part, watcher, out / LOG)
@@ -180,9 +180,14 @@ def run(
 
 
 @contextmanager
-def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob], ModelInspection]]:
-    """Yield the function that inspects models: where the work is done, if that is this machine;
-    else in a process beside this one, so that this one takes no GPU."""
+def _inspection(
+    engine: Engine, kind: str | None
+) -> Iterator[Callable[[ModelJob], ModelInspection]]:
+    """Yield a function that inspects models.
+
+    It runs where the work is done, if that is this machine; else in a process beside this one, so
+    that this one takes no GPU.
+    """
     if engine.in_this_process:
         yield inspect
         return
@@ -204,13 +209,15 @@ class _Unit:
 
 @dataclass
 class _LayerProgress:
+    """A layer of a run, and how much of it is left."""
+
     run: PlannedRun
     inspection: LayerInspection
     open_shards: int = 0
-    """Shards that are not over yet."""
+    """Shards that are neither done nor failed yet."""
 
 
-_Answer = list[Outcome] | BaseException
+_UnitResult = list[Outcome] | BaseException
 
 
 @dataclass
@@ -228,7 +235,7 @@ class _Driver:
     stopped: str = ""
     """The reason why no more work is handed over."""
     ready: deque[_Unit] = field(default_factory=deque)
-    answers: queue.SimpleQueue[tuple[_Unit, _Answer]] = field(default_factory=queue.SimpleQueue)
+    results: queue.SimpleQueue[tuple[_Unit, _UnitResult]] = field(default_factory=queue.SimpleQueue)
 
     def __post_init__(self) -> None:
         self.layers = {
@@ -249,28 +256,28 @@ class _Driver:
         self._add(_units(tasks, self.engine.together))
         for layer in self.layers.values():
             if not layer.open_shards:
-                self._layer_grown(layer)
+                self._finish_shards(layer)
         self._loop()
         if self.stopped:
             raise PartlyFailed(f"{self.stopped.rstrip('.')}. What was finished is kept.")
 
     def _loop(self) -> None:
-        under_way = 0
+        running = 0
         while True:
-            while self.ready and not self.stopped and under_way < self.engine.width:
-                under_way += self._handed_over(self.ready.popleft())
-            if not under_way:
+            while self.ready and not self.stopped and running < self.engine.width:
+                running += self._submit(self.ready.popleft())
+            if not running:
                 return
             try:
-                unit, answer = self.answers.get(timeout=_SECONDS_BETWEEN_CHECKS)
+                unit, result = self.results.get(timeout=_SECONDS_BETWEEN_CHECKS)
             except queue.Empty:
                 self.watcher.show()
                 if self._is_lost():
                     return
                 continue
-            under_way -= 1
-            if not (isinstance(answer, BaseException) and self._is_lost()):
-                self._settle(unit, answer)
+            running -= 1
+            if not (isinstance(result, BaseException) and self._is_lost()):
+                self._handle_result(unit, result)
 
     def _is_lost(self) -> bool:
         try:
@@ -280,41 +287,41 @@ class _Driver:
             return True
         return False
 
-    def _handed_over(self, unit: _Unit) -> bool:
+    def _submit(self, unit: _Unit) -> bool:
         try:
             pending = self.engine.submit(work, unit.tasks, self.engine.threads)
         except (EngineLost, RuntimeError) as error:  # RuntimeError: executors that are broken
             self.stopped = f"the engine takes no more work: {error}"
             return False
-        self._await(unit, pending)
+        self._collect(unit, pending)
         return True
 
-    def _await(self, unit: _Unit, pending: Pending) -> None:
-        def come_back() -> None:
+    def _collect(self, unit: _Unit, pending: Pending) -> None:
+        def put_result() -> None:
             try:
-                answer: _Answer = pending.result()
+                result: _UnitResult = pending.result()
             except (Exception, CancelledError) as error:
-                answer = error
-            self.answers.put((unit, answer))
+                result = error
+            self.results.put((unit, result))
 
         if isinstance(pending, Future):
-            pending.add_done_callback(lambda _: come_back())
+            pending.add_done_callback(lambda _: put_result())
         else:
-            threading.Thread(target=come_back, daemon=True).start()
+            threading.Thread(target=put_result, daemon=True).start()
 
-    def _settle(self, unit: _Unit, answer: _Answer) -> None:
-        if isinstance(answer, BaseException):
-            lost = Outcome("again", 0.0, "", f"{type(answer).__name__}: {answer}")
-            answer = [lost] * len(unit.tasks)
-        for task, outcome in zip(unit.tasks, answer, strict=False):
+    def _handle_result(self, unit: _Unit, result: _UnitResult) -> None:
+        if isinstance(result, BaseException):
+            lost = Outcome("again", 0.0, "", f"{type(result).__name__}: {result}")
+            result = [lost] * len(unit.tasks)
+        for task, outcome in zip(unit.tasks, result, strict=False):
             try:
-                self._ended(task, outcome, unit.attempt)
+                self._handle_outcome(task, outcome, unit.attempt)
             except files.WriteError as error:
                 self.stopped = str(error)
             except OSError as error:
                 self.stopped = f"cannot write '{error.filename}': {error.strerror}"
 
-    def _ended(self, task: Task, outcome: Outcome, attempt: int) -> None:
+    def _handle_outcome(self, task: Task, outcome: Outcome, attempt: int) -> None:
         log_attempt(self.log, task, outcome, attempt)
         if outcome.ending == "storage":
             self.stopped = outcome.error
@@ -334,21 +341,21 @@ class _Driver:
         if task.step == "grow":
             layer.open_shards -= 1
             if not layer.open_shards:
-                self._layer_grown(layer)
+                self._finish_shards(layer)
         elif task.step == "stability":
-            self._layer_done(layer)
+            self._finish_layer(layer)
 
-    def _layer_grown(self, layer: _LayerProgress) -> None:
-        """All shards of a layer are over, or all of this part."""
+    def _finish_shards(self, layer: _LayerProgress) -> None:
+        """Go on with a layer whose shards, or those of this part, are done or failed."""
         maps = set(layer.run.maps_there(layer.inspection))
         if self.part[1] > 1 and not maps.issuperset(layer.inspection.maps):
             maps.clear()  # the part that finishes the layer measures its stability
         if maps and not layer.run.is_finished(layer.inspection):
             self._add([_Unit([layer.run.after("stability", layer.inspection)])], at_front=True)
         else:
-            self._layer_done(layer)
+            self._finish_layer(layer)
 
-    def _layer_done(self, layer: _LayerProgress) -> None:
+    def _finish_layer(self, layer: _LayerProgress) -> None:
         folder = str(layer.run.folder)
         self.layers_left[folder] -= 1
         if not self.layers_left[folder] and self.job.rank is not None:
@@ -365,12 +372,17 @@ class _Driver:
 
 
 def _units(tasks: list[Task], together: int) -> list[_Unit]:
-    """Tasks in packets of one layer each."""
+    """Group tasks of the same layer into units.
+
+    Args:
+        tasks: those of a layer follow each other.
+        together: tasks of a unit at most.
+    """
     units: list[_Unit] = []
     for task in tasks:
         last = units[-1].tasks if units else []
-        alike = last and (last[0].run, last[0].layer) == (task.run, task.layer)
-        if alike and len(last) < together:
+        same_layer = last and (last[0].run, last[0].layer) == (task.run, task.layer)
+        if same_layer and len(last) < together:
             last.append(task)
         else:
             units.append(_Unit([task]))

@@ -86,13 +86,15 @@ class PlannedRun:
         )
 
 
-def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[ModelJob]:
+def model_jobs(
+    job: Job, applications: Path, new_applications: Path | None = None
+) -> list[ModelJob]:
     """Return every model with every setting.
 
     Args:
         job: the job.
         applications: folder for the files of keras.applications networks.
-        spare: folder for those that are not there yet, if it shall be another one.
+        new_applications: folder for those that do not exist yet; `applications` if None.
 
     Raises:
         ModelError: a path that is not there, a pattern that fits nothing, no such application.
@@ -110,7 +112,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
             source.input_range,
             source.preprocess or preprocess_of(source.application),
         )
-        for path in _paths(source, applications, spare or applications):
+        for path in _paths(source, applications, new_applications or applications):
             for settings in variants:
                 model_job = ModelJob(
                     path=str(path.absolute()),
@@ -199,8 +201,10 @@ def inspect_all(
     inspect: Callable[[ModelJob], ModelInspection],
     progress: Progress = silent,
 ) -> tuple[Inspected, Refused]:
-    """Return every model's job with its inspection, and those whose model, layers or data cannot be
-    used, with the error, of which there is a notice.
+    """Inspect every model's job; warn of those whose model, layers or data cannot be used.
+
+    Returns:
+        The jobs with their inspections, and those that cannot be used with their errors.
 
     Raises:
         OipError: none can be used; that of the first.
@@ -225,6 +229,7 @@ def _existing(out: Path) -> list[BatchRun]:
 
 
 def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list[PlannedRun]:
+    """Give every model's job the number of its existing run, or the next free one."""
     numbers = {run.key: int(run.run) for run in existing}
     free = max(numbers.values(), default=-1) + 1
     runs: dict[str, PlannedRun] = {}
@@ -273,10 +278,10 @@ def _record(run: PlannedRun) -> BatchRun:
     )
 
 
-def _paths(source: ModelSource, applications: Path, spare: Path) -> list[Path]:
+def _paths(source: ModelSource, applications: Path, new_applications: Path) -> list[Path]:
     if source.application is not None:
         path = applications / application_name(source)
-        return [path if path.is_file() else application_file(source, spare)]
+        return [path if path.is_file() else application_file(source, new_applications)]
     text = source.path or ""
     path = Path(text)
     if path.exists():
@@ -386,7 +391,7 @@ def batch_status(out: str | Path) -> BatchStatus:
         layers = [
             msgspec.structs.replace(
                 layer_status(folder, layer.index, layer.layer, maps.get(layer.index)),
-                requested=_count(out, layer),
+                requested=_map_count(out, layer),
             )
             for layer in sorted(run.layers, key=lambda layer: layer.index)
         ]
@@ -394,7 +399,7 @@ def batch_status(out: str | Path) -> BatchStatus:
     return BatchStatus(batch=str(out), runs=runs)
 
 
-def _count(out: Path, layer: BatchLayer) -> int:
+def _map_count(out: Path, layer: BatchLayer) -> int:
     """Return how many maps a text such as `0-15,20` names."""
     total = 0
     try:

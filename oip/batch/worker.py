@@ -146,7 +146,7 @@ class WorkerCache:
         entry = self._entries.get("network")
         if entry is not None and entry[0] != job.network_key:
             self.forget_models()  # with all that holds it, before the next one is opened
-        return self._keep("network", job.network_key, lambda: self._loaded(job))
+        return self._cached("network", job.network_key, lambda: self._loaded(job))
 
     def data(self, job: ModelJob) -> Dataset | None:
         """Return the job's data, None without any."""
@@ -160,8 +160,11 @@ class WorkerCache:
     def _data(self, job: ModelJob, model_shape: ModelShape | None) -> Dataset:
         source, folder = job.data or "", job.data_dir
         key = (job.call, source, folder) if model_shape is None else job.network_key
-        more = {"data_dir": folder, "resize": job.resize, "model_shape": model_shape}
-        return self._keep("data", key, lambda: load_data(source, **more))
+        return self._cached(
+            "data",
+            key,
+            lambda: load_data(source, data_dir=folder, resize=job.resize, model_shape=model_shape),
+        )
 
     def images(self, job: ModelJob) -> np.ndarray | None:
         """Return the data's images (n, h, w, b), checked for the job's model."""
@@ -173,7 +176,7 @@ class WorkerCache:
     def ascent(self, job: ModelJob, index: int) -> Ascent:
         """Return the ascent of one layer, or of the objectives; screened and traced once."""
         network = self.network(job)
-        return self._keep(
+        return self._cached(
             "ascent",
             (job.network_key, job.objectives, job.settings, index),
             lambda: ascent_of(network, job, index, job.settings, self.images(job)),
@@ -182,7 +185,7 @@ class WorkerCache:
     def class_probabilities(self, job: ModelJob) -> ClassProbabilities:
         """Return the probabilities that the job's model ends in; traced once."""
         network = self.network(job)
-        return self._keep("outputs", job.network_key, lambda: ClassProbabilities(network))
+        return self._cached("outputs", job.network_key, lambda: ClassProbabilities(network))
 
     def forget_models(self) -> None:
         """Give back what belongs to a model."""
@@ -200,7 +203,7 @@ class WorkerCache:
             network = open_network(size.model, self._data(job, size), job.input)
         return network if job.directions is None else with_directions_of(network, job.directions)
 
-    def _keep(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
+    def _cached(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
         entry = self._entries.get(name)
         if entry is None or entry[0] != key:
             entry = None
