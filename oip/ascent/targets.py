@@ -344,54 +344,41 @@ class ObjectiveTargets(Targets):
         self.name, self.index = "objectives", network.objectives_index
         self.noun = "objective"
         self.labels = tuple(map(str, objectives))
-        terms = {term.key: term for item in objectives for _, term in item.terms}
         self.identity = [
             " + ".join(f"{weight!r}*{term.key}" for weight, term in item.terms)
             for item in objectives
         ]
+        terms = {term.key: term for item in objectives for _, term in item.terms}
         sources = {key: _term_source(network, term, layer) for key, term in terms.items()}
-        self._groups = list(dict.fromkeys(source.group for source in sources.values()))
-        members = [
-            [key for key, source in sources.items() if source.group == group]
-            for group in self._groups
-        ]
-        keys = [key for group in members for key in group]
+        members: dict[_TermGroup, list[str]] = {}
+        for key, source in sources.items():
+            members.setdefault(source.group, []).append(key)
+        self._groups = list(members)
+        keys = [key for group_keys in members.values() for key in group_keys]
         self._sources = [sources[key] for key in keys]
-        self._weights = np.zeros((len(objectives), len(keys)), np.float32)
-        for row, item in enumerate(objectives):
-            for weight, term in item.terms:
-                self._weights[row, keys.index(term.key)] += weight
-            if not self._weights[row].any():
-                raise SettingsError(
-                    f"objective '{item}'", "one that depends on the input", "a constant"
-                )
+        self._outputs = list(
+            {source.output.key: source.output for source in self._sources}.values()
+        )
+        self._weights = _weights(objectives, keys)
+        is_used = self._weights != 0
         inactive = np.array([source.can_be_inactive for source in self._sources])
-        used = self._weights != 0
-        self.can_be_inactive = np.all((self._weights >= 0) & (inactive | ~used), axis=1)
-        probes = [source.probe for source in self._sources]
-        self._probed = [probes.index(probe) for probe in dict.fromkeys(probes)]
-        same = np.array([[probe == probes[index] for index in self._probed] for probe in probes])
-        self.uses_probe = (used[:, :, None] & same).any(1)
+        self.can_be_inactive = np.all((self._weights >= 0) & (inactive | ~is_used), axis=1)
+        limits = np.array([source.upper_limit for source in self._sources], np.float32)
+        self.upper_limit = _upper_limits(self._weights, limits)
+        self._probed, self.uses_probe = _probes_of(self._sources, is_used)
         self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
         self.are_units = all(source.is_unit for source in self._sources)
         self.bytes_per_image = network.activation_bytes()
         self.refuses_constants = True
         self.any_size = all(group.form != "node" for group in self._groups)
-        self._outputs = list(
-            {source.output.key: source.output for source in self._sources}.values()
-        )
-        arrays = [
-            group.array([sources[key] for key in keys])
-            for group, keys in zip(self._groups, members, strict=True)
-        ]
         self.key = ("objectives", *self._groups)
-        limits = np.array([source.upper_limit for source in self._sources], np.float32)
-        highest = np.where(self._weights < 0, np.inf, limits)
-        none = np.zeros(used.shape)
-        self.upper_limit = np.multiply(abs(self._weights), highest, none, where=used).sum(1)
-        self.arrays = (self._weights, inactive, limits, *arrays)
-        shapes = ((None, array.shape[1]) for array in arrays)
-        self.array_shapes = ((None, None), (None,), (None,), *shapes)
+        group_arrays = [
+            group.array([sources[key] for key in group_keys])
+            for group, group_keys in members.items()
+        ]
+        self.arrays = (self._weights, inactive, limits, *group_arrays)
+        group_shapes = ((None, array.shape[1]) for array in group_arrays)
+        self.array_shapes = ((None, None), (None,), (None,), *group_shapes)
 
     def all_items(self, images: Tensor) -> Activations:
         arrays = _TermArrays.of([tf.constant(array) for array in self.arrays])
@@ -475,6 +462,48 @@ class ObjectiveTargets(Targets):
         network = self._network
         finite = network.finite_weights
         return run_to_all(network.model, inputs, self._outputs, finite, True, network.spoiled)
+
+
+def _weights(objectives: Sequence[Objective], keys: Sequence[str]) -> np.ndarray:
+    """Return the weights (objectives, terms) of terms by their keys.
+
+    Raises:
+        SettingsError: an objective whose weights cancel out.
+    """
+    weights = np.zeros((len(objectives), len(keys)), np.float32)
+    for row, item in enumerate(objectives):
+        for weight, term in item.terms:
+            weights[row, keys.index(term.key)] += weight
+        if not weights[row].any():
+            raise SettingsError(
+                f"objective '{item}'", "one that depends on the input", "a constant"
+            )
+    return weights
+
+
+def _upper_limits(weights: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Return the largest value (objectives,) of each objective; infinity if there is none.
+
+    Args:
+        weights: (objectives, terms).
+        limits: (terms,): the largest value of each term.
+    """
+    highest = np.where(weights < 0, np.inf, limits)
+    products = np.multiply(abs(weights), highest, np.zeros(weights.shape), where=weights != 0)
+    return products.sum(1)
+
+
+def _probes_of(sources: Sequence[_TermSource], is_used: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Return a term of each probe, and the probes of each objective, (objectives, probes) bool.
+
+    Args:
+        sources: of the terms; those with equal probes share one.
+        is_used: (objectives, terms) bool.
+    """
+    probes = [source.probe for source in sources]
+    probed = [probes.index(probe) for probe in dict.fromkeys(probes)]
+    is_same = np.array([[probe == probes[index] for index in probed] for probe in probes])
+    return probed, np.any(is_used[:, :, None] & is_same, axis=1)
 
 
 def objective_targets(
