@@ -70,7 +70,10 @@ def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
 
 
 def _pooling_with_nan(call: TensorFunction) -> TensorFunction:
-    """NaN where the window holds one, minus infinity where it holds nothing else."""
+    """Return a pooling that gives NaN for a window with NaN.
+
+    It is minus infinity where the window holds nothing else.
+    """
 
     def pooled(values: Tensor, *args: object, **kwargs: object) -> Tensor:
         result = call(values, *args, **kwargs)
@@ -156,28 +159,51 @@ def run_to_all(
 
     ends = list({id(output.layer): output.layer for output in outputs}.values())
     inner = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
-    with keras.StatelessScope(state_mapping=list(instead)), ExitStack() as stack:
-        if for_gradient:
-            pools = [layer for layer in inner if has_fast_pooling(layer)]
-            narrow = [layer for layer in inner if has_fast_convolution(layer)]
-            banded = [layer for layer in inner if has_fast_standardization(layer)]
-            stack.enter_context(shadowed(pools, fast_pooling))
-            stack.enter_context(shadowed(banded, fast_standardization))
-            stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
-            float8 = [layer for layer in [*inner, *ends] if is_float8(layer)]
-            stack.enter_context(shadowed(float8, straight_through))
-            if not spoiled and not tf.executing_eagerly():
-                stack.enter_context(normalization_folded(inner))
-        if spoiled and not instead:
-            stack.enter_context(nan_kept([*inner, *ends]))
-        stack.enter_context(without_noise(model))
-        stack.enter_context(shadowed(ends, stop))
+    with (
+        keras.StatelessScope(state_mapping=list(instead)),
+        _changed_layers(inner, ends, for_gradient, spoiled, bool(instead)),
+        without_noise(model),
+        shadowed(ends, stop),
+    ):
         try:
             call_model(model, inputs)
         except Reached:
             return [_channels_last(reached[index], output) for index, output in enumerate(outputs)]
     missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")
+
+
+@contextmanager
+def _changed_layers(
+    inner: Sequence[keras.Layer],
+    ends: Sequence[keras.Layer],
+    for_gradient: bool,
+    spoiled: bool,
+    has_other_weights: bool,
+) -> Iterator[None]:
+    """Change layers within the block, so that gradients are fast and NaN is not lost.
+
+    Args:
+        inner: the model's layers without `ends`.
+        ends: the layers whose outputs are wanted.
+        for_gradient, spoiled: as for `run_to_all`.
+        has_other_weights: tensors stand in place of some variables, such as finite weights.
+    """
+    with ExitStack() as stack:
+        if for_gradient:
+            pools = [layer for layer in inner if has_fast_pooling(layer)]
+            narrow = [layer for layer in inner if has_fast_convolution(layer)]
+            banded = [layer for layer in inner if has_fast_standardization(layer)]
+            float8 = [layer for layer in [*inner, *ends] if is_float8(layer)]
+            stack.enter_context(shadowed(pools, fast_pooling))
+            stack.enter_context(shadowed(banded, fast_standardization))
+            stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
+            stack.enter_context(shadowed(float8, straight_through))
+            if not spoiled and not tf.executing_eagerly():
+                stack.enter_context(normalization_folded(inner))
+        if spoiled and not has_other_weights:
+            stack.enter_context(nan_kept([*inner, *ends]))
+        yield
 
 
 def has_own_maps(network: Network, output: LayerOutput) -> bool:
