@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import LARGEST, one_column
-from oip.core.errors import DataError, SettingsError
+from oip.core.errors import DataError, SettingsError, notice
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -28,6 +28,8 @@ _FOLLOWS = 1e-6
 """Share of a column's deviation under which what others leave of it is rounding."""
 _HEAVY = 10.0
 """Kurtosis from which tails are heavy."""
+_EXACT = 2**53
+"""Whole numbers up to this are kept as float64."""
 _NUMBERS = "an array of numbers"
 _LABELS = "one whole number, boolean or name per sample"
 
@@ -110,8 +112,13 @@ def check_numbers(name: str, values: ArrayLike, least: int = FEWEST) -> np.ndarr
     if numbers.ndim != 2 or not numbers.shape[1]:
         raise DataError(name, "shape (n,) or (n, d), d 1 or more", shape)
     _check_count(name, len(numbers), least)
-    numbers = numbers.astype(np.float64)
+    is_whole, numbers = numbers.dtype.kind in "iu", numbers.astype(np.float64)
     _check_sizes(name, numbers)
+    if is_whole and np.abs(numbers).max() > _EXACT:
+        notice(
+            f"{name}: whole numbers above 2^53 are rounded to 16 digits. If only differences "
+            "count, take off an offset first, as by x - x.min(axis=0)."
+        )
     spread = np.ptp(numbers, axis=0)
     smallest = float(spread.min(where=spread > 0, initial=np.inf))
     if smallest < 1 / LARGEST:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def numbered(
     """
     labels = one_column(labels)
     if labels.dtype.kind == "U":
-        classes = classes or tuple(np.unique(labels).tolist())
+        classes = classes or sorted_names(labels.ravel().tolist())
         number_of = {name: label for label, name in enumerate(classes)}
         if unknown := set(labels.ravel().tolist()) - set(classes):
             raise DataError(f"{source}: labels", "names in 'classes'", min(unknown))
@@ -195,6 +196,14 @@ def numbered(
         f"are taken as names, in their order."
     )
     return codes.reshape(labels.shape), tuple(str(value) for value in ids)
+
+
+def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the different names, sorted: by value if all are whole numbers, else as text."""
+    different = sorted(set(names))
+    if all(name.removeprefix("-").isdecimal() for name in different):
+        different.sort(key=Decimal)
+    return tuple(different)
 
 
 def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:

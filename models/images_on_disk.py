@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from oip.models.datasets import (
     brought_to,
     check_room,
     dataset,
+    sorted_names,
     split,
     warn_of_sizes,
 )
@@ -347,7 +347,7 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
     if "" in names:
         row_name = f"{source}: row {names.index('') + 1} of the data"
         raise DataError(row_name, "a label", "none", "Leave out images without a label.")
-    classes = _sorted_names(names)
+    classes = sorted_names(names)
     number_of = {name: label for label, name in enumerate(classes)}
     labels: np.ndarray | None = np.array([number_of[name] for name in names], np.int64)
     if part is not None:
@@ -393,10 +393,3 @@ def _columns(header: list[str], source: str) -> tuple[int, int]:
         label = header[rest[0]].strip()
         notice(f"{source}: no column is named 'label'; labels are taken from '{label}'.")
     return path, names.index("label") if "label" in names else (rest[0] if rest else path + 1)
-
-
-def _sorted_names(names: list[str]) -> tuple[str, ...]:
-    different = set(names)
-    if all(name.removeprefix("-").isdecimal() for name in different):
-        return tuple(sorted(different, key=Decimal))
-    return tuple(sorted(different))

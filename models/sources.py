@@ -263,8 +263,8 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
 
     Shapes: `images` (n, h, w) or (n, h, w, bands); `labels` (n,) or (n, 1), whole numbers from
     0 or names, or (n, k) zeros and ones of images with several labels; `classes` (k,) names.
-    `labels` may be missing. Labels that are names become the numbers of the sorted names. A part is
-    a fixed, stratified share (`oip.models.datasets.split`).
+    `labels` may be missing. Labels that are names become the numbers of the sorted names, by value
+    if all are whole numbers. A part is a fixed, stratified share (`oip.models.datasets.split`).
 
     Raises:
         DataError: damaged, pickled objects, no `images`, or arrays that do not fit.

@@ -218,7 +218,8 @@ class Ksg(LabelEstimator):
         """Estimate T(X) by algorithm 1 or 2 of Kraskov et al. for as many variables as columns."""
         ready = self._ready(x, seed)
         columns = [column[:, None] for column in ready.T]
-        return RawEstimate(self._joint(columns), notices=_notices(x=x) + self._heavy(x=x))
+        nats = self._joint(columns) if len(columns) > 1 else 0.0  # exactly, not but for rounding
+        return RawEstimate(nats, notices=_notices(x=x) + self._heavy(x=x))
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int

@@ -346,3 +346,11 @@ def test_what_is_told_of_the_parts_is_told_of_the_whole(samples):
     settings = {"sigma": 0.01, "null": 0, "draws": 0}
     narrow = mi.conditional_mutual_information(x, label, z, "renyi", **settings)
     assert any("S of X and Z" in notice for notice in narrow.notices)
+
+
+@pytest.mark.parametrize("estimator", ["ksg", "gaussian", "vme", "rbig"])
+def test_columns_of_which_one_varies_have_no_total_correlation_to_the_last_digit(estimator):
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    for columns in (np.full((200, 3), 0.1), np.hstack([x, np.full((200, 1), 0.1)])):
+        estimate = mi.total_correlation(columns, estimator, null=0)
+        assert (estimate.nats, *estimate.interval) == (0.0, 0.0, 0.0)

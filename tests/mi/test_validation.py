@@ -1,11 +1,14 @@
+import warnings
+
 import numpy as np
 import pytest
 
-from oip.core.errors import DataError, SettingsError
+from oip.core.errors import DataError, Notice, SettingsError
 from oip.mi.tags import tag_names
 from oip.mi.validation import (
     check_codes,
     check_labels,
+    check_numbers,
     check_side,
     class_entropies,
     label_entropy,
@@ -177,3 +180,15 @@ def test_codes_are_in_the_order_of_the_values():
     assert check_codes("y", [30, -2, 30, 7], 4).tolist() == [2, 0, 2, 1]
     assert check_codes("y", np.eye(5)[[4, 0, 4, 2]], 4).tolist() == [2, 0, 2, 1]
     assert check_codes("y", [0.5, -1.0], 2, discrete=True).tolist() == [1, 0]
+
+
+def test_whole_numbers_that_lose_digits_are_told_and_labels_keep_theirs():
+    large = 2**60 + np.arange(20) % 2
+    with pytest.warns(Notice, match=r"x: whole numbers above 2\^53 are rounded to 16 digits"):
+        assert not np.ptp(check_numbers("x", large))
+    assert check_codes("y", large, None).tolist() == (np.arange(20) % 2).tolist()
+    assert check_codes("y", large.astype(np.uint64) + 2**63, None).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.ptp(check_numbers("x", large - large.min())) == 1
+        check_numbers("x", np.array([2**53, -(2**53)]))

@@ -16,6 +16,7 @@ import pytest
 from oip import models
 from oip.core.errors import DataError, Notice, SettingsError
 from oip.models import load, sources, split_source
+from oip.models.datasets import labeled
 from oip.models.sources import CLASSES, read_idx
 
 
@@ -182,6 +183,14 @@ def test_the_parts_are_a_stratified_split(tmp_path: Path) -> None:
     assert train.classes == test.classes
     rows = np.concatenate([train.images, test.images]).reshape(10, -1)
     assert {row.tobytes() for row in rows} == {row.tobytes() for row in IMAGES.reshape(10, -1)}
+
+
+def test_names_that_are_whole_numbers_are_sorted_by_value_as_in_a_table(tmp_path: Path) -> None:
+    names = np.array([str(number) for number in (10, 9, -1, 2**63 + 1, 2**63)] * 2)
+    data = load(write_archive(tmp_path, images=IMAGES, labels=names))
+    assert data.classes == ("-1", "9", "10", str(2**63), str(2**63 + 1))
+    assert data.labels is not None and data.labels.tolist() == [2, 1, 0, 4, 3] * 2
+    assert labeled(IMAGES, names, (), "arrays").classes == data.classes
 
 
 def test_names_become_sorted_classes(tmp_path: Path) -> None:
