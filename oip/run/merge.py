@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,7 +37,7 @@ from oip.run.shards import (
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 _ALONE = ("decomposition.npz", "directions.npz", *PARTNERS)
-"""Arrays without a JSON file that tells of them."""
+"""Arrays without a JSON file beside them."""
 _BY_MAP: dict[str, type[KernelsFile] | type[LegibilityFile] | type[PresetsFile]] = {
     "kernels.json": KernelsFile,
     "legibility.json": LegibilityFile,
@@ -100,9 +101,9 @@ def merge_runs(
     merged = runs[0]
     for run in reversed(runs):  # the first one's record stands
         merged = Run.begin(folder, run.record)
-    every = [merged, *runs]
+    all_runs = [merged, *runs]
     names_of_layer = {
-        layer.index: sorted({path.name for run in every for path in run.shards(layer.index)})
+        layer.index: sorted({path.name for run in all_runs for path in run.shards(layer.index)})
         for layer in merged.layers
     }
     total = sum(len(names) for names in names_of_layer.values())
@@ -110,7 +111,7 @@ def merge_runs(
     ends = _picture_ends(merged)
     for index, names in names_of_layer.items():
         for name in names:
-            _merge_shard([run.folder(index) / name for run in every], ends)
+            _merge_shard([run.folder(index) / name for run in all_runs], ends)
             done += 1
             progress("shards", done, total)
     notices = _copy_other_files(runs, merged)
@@ -166,30 +167,39 @@ def _picture_ends(run: Run) -> Ends:
     return picture_ends(np.array(spec.mean), np.array(spec.std), spec.bgr, low, high)
 
 
+class _Shard(NamedTuple):
+    """A shard that was read."""
+
+    path: Path
+    oips: Oips
+    key: str
+
+
 def _merge_shard(paths: list[Path], ends: Ends) -> None:
     """Write to the first path what the paths hold together; the others are only read."""
     target = paths[0]
-    shards: list[tuple[Path, Oips, str]] = []
+    shards: list[_Shard] = []
     for path in paths:
         if path.exists():
             try:
-                shards.append((path, *read_shard(path)))
+                shards.append(_Shard(path, *read_shard(path)))
             except RunError:
                 if path is not target:  # a damaged target is written anew
                     raise
     merged: set[int] = set()
-    kept_oips: list[tuple[Path, Oips, np.ndarray]] = []
-    for path, oips, _ in shards:
-        rows = np.flatnonzero(~np.isin(oips.maps, list(merged)))
-        merged.update(oips.maps.tolist())
+    used: list[tuple[_Shard, np.ndarray]] = []
+    for shard in shards:
+        rows = np.flatnonzero(~np.isin(shard.oips.maps, list(merged)))
+        merged.update(shard.oips.maps.tolist())
         if rows.size:
-            kept_oips.append((path, oips, rows))
-    if len(kept_oips) == 1 and len(kept_oips[0][2]) == len(kept_oips[0][1]):
-        if kept_oips[0][0] is not target:
-            files.write_bytes(target, kept_oips[0][0].read_bytes())
+            used.append((shard, rows))
+    first_shard, first_rows = used[0]
+    if len(used) == 1 and len(first_rows) == len(first_shard.oips):
+        if first_shard.path is not target:
+            files.write_bytes(target, first_shard.path.read_bytes())
         return
-    joined = join_oips([oips.rows(rows) for _, oips, rows in kept_oips])
-    write_shard(target, joined, shards[0][2], ends)
+    joined = join_oips([shard.oips.rows(rows) for shard, rows in used])
+    write_shard(target, joined, shards[0].key, ends)
 
 
 def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
@@ -210,29 +220,42 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
 
     What the merged run has itself stays. A damaged file of a run is a RunError.
     """
-    groups: dict[str, list[tuple[Run, dict[Path, str]]]] = {}
+    groups: dict[str, list[_GroupOfFiles]] = {}
     for run in runs:
         for group, digests in _other_files(run).items():
-            groups.setdefault(group, []).append((run, digests))
+            groups.setdefault(group, []).append(_GroupOfFiles(run, digests))
     notices = []
     for group in sorted(groups):
-        in_runs = sorted(groups[group], key=lambda pair: not any(map(_is_table, pair[1])))
-        (owner, first), *later = in_runs
-        names = {name for _, digests in in_runs for name in digests}
+        copies = sorted(groups[group], key=lambda copy: not copy.has_table)
+        chosen, *left_out = copies
+        names = {name for copy in copies for name in copy.digests}
         own = {name: _digest_if_whole(merged.path / name) for name in names}
-        if any(own[name] not in (None, first.get(name)) for name in names if _is_table(name)):
-            later, owner, first = in_runs, merged, own
+        tables = [name for name in names if _is_table(name)]
+        if any(own[name] not in (None, chosen.digests.get(name)) for name in tables):
+            chosen, left_out = _GroupOfFiles(merged, own), copies
         else:
-            for name in first:
-                _copy(name, owner, merged)
-        for run, digests in later:
-            notices += [
-                f"{name.as_posix()}: that of '{owner.path}' was "
-                f"{'kept' if owner is merged else 'taken'}"
-                for name, digest in digests.items()
-                if digest != first.get(name) and _is_table(name) and not _joined(merged, run, name)
-            ]
+            for name in chosen.digests:
+                _copy(name, chosen.run, merged)
+        way = "kept" if chosen.run is merged else "taken"
+        for copy in left_out:
+            for name, digest in copy.digests.items():
+                is_other = digest != chosen.digests.get(name)
+                if is_other and _is_table(name) and not _joined(merged, copy.run, name):
+                    notices.append(f"{name.as_posix()}: that of '{chosen.run.path}' was {way}")
     return notices
+
+
+class _GroupOfFiles(NamedTuple):
+    """Files of a run that belong together."""
+
+    run: Run
+    digests: Mapping[Path, str | None]
+    """Name -> SHA-256; None for a file that is missing or damaged."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether one of them says what the others are about."""
+        return any(map(_is_table, self.digests))
 
 
 def _other_files(run: Run) -> dict[str, dict[Path, str]]:
@@ -247,7 +270,7 @@ def _other_files(run: Run) -> dict[str, dict[Path, str]]:
 
 
 def _is_table(name: Path) -> bool:
-    """Return whether a file tells what others, made together with it, are about."""
+    """Return whether a file says what others, made together with it, are about."""
     return name.suffix == ".json" or name.name in _ALONE
 
 
