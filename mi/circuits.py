@@ -261,34 +261,41 @@ def causes(
     sample = sample.take(unlabeled_subset(len(sample), samples, seed))
     response = _mean_of(info, unit)
     earlier = _source(sample, response, source, to)
-    more = (progress, byte_budget)
     fill = fill_values(sample, earlier, to, byte_budget)
     silenced = SilencedMaps(earlier, np.arange(earlier.maps), fill)
     label = f"{earlier.name} to {info.name}:{unit}"
-    fed = silencing_effects(sample, silenced, response, label, *more)
-    names, moved = _moved(sample, unit, to, classes, *more)
-    effect, margin = 0.0 - fed.mean[:, 0], fed.margin[:, 0]  # 0.0, not -0.0, where nothing changes
-    logit_effect, logit_margin = 0.0 - moved.mean[0], moved.margin[0]
-    size = abs(float(fed.whole[0]))
-    notices: tuple[str, ...] = ()
-    if size == 0:
-        notices = (
-            "The unit does not respond to these images, so that no effect can be measured. Use "
-            "other images.",
-        )
-    if info.response.form == "heads":
-        notices = (*notices, "Heads are not silenced: the outputs that they move are not measured.")
+    on_unit = silencing_effects(sample, silenced, response, label, progress, byte_budget)
+    names, on_logits = _effects_on_logits(sample, unit, to, classes, progress, byte_budget)
+    effect, margin = 0.0 - on_unit.mean[:, 0], on_unit.margin[:, 0]  # 0.0, not -0.0, for no change
+    logit_effect, logit_margin = 0.0 - on_logits.mean[0], on_logits.margin[0]
+    size = abs(float(on_unit.whole[0]))
     agreement = np.nan
     if labels is not None:
-        further: dict[str, Any] = {"progress": progress, "byte_budget": byte_budget}
-        drawn: dict[str, Any] = {"samples": samples, "seed": seed}
-        whole = ablate(network, images, labels, earlier, to=to, **drawn, **further)
-        agreement = spearman(np.abs(effect), whole.loss_increase)
+        ablation = ablate(
+            network,
+            images,
+            labels,
+            earlier,
+            to=to,
+            samples=samples,
+            seed=seed,
+            progress=progress,
+            byte_budget=byte_budget,
+        )
+        agreement = spearman(np.abs(effect), ablation.loss_increase)
+    notices = []
+    if size == 0:
+        notices.append(
+            "The unit does not respond to these images, so that no effect can be measured. Use "
+            "other images."
+        )
+    if info.response.form == "heads":
+        notices.append("Heads are not silenced: the outputs that they move are not measured.")
     return Causes(
         layer=info.name,
         index=info.index,
         unit=int(unit),
-        response=float(fed.whole[0]),
+        response=float(on_unit.whole[0]),
         source=earlier.name,
         source_index=earlier.index,
         maps=np.arange(earlier.maps),
@@ -304,12 +311,12 @@ def causes(
         to=to,
         samples=len(sample),
         split=split,
-        notices=notices,
+        notices=tuple(notices),
         agreement=agreement,
     )
 
 
-def _moved(
+def _effects_on_logits(
     sample: LayerSample,
     unit: int,
     to: str,
