@@ -86,19 +86,19 @@ def command(
 
     if init:
         return _write_example(job, output)
-    given = {
+    options_given = {
         "out": None if out is None else str(out.absolute()),
         "engine.kind": engine,
         "engine.workers": workers,
         "engine.scheduler": scheduler,
     }
-    texts = tuple(
-        f"{key}={json.dumps(value, ensure_ascii=False)}"
-        for key, value in given.items()
+    option_changes = {
+        key: f"{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in options_given.items()
         if value is not None
-    )
+    }
     parse_assignments(changes, "--set", tables=True)
-    description = read_job(job, (*changes, *texts))
+    description = read_job(job, (*changes, *option_changes.values()))
     kind = description.engine.kind
     if scheduler is not None and kind != "dask":
         raise SettingsError("--scheduler", "--engine dask as well", f"the engine {kind}")
@@ -111,8 +111,9 @@ def command(
     if print_sbatch:
         from oip.batch.executors import sbatch_script
 
-        out_text = texts[:1] if out is not None else ()
-        script = sbatch_script(job, description.engine, (*changes, *out_text))
+        if "out" in option_changes:  # the script has options of its own for the engine
+            changes = (*changes, option_changes["out"])
+        script = sbatch_script(job, description.engine, changes)
         if output.as_json:
             print_json({"script": script})
         else:

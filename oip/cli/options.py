@@ -60,7 +60,7 @@ class Output:
 
 
 _DATA_FOLDER = "OIP_DATA"
-"""The variable of the environment that `--data-dir` is taken from."""
+"""The environment variable that `--data-dir` is taken from."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ class ModelOptions:
         texts |= {"--input-range": self.input_range, "--preprocess": self.preprocess}
         options = [f"{option}={text}" for option, text in texts.items() if text is not None]
         options += [f"--import={module}" for module in self.imports]
-        of_data = () if data is None else data.arguments
-        of_out = () if out is None else ("--out", out)
-        return quoted("oip", name, self.model, *arguments, *of_data, *of_out, *options)
+        data_options = () if data is None else data.arguments
+        out_option = () if out is None else ("--out", out)
+        return quoted("oip", name, self.model, *arguments, *data_options, *out_option, *options)
 
     def in_run(self, run: Path | None) -> ModelOptions:
         """Return the options with the directions of a run, unless others are named."""
@@ -174,8 +174,8 @@ class ModelOptions:
         """Return the request of a command, by which an existing result is found."""
         from oip.workflows.finished import Request
 
-        of_model: dict[str, object] = {"input": self.input, **choices}
-        return Request(command, out, self.model, data.source, data.data_dir, data.resize, of_model)
+        options: dict[str, object] = {"input": self.input, **choices}
+        return Request(command, out, self.model, data.source, data.data_dir, data.resize, options)
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class NamedPath(click.Path):
 
 
 def earlier(name: str, kind: click.ParamType | None = None) -> Callable[[Function], Function]:
-    """Add an option of earlier versions, which help does not show; a flag without a type."""
+    """Add an option of earlier versions, which help hides; without a type it is a flag."""
     return click.option(name, type=kind, is_flag=kind is None, hidden=True)
 
 
@@ -452,7 +452,7 @@ def open_page(page: Path, output: Output) -> None:
 
 
 def quoted(*arguments: object) -> str:
-    """Return words of a command as a shell reads them."""
+    """Return the arguments of a command, quoted for a shell."""
     return plain_text(shlex.join(map(str, arguments)))
 
 

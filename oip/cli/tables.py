@@ -89,7 +89,7 @@ def print_table(
     console.print(table)
     if len(shown_rows) < len(cells):
         click.echo(f"  and {len(cells) - len(shown_rows)} more rows: --all prints them\n")
-    for heading, meaning in _new(legend or {}).items():
+    for heading, meaning in _not_yet_printed(legend or {}).items():
         lines = _wrapped(f"  {heading}: {meaning}", room if is_terminal else None)
         console.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
 
@@ -147,31 +147,42 @@ def _widths(
     columns = list(zip(*rows, strict=True)) or [()] * len(headings)
     cells = [max(map(len, column), default=0) for column in columns]
     widths = [max(width, len(text)) for width, text in zip(cells, headings, strict=True)]
-    longest = list(map(_longest_word, headings))
-    least = [max(pair) for pair in zip(cells, longest, strict=True)]
-    longest_words = [max(map(_longest_word, column), default=0) for column in columns]
-    broken, names = list(least), list(least)
-    for column in [column for column, is_text in enumerate(left) if is_text]:
-        broken[column] = max(longest_words[column], longest[column])
-        names[column] = min(broken[column], _NAME)
-    floors = (least, broken, names) if is_terminal else (least,)
-    fitting = (gap for floor in floors for gap in _PADDING if _total(floor, gap) <= room)
-    gap = next(fitting, min(_PADDING))
-    for floor in floors:
-        while _total(widths, gap) > room:
-            gains = [width - low for width, low in zip(widths, floor, strict=True)]
-            widest = max(range(len(gains)), key=gains.__getitem__)
-            if gains[widest] <= 0:
-                break
-            widths[widest] -= min(gains[widest], _total(widths, gap) - room)
+    heading_words = list(map(_longest_word, headings))
+    cell_words = [max(map(_longest_word, column), default=0) for column in columns]
+    broken_headings = [max(pair) for pair in zip(cells, heading_words, strict=True)]
+    broken_texts, shortened_names = list(broken_headings), list(broken_headings)
+    for column in [column for column, is_left in enumerate(left) if is_left]:
+        broken_texts[column] = max(cell_words[column], heading_words[column])
+        shortened_names[column] = min(broken_texts[column], _NAME)
+    least_widths = [broken_headings]
+    if is_terminal:
+        least_widths += [broken_texts, shortened_names]
+    gaps = (gap for least in least_widths for gap in _PADDING if _total(least, gap) <= room)
+    gap = next(gaps, min(_PADDING))
+    for least in least_widths:
+        widths = _narrowed(widths, least, _total(widths, gap) - room)
     return widths, gap
+
+
+def _narrowed(widths: Sequence[int], least: Sequence[int], excess: int) -> list[int]:
+    """Return widths that are narrower by an excess in all, as far as the least widths allow."""
+    narrowed = list(widths)
+    while excess > 0:
+        spare = [width - low for width, low in zip(narrowed, least, strict=True)]
+        widest = max(range(len(spare)), key=spare.__getitem__)
+        if spare[widest] <= 0:
+            break
+        taken = min(spare[widest], excess)
+        narrowed[widest] -= taken
+        excess -= taken
+    return narrowed
 
 
 def _total(widths: Sequence[int], gap: int) -> int:
     return sum(widths) + gap * len(widths) + 1
 
 
-def _new(legend: Mapping[str, str]) -> Mapping[str, str]:
+def _not_yet_printed(legend: Mapping[str, str]) -> Mapping[str, str]:
     """Return the entries of a legend that this command has not printed yet."""
     context = click.get_current_context(silent=True)
     if context is None:
