@@ -191,7 +191,7 @@ def ascent_details(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> Pa
 
 
 def _shown_classes(layer: LayerEntry, entry: MapEntry) -> np.ndarray | None:
-    """Return all classes that there are images of, or those that the map is best for."""
+    """Return all classes that have images, or those that the map is best for."""
     for column, estimate in zip(layer.estimators, entry.information, strict=True):
         if estimate is None or estimate.per_class is None:
             continue

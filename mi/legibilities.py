@@ -354,7 +354,7 @@ def judged_units(
     name: str = "units",
     byte_budget: int = BYTE_BUDGET,
 ) -> JudgedUnits:
-    """Ask a judge about each unit.
+    """Let a judge choose images for each unit.
 
     Args:
         responses: (n, m) numbers by which each image excites each unit.

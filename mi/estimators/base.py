@@ -1,4 +1,4 @@
-"""The interface of estimators of information, and the table of those that there are.
+"""The interface of estimators of information, and the table of all estimators.
 
 An estimator is a frozen dataclass of its settings, with a method for each quantity that it can
 estimate; `abilities` lists these. Everything inside is in nats.

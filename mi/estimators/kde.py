@@ -519,7 +519,7 @@ class Kde(LabelEstimator):
         )
 
     def _of_sample(self, distances: Distances) -> float:
-        """I(X;M)"""
+        """Return I(X;M) of the sample, in nats."""
         if distances.constant:
             return 0.0
         scale = self._scale(distances)

@@ -141,7 +141,10 @@ class Vme(LabelEstimator):
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """<ln f_-i(x_i, y_i, z_i) + ln f_-i(z_i) - ln f_-i(x_i, z_i) - ln f_-i(y_i, z_i)>."""
+        """Return I(X;Y|Z), the mean of a sum of logarithms of densities.
+
+        It is <ln f_-i(x_i, y_i, z_i) + ln f_-i(z_i) - ln f_-i(x_i, z_i) - ln f_-i(y_i, z_i)>.
+        """
         joint, width = self._standardized(x, given, y)
         first, last = x.shape[1], x.shape[1] + given.shape[1]
         of_joint = self._logs(joint, width)

@@ -291,8 +291,11 @@ class Oips(MapResult):
 
     @property
     def alive(self) -> np.ndarray:
-        """(m,) bool: has an image worth comparing: a score above zero, or any of an objective or
-        of a unit that is never silent, such as the negative side of a direction."""
+        """(m,) bool: the map has an image worth comparing.
+
+        That is one with a score above zero; of an objective, or of a unit that is never silent
+        (such as the negative side of a direction), any image.
+        """
         best = self.scores[:, 0]
         is_signed = self.verdict_codes == VERDICTS.index("never silent")
         return np.isfinite(best) & ((best > 0) | is_signed | bool(self.objectives))

@@ -323,8 +323,10 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
-    """Return the device of each process and the threads of all: one per GPU, else N that share the
-    cores."""
+    """Return the device of each process, and the threads of one.
+
+    There is a process for each GPU; without GPUs, they share the cores.
+    """
     gpus = available_gpus() if settings.gpus is None else [str(index) for index in settings.gpus]
     cores = usable_cores()
     fair = cores // settings.threads if settings.threads else min(cores, _MOST_PROCESSES)

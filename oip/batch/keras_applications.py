@@ -32,7 +32,7 @@ def application_name(source: ModelSource) -> str:
 
 
 def application_file(source: ModelSource, folder: Path) -> Path:
-    """Return the file of an application; it is built where it is not there yet.
+    """Return the file of an application, after building it if it is missing.
 
     Args:
         source: with an application.

@@ -178,7 +178,7 @@ def begin(out: Path, inspected: Inspected) -> list[PlannedRun]:
 def unfinished(
     runs: list[PlannedRun], part: tuple[int, int] = (0, 1), progress: Progress = silent
 ) -> list[Task]:
-    """Return the shards that are not there as valid files.
+    """Return the shards that are missing or not valid.
 
     Args:
         runs: of the batch.

@@ -397,7 +397,7 @@ def _grow(task: Task) -> dict[str, int]:
 
 
 def _finish_layer(task: Task) -> dict[str, int]:
-    """Make class probabilities and stability, where they are not there."""
+    """Make class probabilities and stability if they are missing."""
     check_model(CACHE.network(task.job), task.digest)
     seed = task.job.settings.seed
     finish_layer(Run.open(task.run), task.layer, seed, lambda: CACHE.class_probabilities(task.job))

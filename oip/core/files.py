@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside the path, synced, then moved onto it.
+"""Files that are whole or missing: written beside the path, synced, then moved onto it.
 
 Each JSON file and each `.npz` ends in a SHA-256 of all that stands before it: the field `checksum`,
 or the comment of the archive. Readers compare it; files of earlier versions have none.
@@ -199,8 +199,10 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process that lives keeps a folder by `locked`; unknown is no lock, unless it
-    was made within the last day."""
+    """Return whether a living process keeps a folder by `locked`.
+
+    Where that cannot be known, a folder of the last day counts as locked.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -226,7 +228,7 @@ def is_plain_path(name: str) -> bool:
 def check_writable(folder: Path) -> None:
     """Raise a WriteError when files could not be written to `folder`; nothing is left behind.
 
-    A folder that is not there is judged by its nearest parent that is.
+    For a folder that does not exist, the nearest parent that exists is checked.
     """
     nearest = Path(folder).absolute()
     subject = f"cannot write to '{folder}'"

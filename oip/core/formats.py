@@ -96,7 +96,7 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
     size: list[int]
     """Nodes along each spatial axis."""
     receptive_field: list[int | float] | None
-    """Input pixels along each axis, as jump and offset; None where it cannot be told."""
+    """Input pixels along each axis, as jump and offset; None where it is not known."""
     jump: list[int | float] | None
     offset: list[int | float] | None
     activation: str | None = None

@@ -72,7 +72,7 @@ PREPROCESS = {
 
 
 def preprocess_hint(application: str | None) -> str:
-    """Return how the command line is told of an application's preparation; empty for None."""
+    """Return how to name an application's preparation on the command line; empty for None."""
     kind = preprocess_of(application)
     return "" if kind is None else f"For {application} of keras.applications: --preprocess {kind}."
 
@@ -337,7 +337,7 @@ def picture_of(image: np.ndarray, size: int | None = None) -> Picture:
 
 
 def is_whole_picture(path: Path) -> bool:
-    """Return whether a PNG is there and its checksums are right."""
+    """Return whether a PNG exists and its checksums are right."""
     try:
         with open_picture(path) as picture:
             picture.verify()

@@ -551,8 +551,10 @@ class MapClusters(MapRow, frozen=True, kw_only=True):
 
     @property
     def selective(self) -> bool:
-        """Whether its images have half the variety of all images at most, and less than random
-        ones: an adjusted p-value of 0.05 at most."""
+        """Whether its images have at most half the variety of all images, and less than chance.
+
+        Less than chance: an adjusted p-value of at most 0.05 against random images.
+        """
         return _is_small(self.variety_p_adjusted) and (self.variety or 0.0) <= MOST_VARIETY
 
     @property

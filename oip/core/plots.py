@@ -101,7 +101,7 @@ def figure(
 
 @cache
 def _kinds() -> tuple[type[Figure], type[Axes]]:
-    """Figures that a notebook shows although pyplot was never imported; panels of the style."""
+    """Return the class of figures, which notebooks show without pyplot, and that of their axes."""
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

@@ -148,7 +148,7 @@ class _Follower:
     def run(self) -> Channels:
         calls = self.network.calls
         for call in calls:
-            self.after.append(self._through(call))
+            self.after.append(self._output_channels(call))
         ends = {index for output in self.network.recording.outputs for index in output.calls}
         read = {source for call in calls for source in call.sources}
         for call in calls:
@@ -162,8 +162,8 @@ class _Follower:
                 channels.locked.setdefault(int(identity), reason)
         return channels
 
-    def _through(self, call: Call) -> np.ndarray | None:
-        """Identities of the channels of a call's output; None where none are followed."""
+    def _output_channels(self, call: Call) -> np.ndarray | None:
+        """Return the identities of the channels of a call's output; None if none are followed."""
         inputs = self._inputs(call)
         kind = type(call.layer).__name__
         if layer_types.is_convolution(call.layer) or layer_types.is_dense(call.layer):
@@ -388,7 +388,7 @@ def _kernel_axes(kind: str) -> _KernelAxes | None:
 
 
 def _first_of_tied(count: int, ties: list[tuple[int, int]]) -> np.ndarray:
-    """(count,) int: the first identity of those that each is tied to, over any number of ties."""
+    """Return (count,) int: the first of the identities that each one is tied to, near or far."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

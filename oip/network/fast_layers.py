@@ -100,14 +100,15 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
 
 
 def _shifted(values: Tensor, row: int, column: int, rows: int, columns: int) -> Tensor:
-    """(bands, n, h, w) moved to where a tap looked, in the whole that all taps cover."""
+    """Return values (bands, n, h, w) of a tap at their place among those of all taps."""
     return tf.pad(values, [[0, 0], [0, 0], [row, rows - 1 - row], [column, columns - 1 - column]])
 
 
 def has_own_convolution(layer: keras.Layer) -> bool:
-    """Return whether a layer is a plain 2-D convolution, activated by value, and it pays.
+    """Return whether a layer can run one map for each image, and needs less memory for it.
 
-    It pays if the taps of all pixels take no more memory than all maps would.
+    It has to be a plain 2-D convolution whose activation looks at single values. The taps of all
+    pixels must take no more memory than all maps would.
     """
     return bool(
         type(layer) is keras.layers.Conv2D

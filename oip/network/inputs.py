@@ -83,7 +83,7 @@ class InputSpec:
         return picture_ends(self.mean, self.std, self.bgr, self.low, self.high)
 
     def takes_pictures(self, images: np.ndarray) -> bool:
-        """Whether whole pixels of 0 to 255 are not yet what the model is fed with."""
+        """Return whether images are whole pixels of 0 to 255, and the model is fed with others."""
         if images.dtype != np.uint8 or not images.size:
             return False
         is_beyond = self.bounded and (self.low < 0 or float(images.max()) > self.high)
@@ -576,7 +576,7 @@ def image_input(
 
 
 def _names(model: keras.Model, declared: list[keras.KerasTensor]) -> tuple[str, ...]:
-    """Keys of a dictionary of inputs, else the names of the tensors."""
+    """Return the keys of a dictionary of inputs, else the names of the tensors."""
     structure = None if isinstance(model, keras.Sequential) else model.input
     if isinstance(structure, dict) and len(structure) == len(declared):
         by_tensor = {id(tensor): str(key) for key, tensor in structure.items()}

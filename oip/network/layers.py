@@ -501,7 +501,7 @@ def _as_it_is(call: Call, channels_first: bool) -> LayerOutput:
 
 
 def _keeps_maps(layer: keras.Layer) -> bool:
-    """Each map stays what it is: normalized over the batch, or left alone."""
+    """Return whether a layer leaves each map as it is, or normalizes it over the batch."""
     return layer_types.is_batch_normalization(layer) or layer_types.is_dropout(layer)
 
 

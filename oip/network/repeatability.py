@@ -49,7 +49,7 @@ class Repeatability(NamedTuple):
 def repeatability(
     model: keras.Model, draw: Callable[[], Sequence[Tensor]], recording: Recording
 ) -> Repeatability:
-    """Ask a model more than once, if it has parts that could be random.
+    """Run a model more than once, if it has parts that could be random, and compare its outputs.
 
     Args:
         draw: returns random images, a tensor for each of the model's inputs.
@@ -193,12 +193,15 @@ def _differ(first: np.ndarray, second: np.ndarray, tolerance: float = _TOLERANCE
 
 
 def _is_finite(values: np.ndarray) -> bool:
-    """Fused layers of some processors turn NaN into 0, so that answers differ by the way."""
+    """Return whether outputs are finite: only then does each way of running give the same.
+
+    Fused layers of some processors turn NaN into 0.
+    """
     return values.dtype.kind in "OSU" or bool(np.isfinite(values).all())
 
 
 def _origins(calls: Sequence[Call], changing: Collection[int]) -> set[int]:
-    """Numbers of the calls that change though nothing they receive does."""
+    """Return the numbers of the calls whose output changes although nothing they receive does."""
     return {n for n in changing if not any(source in changing for source in calls[n].sources)}
 
 

@@ -261,7 +261,7 @@ class MapGrid:
 
 
 def _open_sides(marked: np.ndarray) -> np.ndarray:
-    """(k, 4) bool: whether above, below, left and right of each marked node lies none."""
+    """Return (k, 4) bool: no marked node lies above, below, left, right of each marked one."""
     around = np.pad(marked, ((0, 0), (1, 1), (1, 1)))
     neighbors = (
         around[:, :-2, 1:-1],

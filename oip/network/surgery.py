@@ -379,16 +379,16 @@ def inputs_of(layer: keras.Layer) -> int:
 
 def images_needed(network: Network, layer: keras.Layer, images: np.ndarray) -> np.ndarray:
     """Return images from which `received` gives 30 rows for each input of the layer's kernel."""
-    return images[: max(_FEWEST, -(-_ROWS * inputs_of(layer) // _rows(network, layer)))]
+    return images[: max(_FEWEST, -(-_ROWS * inputs_of(layer) // _node_count(network, layer)))]
 
 
 def bytes_received(network: Network, layer: keras.Layer) -> int:
     """Return the bytes of a run for one image that gives a layer's input as `received` does."""
-    return network.activation_bytes() + 4 * _rows(network, layer) * inputs_of(layer)
+    return network.activation_bytes() + 4 * _node_count(network, layer) * inputs_of(layer)
 
 
-def _rows(network: Network, layer: keras.Layer) -> int:
-    """Nodes of a layer, each of which is a row of `received`."""
+def _node_count(network: Network, layer: keras.Layer) -> int:
+    """Return the number of nodes of a layer, each of which is a row of `received`."""
     call = next(call for call in network.calls if call.layer is layer)
     dense = type(layer).__name__ == "Dense"
     sides = call.input_shapes[0][1:-1] if dense else call.output_shape[1:-1]

@@ -134,7 +134,7 @@ def _compared_presets(run: Run) -> list[AscentSettings]:
 
 
 def _estimators(run: Run) -> list[str]:
-    """Names of the estimators of all rankings of a run, the first one's first."""
+    """Return the names of the estimators of all rankings of a run, the first one's first."""
     names: dict[str, None] = {}
     for index in run.ranked():
         try:

@@ -92,7 +92,7 @@ class ClassProbabilities:
         rows: list[np.ndarray | None] = []
         for oips in layer_parts(run, index, snapshots=False):
             has_none = bool(rows) and rows[-1] is None
-            rows.append(None if has_none else self._of(oips.pixels[:, 0]))
+            rows.append(None if has_none else self._predicted(oips.pixels[:, 0]))
             maps.append(oips.maps)
         numbers = np.concatenate(maps)
         rated = [values for values in rows if values is not None]
@@ -101,8 +101,8 @@ class ClassProbabilities:
             maps=numbers, probabilities=np.concatenate(rated) if len(rated) == len(rows) else none
         ).write(run.folder(index) / NAME)
 
-    def _of(self, images: np.ndarray) -> np.ndarray | None:
-        """(n, classes) of images (n, h, w, b); None where the outputs are no probabilities."""
+    def _predicted(self, images: np.ndarray) -> np.ndarray | None:
+        """Return (n, classes) of images (n, h, w, b); None if the outputs are no probabilities."""
         try:
             self._graph = self._graph or self._compiled()
         except ModelError:

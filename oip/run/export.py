@@ -82,7 +82,7 @@ def picture_names(
 
 
 def check_ours(paths: Iterable[Path], force: bool) -> None:
-    """Raise a WriteError where a file is there that was not exported, unless forced."""
+    """Raise a WriteError where a file exists that was not exported, unless forced."""
     for path in () if force else paths:
         if path.exists() and not _is_ours(path):
             hint = "Choose another --out, or add --force to replace it."

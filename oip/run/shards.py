@@ -399,7 +399,7 @@ def measure_stability(run: Run, index: int, seed: int, progress: Progress = sile
     """
     while stability_file(run, index) is None:
         maps = maps_in_shards(run, index)
-        images, alive = _images(run, index, len(maps))
+        images, alive = _layer_images(run, index, len(maps))
         reach = shift_reach(run.layer(index).jump, images.shape[2:-1])
         report = partial(progress, f"{run.layer(index).name}: stability")
         stability = start_stability(images, alive, reach, seed, index, report)
@@ -417,8 +417,8 @@ def measure_stability(run: Run, index: int, seed: int, progress: Progress = sile
                 return
 
 
-def _images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (m, k, h, w, b) of a layer and which of its maps (m,) are alive."""
+def _layer_images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images (m, k, h, w, b) of a layer, and which of its maps (m,) are alive."""
     images = np.zeros((0,), np.float16)
     alive = np.zeros(count, bool)
     begin = 0

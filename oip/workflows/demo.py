@@ -358,7 +358,7 @@ def _data_of(
 
 
 def _model(network: str, folder: Path) -> Path:
-    """Return the model's file in the folder, which is written if it is not there.
+    """Return the model's file in the folder, after writing it if it is missing.
 
     Raises:
         RunError: the folder holds the demo of another network.

@@ -190,8 +190,7 @@ class JudgedRun:
         return cls(run, network, images, opened_judge, progress)
 
     def with_run(self, run: Run) -> JudgedRun:
-        """Return the same images and judge for another run of the model; nothing is lost of what
-        was computed."""
+        """Return the same images and judge, with all that was computed, for another run."""
         other = copy.copy(self)
         other.run = run
         return other

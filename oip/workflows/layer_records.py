@@ -214,7 +214,7 @@ def record_of_all_maps(
     key: Callable[[list[int]], str],
     make: Callable[[list[int]], tuple[Record, Arrays | None]],
 ) -> Record:
-    """Return the record of maps that are measured together, and write it where it is not there.
+    """Return the record of maps that are measured together, after writing it if it is missing.
 
     Maps that the file holds already, made in whatever way, are measured together with them.
 

@@ -352,7 +352,7 @@ class _RunOfRankings:
 
 
 def _rows_of(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
-    """Return a ranking with the rows of some maps only, their ranks among all that there are.
+    """Return a ranking with the rows of some maps only; ranks stay those among all maps.
 
     Raises:
         NoFiniteResponses: none of them has a number.
