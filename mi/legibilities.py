@@ -22,7 +22,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -366,7 +366,8 @@ def judged_units(
         byte_budget: of similarities that are in memory at a time.
     """
     count = responses.shape[1]
-    numbers = np.full((6, count), np.nan)
+    names = ("share", "low", "high", "reference", "reference_same_count", "control")
+    shares = {field: np.full(count, np.nan) for field in names}
     pairs, reasons = np.zeros(count, np.int64), [""] * count
     has_oip = np.asarray(np.isfinite(oip_features).all(1))
     room = max(1, byte_budget // (4 * len(responses) * (1 + CONTROLS)))
@@ -375,26 +376,44 @@ def judged_units(
     for begin in range(0, count, room):
         block = range(begin, min(begin + room, count))
         controls = {unit: _other_units(unit, has_oip) for unit in block if has_oip[unit]}
-        needed = np.unique([*controls, *(other for row in controls.values() for other in row)])
-        needed = needed.astype(int)
-        alike = images @ oip_features[needed].T if len(needed) else np.zeros((len(images), 0))
-        column = {unit: position for position, unit in enumerate(needed.tolist())}
+        similarities = _similarities(images, oip_features, controls)
         for unit in block:
             question = Question.of(responses[:, unit])
-            if isinstance(question, str) or unit not in controls:
-                reasons[unit] = question if isinstance(question, str) else NO_OIP
+            if isinstance(question, str):
+                reasons[unit] = question
+                continue
+            if unit not in controls:
+                reasons[unit] = NO_OIP
                 continue
             pairs[unit] = len(question.top) * len(question.lower)
-            numbers[:3, unit] = question.answers(alike[:, column[unit]]).interval()
-            numbers[3, unit] = question.reference(images)
-            numbers[4, unit] = question.reference(images, int(oip_counts[unit]))
+            share, low, high = question.answers(similarities[unit]).interval()
+            shares["share"][unit], shares["low"][unit], shares["high"][unit] = share, low, high
+            shares["reference"][unit] = question.reference(images)
+            same_count = question.reference(images, int(oip_counts[unit]))
+            shares["reference_same_count"][unit] = same_count
             if controls[unit]:
-                rows = [column[other] for other in controls[unit]]
-                shares = [question.answers(alike[:, row]).share for row in rows]
-                numbers[5, unit] = np.mean(shares)
+                shares["control"][unit] = np.mean(
+                    [question.answers(similarities[other]).share for other in controls[unit]]
+                )
         progress(label, block.stop, count)
-    share, low, high, reference, same_count, control = numbers
-    return JudgedUnits(share, low, high, reference, same_count, control, pairs, tuple(reasons))
+    return JudgedUnits(**shares, pairs=pairs, reasons=tuple(reasons))
+
+
+def _similarities(
+    images: np.ndarray, oip_features: np.ndarray, controls: Mapping[int, Sequence[int]]
+) -> dict[int, np.ndarray]:
+    """Return the similarity (n,) of each image to the OIPs of units and of their controls.
+
+    Args:
+        images: (n, d) directions of the images' features.
+        oip_features: (m, d) mean direction of each unit's OIPs.
+        controls: unit -> other units.
+    """
+    units = sorted({*controls, *(other for others_of in controls.values() for other in others_of)})
+    if not units:
+        return {}
+    table = images @ oip_features[units].T
+    return {unit: table[:, column] for column, unit in enumerate(units)}
 
 
 def _other_units(unit: int, has_oip: np.ndarray) -> list[int]:
