@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -118,6 +119,14 @@ class Redundancy:
         return self.shared / np.where(own > 0, own, np.nan)[:, None]
 
 
+class LayerDirections(NamedTuple):
+    """Directions over the maps of a layer, which are a layer of their own."""
+
+    index: int
+    name: str
+    record: DirectionsFile
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The files of a layer beside OIPs and ranking; None or empty where there is no such file."""
@@ -140,8 +149,8 @@ class Evidence:
     """Beginnings of the addresses of partners in the galleries of their runs; see `map_address`."""
     own_directions: DirectionsFile | None = None
     """What the units are, where they are directions."""
-    directions: tuple[tuple[int, str, DirectionsFile], ...] = ()
-    """Index and name of layers of directions over the maps, and their file."""
+    directions: tuple[LayerDirections, ...] = ()
+    """Layers of directions over the maps."""
 
     def causes_of(self, map_index: int) -> UnitCauses | None:
         """Return the causes and the effects of a unit."""
@@ -492,31 +501,28 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         RunError: a damaged file.
     """
     folder = run.folder(index)
-    redundancy = RedundancyArrays.read_if_there(folder / "redundancy.npz")
+    arrays = RedundancyArrays.read_if_there(folder / "redundancy.npz")
+    redundancy = None
+    if arrays is not None:
+        names, units = tuple(arrays.names.tolist()), tuple(arrays.units.tolist())
+        redundancy = Redundancy(arrays.maps, names, units, arrays.pairs)
     softmax = ClassProbabilitiesFile.read_if_there(folder / "softmax.npz")
-    record = run.path / "record" / f"layer-{index:03d}.npz"
-    over: list[tuple[int, str, DirectionsFile]] = []
+    probabilities: dict[int, np.ndarray] = {}
+    if softmax is not None and softmax.probabilities.shape[1]:
+        probabilities = dict(zip(softmax.maps.tolist(), softmax.probabilities, strict=True))
+    directions: list[LayerDirections] = []
     for layer in run.layers:
-        directions = DirectionsFile.read_if_there(run.folder(layer.index) / "directions.npz")
-        if directions is not None:
-            over.append((layer.index, plain_name(layer.name), directions))
-    read = (PartnersFile.read_if_there(folder / name) for name in PARTNERS)
-    partners = tuple(entry for entry in read if entry is not None)
+        file = DirectionsFile.read_if_there(run.folder(layer.index) / "directions.npz")
+        if file is not None:
+            directions.append(LayerDirections(layer.index, plain_name(layer.name), file))
+    partner_files = (PartnersFile.read_if_there(folder / name) for name in PARTNERS)
+    partners = tuple(entry for entry in partner_files if entry is not None)
     return Evidence(
         kernels=KernelsFile.read_if_there(folder / "kernels.json"),
         ablation=AblationFile.read_if_there(folder / "ablation.json"),
-        redundancy=None
-        if redundancy is None
-        else Redundancy(
-            maps=redundancy.maps,
-            names=tuple(redundancy.names.tolist()),
-            units=tuple(redundancy.units.tolist()),
-            pairs=redundancy.pairs,
-        ),
-        softmax={}
-        if softmax is None or not softmax.probabilities.shape[1]
-        else dict(zip(softmax.maps.tolist(), softmax.probabilities, strict=True)),
-        record=RecordedMapsFile.read_if_there(record),
+        redundancy=redundancy,
+        softmax=probabilities,
+        record=RecordedMapsFile.read_if_there(run.path / f"record/layer-{index:03d}.npz"),
         legibility=LegibilityFile.read_if_there(folder / "legibility.json"),
         presets=PresetsFile.read_if_there(folder / "presets.json"),
         clusters=ClustersFile.read_if_there(folder / "clusters.json"),
@@ -524,10 +530,8 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         decomposition=_decomposition(run, index),
         partners=partners,
         partner_addresses=tuple(_partner_address(run, entry) for entry in partners),
-        own_directions=next(
-            (entry for layer_index, _, entry in over if layer_index == index), None
-        ),
-        directions=tuple(entry for entry in over if entry[2].base == index),
+        own_directions=next((entry.record for entry in directions if entry.index == index), None),
+        directions=tuple(entry for entry in directions if entry.record.base == index),
     )
 
 
