@@ -66,19 +66,24 @@ def directions_into(
     """
     network, images = opened(model, data, resize=resize, data_dir=data_dir)
     info = network.find(layer)
-    settings = {"method": method, "count": count, "samples": samples, "seed": seed}
-    settings |= {"active": active, "steps": steps} if method == "sae" else {}
-    digest = data_digest(images.images)
-    key = key_of({"model": network.digest, "layer": info.index, "data": digest, **settings})
+    settings: dict[str, Any] = {"method": method, "count": count, "samples": samples, "seed": seed}
+    sae_settings = {"active": active, "steps": steps}
+    key = key_of(
+        {
+            "model": network.digest,
+            "layer": info.index,
+            "data": data_digest(images.images),
+            **settings,
+            **(sae_settings if method == "sae" else {}),
+        }
+    )
     record = run_record(network, RunSettings(), images, layers=[info])
     beside = own_files(out, network.path)
     Run.check(out, record, beside)
     existing = _existing(out, info.name, method, key)
     if existing is not None:
         return existing
-    more: dict[str, Any] = {"method": method, "count": count, "samples": samples}
-    more |= {"active": active, "steps": steps, "seed": seed, "progress": progress}
-    result = directions(network, images.images, info, **more)
+    result = directions(network, images.images, info, **settings, **sae_settings, progress=progress)
     run = Run.begin(out, record, beside)
     with files.locked(run.path / "layers"):  # another process may have found others meanwhile
         existing = _existing(out, info.name, method, key, False)

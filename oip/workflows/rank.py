@@ -412,45 +412,43 @@ def kernels_into(
     ... )  # doctest: +SKIP
     """
     network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
-    by = label_estimator(estimator) if isinstance(estimator, str) else estimator
-    used = min(samples, MOST_FOR_PAIRS)
-    settings = [layer_key(layer), by.name, by.settings, used, seed]
+    estimator = label_estimator(estimator) if isinstance(estimator, str) else estimator
+    samples = min(samples, MOST_FOR_PAIRS)
+    settings = [layer_key(layer), estimator.name, estimator.settings, samples, seed]
     key = key_of({**content_key(network, images), "settings": settings})
     run = Run.open(out)
     folder = run.folder(layer.index)
     path = folder / "kernels.json"
-    by_map, maps_there = _kernels_there(path, key)
+    by_map, recorded = _recorded_kernels(path, key)
     # A picture alone is of a map that a call with other settings did not come to before it ended.
     names = (picture.stem.removeprefix("kernels-") for picture in folder.glob("kernels-*.png"))
-    maps_there += [int(name) for name in names if name.isdecimal()]
-    existing = {map_index for map_index in maps_there if 0 <= map_index < layer.maps}
-    every = [*numbers, *sorted(existing - set(numbers))]
+    recorded += [int(name) for name in names if name.isdecimal()]
+    existing = {map_index for map_index in recorded if 0 <= map_index < layer.maps}
+    all_maps = [*numbers, *sorted(existing - set(numbers))]
     label = f"{layer.name}: kernels"
-    progress(label, 0, len(every))
-    for done, map_index in enumerate(every, 1):
+    progress(label, 0, len(all_maps))
+    for done, map_index in enumerate(all_maps, 1):
         picture = folder / f"kernels-{map_index:04d}.png"
         if map_index not in by_map or not is_whole_picture(picture):
             kernels = rank_kernels(
                 *(network, images.images, images.labels, layer, map_index),
-                estimator=by,
-                samples=used,
+                estimator=estimator,
+                samples=samples,
                 seed=seed,
                 classes=images.classes,
                 split=images.source,
             )
             plots.save(kernels.plot(), picture)
             with files.locked(folder):  # another process may have added others
-                by_map = _kernels_there(path, key)[0] | by_map | {map_index: kernels.to_part()}
+                by_map = _recorded_kernels(path, key)[0] | by_map | {map_index: kernels.to_part()}
                 kernels.to_file(key, [by_map[name] for name in sorted(by_map)]).write(path)
-        progress(label, done, len(every))
-    if not numbers:
-        raise SettingsError("maps", "at least one", "none")
+        progress(label, done, len(all_maps))
     record = KernelsFile.read(path)
     run.note_made(layer.index, path.name)
     return msgspec.structs.replace(record, maps=[by_map[map_index] for map_index in numbers])
 
 
-def _kernels_there(path: Path, key: str) -> tuple[dict[int, MapKernels], list[int]]:
+def _recorded_kernels(path: Path, key: str) -> tuple[dict[int, MapKernels], list[int]]:
     """Return the kernels in a file that were ranked in the same way, and all maps in the file."""
     record = KernelsFile.read_if_whole(path)
     if record is None:
@@ -489,13 +487,13 @@ def redundancy_into(
     ... ).clusters  # doctest: +SKIP
     """
     network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
-    used = min(samples, MOST_FOR_PAIRS)
+    samples = min(samples, MOST_FOR_PAIRS)
     content = content_key(network, images)
     if len(network.inputs.std) > 1:  # weighs the bands where images are compared
         content["std"] = network.inputs.std.tolist()
 
     def key(maps: list[int]) -> str:
-        return key_of({**content, "settings": [layer_key(layer), used, at, seed, maps]})
+        return key_of({**content, "settings": [layer_key(layer), samples, at, seed, maps]})
 
     def make(maps: list[int]) -> tuple[RedundancyFile, RedundancyArrays]:
         shared = redundancy(
@@ -504,7 +502,7 @@ def redundancy_into(
             images.labels,
             layer,
             maps=maps,
-            samples=used,
+            samples=samples,
             at=at,
             seed=seed,
             split=images.source,

@@ -200,7 +200,7 @@ def trace_into(
     run.check_unit_layer(network, layer.name)
     more = {"source": source_layer, "to": to, "samples": samples, "seed": seed}
     result = unit_causes(network, images, layer, unit_index, progress=progress, **more)
-    keep_causes(run, result)
+    save_causes(run, result)
     return result
 
 
@@ -248,8 +248,8 @@ def _usable_labels(network: Network, images: Dataset) -> np.ndarray | None:
     return images.labels
 
 
-def keep_causes(run: Run, causes: Causes) -> None:
-    """Keep the causes of a unit in `causes.json` of its layer, beside those of other units."""
+def save_causes(run: Run, causes: Causes) -> None:
+    """Save the causes of a unit in `causes.json` of its layer, beside those of other units."""
 
     def added(path: Path) -> CausesFile:
         existing = CausesFile.read_if_whole(path)
@@ -343,8 +343,8 @@ def _bars(figure: Figure, row: np.ndarray, causes: Causes) -> None:
 def _show(axes: Axes, picture: np.ndarray | None, title: str) -> None:
     axes.set_title(title, fontsize=plots.SMALL, pad=2)
     if picture is not None:
-        way = "nearest" if max(picture.shape[:2]) <= _SMALL else "antialiased"
-        axes.imshow(picture, cmap=plots.GRAY, vmin=0, vmax=255, interpolation=way)
+        interpolation = "nearest" if max(picture.shape[:2]) <= _SMALL else "antialiased"
+        axes.imshow(picture, cmap=plots.GRAY, vmin=0, vmax=255, interpolation=interpolation)
     else:
         axes.text(0.5, 0.5, "no OIP", ha="center", va="center", fontsize=plots.SMALL)
 
