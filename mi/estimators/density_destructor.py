@@ -178,6 +178,7 @@ def _along(values: np.ndarray, piece: np.ndarray, start: np.ndarray, end: np.nda
 Rotation = Literal["pca", "ica", "random"]
 ROTATIONS = ("pca", "ica", "random")
 _LEVELS = 65535
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _ROUND = 1e-6
 """Relative difference of two variances that is rounding alone."""
 
@@ -219,6 +220,10 @@ def gaussianized(
     The sum is too large by about layers x d x a bias of the entropies that depends on n alone:
     `expected_sums` has it for independent coordinates. Equal values of a coordinate are put in a
     random order, so that a constant coordinate is independent of the others.
+
+    The principal axes of two coordinates of one variance are the diagonals, whatever the samples
+    are, so that layers would turn them to and fro. Every second layer of `pca` turns two by another
+    angle instead.
     """
     n, d = x.shape
     scores = normal_scores(n)
@@ -227,12 +232,21 @@ def gaussianized(
     order = _random_ties(rows, rng)
     marginal = np.empty_like(rows)
     removed = 0.0
-    for _ in range(layers if d > 1 else 0):
+    for layer in range(layers if d > 1 else 0):
         _put(marginal, order, scores)
-        order, after = _ranked(rotation(kind, marginal, rng) @ marginal)
+        oblique = d == 2 and kind == "pca" and layer % 2 == 1
+        turn = _oblique(layer // 2) if oblique else rotation(kind, marginal, rng)
+        order, after = _ranked(turn @ marginal)
         removed += before - after
     _put(marginal, order, scores)
     return removed, marginal.T
+
+
+def _oblique(count: int) -> np.ndarray:
+    """Return a rotation of two coordinates: angles in (0, pi / 2) that fill it evenly."""
+    angle = 0.5 * math.pi * ((count + 1) * _GOLDEN % 1.0)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
 def gaussianizing_layers(n: int, d: int) -> int:

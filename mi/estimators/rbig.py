@@ -67,8 +67,11 @@ class Rbig(LabelEstimator):
 
     Good for smooth dependence in few to some tens of dimensions, n some thousands. Structure that
     is symmetric under rotations is removed slowly, since no rotation is better than another. PCA of
-    two columns turns them between the diagonals alone: of two circles .64 of 1.12 bits are found,
-    and .94 with `rotation="random"`, which is less exact for Gaussians (5,000 samples).
+    two columns of one variance can only turn them to the diagonals, so every second layer turns
+    them by another angle. T in bits of 5,000 samples, and with PCA in every layer: two circles .94
+    of 1.12 (.62), a square turned by 22.5 degrees .28 of .37 (.10), Gaussians of correlation .3, .6
+    and .9 .070, .323 and 1.198 of .068, .322 and 1.198 (.081, .338 and 1.215). A square turned to
+    the diagonals itself loses: .33 of .44 (.45; 2,000 samples).
 
     Equal values, such as the zeros of a ReLU, count as neighbours in random order for T and I; the
     entropy of an atom is minus infinity. Of responses about a label, coordinates are made Gaussian

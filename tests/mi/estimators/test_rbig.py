@@ -325,3 +325,17 @@ def test_sparse_maps_have_valid_p_values():
     p = np.stack([p_values(order, np.delete(orders, i, 0)) for i, order in enumerate(orders)])
     assert (p <= 0.01).mean() < 0.015  # .027 where a class of zeros alone is an atom
     assert (p <= 0.05).mean() < 0.06
+
+
+@pytest.mark.parametrize(("angle", "least"), [(None, 0.8), (np.pi / 12, 0.12)])
+def test_two_columns_are_not_turned_between_the_diagonals_alone(angle, least):
+    # Two circles, of 1.12 bits: .61 by the diagonals alone; a square turned by 15 degrees, .29: 0.
+    rng = np.random.default_rng(0)
+    if angle is None:
+        radius = rng.choice([1.0, 2.0], 2000) + 0.1 * rng.normal(size=2000)
+        turns = rng.uniform(0, 2 * np.pi, 2000)
+        x = np.stack([radius * np.cos(turns), radius * np.sin(turns)], axis=1)
+    else:
+        cos, sin = np.cos(angle), np.sin(angle)
+        x = rng.uniform(-1, 1, (2000, 2)) @ np.array([[cos, sin], [-sin, cos]])
+    assert least < Rbig().total_correlation(x, 0).nats / np.log(2) < 1.12
