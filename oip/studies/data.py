@@ -234,3 +234,9 @@ def fair_order(labels: np.ndarray | None, count: int) -> np.ndarray:
         indices = np.flatnonzero(shuffled == label)
         share[indices] = (np.arange(len(indices)) + 0.5) / len(indices)
     return order[np.argsort(share, kind="stable")]
+
+
+def one_of_each_class(data: Dataset) -> np.ndarray:
+    """Return the first image of each class that has one, in the order of the classes."""
+    firsts = [np.flatnonzero(data.labels == label)[:1] for label in range(len(data.classes))]
+    return data.images[np.concatenate(firsts)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from oip.core import plots
 from oip.core.units import bits
 from oip.mi.estimators.results import SATURATED
 from oip.studies import findings, kernel_redundancy, panels, trained
-from oip.studies.data import CLOTHES, DIGITS, Images, every_source
+from oip.studies.data import CLOTHES, DIGITS, Images, every_source, one_of_each_class
 from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding
 from oip.studies.oip_arms import high_power
 from oip.studies.report import Arrays, Folder, slug
@@ -276,17 +276,26 @@ def high_for_all_classes(trainings: Trainings, width: str) -> Outcome:
     return [*counts, Value(name, highest)], [*outcomes, highest < second.ceiling / 2]
 
 
-def specialization(trainings: Trainings, width: str) -> Outcome:
-    """Measure whether DenseNet's kernels become specialized to classes."""
-    _, dense = _blocks(trainings, width)
+def _common_order_lost(blocks: Iterable[Block]) -> Outcome:
+    """Measure whether the classes' orders of the kernels are less alike at the end."""
     values, outcomes = [], []
-    for block in dense:
+    for block in blocks:
         start, full = block.consistency(0), block.full() or block.full(0)
         end = block.consistency(-1).named(f"{block.name}, end", remark=AT_CEILING * full)
         values += [start.named(f"{block.name}, start"), end]
         ordered = start.above(_ORDER) and not full
         outcomes.append(block.consistency_lost().above() if ordered else None)
     return values, outcomes
+
+
+def specialization(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether DenseNet's kernels become specialized to classes."""
+    return _common_order_lost(_blocks(trainings, width)[1])
+
+
+def specialization_of_lenet(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the kernels of LeNet's second block become specialized to classes."""
+    return _common_order_lost(_blocks(trainings, width)[0][1:])
 
 
 def order_over_training(trainings: Trainings, width: str) -> Outcome:
@@ -308,6 +317,7 @@ _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
     low_kernels,
     high_for_all_classes,
     classes_rank_alike,
+    specialization_of_lenet,
     specialization,
     order_over_training,
 )
@@ -504,7 +514,7 @@ def first_block_responses(
         from oip.network.forward import map_blocks
         from oip.network.network import Network
 
-        images = one_a_class(data.test.images, data.test.labels, len(data.test.classes))
+        images = one_of_each_class(data.test)
         network = Network(training.model(training.iterations))
         info = network.find(block)
         blocks = [
@@ -517,12 +527,6 @@ def first_block_responses(
 
     arrays = folder.part(f"responses-{training.path.name}-{training.iterations}", compute)
     return ShownResponses(arrays["images"], kernels, information[kernels], arrays["values"])
-
-
-def one_a_class(images: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
-    """Return the first image of each class that has one."""
-    firsts = [np.flatnonzero(labels == label)[:1] for label in range(classes)]
-    return images[np.concatenate(firsts)]
 
 
 def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResponses) -> None:

@@ -12,6 +12,7 @@ from oip.studies.data import (
     in_random_order,
     limited,
     load_images,
+    one_of_each_class,
     study_data,
 )
 from oip.studies.report import Folder, MissingData, StudySettings
@@ -139,3 +140,7 @@ def test_digits_that_replace_mnist_are_noted(
     load_images(folder, "mnist")
     assert len(folder.notes) == 1
     assert ["replace it" in text for text in folder.lacking] == [True, False]
+
+
+def test_one_image_of_each_class_that_has_one():
+    assert one_of_each_class(data([3, 0, 3, 0, 1, 1]))[:, 0, 0, 0].astype(int).tolist() == [1, 4, 0]

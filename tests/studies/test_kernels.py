@@ -14,7 +14,7 @@ from oip.mi.ranking import spearman
 from oip.studies import kernels, trained
 from oip.studies.data import Images, load_images
 from oip.studies.findings import over_kernels, rank_agreement
-from oip.studies.kernels import add_gains_by_source, draw_heat_maps, one_a_class
+from oip.studies.kernels import add_gains_by_source, draw_heat_maps
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_study
 from oip.studies.trained import DENSENET, LENET, STRIDED, WIDTHS
@@ -192,6 +192,17 @@ def test_only_an_order_that_was_there_can_be_lost(folder, data, trainings) -> No
     assert verdict(folder, data, trainings, "more specialization") == "not tested"
 
 
+def test_lenets_second_block_loses_the_order_that_all_classes_had(folder, data, trainings) -> None:
+    text = "are trained to specialize"
+    assert verdict(folder, data, trainings, text) == "not tested"  # one order from start to end
+    lenet = trainings[LENET.title]
+    trainings[LENET.title] = shuffled(lenet, 0, -1, classes=True)
+    assert verdict(folder, data, trainings, text) == "not tested"  # of the other block
+    trainings[LENET.title] = shuffled(lenet, 1, -1, classes=True)
+    assert verdict(folder, data, trainings, text) == "yes"
+    assert "LeNet, second block, start 1.00" in finding(folder, text).ours
+
+
 def test_classes_that_do_not_rank_alike_are_not_alike_less_so(folder, data, trainings) -> None:
     lenet = trainings[LENET.title]
     trainings[LENET.title] = lenet = shuffled(lenet, 1, -1, classes=True)
@@ -289,11 +300,6 @@ def test_the_variance_that_comes_nearest(planted) -> None:
     assert "relative width, variance 0.1: start 0.50, end 1.10" in row.ours
     sweep["relative"] += 1.0
     assert kernels.variance_finding(sweep, planted(DENSENET, 0, 0, 0)).verdict == "no"
-
-
-def test_one_image_of_each_class() -> None:
-    images = np.arange(6)[:, None]
-    assert one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
 
 
 @pytest.fixture(scope="module")
