@@ -1,16 +1,14 @@
 """The study of density destructors on planted cases, whole and interrupted."""
 
 import math
-from functools import cache
 
 import numpy as np
 import pytest
 
-from oip import mi
 from oip.core.output_formats import NumbersFile
 from oip.studies import rbig
 from oip.studies.rbig import METHODS, Case, MethodTable, RbigSize, StudentT, Trial, scatter
-from oip.studies.report import Folder, StudySettings, record_of
+from oip.studies.report import Folder, StudySettings
 
 
 @pytest.mark.parametrize(
@@ -38,47 +36,6 @@ def test_samples_have_the_scatter_and_the_tails():
     assert np.allclose(np.cov(x.T), s * 5 / 3, atol=0.05)
 
 
-def test_the_truth_of_circles_is_that_of_samples():
-    x = rbig.circles(4000, np.random.default_rng(0))
-    estimate = mi.total_correlation(x, null=0, draws=0).nats
-    assert rbig.circle_total_correlation() == pytest.approx(estimate, abs=0.06)
-
-
-@cache
-def destroyed(rotation):
-    return rbig.destroy_circles(1000, 40, rotation, seed=0)
-
-
-@pytest.mark.parametrize(("rotation", "least"), [("pca", 0.6), ("ica", 0.4), ("random", 0.6)])
-def test_circles_there_and_back(rotation, least):
-    arrays = destroyed(rotation)
-    assert arrays["inverse_error"] < 1e-5
-    assert arrays["cumulative"][-1] > arrays["chance"][:, -1].max()
-    # The rest of rings after some layers is the same in all directions.
-    assert least < arrays["cumulative"][-1] / arrays["truth"] < 1.0
-    assert arrays["by_jacobian"] == pytest.approx(arrays["cumulative"][-1], rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("evenness", "radius", "verdict"),
-    [(1.5, 0.015, "yes"), (3.0, 0.015, "partly"), (1.5, 0.04, "partly"), (3.0, 0.2, "no")],
-)
-def test_points_far_from_uniform_or_from_the_data_are_said(evenness, radius, verdict):
-    numbers = record_of(rbig.Circles, destroyed("pca"))._replace(
-        evenness=np.array(evenness),
-        evenness_chance=np.array(1.1),
-        radius_generated=np.array(radius),
-        radius_data=np.array(0.01),
-    )
-    assert rbig.circle_findings(numbers, 1000, "PCA")[2].verdict == verdict
-
-
-def test_evenness_of_even_and_uneven_points():
-    rng = np.random.default_rng(0)
-    assert rbig.evenness(rng.random((20_000, 2))) == pytest.approx(1.0, abs=0.6)
-    assert rbig.evenness(rng.random((20_000, 2)) ** 2) > 50
-
-
 def test_all_methods_measure_a_strong_dependence():
     arrays = rbig.estimates(Trial(Case(3, 3, False), 500, 0), seed=0, room=1 << 30)
     assert all(arrays[name].shape == (len(METHODS),) for name in ("total", "information"))
@@ -98,16 +55,6 @@ def test_entropies_of_neighbors_and_their_sums():
     truth = -0.5 * math.log(1 - 0.75**2)
     assert rbig.by_entropies(x, 1, "total") == pytest.approx(truth, abs=0.06)
     assert rbig.by_entropies(x, 1, "information") == pytest.approx(truth, abs=0.06)
-
-
-def test_the_cube_of_histograms_has_an_inverse_and_even_margins():
-    z = np.random.default_rng(0).normal(size=(1000, 2))
-    cube = rbig.marginal_histograms(z)
-    base = rbig.to_cube(cube, z)
-    assert np.abs(rbig.from_cube(cube, base) - z).max() < 1e-9
-    assert base.min() == 0.0 and base.max() == 1.0
-    assert np.histogram(base[:, 0], 4)[0] == pytest.approx(np.full(4, 250), abs=20)
-    assert rbig.to_cube(cube, z + 99).min() == 1.0
 
 
 def test_rbig_is_judged_by_the_stopping_rule_of_the_paper():
