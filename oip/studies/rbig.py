@@ -15,7 +15,7 @@ from oip.core.plots import figure
 from oip.core.units import bits
 from oip.studies.findings import Finding, Value, agreement, finding, graded, named_values
 from oip.studies.panels import error_bars, legend_below
-from oip.studies.rbig_circles import add_circles
+from oip.studies.rbig_circles import add_both_ways, add_circles
 from oip.studies.report import Arrays, Folder
 
 if TYPE_CHECKING:
@@ -66,19 +66,29 @@ class RbigSize:
     identity_counts: Mapping[int, int] = field(  # the same with the identity as scatter
         default_factory=lambda: {3: 5_000, 10: 5_000, 50: 1_000}
     )
+    both_ways: tuple[int, ...] = (200, 500, 1_000, 2_000, 5_000, 20_000)
+    """Points of the circles whose T is taken by eq. 6 and by eq. 7."""
     trials: int = 5
     room: int = 4 << 30  # bytes that the kernel matrices of a method may take
 
 
 FULL = RbigSize()
 _FEW = (500, 2_000, 5_000)
-QUICK = RbigSize(5_000, 100, {3: _FEW, 10: _FEW, 50: (500, 1_000)}, trials=3, room=5 << 28)
+QUICK = RbigSize(
+    samples=5_000,
+    layers=100,
+    counts={3: _FEW, 10: _FEW, 50: (500, 1_000)},
+    both_ways=_FEW,
+    trials=3,
+    room=5 << 28,
+)
 
 
 def run(folder: Folder, size: RbigSize | None = None) -> None:
     """Run both experiments of the paper, in a size in place of that of the settings."""
     size = size or (QUICK if folder.settings.quick else FULL)
     add_circles(folder, size.samples, size.layers)
+    add_both_ways(folder, size.both_ways, size.trials, size.layers)
     _run_student(folder, size, folder.settings.seed)
 
 

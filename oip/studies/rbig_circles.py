@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +15,7 @@ from oip.core import seeds
 from oip.core.plots import PALETTE, QUIET, figure
 from oip.core.units import bits
 from oip.mi.estimators.density_destructor import Rotation, bin_count, sorted_entropies
-from oip.studies.findings import Finding, Value, finding, graded, named_values
+from oip.studies.findings import Finding, Value, agreement, finding, graded, named_values
 from oip.studies.report import Arrays, Folder, record_of
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ _SHOWN = 3_000
 _PERMUTED = 6  # runs on permuted columns, for the information that layers remove by chance
 _GRID = 700
 _CELLS = 8  # cells along a side of the unit square, for how even it is
+_LONG = 1.0  # times a fit above which what comes on top of it takes long
 _ALIKE = 0.1  # largest difference of distribution functions at which radii are alike by eye
 
 
@@ -49,6 +53,13 @@ def add_circles(folder: Folder, samples: int, layers: int) -> None:
         _draw_circles(folder, arrays, rotation, samples, layers)
         circles_found = record_of(Circles, arrays)
         folder.add(*circle_findings(circles_found, samples, ROTATIONS[rotation]))
+
+
+def add_both_ways(folder: Folder, counts: Sequence[int], trials: int, layers: int) -> None:
+    """Compare the two ways to T, eq. 6 and eq. 7, over the number of points."""
+    fits = [CircleFit(count, trial) for count in counts for trial in range(trials)]
+    arguments = layers, folder.settings.seed
+    folder.add(ways_finding(folder.parts("ways", fits, both_ways, *arguments, of=""), trials))
 
 
 def circles(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -247,3 +258,64 @@ def circle_findings(circles: Circles, samples: int, name: str) -> list[Finding]:
         row("uniform", "yes" if close else "partly" if radius[0] < _ALIKE else "no", distances),
         row("jacobian", graded(-abs(jacobian - total), -0.05 * total, -0.15 * total), fits),
     ]
+
+
+@dataclass(frozen=True)
+class CircleFit:
+    """A destructor that is fitted to so many points of the circles."""
+
+    samples: int
+    trial: int
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.samples}-{self.trial}"
+
+
+def both_ways(fit: CircleFit, layers: int, seed: int) -> Arrays:
+    """Return T of the circles in bits by eq. 7 and by eq. 6, and seconds of the processor.
+
+    The sum of eq. 7 comes with the fit; what eq. 6 takes comes on top of it.
+    """
+    from oip import mi
+
+    x = circles(fit.samples, seeds.generator(seed, "circles both ways", fit.samples, fit.trial))
+    start = time.process_time()
+    destructor = mi.Destructor(layers, seed=seed).fit(x)
+    fitted = time.process_time()
+    jacobian = removed_by_jacobian(destructor, x)
+    return {
+        "by_layers": np.array(bits(destructor.total_correlation)),
+        "by_jacobian": np.array(bits(jacobian)),
+        "fit_seconds": np.array(fitted - start),
+        "jacobian_seconds": np.array(time.process_time() - fitted),
+    }
+
+
+def ways_finding(ways: Mapping[CircleFit, Arrays], trials: int) -> Finding:
+    """Return the finding on the points and the time that eq. 6 takes, beside eq. 7."""
+    truth = bits(circle_total_correlation())
+    errors, seconds = {}, {}
+    outcomes = []
+    for count in sorted({fit.samples for fit in ways}):
+        rows = [arrays for fit, arrays in ways.items() if fit.samples == count]
+        numbers = {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
+        layers, jacobian = (
+            100 * np.abs(numbers[key] / truth - 1) for key in ("by_layers", "by_jacobian")
+        )
+        more = Value.mean_of(jacobian - layers, "more by eq. 6", "+.0f")
+        key = f"{count:,} points"
+        errors[f"{key}, error in %"] = [
+            *named_values(("eq. 7", "eq. 6"), (layers.mean(), jacobian.mean()), ".0f"),
+            more,
+        ]
+        outcomes.append(more.above())
+        seconds[count] = numbers["jacobian_seconds"].sum() / numbers["fit_seconds"].sum()
+    longest = max(seconds.values())
+    shares = [
+        Value(f"{count:,} points", 100 * share, form=".0f") for count, share in seconds.items()
+    ]
+    values = {**errors, "time of eq. 6 in % of the fit": shares}
+    verdict = agreement([*outcomes, longest > _LONG])
+    return finding(STUDY, "both_ways", verdict, values, trials=trials)

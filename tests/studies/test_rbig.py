@@ -98,7 +98,7 @@ def test_negative_values_are_counted_by_method():
     assert verdicts == ["partly", "yes"]
 
 
-TINY = RbigSize(400, 8, {2: (60,), 3: (60,)}, {2: 60, 3: 60}, trials=2, room=1 << 30)
+TINY = RbigSize(400, 8, {2: (60,), 3: (60,)}, {2: 60, 3: 60}, (60,), trials=2, room=1 << 30)
 
 
 def test_the_whole_study_on_made_up_estimates(drawn_figures, tmp_path, monkeypatch):

@@ -59,3 +59,33 @@ def test_the_cube_of_histograms_has_an_inverse_and_even_margins():
     assert base.min() == 0.0 and base.max() == 1.0
     assert np.histogram(base[:, 0], 4)[0] == pytest.approx(np.full(4, 250), abs=20)
     assert rbig_circles.to_cube(cube, z + 99).min() == 1.0
+
+
+def test_both_ways_to_the_total_correlation_are_near_the_truth():
+    arrays = rbig_circles.both_ways(rbig_circles.CircleFit(1000, 0), 40, seed=0)
+    truth = rbig_circles.circle_total_correlation() / np.log(2)
+    assert 0.5 < arrays["by_layers"] / truth < 1.0
+    assert arrays["by_jacobian"] == pytest.approx(arrays["by_layers"], rel=0.1)
+    assert arrays["fit_seconds"] > 0 and arrays["jacobian_seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("farther", "seconds", "verdict"),
+    [(0.2, 2.0, "yes"), (0.2, 0.1, "partly"), (-0.2, 0.1, "no"), (-0.2, 2.0, "partly")],
+)
+def test_the_two_ways_are_judged_by_their_errors_and_their_time(farther, seconds, verdict):
+    truth = rbig_circles.circle_total_correlation() / np.log(2)
+    noise = np.random.default_rng(0).normal(0, 0.01, (2, 5))
+    ways = {
+        rbig_circles.CircleFit(count, trial): {
+            "by_layers": np.array(truth - 0.4),
+            "by_jacobian": np.array(truth - 0.4 - farther + noise[row, trial]),
+            "fit_seconds": np.array(1.0),
+            "jacobian_seconds": np.array(seconds),
+        }
+        for row, count in enumerate((500, 100))
+        for trial in range(5)
+    }
+    finding = rbig_circles.ways_finding(ways, 5)
+    assert finding.verdict == verdict
+    assert next(iter(finding.groups)) == "100 points, error in %"
