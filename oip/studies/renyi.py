@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oip.core.files import sha256
-from oip.core.plots import PALETTE, QUIET, SMALL, figure, printable
+from oip.core.plots import QUIET, figure, printable
 from oip.core.units import plural
 from oip.studies import panels
 from oip.studies import renyi_measures as measures
@@ -27,7 +27,6 @@ from oip.studies.findings import (
     finding,
     graded,
     joined,
-    named_values,
     rank_agreement,
     saturates,
     violations,
@@ -40,10 +39,16 @@ from oip.studies.renyi_measures import (
     NetworkPlan,
     RenyiSize,
     inequality,
-    map_selection,
     stages,
     train_and_measure,
     widths_and_orders,
+)
+from oip.studies.renyi_selection import (
+    MapSelection,
+    draw_selection,
+    map_selection,
+    pruning_finding,
+    width_finding,
 )
 from oip.studies.report import Arrays, Folder
 from oip.studies.trained import over_steps
@@ -138,7 +143,7 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
         model = folder.file(f"models/{plan.name}.keras")
         arguments = f"selections/{plan.name}", map_selection, model, images, size, seed
         stored = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
-        selection = measures.MapSelection.of(stored)
+        selection = MapSelection.of(stored)
         draw_selection(folder, key, selection, setting)
         where = f"{selection.layer} of {plan.recipe} on {key}"
         folder.add(width_finding(where, selection, tested))
@@ -430,39 +435,6 @@ def synergy_finding(networks: MeasuredNetworks) -> Finding:
     return networks.finding("synergy", agreement(outcomes), values)
 
 
-def width_finding(where: str, selection: measures.MapSelection, tested: int) -> Finding:
-    """Return how many maps of a layer `where` are enough by CMI-permutation, or too few."""
-    whole = 100 * float(selection.accuracy)
-    maps = len(selection.kernels[KERNELS[0].name].objective)
-    rows = {f"{kernel.label}, 128 samples": selection.kernels[kernel.name] for kernel in KERNELS}
-    rows[f"the median distance, {measures.MANY} samples, alpha 2"] = selection.kernels["many"]
-    values, short = {}, []
-    for label, row in rows.items():
-        enough, accuracy = int(row.width), 100 * float(row.kept)
-        remark = f"accuracy {accuracy:.1f} % with these alone" if np.isfinite(accuracy) else ""
-        if enough >= 0:
-            short.append(enough < 0.3 * maps and accuracy < whole - 1)
-        else:
-            enough, remark = math.nan, "no conclusion: together the maps soon reach log2 n"
-        values[label] = [Value("maps", enough, form=".0f", remark=remark)]
-    constants = {"where_found": where, "maps": maps, "whole": whole, "tested": tested}
-    return finding(NAME, "width", agreement(short), values, **constants)
-
-
-def pruning_finding(where: str, selection: measures.MapSelection, tested: int) -> Finding:
-    """Return whether maps with a high objective can be removed; see `width_finding`."""
-    nearest = int(np.argmin(np.abs(selection.shares - measures.LINE)))
-    losses = {
-        str(name): 100 * float(selection.accuracy - np.nanmean(values[nearest]))
-        for name, values in zip(selection.methods, selection.pruned, strict=True)
-    }
-    verdict = agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS)
-    constants = {"share": selection.shares[nearest], "orders": selection.pruned.shape[2]}
-    values = named_values(losses, losses.values(), "+.1f")
-    constants |= {"where_found": where, "tested": tested}
-    return finding(NAME, "pruning", verdict, values, **constants)
-
-
 def draw_inequalities(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth) -> None:
     """Draw information with the input, forward, and with the output's error, backward (fig. 2)."""
     rows = len(networks.trainings)
@@ -608,39 +580,6 @@ def draw_pairs(folder: Folder, networks: MeasuredNetworks) -> None:
     caption = folder.caption("pairs", networks.source, first=first, second=second, **networks.texts)
     name = f"pairs-{networks.source}-{ORDINALS[networks.layer]}"
     folder.figure(name, drawing, caption, numbers)
-
-
-def draw_selection(
-    folder: Folder, key: str, selection: measures.MapSelection, setting: str
-) -> None:
-    """Draw the bottleneck's objective, conditional information, and accuracy without maps."""
-    rows = [selection.kernels[kernel.name] for kernel in KERNELS]
-    drawing, ((left, right), (tests, accuracies)) = figure(7.0, 4.6, 2, 2)
-    longest = max(len(row.p) for row in rows)
-    for index, (kernel, row, axes) in enumerate(zip(KERNELS, rows, (left, right), strict=True)):
-        axes.hist(row.objective, 24, color=PALETTE[0])
-        axes.axvline(np.quantile(row.objective, 1 - measures.LINE), color=PALETTE[1], ls="--")
-        axes.set(xlabel="I(X;T) - 2 I(T;Y) (bits)", ylabel="" if index else "maps")
-        axes.set_title(f"objective, {kernel.label}")
-        style = {"mfc": "none", "ms": 4 + 3 * index, "ls": ("-", "--")[index]}
-        style |= {"marker": panels.marker(index), "color": panels.color(index)}
-        tests.plot(np.arange(1, len(row.p) + 1), row.p, label=kernel.label, **style)
-    panels.ceiling(tests, 0.05, ":")
-    tests.set(xticks=range(1, longest + 1, max(1, longest // 8)), ylim=(-0.004, None))
-    tests.set(xlabel="map, in the order tried", ylabel="p-value", title="CMI-permutation")
-    tests.legend(frameon=False)
-    for index, (name, pruned) in enumerate(
-        zip(selection.methods, 100 * selection.pruned, strict=True)
-    ):
-        panels.error_bars(accuracies, 100 * selection.shares, pruned.T, index, name)
-    panels.ceiling(accuracies, 100 * float(selection.accuracy), ":")
-    accuracies.set(xlabel="maps removed (%)", ylabel="accuracy (%)", title="without retraining")
-    accuracies.legend(frameon=False, fontsize=SMALL - 1)
-    layer = printable(selection.layer)
-    caption = folder.caption(
-        "selection", key, key=key, layer=layer, line=measures.LINE, setting=setting
-    )
-    folder.figure(f"width-{key}", drawing, caption, selection.arrays)
 
 
 def _short(name: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +19,7 @@ from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, renyi_label_entropy
 from oip.studies import trained
 from oip.studies.data import Images
-from oip.studies.report import Arrays, Folder, base_name, record_of, slug
+from oip.studies.report import Arrays, Folder, base_name, slug
 from oip.studies.trained import ImageBatch, probe_batches
 
 if TYPE_CHECKING:
@@ -28,14 +27,8 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 ALPHA = 1.01
-BETA = 2.0
-"""Of the objective I(X;T) - beta I(T;Y), as in the paper."""
 BATCH = 128
 """Samples of a batch, as in the paper."""
-MANY = 500
-"""Samples with which a width is looked for once more, at alpha 2 and the median distance."""
-LINE = 0.55
-"""Share of the maps above the paper's line, which are said to be needed little."""
 ORDINALS = ("first", "second", "third")
 """Of the convolutions whose filters are varied."""
 SHARES = ("redundant", "non-redundant")
@@ -49,8 +42,6 @@ WIDTHS = (0.1, 0.15, 0.2, 0.5, 0.7, 1.4)
 ORDERS = (ALPHA, 2.0, 5.0)
 """Of the entropy: Shannon's nearly, neutral, and of modes."""
 _PAIR_MEASURES = (*SHARES, "plane input", "plane label")
-_OBJECTIVE_BATCHES = 3
-_CALIBRATION = 2_000
 _FILTERS = {"inequalities": (6, 12), "planes": (6, 32)}
 """As the paper's figures 2 and 7 have them."""
 _ALEXNETS = ((16, 32, 64, 128), (30, 60, 90, 128))
@@ -542,108 +533,3 @@ def widths_and_orders(path: Path, images: Images, size: RenyiSize, seed: int) ->
 def input_entropy(trainings: Iterable[Arrays], kernel: KernelWidth) -> float:
     """Return S(X) by a kernel in bits, the mean of trainings over records and batches."""
     return float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings]))
-
-
-class EnoughMaps(NamedTuple):
-    """The maps that are enough by one kernel, stored as `KERNEL width` and so on."""
-
-    width: np.ndarray  # number of maps, -1 where there is no conclusion
-    kept: np.ndarray  # accuracy with these only, NaN without any
-    objective: np.ndarray = np.zeros(0)  # (maps,) in bits
-    p: np.ndarray = np.zeros(0)  # (tried,): of the maps that were tried one after the other
-
-
-class MapSelection(NamedTuple):
-    """The maps of a trained network's last convolution that are needed."""
-
-    layer: np.ndarray  # its name
-    accuracy: np.ndarray  # of the whole network
-    shares: np.ndarray  # (shares,) of the maps that are removed
-    methods: np.ndarray  # (methods,) names
-    pruned: np.ndarray  # (methods, shares, draws) accuracies, NaN where a method has fewer draws
-    kernels: Mapping[str, EnoughMaps] = {}
-    """By the name of a kernel, and `many`: of 500 samples and alpha 2, without an objective."""
-    arrays: Mapping[str, np.ndarray] = {}
-    """All of them, as they are stored."""
-
-    @classmethod
-    def of(cls, arrays: Arrays) -> MapSelection:
-        """Return the record of stored arrays."""
-        names = (*(kernel.name for kernel in KERNELS), "many")
-        kernels = {name: record_of(EnoughMaps, arrays, f"{name} ") for name in names}
-        return record_of(cls, arrays)._replace(kernels=kernels, arrays=arrays)
-
-
-def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arrays:
-    """Measure the `MapSelection` of a network.
-
-    The `elimination` is left out where it cannot fit the next layer.
-    """
-    from oip import mi
-    from oip.mi.selection import conditional_width
-    from oip.network.network import Network
-    from oip.network.surgery import without
-
-    network = Network(path)
-    probe = Probe(network.model)
-    index = max(index for index, maps in enumerate(probe.maps) if maps > 1)
-    layer, maps = probe.names[index], probe.maps[index]
-
-    def accuracy_with(stay: np.ndarray) -> float:
-        smaller = without(network, {layer: np.setdiff1d(np.arange(maps), stay)})
-        return trained.accuracy(trained.predictor(smaller), images.test)
-
-    def width(name: str, enough: int | None, order: np.ndarray) -> Arrays:
-        count = -1 if enough is None else enough
-        reached = accuracy_with(order[:count]) if 0 < count < len(order) else math.nan
-        return {f"{name} width": np.array(count), f"{name} kept": np.array(reached)}
-
-    whole = trained.accuracy(trained.predictor(network.model), images.test)
-    result = {"layer": np.array(layer), "accuracy": np.array(whole)}
-    batches = probe_batches(images.train, _OBJECTIVE_BATCHES, BATCH, seed)
-    responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]
-    orders: dict[str, list[np.ndarray]] = {}
-    for kernel in KERNELS:
-        grams, objectives = [map_grams(values, kernel.forward) for values in responses], []
-        for matrices, batch in zip(grams, batches, strict=True):
-            about = information(matrices, gram(batch.pixels, kernel.forward), batch.codes)
-            objectives.append(about[1] - BETA * about[2])
-        objective = np.mean(objectives, axis=0)
-        orders[f"IB, {kernel.label}"] = [np.argsort(objective, kind="stable")]
-        by_test = conditional_width(grams[0], batches[0].codes, ALPHA, seed)
-        tried = by_test.order[: len(by_test.p_values)]
-        result |= width(kernel.name, by_test.width, by_test.order)
-        result[f"{kernel.name} objective"] = bits(objective)
-        result[f"{kernel.name} p"] = by_test.p_values
-        result[f"{kernel.name} gain"] = bits(by_test.scores[tried])
-    train, labels = images.train.images, images.train.required_labels()
-    sample = network, train[:_CALIBRATION], labels[:_CALIBRATION], layer
-
-    def order(method: str, draw: int = 0) -> np.ndarray:
-        return mi.select(*sample, method=method, seed=seed + draw).order
-
-    for method, label in (("apoz", "APoZ"), ("l1", "L1 norm")):
-        orders[label] = [order(method)]
-    with suppress(ModelError):  # the next kernel has too many inputs, as of images of 100 pixels
-        orders["elimination"] = [order("elimination")]
-    orders["random"] = [order("random", draw) for draw in range(size.random_orders)]
-    selection = mi.select(*sample, method="cmi", samples=MANY, alpha=2.0, seed=seed)
-    result |= width("many", selection.width, selection.order)
-    pruned = _pruned(orders, size, accuracy_with)
-    methods = np.array(list(orders))
-    return {**result, "shares": np.array(size.removed), "methods": methods, "pruned": pruned}
-
-
-def _pruned(
-    orders: Mapping[str, Sequence[np.ndarray]],
-    size: RenyiSize,
-    accuracy_with: Callable[[np.ndarray], float],
-) -> np.ndarray:
-    """Return accuracies (methods, shares, draws) without the last maps of each order."""
-    pruned = np.full((len(orders), len(size.removed), size.random_orders), np.nan)
-    for row, draws in enumerate(orders.values()):
-        for column, share in enumerate(size.removed):
-            for draw, ranking in enumerate(draws):
-                count = max(1, round((1 - share) * len(ranking)))
-                pruned[row, column, draw] = accuracy_with(ranking[:count])
-    return pruned

@@ -11,7 +11,7 @@ from oip.core.errors import ModelError
 from oip.core.output_formats import NumbersFile
 from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
-from oip.studies import renyi, renyi_measures
+from oip.studies import renyi, renyi_measures, renyi_selection
 from oip.studies.data import Images
 from oip.studies.findings import saturates, violations
 from oip.studies.renyi import MeasuredNetworks
@@ -19,7 +19,6 @@ from oip.studies.renyi_measures import (
     ALPHA,
     KERNELS,
     LayerReadings,
-    MapSelection,
     NetworkPlan,
     Probe,
     RenyiSize,
@@ -384,24 +383,6 @@ def test_widths_at_which_every_layer_is_at_the_ceiling():
     assert "sigma 50% of the median 1 (of 2; 6.00, 6.50, 6.00 bits)" in finding.ours
 
 
-def test_maps_that_are_enough_and_maps_that_can_go():
-    selection = {"accuracy": np.array(0.9), "shares": np.array([0.25, 0.5]), "many kept": 0.5}
-    for kernel in KERNELS:
-        selection[f"{kernel.name} objective"] = np.zeros(20)
-    selection |= {"paper width": -1, "paper kept": np.nan, "relative width": 3, "many width": 2}
-    selection |= {"relative kept": 0.4}
-    selection |= {"layer": "x", "methods": [], "pruned": []}
-    finding = renyi.width_finding("layer of net on x", MapSelection.of(selection), 100)
-    assert finding.verdict == "yes" and "maps unknown (no conclusion" in finding.ours
-    more = MapSelection.of(selection | {"many width": 19})
-    assert renyi.width_finding("", more, 9).verdict == "partly"
-    labels = [f"IB, {kernel.label}" for kernel in KERNELS]
-    selection |= {"methods": np.array([*labels, "random"])}
-    selection["pruned"] = np.array([[[0.9], [0.895]], [[0.9], [0.5]], [[0.9], [0.3]]])
-    finding = renyi.pruning_finding("here", MapSelection.of(selection), 100)
-    assert finding.verdict == "partly" and "random +60.0" in finding.ours
-
-
 def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     labels = np.arange(3000) % 30
     assert mean_label_entropy(labels[:60], 3, 0) == pytest.approx(np.log2(30))
@@ -492,7 +473,7 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     assert ends[0] == pytest.approx(ends[1], rel=0.04)
     most = swept["entropy"][..., None]
     assert (swept["input"] <= most + 1e-9).all() and (np.diff(most, axis=0) < 0).all()
-    selection = renyi_measures.map_selection(path, data, TINY, 0)
+    selection = renyi_selection.map_selection(path, data, TINY, 0)
     assert selection["layer"] == "Conv2D_2" and selection["pruned"].shape == (6, 1, 2)
     assert np.isfinite(selection["pruned"][-1]).all()
     # Of a network's other trainings, little more than start and end.
