@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from oip.studies.findings import (
     finding,
     graded,
     joined,
+    named_values,
     rank_agreement,
     saturates,
     violations,
@@ -71,6 +72,7 @@ PAPER_DATA = (
 """In the name of a source, the data, and the command that uses them."""
 _NAMED_WIDTH = 0.2
 """Of kernels, as a share of the median distance: the most that the paper names."""
+_CUBIC = 0.5  # by which a power may differ from 3
 _NEAR = 0.02  # share of a ceiling within which a value is at it, or at zero
 _TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
 
@@ -87,6 +89,11 @@ def run(folder: Folder, size: RenyiSize | None = None) -> None:
     size = size or (measures.QUICK if folder.settings.quick else measures.FULL)
     for source_index, images in enumerate(every_source(folder)):
         _run_on(folder, images, size, source_index == 0)
+    seconds = {
+        n: folder.part(f"seconds-{n}", measures.entropy_seconds, n, folder.settings.seed)
+        for n in size.timed
+    }
+    folder.add(time_finding(seconds))
     folder.not_given(PAPER_DATA)
     for name in ("kernel_widths", "learning_rates", "ceilings"):
         folder.note(folder.text(name, **measures.RATES))
@@ -274,6 +281,21 @@ def widths_finding(where: str, swept: Arrays) -> Finding:
                 outcomes.append(bool((means[:-1] < (1 - _NEAR) * most).any()))
     constants = {"where_found": where, "batches": swept["input"].shape[2], "near": _NEAR}
     return finding(NAME, "widths", agreement(outcomes), values, **constants)
+
+
+def time_finding(seconds: Mapping[int, Arrays]) -> Finding:
+    """Return the power of the number of samples with which an entropy's time grows, by order."""
+    counts = np.array(sorted(seconds))
+    values, powers = {}, {}
+    for alpha in seconds[counts[0]]:
+        times = np.array([float(seconds[count][alpha]) for count in counts])
+        powers[alpha] = float(np.polyfit(np.log(counts[-3:]), np.log(times[-3:]), 1)[0])
+        values[f"alpha {alpha}"] = [
+            *named_values((f"{count:,} samples" for count in counts), 1000 * times, ".3g"),
+            Value("power of the last three", powers[alpha]),
+        ]
+    verdict = graded(-abs(powers[f"{measures.ALPHA:g}"] - 3), -_CUBIC, -2 * _CUBIC)
+    return finding(NAME, "time", verdict, values, cubic=_CUBIC)
 
 
 def plane_finding(networks: MeasuredNetworks) -> Finding:

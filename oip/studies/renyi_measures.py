@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ WIDTHS = (0.1, 0.15, 0.2, 0.5, 0.7, 1.4)
 ORDERS = (ALPHA, 2.0, 5.0)
 """Of the entropy: Shannon's nearly, neutral, and of modes."""
 _PAIR_MEASURES = (*SHARES, "plane input", "plane label")
+_TIMED = 3  # times that each entropy is taken, where its time is measured
 _FILTERS = {"inequalities": (6, 12), "planes": (6, 32)}
 """As the paper's figures 2 and 7 have them."""
 _ALEXNETS = ((16, 32, 64, 128), (30, 60, 90, 128))
@@ -69,6 +71,7 @@ class RenyiSize:
     records_again: int = 4  # the same of a network's other trainings: start and end above all
     removed: tuple[float, ...] = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9)  # shares of a layer's maps
     random_orders: int = 10
+    timed: tuple[int, ...] = (250, 500, 1_000, 2_000, 4_000)  # samples of which S is taken
 
 
 FULL = RenyiSize()
@@ -85,6 +88,7 @@ QUICK = RenyiSize(
     records=9,
     removed=(0.25, 0.55, 0.8),
     random_orders=3,
+    timed=(250, 500, 1_000, 2_000),
 )
 
 
@@ -528,6 +532,24 @@ def widths_and_orders(path: Path, images: Images, size: RenyiSize, seed: int) ->
     rows = np.array(thread_map(lambda item: of_batch(*item), work))
     rows = bits(rows.reshape(len(WIDTHS), len(batches), len(ORDERS), -1).swapaxes(1, 2))
     return {"input": rows[..., 1:], "entropy": rows[..., 0]}
+
+
+def entropy_seconds(samples: int, seed: int) -> Arrays:
+    """Return the seconds of the processor that S of so many samples takes, by order.
+
+    Of a Gram matrix of Gaussian samples in 20 dimensions, the least of three times.
+    """
+    x = seeds.generator(seed, "renyi seconds", samples).standard_normal((samples, 20))
+    matrix = gram(x, Bandwidth())
+    seconds = {}
+    for alpha in ORDERS:
+        times = []
+        for _ in range(_TIMED):
+            start = time.process_time()
+            matrix_entropy(matrix, alpha)
+            times.append(time.process_time() - start)
+        seconds[f"{alpha:g}"] = np.array(min(times))
+    return seconds
 
 
 def input_entropy(trainings: Iterable[Arrays], kernel: KernelWidth) -> float:

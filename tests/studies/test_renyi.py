@@ -383,6 +383,24 @@ def test_widths_at_which_every_layer_is_at_the_ceiling():
     assert "sigma 50% of the median 1 (of 2; 6.00, 6.50, 6.00 bits)" in finding.ours
 
 
+@pytest.mark.parametrize(
+    ("power", "verdict"), [(3.0, "yes"), (2.6, "yes"), (2.1, "partly"), (1.0, "no")]
+)
+def test_the_power_with_which_time_grows(power, verdict):
+    rows = {n: {"1.01": 1e-9 * n**power, "2": 1e-9 * n**2} for n in (10, 250, 500, 1000)}
+    rows[10]["1.01"] = 1.0  # a start that costs more than the work
+    finding = renyi.time_finding(rows)
+    assert finding.verdict == verdict
+    assert f"power of the last three {power:.2f}" in finding.ours
+    assert "alpha 2" in finding.groups
+
+
+def test_the_time_of_an_entropy_is_measured_by_order():
+    seconds = renyi_measures.entropy_seconds(300, 0)
+    assert set(seconds) == {"1.01", "2", "5"}
+    assert 0 <= seconds["2"] < seconds["1.01"] < 1
+
+
 def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     labels = np.arange(3000) % 30
     assert mean_label_entropy(labels[:60], 3, 0) == pytest.approx(np.log2(30))
@@ -433,6 +451,7 @@ def test_trainings_of_which_every_step_was_measured():
 
 
 TINY = RenyiSize(
+    timed=(20, 40, 80),
     first=(2, 3),
     second=(3, 4),
     wide=5,
@@ -549,7 +568,7 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
     assert any("no-such-images" in paper for paper in missing)
     assert any("Fruits 360" in paper for paper in missing)
-    assert len(folder.findings) == 4 + 1 + 2 * 5 + 2 + 4
+    assert len(folder.findings) == 4 + 1 + 2 * 5 + 2 + 4 + 1
     order = list(dict.fromkeys(finding.figure for finding in folder.findings if finding.figure))
     assert order == ["fig. 2", "fig. 4", "fig. 5", "fig. 6", "fig. 7", "sec. IV 3", "fig. 9"]
     captions = [figure.caption.partition(" of the paper")[0] for figure in folder.figures]
