@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import threading
 import warnings
+from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -327,16 +329,44 @@ def grouped(y: np.ndarray, groups: int, seed: int, reference: bool = False) -> n
     if y.shape[1] == 1:
         labels = equal_bins(y[:, 0], y.min(), np.ptp(y), groups)
     else:
-        labels = _clusters(y.tobytes(), y.shape[1], min(groups, len(y) - 1), seed, reference)
+        labels = _recent_clusters.of(y, min(groups, len(y) - 1), seed, reference)
     return np.unique(labels, return_inverse=True)[1]
 
 
-@lru_cache(maxsize=8)
-def _clusters(data: bytes, columns: int, groups: int, seed: int, reference: bool) -> np.ndarray:
-    """Return spectral clusters of rows of float64; cached, since one Y meets many X."""
+class _RecentClusters:
+    """Spectral clusters of the last Y, since one Y meets many X; of Y itself only a digest stays.
+
+    Threads may use it; two that ask for the same at once compute it twice.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._clusters: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, y: np.ndarray, groups: int, seed: int, reference: bool) -> np.ndarray:
+        """Return `spectral_clusters` of these arguments."""
+        digest = hashlib.sha256(np.ascontiguousarray(y).data).hexdigest()
+        key = digest, y.shape, groups, seed, reference
+        with self._lock:
+            if key in self._clusters:
+                self._clusters.move_to_end(key)
+                return self._clusters[key]
+        clusters = spectral_clusters(y, groups, seed, reference)
+        with self._lock:
+            self._clusters[key] = clusters
+            while len(self._clusters) > self._most:
+                self._clusters.popitem(last=False)
+        return clusters
+
+
+_recent_clusters = _RecentClusters(8)
+
+
+def spectral_clusters(y: np.ndarray, groups: int, seed: int, reference: bool) -> np.ndarray:
+    """Return the spectral cluster (n,) of every row of y (n, d) float64, see `grouped`."""
     from sklearn.cluster import SpectralClustering
 
-    y = np.frombuffer(data).reshape(-1, columns)
     state = seeds.derived_seed(seed, "dsmi clusters")
     if not reference:
         rule = SpectralClustering(groups, affinity="precomputed", random_state=state)

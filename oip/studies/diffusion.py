@@ -66,6 +66,8 @@ PAPER_DATA = (
 """In the name of a source, the data, and the command that uses them."""
 _STARTS = {"low": 0.05, "high": 5.0}
 """Bits of S(Z), of the authors' width, that a training begins at."""
+_STRONG = 0.001
+"""The p-value under which a correlation is strong there."""
 _FEW = 0.25
 """Share of the networks that are chosen by I(Z;Y)."""
 _LONGER = 4  # times the epochs for random labels, which are learned by heart
@@ -490,7 +492,7 @@ def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[
     ]
 
 
-def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
+def network_findings(networks: Networks, setting: str, seed: int) -> list[Finding]:
     """Return the findings on the correlation of quantities with accuracy over networks."""
     rows = {
         quantity: {
@@ -515,7 +517,7 @@ def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
         for scale, gap in zip(values, gaps, strict=False):
             values[scale].append(gap.named("less by"))
         symbol = training.QUANTITIES[quantity]
-        return finding(NAME, name, verdict, values, networks=n, symbol=symbol)
+        return finding(NAME, name, verdict, values, networks=setting, symbol=symbol)
 
     def weaker(quantity: str) -> Finding:
         scores, gaps = number_of_each(networks, "accuracy"), []
@@ -523,19 +525,23 @@ def network_findings(networks: Networks, n: str, seed: int) -> list[Finding]:
             label = number_of_each(networks, f"{scale.name} label")
             other = number_of_each(networks, f"{scale.name} {quantity}")
             gaps.append(training.correlation_gap(label, other, scores, seed))
-        measured = all(math.isfinite(gap.value) for gap in gaps)
+        measured = all(math.isfinite(gap.low) for gap in gaps)
         verdict = weighed(gap.above() for gap in gaps) if measured else "not tested"
         return row("accuracy_and_others", quantity, verdict, gaps)
 
-    strong = (own.spearman > 0.5 and own.spearman_p < 0.001 for own in rows["label"].values())
+    enough = 2 / math.factorial(len(networks)) < _STRONG  # else no order of them is that rare
+    strong = (
+        (own.spearman > 0.5 and own.spearman_p < _STRONG) if enough else None
+        for own in rows["label"].values()
+    )
     return [
         row("accuracy_and_label", "label", agreement(strong)),
         *map(weaker, ("input", "entropy")),
-        _few_excellent(networks, n),
+        _few_excellent(networks, setting),
     ]
 
 
-def _few_excellent(networks: Networks, n: str) -> Finding:
+def _few_excellent(networks: Networks, setting: str) -> Finding:
     """Return the finding on a selection of networks by I(Z;Y), beside one by chance."""
     from scipy.stats import hypergeom
 
@@ -553,8 +559,9 @@ def _few_excellent(networks: Networks, n: str) -> Finding:
             Value("as many by chance, p", chance, form=".2g"),
             Value("the best chosen lacks, points", lost, form=".1f"),
         ]
-        outcomes.append(shared >= count / 2 and chance < 0.05)
-    return finding(NAME, "few_excellent", agreement(outcomes), values, networks=n, share=_FEW)
+        decides = float(hypergeom.sf(count - 1, len(accuracy), count, count)) < 0.05
+        outcomes.append((shared >= count / 2 and chance < 0.05) if decides else None)
+    return finding(NAME, "few_excellent", agreement(outcomes), values, networks=setting, share=_FEW)
 
 
 def draw_trainings(

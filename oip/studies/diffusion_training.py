@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from oip.studies.trained import (
     ImageBatch,
     StepRecorder,
     accuracy,
+    network_predictor,
     number_of_each,
     predictor,
     recorded_steps,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 QUANTITIES = {"entropy": "S(Z)", "label": "I(Z;Y)", "input": "I(Z;X)"}
 """Name in arrays -> symbol."""
 _DRAWS = 2000
+FEWEST = 9
+"""Networks from which on correlations have an interval, and p-values are those of many."""
+_ROUND = 1e-9  # correlations that are nearer are equal
 
 
 @dataclass(frozen=True)
@@ -248,35 +253,50 @@ def corrupted_information(classes: int, share: float) -> float:
 
 
 class Correlation(NamedTuple):
-    """Pearson's and Spearman's correlation, with an interval of the latter by bootstrap."""
+    """Pearson's and Spearman's correlation, with an interval of the latter by bootstrap.
 
-    pearson: float = 0.0
-    pearson_p: float = 0.0
-    spearman: float = 0.0
-    spearman_p: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
+    Correlations and interval are NaN where a series is constant, the interval also for fewer than
+    `FEWEST` networks, of which a bootstrap draws the same few again and again.
+    """
+
+    pearson: float = math.nan
+    pearson_p: float = 1.0
+    spearman: float = math.nan
+    spearman_p: float = 1.0
+    low: float = math.nan
+    high: float = math.nan
 
 
 def correlation(values: np.ndarray, scores: np.ndarray, seed: int) -> Correlation:
     """Return the correlation of a quantity with accuracy over networks, both (networks,).
 
-    The seed is that of the bootstrap over networks. All numbers are 0 where one is constant.
+    The seed is that of the bootstrap over networks. The p-value of Spearman's correlation is that
+    of all permutations for fewer than `FEWEST` networks, of a t distribution for more.
     """
     from scipy.stats import pearsonr, spearmanr
 
     if not np.ptp(values) or not np.ptp(scores):
         return Correlation()
-    rows = seeds.generator(seed, "networks").integers(0, len(values), (_DRAWS, len(values)))
-    drawn = rank_agreement(np.stack([values, scores], axis=1)[rows])
+    count, series = len(values), np.stack([values, scores], axis=1)
     tests = np.array([statistic(values, scores) for statistic in (pearsonr, spearmanr)])
-    return Correlation(*tests.ravel().tolist(), *np.nanquantile(drawn, [0.025, 0.975]).tolist())
+    (pearson, pearson_p), (spearman, spearman_p) = tests.tolist()
+    low = high = math.nan
+    if count < FEWEST:
+        orders = np.array(list(itertools.permutations(range(count))))
+        paired = np.stack([np.broadcast_to(values, orders.shape), scores[orders]], axis=-1)
+        by_chance = np.abs(rank_agreement(paired)) >= abs(spearman) - _ROUND
+        spearman_p = float(by_chance.mean())
+    else:
+        rows = seeds.generator(seed, "networks").integers(0, count, (_DRAWS, count))
+        low, high = np.nanquantile(rank_agreement(series[rows]), [0.025, 0.975]).tolist()
+    return Correlation(pearson, pearson_p, spearman, spearman_p, low, high)
 
 
 def correlation_gap(values: np.ndarray, rivals: np.ndarray, scores: np.ndarray, seed: int) -> Value:
     """Return by how much |Spearman| of values with scores is above that of rivals, all (networks,).
 
-    The interval is that of networks drawn with replacement; all is NaN where one is constant.
+    The interval is that of networks drawn with replacement, NaN for fewer than `FEWEST`; all is NaN
+    where one is constant.
     """
     if not all(map(np.ptp, (values, rivals, scores))):
         return Value("", math.nan)
@@ -288,6 +308,8 @@ def correlation_gap(values: np.ndarray, rivals: np.ndarray, scores: np.ndarray, 
     )
     gaps = first - second
     low, high = np.nanquantile(gaps[1:], [0.025, 0.975])
+    if len(scores) < FEWEST:
+        low = high = math.nan
     return Value("", float(gaps[0]), float(low), float(high), "+.2f")
 
 
@@ -574,13 +596,13 @@ def measure_network(network: Network, path: Path, data: Dataset, count: int, see
     shape = tuple(encoder.outputs[0].shape)
     _require(len(shape) == 2, network, "a head that receives one row of numbers an image", shape)
     batch = measured_images(data, count, seed)
-    z = predictor(encoder)(batch.images)
+    z = predictor(encoder, network.activation_bytes())(batch.images)
     _require(bool(np.isfinite(z).all()), network, "finite responses", "NaN or infinity")
     outputs = int(network.model.outputs[0].shape[-1])
     sidecar = read_sidecar(path)
     reached = None if sidecar is None else sidecar.accuracy
     if outputs == len(data.classes):
-        reached = accuracy(predictor(network.model), data)
+        reached = accuracy(network_predictor(network), data)
     if reached is None:
         classes = f"{len(data.classes)} classes, or a sidecar with its accuracy"
         raise ModelError(f"'{network.name}'", classes, f"{outputs} classes")

@@ -64,7 +64,7 @@ from oip.studies.report import (
     record_of,
     slug,
 )
-from oip.studies.trained import accuracy, predictor
+from oip.studies.trained import accuracy, network_predictor
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -225,7 +225,7 @@ def _layers(network: Network) -> tuple[LayerInfo, ...]:
 def _accuracy(network: Network, test: Dataset) -> float:
     """Share of the test images whose class is predicted; NaN for what is no classifier of them."""
     classifies = tuple(network.model.outputs[0].shape[1:]) == (len(test.classes),)
-    return accuracy(predictor(network.model), test) if classifies else np.nan
+    return accuracy(network_predictor(network), test) if classifies else np.nan
 
 
 def _add_notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> None:

@@ -25,7 +25,7 @@ from oip.network.network import Network
 from oip.studies.data import limited
 from oip.studies.findings import Value
 from oip.studies.report import Arrays, MissingData
-from oip.studies.trained import predictor
+from oip.studies.trained import network_predictor, predictor
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -449,7 +449,7 @@ def classify(
 
     predictions: dict[str, list[np.ndarray]] = {CNN: [], MLP: [], CLUSTERS: []}
     for network in networks:
-        predictions[CNN].append(predictor(network.model)(test.images).argmax(axis=1))
+        predictions[CNN].append(network_predictor(network)(test.images).argmax(axis=1))
     labels, classes = train.required_labels(), train.classes
     for seed in seeds:
         predictions[MLP].append(_perceptron(train, test.images, epochs, seed))

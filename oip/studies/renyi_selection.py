@@ -84,17 +84,18 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
     probe = Probe(network.model)
     index = max(index for index, maps in enumerate(probe.maps) if maps > 1)
     layer, maps = probe.names[index], probe.maps[index]
+    bytes_per_image = network.activation_bytes()
 
     def accuracy_with(stay: np.ndarray) -> float:
         smaller = without(network, {layer: np.setdiff1d(np.arange(maps), stay)})
-        return trained.accuracy(trained.predictor(smaller), images.test)
+        return trained.accuracy(trained.predictor(smaller, bytes_per_image), images.test)
 
     def width(name: str, enough: int | None, order: np.ndarray) -> Arrays:
         count = -1 if enough is None else enough
         reached = accuracy_with(order[:count]) if 0 < count < len(order) else math.nan
         return {f"{name} width": np.array(count), f"{name} kept": np.array(reached)}
 
-    whole = trained.accuracy(trained.predictor(network.model), images.test)
+    whole = trained.accuracy(trained.network_predictor(network), images.test)
     result = {"layer": np.array(layer), "accuracy": np.array(whole)}
     batches = probe_batches(images.train, _OBJECTIVE_BATCHES, BATCH, seed)
     responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from oip.mi import Recorder
     from oip.mi.training.record import TrainingRecord
     from oip.models import Dataset
+    from oip.network.network import Network
 
 RECORDED = 500
 """Images of the test part that information is measured on; the kernel estimate needs all their
@@ -383,7 +384,7 @@ class ImageBatch(NamedTuple):
     def of(cls, data: Dataset, codes: np.ndarray, rows: np.ndarray) -> ImageBatch:
         """Return some images of a data set whose classes are `codes`."""
         images = data.images[rows]
-        pixels = images.reshape(len(rows), -1).astype(np.float64) / data.high
+        pixels = np.divide(images.reshape(len(rows), -1), data.high, dtype=np.float64)
         return cls(images, codes[rows], pixels)
 
 
@@ -457,10 +458,11 @@ def number_of_each(networks: Mapping[Any, Arrays], name: str) -> np.ndarray:
     return np.array([float(arrays[name]) for arrays in networks.values()])
 
 
-def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the model as a function of images (n, h, w, bands), run in batches of 512.
+def predictor(model: keras.Model, bytes_per_image: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the model as a function of images (n, h, w, bands), run in batches of up to 512.
 
-    The function uses the weights that the model has when it is called.
+    The function uses the weights that the model has when it is called. Of large images, which take
+    many bytes each (see `Network.activation_bytes`), fewer run at once.
     """
     import tensorflow as tf
 
@@ -469,7 +471,17 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     batches = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
     graph = compiled(lambda batch: model(batch, training=False), batches)
-    return lambda images: np.concatenate([batch for _, batch in run_in_batches(graph, images, 1)])
+
+    def predicted(images: np.ndarray) -> np.ndarray:
+        batches = run_in_batches(graph, images, bytes_per_image)
+        return np.concatenate([outputs for _, outputs in batches])
+
+    return predicted
+
+
+def network_predictor(network: Network) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the model of a network as a `predictor`, of as many images at once as fit."""
+    return predictor(network.model, network.activation_bytes())
 
 
 def accuracy(predict: Callable[[np.ndarray], np.ndarray], data: Dataset) -> float:

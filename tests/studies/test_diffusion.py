@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy.stats import spearmanr
 
 from oip import mi
 from oip.core.output_formats import NumbersFile
@@ -167,7 +168,35 @@ def test_correlations():
     assert whole.spearman == pytest.approx(1.0) and whole.low > 0.9
     chance = correlation(values, rng.normal(size=40), 0)
     assert chance.spearman_p > 0.01 and chance.low < 0 < chance.high
-    assert correlation(np.ones(5), np.arange(5.0), 0).spearman == 0.0
+    constant = correlation(np.ones(5), np.arange(5.0), 0)
+    assert np.isnan(constant.spearman) and constant.spearman_p == constant.pearson_p == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "p"), [([1, 2, 3], 2 / 6), ([1, 3, 2], 1.0), ([1, 2, 3, 4], 2 / 24)]
+)
+def test_few_networks_have_the_p_value_of_their_permutations_and_no_interval(scores, p):
+    values = np.arange(float(len(scores)))
+    measured = correlation(values, np.array(scores, float), 0)
+    assert measured.spearman_p == pytest.approx(p)
+    assert np.isnan(measured.low) and np.isnan(measured.high)
+
+
+def test_an_exact_p_value_is_near_that_of_many_networks():
+    rng = np.random.default_rng(0)
+    values, scores = rng.normal(size=(2, diffusion_training.FEWEST))
+    nine = correlation(values, scores, 0)
+    eight = correlation(values[1:], scores[1:], 0)
+    assert np.isfinite(nine.low) and np.isnan(eight.low)
+    assert eight.spearman_p == pytest.approx(spearmanr(values[1:], scores[1:]).pvalue, abs=0.05)
+
+
+def test_three_networks_decide_nothing():
+    names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
+    networks = {str(n): dict.fromkeys(names, n) | {"accuracy": n / 3} for n in range(3)}
+    findings = diffusion.network_findings(networks, "3 networks", 0)
+    assert [finding.verdict for finding in findings] == ["not tested"] * 4
+    assert "rank +1.00 (p 0.33)" in findings[0].ours
 
 
 def test_changes_beside_their_spread():

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -188,6 +189,17 @@ def test_vectors_are_clustered(clusters):
     assert value.nats > null.max()
     assert Dsmi().information(x, np.zeros((150, 2)), 0).nats == 0.0
     assert (Dsmi().information_null(x, np.zeros((150, 2)), 4, 0) == 0).all()
+
+
+def test_of_a_large_y_that_was_clustered_nothing_is_kept():
+    y = np.random.default_rng(0).normal(size=(40, 20_000))
+    grouped(y, 2, 0)
+    tracemalloc.start()
+    first = grouped(y, 3, 0)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < y.nbytes / 10
+    assert np.array_equal(grouped(y, 3, 0), first)
 
 
 def test_clusters_of_the_reference_are_those_of_the_published_code():
