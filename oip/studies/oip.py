@@ -53,6 +53,7 @@ from oip.studies.oip_arms import (
     Measured,
     Sizes,
 )
+from oip.studies.oip_gratings import add_gratings
 from oip.studies.oip_plots import name_of
 from oip.studies.report import (
     Arrays,
@@ -113,11 +114,9 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
         results.append(_measured(folder, source_index, data, networks, sizes))
         if len(networks) > 1 and len(data.test) >= FEWEST:
             of = " ".join([data.digest, *map(sha256, networks)])
-            more = (list(networks.values()), data.test, sizes, folder.settings.seed)
-            matched = folder.part(
-                f"source-{source_index}/matches", arms.match_networks, *more, of=of
-            )
-            matches.append((results[-1], matched))
+            arguments = list(networks.values()), data.test, sizes, folder.settings.seed
+            part = f"source-{source_index}/matches", arms.match_networks, *arguments
+            matches.append((results[-1], folder.part(*part, of=of)))
         if not source_index and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(source_index), results[-1])
@@ -125,6 +124,7 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
         add_classifiers(folder, source_index, data, networks, sizes)
         add_patterns(folder, source_index, data, networks, sizes)
         add_nodes(folder, source_index, data, networks, sizes)
+        add_gratings(folder, source_index, data, networks)
     add_findings(folder, results)
     if matches:
         add_matches(folder, matches)
