@@ -332,9 +332,9 @@ def heavy_tails(effect: str, **sides: np.ndarray) -> tuple[str, ...]:
     """Return a notice for each side (n, d) that has heavy tails, with their effect."""
     notices = []
     for name, side in sides.items():
-        away = varied(side)
-        away = away - away.mean(axis=0)
-        squares = (away / away.std(axis=0)) ** 2
+        columns = varied(side)
+        deviations = columns - columns.mean(axis=0)
+        squares = (deviations / deviations.std(axis=0)) ** 2
         kurtosis = float((squares**2).mean(axis=0).max(initial=0.0))
         if kurtosis > _HEAVY:
             notices.append(

@@ -573,25 +573,26 @@ def drawn_in(x: np.ndarray) -> np.ndarray:
     largest = np.abs(x).max(initial=0.0)
     if largest == 0 or not _far(x / largest - (x / largest).mean(axis=0)).any():
         return x
-    away = np.asarray(x, np.float64) / largest
-    away -= np.median(away, axis=0)
-    far = _far(away)
+    deviations = np.asarray(x, np.float64) / largest
+    deviations -= np.median(deviations, axis=0)
+    far = _far(deviations)
     if not far.any():
         return x
-    ratio = _norms(away[far]) / (_FAR * _middle(away))
-    away[far] *= ((2.0 - 1.0 / ratio) / ratio)[:, None]
-    return away
+    ratio = _norms(deviations[far]) / (_FAR * _median_norm(deviations))
+    deviations[far] *= ((2.0 - 1.0 / ratio) / ratio)[:, None]
+    return deviations
 
 
-def _far(away: np.ndarray) -> np.ndarray:
-    return _norms(away) > _FAR * _middle(away)
+def _far(deviations: np.ndarray) -> np.ndarray:
+    """Return (n,) bool: rows that are much longer than the median one."""
+    return _norms(deviations) > _FAR * _median_norm(deviations)
 
 
-def _middle(away: np.ndarray) -> float:
+def _median_norm(deviations: np.ndarray) -> float:
     """Return the median length of the rows that are not 0."""
-    norms = _norms(away)
+    norms = _norms(deviations)
     return float(np.median(norms[norms > 0])) if norms.any() else 0.0
 
 
-def _norms(away: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("ij,ij->i", away, away))
+def _norms(deviations: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("ij,ij->i", deviations, deviations))

@@ -111,12 +111,12 @@ class _Moments(NamedTuple):
     @property
     def total(self) -> np.ndarray:
         """(b, d, d): covariance of all samples."""
-        away = self.away * np.sqrt(self.counts)[..., None]
-        whole = self.sums.sum(axis=1) + away.transpose(0, 2, 1) @ away
-        return whole / np.maximum(self.counts.sum(axis=1), 1)[:, None, None]
+        between = self.deviations * np.sqrt(self.counts)[..., None]
+        sums = self.sums.sum(axis=1) + between.transpose(0, 2, 1) @ between
+        return sums / np.maximum(self.counts.sum(axis=1), 1)[:, None, None]
 
     @property
-    def away(self) -> np.ndarray:
+    def deviations(self) -> np.ndarray:
         """(b, c, d): means about that of all samples."""
         weights = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
         return self.means - (weights[:, None] @ self.means)
@@ -233,9 +233,9 @@ def _of_moments(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.nd
     counts, n = moments.counts, moments.counts.sum(axis=1)
     used = counts >= d + 2
     metric = white @ white.transpose(0, 2, 1)
-    away = moments.away
+    deviations = moments.deviations
     far = np.einsum("kcij,kij->kc", moments.sums, metric) / np.maximum(counts, 1) - d
-    far += ((away @ metric) * away).sum(axis=2)
+    far += ((deviations @ metric) * deviations).sum(axis=2)
     within = (moments.sums * used[..., None, None]).sum(axis=1)
     samples = np.maximum((counts * used).sum(axis=1), 1)
     within = white.transpose(0, 2, 1) @ within @ white / samples[:, None, None]
@@ -409,12 +409,15 @@ class Gaussian(LabelEstimator):
         for name, side in (("x", x), ("y", y)):
             check_full_rank(f"gaussian: {name}", side)
         first, second = np.atleast_2d(np.cov(x.T)), np.atleast_2d(np.cov(y.T))
-        away = y.mean(axis=0) - x.mean(axis=0)
+        difference = y.mean(axis=0) - x.mean(axis=0)
         # E S^-1 = Sigma^-1 (m - 1) / (m - d - 2): the inverse covariance is too large.
         shrunk = max(1.0, len(y) - d - 2) / (len(y) - 1)
-        solved = np.linalg.solve(second, np.concatenate([first, away[:, None]], axis=1)) * shrunk
+        solved = (
+            np.linalg.solve(second, np.concatenate([first, difference[:, None]], axis=1)) * shrunk
+        )
         trace = np.trace(solved[:, :d])
-        distance = away @ solved[:, d] - shrunk * np.trace(np.linalg.solve(second, first)) / len(x)
+        distance = difference @ solved[:, d]
+        distance -= shrunk * np.trace(np.linalg.solve(second, first)) / len(x)
         distance -= d / len(y)
         nats = 0.5 * float(trace + distance - d + logs)
         return RawEstimate(nats, notices=_heavy(x=x, y=y))

@@ -92,8 +92,8 @@ class AscentOptions:
         names = ("starts", "steps", "screened", "noise", "snapshots")
         changes = {name: getattr(self, name) for name in names}
         assigned = parse_assignments(self.changes, "--set")
-        if twice := options.typed_option(*{*names, "seed"}.intersection(assigned)):
-            raise SettingsError(twice, "one value", f"{twice} and --set {twice[2:]}=")
+        if option := options.typed_option(*{*names, "seed"}.intersection(assigned)):
+            raise SettingsError(option, "one value", f"{option} and --set {option[2:]}=")
         changes |= {"seed": seed, **assigned}
         presets = best_presets(self.preset)
         has_judge = self.judge is not None or self.judge_layer is not None

@@ -345,9 +345,11 @@ def _arranged(layer: LayerInfo, grid: tuple[int, ...]) -> LayerInfo:
 
 def _heads(layer: LayerInfo, projection: Call) -> LayerInfo | None:
     """Return the heads of an attention layer, whose output is `layer`; None without them."""
-    shapes = projection.input_shapes or ((),)
-    *_, heads, _ = shape if len(shape := shapes[0]) > 1 else (None, None)
-    if len(shape) != len(projection.output_shape) + 1 or heads is None:
+    shape = projection.input_shapes[0] if projection.input_shapes else ()
+    if len(shape) < 2 or len(shape) != len(projection.output_shape) + 1:
+        return None
+    heads = shape[-2]
+    if heads is None:
         return None
     response = LayerOutput(projection.layer, projection.use, "input", form="heads")
     return replace(

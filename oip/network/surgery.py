@@ -118,10 +118,10 @@ def masked(
     for layer, new in pairs:
         weights = [np.array(weight) for weight in layer.get_weights()]
         for cut in channels.cuts.get(id(layer), []):
-            away = np.isin(channels.same(cut.channels), dropped)
-            if not away.any():
+            is_dropped = np.isin(channels.same(cut.channels), dropped)
+            if not is_dropped.any():
                 continue
-            entries = (*[slice(None)] * (cut.axis % weights[cut.weight].ndim), away)
+            entries = (*[slice(None)] * (cut.axis % weights[cut.weight].ndim), is_dropped)
             if cut.reads:
                 weights[cut.weight][entries] = 0.0
             elif draw is not None:

@@ -96,8 +96,9 @@ class RankingOptions:
         names = ("kernels", "redundancy", "ablate", "with_input")
         if self.about == "none" and self.estimators:
             raise SettingsError("about none", "no estimators", ", ".join(map(str, self.estimators)))
-        if beside := [name for name in names if getattr(self, name)]:
-            raise SettingsError(f"about {self.about}", "the order alone", ", ".join(beside))
+        if other_measures := [name for name in names if getattr(self, name)]:
+            received = ", ".join(other_measures)
+            raise SettingsError(f"about {self.about}", "the order alone", received)
 
     def label_estimators(self) -> list[LabelEstimator]:
         """Return the estimators; a SettingsError names one that does not exist."""
