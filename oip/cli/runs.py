@@ -39,13 +39,13 @@ _MATCHED = {
     "OIP similarity": "median similarity of the OIPs of a pair, 1 at most",
     "percentile": "share of other pairs whose OIPs are less alike, median",
 }
-_OF_MATCH = (
+_MATCH_PARAMETERS = (
     *("source", "data_dir", "resize", "layers", "by", "threshold", "samples", "models", "imports"),
     *("seed", "out", "keep"),
 )
 """Parameters of `oip compare` that only --match uses."""
-_SHOWN = 8
-"""Names of files without a checksum."""
+_MOST_NAMES = 8
+"""Names of files without a checksum that are printed."""
 
 
 @click.command("status")
@@ -231,10 +231,10 @@ class _Verification:
                 "Without a checksum (of an earlier version, or changed by hand), so that only"
             )
             click.echo("their form could be checked:")
-            for name in unproven[:_SHOWN]:
+            for name in unproven[:_MOST_NAMES]:
                 print_text(f"  {name}")
-            if len(unproven) > _SHOWN:
-                click.echo(f"  and {len(unproven) - _SHOWN} more (--json names all)")
+            if len(unproven) > _MOST_NAMES:
+                click.echo(f"  and {len(unproven) - _MOST_NAMES} more (--json names all)")
         unread = len(self.checked) - self.read
         more = f", {unread} of other kinds not read" if unread else ""
         print_text(f"{self.read} files read{more}: {len(self.damaged)} wrong")
@@ -243,7 +243,7 @@ class _Verification:
 def _commands_again(
     run: Path, members: Sequence[Run], damaged: Sequence[tuple[str, Checked]]
 ) -> list[str]:
-    """Return the commands that make again what is wrong: in a batch the batch's, else the run's."""
+    """Return the commands that restore damaged files: those of the batch, or of the run."""
     from oip.gallery.rerun_command import commands_again
 
     commands: list[str] = []
@@ -254,8 +254,8 @@ def _commands_again(
             names = [name for name in names if name.startswith("gallery")]
             commands.append(f"oip batch JOB.toml    # the job of {plain_text(run)}")
         commands += commands_again(member, names)
-    heads = {"run.json", "run.copy.json", "batch.json", "batch.copy.json", "log.jsonl"}
-    if any(file.file in heads for _, file in damaged):
+    repairable = {"run.json", "run.copy.json", "batch.json", "batch.copy.json", "log.jsonl"}
+    if any(file.file in repairable for _, file in damaged):
         commands.append(shlex.join(["oip", "verify", plain_text(run), "--repair"]))
     return list(dict.fromkeys(commands))
 
@@ -373,7 +373,7 @@ def compare_command(
               oip compare runs/a runs/b --match --data mnist --out runs/a --out runs/b
     """
     if not is_match:
-        options.refuse_alone("--match", *_OF_MATCH)
+        options.refuse_alone("--match", *_MATCH_PARAMETERS)
         _compare(first, second, output)
         return
     from oip.workflows.match import match_into
@@ -551,11 +551,13 @@ def cite_command(run: Path | None, estimators: tuple[str, ...], output: Output) 
     else:
         click.echo("\n\n".join(entries.values()))
     arguments = [] if run is None else [str(run)]
-    arguments += [word for name in estimators for word in ("--estimator", name)]
+    for name in estimators:
+        arguments += ["--estimator", name]
     output.next_steps(f"{quoted('oip', 'cite', *arguments)} > methods.bib")
 
 
-_NO_FOLDERS = (".csv", ".json", ".png", ".webp", ".gif", ".npy", ".zip")
+_ENDINGS_OF_FILES = (".csv", ".json", ".png", ".webp", ".gif", ".npy", ".zip")
+"""A path that ends so is not meant as a folder."""
 
 
 @click.command("export")
@@ -608,7 +610,7 @@ def export_command(
         raise RunError(f"'{run}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
     if layer is not None:
         indices = [_index(source, layer)]
-    if out.suffix in _NO_FOLDERS and not out.is_dir():
+    if out.suffix in _ENDINGS_OF_FILES and not out.is_dir():
         hint = "'oip gallery' writes the table gallery/maps.csv." if out.suffix == ".csv" else ""
         raise RunError("--out", "a folder, or a file that ends in .npz", f"'{out}'", hint)
     check_writable(out.parent if out.suffix == ".npz" else out)

@@ -139,10 +139,17 @@ def command(
 
     if record is None:
         options.refuse_alone("--record DIR", "record_every")
-    shape = {"filters": filters, "units": units, "hidden": hidden, "stride": stride}
-    shape |= {"patch": patch, "width": width, "heads": heads, "blocks": blocks}
-    shape |= {"activation": activation}
-    configured = models.recipe(recipe).configured(**shape)
+    configured = models.recipe(recipe).configured(
+        filters=filters,
+        units=units,
+        hidden=hidden,
+        stride=stride,
+        patch=patch,
+        width=width,
+        heads=heads,
+        blocks=blocks,
+        activation=activation,
+    )
     name, part = models.split_source(data.source or "")
     if part == "test":
         hint = f"Use --data {name}; the test part evaluates the network."
@@ -191,7 +198,7 @@ def _print(result: TrainResult, split: str) -> None:
     )
     console.print()
     small = len(result.classes) <= _LARGEST_MATRIX
-    console.print(_matrix(result) if small else _wrongly(result))
+    console.print(_matrix(result) if small else _mistakes(result))
     console.print()
     text = f"{plain_text(result.path)}  ({result.seconds:.1f} s)"
     console.print(text, markup=False, soft_wrap=True)
@@ -218,7 +225,7 @@ def _matrix(result: TrainResult) -> Table:
     return table
 
 
-def _wrongly(result: TrainResult) -> Table:
+def _mistakes(result: TrainResult) -> Table:
     """Return the most frequent pairs of true and predicted class, where a matrix is too wide."""
     import numpy as np
     from rich.text import Text
