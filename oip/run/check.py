@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -76,7 +77,7 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
     listed without being read; `clear_leftovers` removes it.
     """
     run = Run.of(run, tidy=False)
-    paths = {path for path in run.path.rglob("*") if not path.is_dir()}
+    paths = {path for path in run.path.rglob("*") if not path.is_dir() or has_name_of_file(path)}
     paths.add(run.path / NAME)
     if files.has_checksum(run.path / NAME):  # else of an earlier version
         paths.add(copy_of(run.path / NAME))
@@ -103,6 +104,11 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
             results.append(_check_file(run, path, layers.get(path.parent), keys))
         progress("files", done, len(paths))
     return results
+
+
+def has_name_of_file(path: Path) -> bool:
+    """Return whether a folder has the name of a file that oip writes, in whose place it is."""
+    return path.name in _KINDS or bool(re.fullmatch(r"(shard|kernels)-\d+\.(npz|png)", path.name))
 
 
 def _gallery_digests(folder: Path) -> dict[Path, str]:
@@ -144,7 +150,8 @@ def _check_file(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool
         if layer is None and path.parent.parent == run.path / "layers":
             problems.append("of no layer that run.json names")
         elif is_picture:
-            problems += [] if is_whole_picture(path) else ["damaged"]
+            problem = "a folder" if path.is_dir() else "damaged"
+            problems += [] if is_whole_picture(path) else [problem]
         elif layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
             problems += _shard_problems(run, path, layer, keys)
         elif path.name not in _KINDS:

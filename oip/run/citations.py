@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from oip.ascent.settings import PRESETS, AscentSettings, ascent_settings
-from oip.core.errors import RunError, SettingsError
+from oip.core.errors import RunError, SettingsError, notice
 from oip.run.run import Run, versions
 
 ASCENT: tuple[tuple[str, Callable[[AscentSettings], object]], ...] = (
@@ -139,7 +139,8 @@ def _estimators(run: Run) -> list[str]:
     for index in run.ranked():
         try:
             ranking = run.ranking(index)
-        except RunError:
+        except RunError as error:
+            notice(f"{error} Methods that only this ranking names are not cited.")
             continue
         if ranking is not None:
             names |= dict.fromkeys(table.estimator for table in ranking.estimators)

@@ -22,7 +22,7 @@ from oip.core.images import is_whole_picture, picture_ends
 from oip.core.layer_formats import KernelsFile, LegibilityFile, PresetsFile
 from oip.core.progress import Progress, silent
 from oip.core.units import plural
-from oip.run.check import ERROR
+from oip.run.check import ERROR, has_name_of_file
 from oip.run.class_probabilities import merge_class_probabilities
 from oip.run.run import Run, check_same_model, other_way
 from oip.run.shards import (
@@ -263,7 +263,8 @@ def _other_files(run: Run) -> dict[str, dict[Path, str]]:
     groups: dict[str, dict[Path, str]] = {}
     for path in sorted(run.path.rglob("*")):
         name = path.relative_to(run.path)
-        if path.is_file() and _is_copied(name):
+        is_file = path.is_file() or (path.is_dir() and has_name_of_file(path))
+        if is_file and _is_copied(name):
             _check_whole(path)
             groups.setdefault(_group(name), {})[name] = files.sha256(path)
     return groups

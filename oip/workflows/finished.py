@@ -144,7 +144,7 @@ def _plain(value: object) -> object:
 
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file, empty where there is none."""
-    return files.sha256(path) if path.exists() else ""
+    return files.sha256(path) if path.is_file() else ""
 
 
 def _is_result(path: Path) -> bool:

@@ -243,6 +243,8 @@ def record_of_all_maps(
         record = finished(path, key(numbers), kind, dict([beside] if beside is not None else ()))
         if record is not None:
             return record
+        for file in (path, *(beside or ())[:1]):
+            files.check_replaceable(file)  # before minutes of work
         record, arrays = make(numbers)
         with files.locked(path.parent):
             more = with_those_there(numbers)

@@ -156,3 +156,11 @@ def test_data_are_read_once_by_a_command_that_was_given_other_options(
     monkeypatch.setattr(models, "load", load)
     assert call(*arguments, "--seed", "1")[0] != 0  # OIPs of another seed
     assert len(loads) == 1
+
+
+def test_a_folder_that_is_no_result_does_not_stop_a_ranking(call, model, bars, tmp_path):
+    arguments = ("rank", model, *RANKED, "--data", bars, "--out", tmp_path / "run")
+    assert call(*arguments)[0] == 0
+    (tmp_path / "run" / "layers" / "000" / "legibility.json").mkdir()
+    status, _, errors = call(*arguments, "--seed", "1")
+    assert (status, errors) == (0, "")

@@ -179,3 +179,11 @@ def test_files_that_are_no_plain_files_are_named(copied):
     pipe.unlink()
     os.mkfifo(pipe)
     assert {"layers/001/shard-0001.npz", "layers/000/stability.json"} <= problems(copied).keys()
+
+
+@pytest.mark.parametrize("name", ["shard-0000.npz", "legibility.json", "kernels-0001.png"])
+def test_a_folder_in_place_of_a_file_is_found(copied, name):
+    path = copied.folder(1) / name
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    assert "a folder" in problems(copied)[f"layers/001/{name}"]

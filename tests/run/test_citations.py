@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from oip.ascent.settings import PRESETS, ascent_settings
+from oip.core.errors import Notice
 from oip.core.formats import ModelRecord, RankingSettings, RunFile, RunSettings
 from oip.core.layer_formats import EstimatorRecord, RankingFile
 from oip.mi.estimators.base import NAMES
@@ -114,3 +115,13 @@ def test_a_real_run(grown):
     assert ALWAYS <= set(entries)
     record = json.loads((Path(grown.path) / "run.json").read_text())
     assert f"version = {{{record['versions']['oip']}}}" in entries["oip"]
+
+
+def test_a_ranking_that_cannot_be_read_is_told_where_its_methods_are_not_cited(tmp_path):
+    settings = RunSettings(rank=RankingSettings(estimators=("kde",)))
+    record = RunFile(model=ModelRecord(name="m", sha256="0"), layers=[], settings=settings)
+    (tmp_path / "layers" / "000" / "ranking.json").mkdir(parents=True)
+    run = Run(tmp_path, record)
+    run.ranked = lambda: [0]
+    with pytest.warns(Notice, match=r"ranking\.json.* Methods that only this ranking names"):
+        assert "benjamini1995controlling" in citations.citations(run)

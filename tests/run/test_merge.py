@@ -227,3 +227,12 @@ def test_a_damaged_source_is_named(grown, copied, tmp_path):
     with pytest.raises(RunError, match="shard-0001"):
         merge_runs([grown.path, copied.path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["legibility.json", "responses.npz", "shard-0000.npz"])
+def test_a_folder_in_place_of_a_file_is_named_and_not_left_out(copied, tmp_path, name):
+    path = copied.folder(0) / name
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    with pytest.raises(RunError, match=f"{name}'.* a folder"):
+        merge_runs([copied.path], tmp_path / "out")

@@ -1,13 +1,17 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import oip
 from oip.core.errors import DataError, Notice, RunError, SettingsError
+from oip.core.formats import RunSettings
 from oip.core.layer_formats import AblationFile, KernelsFile, RankingFile, RedundancyFile
 from oip.core.progress import silent
 from oip.models.datasets import labeled
+from oip.network.network import Network
+from oip.run.run import Run, run_record
 
 FILES = {
     "ablation.json": AblationFile,
@@ -238,3 +242,18 @@ def test_a_part_is_merged_into_what_is_there(small_model, bars, tmp_path):
     (other / "ranking.json").write_text("{")
     oip.rank_into(parts, small_model, "first:2", **data)
     assert run.ranking(0).numbers() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["ranking.json", "responses.npz"])
+def test_a_folder_in_place_of_a_file_is_named_before_anything_is_measured(
+    small_model, bars, tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr("oip.workflows.rank.rank", lambda *args, **options: pytest.fail("measured"))
+    (tmp_path / "layers" / "000" / name).mkdir(parents=True)
+    Run.begin(tmp_path / "run", run_record(Network(small_model), RunSettings()))
+    shutil.copytree(tmp_path / "layers", tmp_path / "run" / "layers")
+    options = {"estimators": ["kde"], "samples": 60}
+    with pytest.raises(RunError, match=f"{name}': expected a file; received a folder"):
+        oip.rank_into(
+            tmp_path / "run", small_model, "first", data=bars[0], labels=bars[1], **options
+        )
