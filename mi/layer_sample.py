@@ -46,6 +46,8 @@ BINS = 24
 """Of the histograms of responses."""
 _COMPONENTS = 24
 """Principal components of the responses that are kept to tell alike maps."""
+_TINY = 5
+_SMALL_P = f" With fewer than {_TINY}, p-values of predictive can be too small."
 _LIKENESS = 500
 """Images whose responses tell alike maps."""
 _ROWS = 20
@@ -269,9 +271,10 @@ class LayerSample:
             return []
         kind = "Classes" if self.tags is None else "Tags"
         more = f" and {len(few) - 8} more" if len(few) > 8 else ""
+        tiny = self.tags is None and any(0 < count < _TINY for count in counts)
         return [
             f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. Their bits "
-            "are not reliable; use more images of them."
+            f"are not reliable; use more images of them.{_SMALL_P if tiny else ''}"
         ]
 
     @property

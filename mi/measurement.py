@@ -20,6 +20,9 @@ _FEWEST_HALVED = 4
 """Samples in a half under which a half tells nothing about the whole."""
 _FEW = 20
 """Samples of a class under which the bias of an estimate is larger than its interval."""
+_TINY = 5
+"""Samples of a class under which held-out p-values can be too small: shuffles against given
+predictions miss that two folds agree by chance, which their width alone does not show then."""
 _NO_INTERVAL = "No interval: half of the samples are too few for one."
 
 
@@ -122,6 +125,17 @@ class Measurement:
             cause = f"the bias by a class of {min(counts)} samples"
         return (f"The interval leaves out {cause}, which is often larger.",)
 
+    def _unsure_p(self) -> tuple[str, ...]:
+        """Return a notice where the p-value can be too small."""
+        kinds = self.estimator.abilities
+        fewest = min((np.bincount(a).min() for a in self.arrays if a.ndim == 1), default=_TINY)
+        if fewest >= _TINY or not (kinds.held_out and kinds.cheap_null):
+            return ()
+        return (
+            f"A class of {fewest} samples: with fewer than {_TINY} the p-value can be too small "
+            "where x has heavy tails.",
+        )
+
     def _finished(self, result: Resampled) -> Estimate:
         """Clip the value and its interval, compare it with its null, and describe it."""
         value, draws, null = result
@@ -141,6 +155,7 @@ class Measurement:
         if null is not None and null.size:
             p = float(p_values(np.array([value.nats]), null[:, None])[0])
             chance = max(least, float(null.mean()))
+            notices += self._unsure_p()
         parameters = self.estimator.settings
         return Estimate(
             quantity=self.quantity,

@@ -20,6 +20,16 @@ from oip.mi.layer_sample import (
 )
 
 
+@pytest.mark.parametrize(("count", "tiny"), [(3, True), (5, False)])
+def test_tiny_classes_make_p_values_unsure(small_model, small_images, count, tiny):
+    images, labels = small_images
+    rows = np.r_[np.flatnonzero(labels == 0)[:count], np.flatnonzero(labels != 0)]
+    notices = (
+        LayerSample.of(small_model, images[rows], "first").draw(labels[rows]).few_images_notices
+    )
+    assert ("fewer than 5, p-values of predictive can be too small" in notices[0]) == tiny
+
+
 def test_a_sample_is_stratified_and_points_into_the_images(small_model, small_images):
     images, labels = small_images
     sample = LayerSample.of(small_model, images, "first", seed=3).draw(labels, 24)

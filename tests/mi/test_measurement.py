@@ -143,3 +143,16 @@ def test_samples_that_are_enough_but_their_halves_are_not():
     assert np.isfinite(estimate.nats)
     assert estimate.interval is None
     assert any("halves" in text or "interval" in text for text in estimate.notices)
+
+
+@pytest.mark.parametrize(
+    ("name", "few", "said"), [("decoder", 2, 1), ("decoder", 5, 0), ("kde", 2, 0)]
+)
+def test_tiny_classes_make_held_out_p_values_unsure(name, few, said):
+    # Cauchy responses, 2 of 200 samples in a class: p of `predictive` <= .01 in 18 of 400.
+    x = np.random.default_rng(0).standard_cauchy(60)
+    codes = (np.arange(60) < few).astype(int)
+    notices = mi.mutual_information(x, codes, name, null=19, draws=0).notices
+    assert sum("p-value can be too small" in notice for notice in notices) == said
+    notices = mi.mutual_information(x, codes, name, null=0, draws=0).notices
+    assert not any("p-value" in notice for notice in notices)
