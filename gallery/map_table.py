@@ -109,9 +109,9 @@ class MapTable:
         for class_index in range(self._class_count()):
             bits = {key: self._class_bits(key, class_index) for key in self._estimators}
             yield f"class-{class_index:03d}", f"class-{class_index}", bits
-        own = {layer.measure for layer in self.layers}
+        measures = {layer.measure for layer in self.layers}
         for position, key in enumerate(self._estimators):
-            if key not in own:
+            if key not in measures:
                 yield f"by-{position:02d}", f"by-{position}", self._columns(key)
         entries = [row.entry for row in self._rows]
         verdicts = sorted({entry.verdict or "" for entry in entries})
@@ -134,7 +134,7 @@ class MapTable:
                 "redundancy": None if all(value is None for value in shared) else shared,
                 "legibility": None if all(value is None for value in legible) else legible,
             },
-            "information": {key: self._columns(key) for key in self._estimators if key in own},
+            "information": {key: self._columns(key) for key in self._estimators if key in measures},
         }
         yield "maps", "maps", content
 

@@ -170,8 +170,10 @@ def _legibility(layer: LayerEntry) -> list[tuple[str, str]]:
     record = layer.evidence.legibility
     if record is None or record.mean() is None:
         return []
-    share, best, rest = map(percent_text, map(record.mean, ("share", "reference", "control")))
-    control = f"other {layer.info.noun}s {rest}"
+    share, best, control_text = map(
+        percent_text, map(record.mean, ("share", "reference", "control"))
+    )
+    control = f"other {layer.info.noun}s {control_text}"
     text = f"{share} of choices right (best images {best}, {control}, chance 50 %)"
     return [("Legibility", f"{text}, judge {plain_name(record.judge)}")]
 

@@ -115,8 +115,8 @@ class Redundancy:
         1 means that the map of the row holds nothing that the other one does not hold; NaN is not
         known.
         """
-        own = np.diagonal(self.pairs[0])
-        return self.shared / np.where(own > 0, own, np.nan)[:, None]
+        own_information = np.diagonal(self.pairs[0])
+        return self.shared / np.where(own_information > 0, own_information, np.nan)[:, None]
 
 
 class LayerDirections(NamedTuple):

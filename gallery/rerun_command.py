@@ -83,8 +83,8 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         if name == "gallery.html":
             galleries[name] = ["--single-file"]
         elif name.startswith("gallery/"):
-            more = ["--with-data"] if name.startswith(_DATA_IMAGES) else []
-            galleries["gallery"] = galleries.get("gallery") or more
+            options = ["--with-data"] if name.startswith(_DATA_IMAGES) else []
+            galleries["gallery"] = galleries.get("gallery") or options
         elif folder in layers and file.startswith(of_oips):
             maps = recorded_maps(run, layers[folder].index).tolist()
             grown[folder] = _targets(layers[folder], maps)
@@ -106,7 +106,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         commands.append(_rank(run.record, [*targets, *sorted(folder_flags)], out))
     commands += [_judge(run, out, _CLUSTERS in judged)] if judged else []
     commands += dict.fromkeys(related)
-    commands += [shlex.join(["oip", "gallery", out, *more]) for more in galleries.values()]
+    commands += [shlex.join(["oip", "gallery", out, *options]) for options in galleries.values()]
     return commands
 
 

@@ -185,7 +185,7 @@ def _building(folder: Path) -> Iterator[Path]:
 
     Those that killed builds left behind are removed before.
     """
-    clear_leftovers(folder, every=False)
+    clear_leftovers(folder, with_unfinished=False)
     building = folder / f"{UNFINISHED_GALLERY}{os.getpid()}-{secrets.token_hex(4)}"
     with ExitStack() as stack:
         with files.locked(folder):

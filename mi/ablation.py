@@ -293,13 +293,13 @@ class NodeAblation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `oip patterns --silence --json` prints them."""
-        names = ("layer", "index", "to", "loss", "loss_increase", "loss_low", "loss_high")
-        more = ("loss_p", "logit", "logit_fall", "logit_low", "logit_high", "logit_p")
+        names = ("layer", "index", "to", "loss", "loss_increase", "loss_low", "loss_high", "loss_p")
+        logit_names = ("logit", "logit_fall", "logit_low", "logit_high", "logit_p")
         last = ("accuracy", "accuracy_drop", "samples", "split")
         return {
             "class": self.class_name,
             "nodes": [{"map": int(row[0]), "node": row[1:].tolist()} for row in self.nodes],
-            **{name: getattr(self, name) for name in (*names, *more, *last)},
+            **{name: getattr(self, name) for name in (*names, *logit_names, *last)},
             "loss_null": finite_list(self.loss_null),
             "logit_null": finite_list(self.logit_null),
         }
@@ -518,21 +518,21 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
     if outside.any():
         raise SettingsError(f"nodes of '{layer.name}'", form, values[outside][0].tolist())
     values = np.unique(values.astype(np.int64), axis=0)
-    every = int(np.prod(layer.size))
-    if (np.unique(values[:, 0], return_counts=True)[1] == every).all():
-        form, hint = f"fewer than all {every} of each map", "mi.ablate silences whole maps."
+    node_count = int(np.prod(layer.size))
+    if (np.unique(values[:, 0], return_counts=True)[1] == node_count).all():
+        form, hint = f"fewer than all {node_count} of each map", "mi.ablate silences whole maps."
         raise SettingsError(f"nodes of '{layer.name}'", form, "all: random ones are the same", hint)
     return values
 
 
 def _random_nodes(layer: LayerInfo, nodes: np.ndarray, draws: int, seed: int) -> list[np.ndarray]:
     """Return the nodes (q, 1 + axes), and `draws` sets of as many random nodes of each map."""
-    every = int(np.prod(layer.size))
+    node_count = int(np.prod(layer.size))
     numbers, counts = np.unique(nodes[:, 0], return_counts=True)
     sets = [nodes]
     for draw in range(draws):
         random = generator(seed, "random nodes", layer.index, draw)
-        flat = np.concatenate([random.permutation(every)[:count] for count in counts])
+        flat = np.concatenate([random.permutation(node_count)[:count] for count in counts])
         at = np.stack(np.unravel_index(flat, layer.size), axis=1)
         sets.append(np.column_stack([np.repeat(numbers, counts), at]))
     return sets

@@ -138,8 +138,8 @@ def _batches(
 
     views = (first, second)
     size = max(view.network.activation_bytes() for view in views)
-    both = [gram_matrices(view.network, view.images, view.layers, size) for view in views]
-    for (rows, left), (_, right) in zip(*both, strict=True):
+    gram_batches = [gram_matrices(view.network, view.images, view.layers, size) for view in views]
+    for (rows, left), (_, right) in zip(*gram_batches, strict=True):
         yield rows, left, right
 
 

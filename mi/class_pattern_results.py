@@ -417,8 +417,8 @@ class Separation(PatternResult):
             if (self.cases.hard & (self.cases.labels == name)).any():
                 panels += [None, *_case_panels(self.cases, values, name, True, count)]
         strong = as_planes(self.strong[None], patches)[0, rows]
-        more = as_planes(np.nan_to_num(self.node_effect)[None], patches)[0, rows] > 0
-        marks = [(strong & ~more, ALSO), (strong & more, OWN)]
+        first_is_larger = as_planes(np.nan_to_num(self.node_effect)[None], patches)[0, rows] > 0
+        marks = [(strong & ~first_is_larger, ALSO), (strong & first_is_larger, OWN)]
         figure, axes = panel_figure(
             panels, self.maps[rows], across=1 + count, color=color, marks=marks
         )

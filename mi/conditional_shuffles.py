@@ -65,7 +65,7 @@ class ConditionalShuffles:
             left = np.abs(x.values - self._fit.mean).max(axis=0)
             # To exchange rounding errors would undo ties of x with Z, and look like a dependence.
             self._follows = left <= _NONE * x.values.std(axis=0)
-            self._near = _nearest(given.values, _NEAREST).tolist()
+            self._nearest_samples = _nearest(given.values, _NEAREST).tolist()
 
     def __call__(self, shuffle: int) -> np.ndarray:
         """Return (n, d) numbers in the range of each column of x, or (n,) codes."""
@@ -74,7 +74,9 @@ class ConditionalShuffles:
             return self._x.values[_order_within_classes(self._given.values, draw)]
         if self._x.is_label:
             return _drawn_codes(self._shares, draw)
-        shuffled = self._fit.mean + self._fit.residuals[_order_among_nearest(self._near, draw)]
+        shuffled = (
+            self._fit.mean + self._fit.residuals[_order_among_nearest(self._nearest_samples, draw)]
+        )
         shuffled = np.where(self._follows, self._x.values, shuffled)
         return np.clip(shuffled, self._x.values.min(axis=0), self._x.values.max(axis=0))
 
@@ -131,16 +133,16 @@ def _order_within_classes(codes: np.ndarray, draw: np.random.Generator) -> np.nd
     return order
 
 
-def _order_among_nearest(near: list[list[int]], draw: np.random.Generator) -> np.ndarray:
+def _order_among_nearest(nearest_samples: list[list[int]], draw: np.random.Generator) -> np.ndarray:
     """Let the samples, in a random order, exchange what they have with one of their nearest.
 
     No sample is there twice: equal values at almost equal Z would count as neighbors of each other,
     and make shuffled samples look more independent than new ones.
     """
-    order = list(range(len(near)))
-    choices = draw.integers(1, len(near[0]), len(near)).tolist()
-    for sample in draw.permutation(len(near)).tolist():
-        other = near[sample][choices[sample]]
+    order = list(range(len(nearest_samples)))
+    choices = draw.integers(1, len(nearest_samples[0]), len(nearest_samples)).tolist()
+    for sample in draw.permutation(len(nearest_samples)).tolist():
+        other = nearest_samples[sample][choices[sample]]
         order[sample], order[other] = order[other], order[sample]
     return np.array(order)
 

@@ -141,8 +141,8 @@ class KernelRanking:
         bar = figure.colorbar(images[-1], ax=panels.ravel().tolist(), shrink=0.8)
         bar.set_label("weight", fontsize=plots.SMALL)
         bar.ax.tick_params(labelsize=plots.SMALL)
-        more = f", {most} of {len(self)}" if len(self) > most else ""
-        title = f"{self.layer}:{self.map}, kernels by bits about the label{more}"
+        count_text = f", {most} of {len(self)}" if len(self) > most else ""
+        title = f"{self.layer}:{self.map}, kernels by bits about the label{count_text}"
         figure.suptitle(plots.printable(title), fontsize=plots.FONT)
         return figure
 

@@ -478,8 +478,8 @@ def _result(
         notices.append(f"{dead} of {len(order)} directions are not active in any held-out sample.")
     chance = _of_random_directions(centered, usable, seed)
     if low <= chance:
-        more = "more images or steps" if method == "sae" else "more images"
-        notices.append(f"Random directions explain as much of held-out images: use {more}.")
+        remedy = "more images or steps" if method == "sae" else "more images"
+        notices.append(f"Random directions explain as much of held-out images: use {remedy}.")
     axes = _principal_axes(training.values - mean)
     count = min(len(order), sample.layer.maps)
     if model.steps is not None:

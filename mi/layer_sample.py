@@ -205,12 +205,14 @@ class LayerSample:
             raise DataError("labels", f"{len(self)}, one row per image", len(tags))
         names = tag_names(tags.shape[1], classes)
         groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
-        every = first_image_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
-        indices = seeds.subset(every, samples, self.seed, "samples")
+        distinct_images = first_image_of_copies(
+            self.images, ImageSubset(np.arange(len(self)), groups)
+        )
+        indices = seeds.subset(distinct_images, samples, self.seed, "samples")
         row_tags = tags[indices]
         notices = tag_notices(row_tags, names)
-        if len(every) < len(self):
-            notices = (*notices, copies_notice(len(self), len(every)))
+        if len(distinct_images) < len(self):
+            notices = (*notices, copies_notice(len(self), len(distinct_images)))
         return ImageSubset(indices, None, names, notices, row_tags)
 
     def take(self, subset: ImageSubset) -> LayerSample:
@@ -270,11 +272,11 @@ class LayerSample:
         if not few:
             return []
         kind = "Classes" if self.tags is None else "Tags"
-        more = f" and {len(few) - 8} more" if len(few) > 8 else ""
+        left_out_text = f" and {len(few) - 8} more" if len(few) > 8 else ""
         tiny = self.tags is None and any(0 < count < _TINY for count in counts)
         return [
-            f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. Their bits "
-            f"are not reliable; use more images of them.{_SMALL_P if tiny else ''}"
+            f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{left_out_text}. Their "
+            f"bits are not reliable; use more images of them.{_SMALL_P if tiny else ''}"
         ]
 
     @property

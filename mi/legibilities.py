@@ -241,14 +241,14 @@ def legibility(
     from oip.network.network import Network
 
     numbers = maps if maps is None or isinstance(maps, (str, int)) else np.asarray([*maps])
-    own = oips.maps if isinstance(oips, DisplayedOips) else None
-    numbers = own if numbers is None else numbers
+    oip_maps = oips.maps if isinstance(oips, DisplayedOips) else None
+    numbers = oip_maps if numbers is None else numbers
     rows: np.ndarray | slice = slice(None)
     if responses is None:
         sample = LayerSample.of(model_or_path, images, layer, maps=numbers)
-        if own is not None and not np.array_equal(np.sort(own), sample.maps):
-            raise SettingsError("maps", f"those of the OIPs, {own.tolist()}", maps)
-        shown = numbers if own is None else own
+        if oip_maps is not None and not np.array_equal(np.sort(oip_maps), sample.maps):
+            raise SettingsError("maps", f"those of the OIPs, {oip_maps.tolist()}", maps)
+        shown = numbers if oip_maps is None else oip_maps
         if isinstance(shown, np.ndarray):  # the sample's maps rise
             rows = np.argsort(shown, kind="stable")
         network, pixels, numbers = sample.network, sample.images, sample.maps

@@ -390,8 +390,8 @@ def _chosen_layers(
     if not names:
         raise SettingsError("layers", "one or more", "none")
     rows = [first.find_output(name) for name in names]
-    own = {call.name for call in second.calls}
-    if all(layer.name in own for layer in rows):
+    second_names = {call.name for call in second.calls}
+    if all(layer.name in second_names for layer in rows):
         return rows, [second.find_output(layer.name) for layer in rows], []
     return rows, second.reached(second.convolutional), []
 

@@ -262,9 +262,9 @@ def image_clusters(
     for block in sample.responses(byte_budget, progress, "responses"):
         responses[:, row : row + len(block.maps)] = block.values.mean(axis=2)
         row += len(block.maps)
-    more = {"references": references, "seed": seed, "progress": progress}
+    cluster_arguments = {"references": references, "seed": seed, "progress": progress}
     unit_clusters = clusters_of_units(
-        responses, values, info.can_be_inactive, label=info.name, **more
+        responses, values, info.can_be_inactive, label=info.name, **cluster_arguments
     )
     return ImageClusters(
         layer=info.name,
@@ -310,9 +310,9 @@ class UnitClusters(NamedTuple):
         for row, cluster in enumerate(np.argsort(-np.bincount(labels), kind="stable")):
             members = np.flatnonzero(labels == cluster)
             distance = ((points[members] - points[members].mean(axis=0)) ** 2).sum(axis=1)
-            near = members[np.argsort(distance, kind="stable")[:EXAMPLES]]
+            central_members = members[np.argsort(distance, kind="stable")[:EXAMPLES]]
             self.sizes[unit, row] = len(members)
-            self.examples[unit, row, : len(near)] = images[near]
+            self.examples[unit, row, : len(central_members)] = images[central_members]
 
 
 def clusters_of_units(
@@ -491,7 +491,7 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
     """
     batch = len(sets)
     sets = np.concatenate([sets] * _TRIES)
-    every, last = np.arange(len(sets)), sets.shape[1] - 1
+    set_indices, last = np.arange(len(sets)), sets.shape[1] - 1
     centers = sets.mean(axis=1, keepdims=True)
     nearest = ((sets - centers) ** 2).sum(axis=2)
     sums, labels = [], []
@@ -499,22 +499,24 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
         total = nearest.cumsum(axis=1)
         drawn = random.random((len(sets), _CANDIDATES)) * total[:, -1:]
         indices = np.minimum((total[:, None] < drawn[:, :, None]).sum(axis=2), last)
-        candidates = sets[every[:, None], indices]
+        candidates = sets[set_indices[:, None], indices]
         gain = np.minimum(_squared_distances(candidates, sets), nearest[:, None]).sum(axis=2)
-        centers = np.concatenate([centers, candidates[every, gain.argmin(axis=1)][:, None]], axis=1)
+        centers = np.concatenate(
+            [centers, candidates[set_indices, gain.argmin(axis=1)][:, None]], axis=1
+        )
         spread = np.full(len(sets), np.inf)
-        moving = every
+        moving = set_indices
         for _ in range(_ROUNDS):
             moving_sets, moving_centers = sets[moving], centers[moving]
             distances = _squared_distances(moving_centers, moving_sets)
-            near = distances.min(axis=1)
-            total = near.sum(axis=1)
+            least_distances = distances.min(axis=1)
+            total = least_distances.sum(axis=1)
             better = total < spread[moving] * (1 - 1e-12)
-            spread[moving], nearest[moving] = total, near
+            spread[moving], nearest[moving] = total, least_distances
             moving = moving[better]
             if not moving.size:
                 break
-            members = (distances <= near[:, None])[better].astype(float)  # (b, k, n)
+            members = (distances <= least_distances[:, None])[better].astype(float)  # (b, k, n)
             sizes = members.sum(axis=2, keepdims=True)
             means = members @ moving_sets[better] / np.maximum(sizes, 1)
             centers[moving] = np.where(sizes > 0, means, moving_centers[better])

@@ -258,8 +258,8 @@ def entropy(
     name = "kde" if estimator is None else estimator
     of_numbers = estimator_of("entropy", "entropy", name, parameters)
     estimate = _of_one("H(X)", of_numbers, of_numbers.entropy, side.values, seed, draws, floor=None)
-    more = side.label_notice() if discrete is None else ()
-    return replace(estimate, notices=(*estimate.notices, *more))
+    label_notices = side.label_notice() if discrete is None else ()
+    return replace(estimate, notices=(*estimate.notices, *label_notices))
 
 
 def negentropy(
@@ -431,10 +431,10 @@ def kl_divergence(
     chosen = estimator_of("KL divergence", "divergence", estimator, parameters)
     seed = check_whole("seed", seed, 0)
     (first,), notices = _without_copies(first)
-    (second,), more = _without_copies(second)
-    both = np.concatenate([first, second])
+    (second,), second_notices = _without_copies(second)
+    pooled = np.concatenate([first, second])
     chosen = chosen.of_samples(min(len(first), len(second)))
-    first, second = np.split(chosen.with_marginals(_varied_or_first(both)), [len(first)])
+    first, second = np.split(chosen.with_marginals(_varied_or_first(pooled)), [len(first)])
 
     def null_of(shuffles: int) -> np.ndarray:
         n, pool = len(first), np.concatenate([first, second])
@@ -456,7 +456,7 @@ def kl_divergence(
         estimate_on=lambda p, q: chosen.divergence(p, q, seed),
         null_of=null_of,
         paired=False,
-        notices=(*notices, *more),
+        notices=(*notices, *second_notices),
     ).estimate(null, draws)
 
 
@@ -575,10 +575,10 @@ class _Choice:
         def by_chain_rule(left: np.ndarray, codes: np.ndarray, z: np.ndarray) -> RawEstimate:
             numbers = one_hot(left) if x.is_label else left
             joint = np.concatenate([numbers, z], axis=1)
-            both = _of_classes_left(chain, joint, codes, seed)
+            total = _of_classes_left(chain, joint, codes, seed)
             alone = _of_classes_left(chain, z, codes, seed)
-            notices = tuple(dict.fromkeys(both.notices + alone.notices))
-            return RawEstimate(both.nats - alone.nats, ceiling=both.ceiling, notices=notices)
+            notices = tuple(dict.fromkeys(total.notices + alone.notices))
+            return RawEstimate(total.nats - alone.nats, ceiling=total.ceiling, notices=notices)
 
         return chain, by_chain_rule
 
@@ -589,8 +589,8 @@ class _Choice:
         counts = np.bincount(given.values)
         pairs = [self.pair(x, y, int(count)) for count in counts]
         if y.is_label and not x.is_label:
-            both = np.unique(np.stack([y.values, given.values]), axis=1, return_inverse=True)[1]
-            check_seen_twice(f"{y.name} within the classes of given", both.reshape(-1))
+            cells = np.unique(np.stack([y.values, given.values]), axis=1, return_inverse=True)[1]
+            check_seen_twice(f"{y.name} within the classes of given", cells.reshape(-1))
         chosen, sparse = pairs[0].estimator, int(counts.min())
         fewest = chosen.fewest
         if sparse < fewest:

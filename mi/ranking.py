@@ -344,8 +344,8 @@ class Ranking(LayerResult):
         """Kendall's tau-b of the orders by every two estimators; NaN where one of them is none."""
         pairs = []
         for first, second in combinations(self.estimators, 2):
-            both = first.ordered and second.ordered
-            tau = kendall(first.mi, second.mi) if both else float("nan")
+            are_ordered = first.ordered and second.ordered
+            tau = kendall(first.mi, second.mi) if are_ordered else float("nan")
             pairs.append((first.estimator, second.estimator, tau))
         return pairs
 

@@ -196,9 +196,11 @@ class Redundancies(LayerResult):
                     map=int(map_index),
                     input=float(bits(self.input.single[row])),
                     label=None if about_label is None else finite_or_none(bits(about_label[row])),
-                    nearest=[int(other) for other in near if other >= 0],
+                    nearest=[int(other) for other in neighbors if other >= 0],
                 )
-                for row, (map_index, near) in enumerate(zip(self.maps, self.nearest(), strict=True))
+                for row, (map_index, neighbors) in enumerate(
+                    zip(self.maps, self.nearest(), strict=True)
+                )
             ],
             clusters=[group.tolist() for group in self.clusters()],
             together=[
@@ -232,7 +234,9 @@ class Redundancies(LayerResult):
         )
 
     def _repr_html_(self) -> str:
-        near = [", ".join(str(other) for other in row if other >= 0) for row in self.nearest(3)]
+        nearest_texts = [
+            ", ".join(str(other) for other in row if other >= 0) for row in self.nearest(3)
+        ]
         groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
         alike = [f"share at least 90 % on average: {group}" for group in groups[:_ROWS]]
         headings = {
@@ -243,7 +247,7 @@ class Redundancies(LayerResult):
         headings["nearest"] = "shares most with"
         return html.block(
             f"{self.layer}: shared information of {self._counted}, {self.samples} images",
-            html.frame(self.to_pandas().assign(nearest=near), headings, _ROWS),
+            html.frame(self.to_pandas().assign(nearest=nearest_texts), headings, _ROWS),
             *(html.paragraph(text) for text in (*self.notices, *alike)),
         )
 

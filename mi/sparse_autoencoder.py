@@ -189,6 +189,6 @@ def _drawn(centered: np.ndarray, count: int, random: np.random.Generator) -> np.
     lengths = np.linalg.norm(centered, axis=1)
     usable = np.flatnonzero(lengths > 1e-6 * max(1e-30, lengths.max()))
     rows = centered[random.permutation(usable)[:count]]
-    more = random.normal(size=(count - len(rows), centered.shape[1]))
-    values = np.concatenate([rows, more]) + 1e-3 * random.normal(size=(count, centered.shape[1]))
+    noise = random.normal(size=(count - len(rows), centered.shape[1]))
+    values = np.concatenate([rows, noise]) + 1e-3 * random.normal(size=(count, centered.shape[1]))
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)

@@ -380,8 +380,8 @@ def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:
     repeated &= ~ends | (counts <= counts.max(where=repeated & ~ends, initial=0))
     if not repeated.any():
         return None
-    both = row_codes(np.concatenate([rows[:, None], codes], axis=1))
-    if (np.bincount(both)[both] != counts)[repeated].any():
+    joint_codes = row_codes(np.concatenate([rows[:, None], codes], axis=1))
+    if (np.bincount(joint_codes)[joint_codes] != counts)[repeated].any():
         return None
     is_first = np.zeros(len(x), bool)
     is_first[np.unique(rows, return_index=True)[1]] = True

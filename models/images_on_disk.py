@@ -388,8 +388,10 @@ def _columns(header: list[str], source: str) -> tuple[int, int]:
     """Return the columns of paths and labels; a notice says where it had to choose one."""
     names = [name.strip().lower() for name in header]
     path = names.index("path") if "path" in names else 0
-    rest = [column for column in range(len(names)) if column != path]
-    if len(rest) > 1 and not {"label", "symbol_id"} & set(names):
-        label = header[rest[0]].strip()
+    other_columns = [column for column in range(len(names)) if column != path]
+    if len(other_columns) > 1 and not {"label", "symbol_id"} & set(names):
+        label = header[other_columns[0]].strip()
         notice(f"{source}: no column is named 'label'; labels are taken from '{label}'.")
-    return path, names.index("label") if "label" in names else (rest[0] if rest else path + 1)
+    return path, names.index("label") if "label" in names else (
+        other_columns[0] if other_columns else path + 1
+    )

@@ -396,8 +396,8 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(subject, "a whole IDX file", error) from error
     if len(content) != size:
-        more = "more" if len(content) > size else len(content)
-        raise DataError(subject, f"{size} bytes for shape {shape}", more)
+        received_size = "more" if len(content) > size else len(content)
+        raise DataError(subject, f"{size} bytes for shape {shape}", received_size)
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

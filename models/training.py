@@ -564,6 +564,6 @@ def scale_kernels(model: keras.Model, deviation: float, seed: int) -> None:
         raise ModelError(f"'{model.name}'", "convolutions or hidden dense layers", "none")
     for layer_index, layer in layers:
         rng = seeds.generator(seed, "kernels of a convolution", layer_index)
-        first, *rest = layer.get_weights()
+        first, *other_weights = layer.get_weights()
         kernel = deviation * rng.standard_normal(first.shape)
-        layer.set_weights([kernel, *(np.zeros(weight.shape) for weight in rest)])
+        layer.set_weights([kernel, *(np.zeros(weight.shape) for weight in other_weights)])

@@ -300,8 +300,8 @@ def neighbor_sums(features: np.ndarray, label: np.ndarray, neighbors: Sequence[i
         return np.stack([_along_line(features[:, 0], label, k) for k in neighbors])
     sums = np.empty((len(neighbors), *label.shape), np.float32)
     for start, block in _distances(features):
-        near = _smallest(block, neighbors[-1])
-        limits = [near[:, k - 1 : k] for k in neighbors]
+        smallest_distances = _smallest(block, neighbors[-1])
+        limits = [smallest_distances[:, k - 1 : k] for k in neighbors]
         rows = slice(start, start + len(block))
         if len(neighbors) == 2 and n < _SUM_BASE:
             inside = (block <= limits[0]).astype(np.float32)
@@ -333,11 +333,11 @@ def _along_line(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
     around = np.lib.stride_tricks.sliding_window_view(
         np.concatenate([-ends, rising, ends]), len(rising)
     )
-    far = np.maximum(rising - around[: k + 1], around[k:] - rising).min(axis=0)
+    radius = np.maximum(rising - around[: k + 1], around[k:] - rising).min(axis=0)
     before = np.concatenate([np.zeros((1, label.shape[1])), np.cumsum(label[order], axis=0)])
-    last = np.searchsorted(rising, rising + far, side="right")
+    last = np.searchsorted(rising, rising + radius, side="right")
     sums = np.empty_like(label)
-    sums[order] = before[last] - before[np.searchsorted(rising, rising - far)]
+    sums[order] = before[last] - before[np.searchsorted(rising, rising - radius)]
     return sums - label
 
 
@@ -571,19 +571,19 @@ def drawn_in(x: np.ndarray) -> np.ndarray:
     same. x is returned as it is where no sample is that far.
     """
     largest = np.abs(x).max(initial=0.0)
-    if largest == 0 or not _far(x / largest - (x / largest).mean(axis=0)).any():
+    if largest == 0 or not _far_rows(x / largest - (x / largest).mean(axis=0)).any():
         return x
     deviations = np.asarray(x, np.float64) / largest
     deviations -= np.median(deviations, axis=0)
-    far = _far(deviations)
-    if not far.any():
+    is_far = _far_rows(deviations)
+    if not is_far.any():
         return x
-    ratio = _norms(deviations[far]) / (_FAR * _median_norm(deviations))
-    deviations[far] *= ((2.0 - 1.0 / ratio) / ratio)[:, None]
+    ratio = _norms(deviations[is_far]) / (_FAR * _median_norm(deviations))
+    deviations[is_far] *= ((2.0 - 1.0 / ratio) / ratio)[:, None]
     return deviations
 
 
-def _far(deviations: np.ndarray) -> np.ndarray:
+def _far_rows(deviations: np.ndarray) -> np.ndarray:
     """Return (n,) bool: rows that are much longer than the median one."""
     return _norms(deviations) > _FAR * _median_norm(deviations)
 

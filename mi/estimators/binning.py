@@ -290,14 +290,14 @@ class Binning(LabelEstimator):
         self, x: np.ndarray, y: np.ndarray, chance: float | None = None
     ) -> tuple[float, float]:
         """Return I of cells and the smaller entropy; `chance` as far as it is known."""
-        sides, both = [cell_entropy(cells) for cells in (x, y)], together(x, y)
+        sides, joint_cells = [cell_entropy(cells) for cells in (x, y)], together(x, y)
         ceiling = min(sides)
         if not self._adjusts:
-            return self._entropy(x) + self._entropy(y) - self._entropy(both), ceiling
+            return self._entropy(x) + self._entropy(y) - self._entropy(joint_cells), ceiling
         chance = chance_information(x, y) if chance is None else chance
         if ceiling - chance <= _SURE * ceiling:
             return 0.0, ceiling
-        nats = sum(sides) - cell_entropy(both)
+        nats = sum(sides) - cell_entropy(joint_cells)
         return ceiling * (nats - chance) / (ceiling - chance), ceiling
 
     @property

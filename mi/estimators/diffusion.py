@@ -371,11 +371,11 @@ def spectral_clusters(y: np.ndarray, groups: int, seed: int, reference: bool) ->
     if not reference:
         rule = SpectralClustering(groups, affinity="precomputed", random_state=state)
         return rule.fit_predict(gram(y, Bandwidth()))
-    near = min(_NEIGHBORS, len(y))
+    neighbor_count = min(_NEIGHBORS, len(y))
     rule = SpectralClustering(
         groups,
         affinity="nearest_neighbors",
-        n_neighbors=near,
+        n_neighbors=neighbor_count,
         assign_labels="cluster_qr",
         random_state=state,
     )

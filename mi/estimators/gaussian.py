@@ -234,8 +234,8 @@ def _of_moments(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.nd
     used = counts >= d + 2
     metric = white @ white.transpose(0, 2, 1)
     deviations = moments.deviations
-    far = np.einsum("kcij,kij->kc", moments.sums, metric) / np.maximum(counts, 1) - d
-    far += ((deviations @ metric) * deviations).sum(axis=2)
+    mean_square = np.einsum("kcij,kij->kc", moments.sums, metric) / np.maximum(counts, 1) - d
+    mean_square += ((deviations @ metric) * deviations).sum(axis=2)
     within = (moments.sums * used[..., None, None]).sum(axis=1)
     samples = np.maximum((counts * used).sum(axis=1), 1)
     within = white.transpose(0, 2, 1) @ within @ white / samples[:, None, None]
@@ -261,7 +261,7 @@ def _of_moments(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.nd
     total = (d * np.log(n) - bias(n, d))[:, None]
     logs += alone * (d * np.log(sizes) - bias(sizes, d)) + (1 - alone) * total
     shares = sizes / n[:, None]
-    values = shares * np.minimum(0.5 * (far + total - logs), -np.log(shares))
+    values = shares * np.minimum(0.5 * (mean_square + total - logs), -np.log(shares))
     return (used * values).sum(axis=1)
 
 

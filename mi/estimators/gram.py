@@ -210,11 +210,11 @@ def _pair_quantile(values: np.ndarray, zeros: int, share: float) -> float:
     sample = np.sort(values[::step])
     middle, margin = rank / size * len(sample), 1.5 * math.sqrt(len(sample)) + 2.0
     first, last = int(middle - margin), int(middle + margin)  # three deviations away, or more
-    near = values >= (sample[first] if first > 0 else -np.inf)
-    below = size - np.count_nonzero(near)
+    is_candidate = values >= (sample[first] if first > 0 else -np.inf)
+    below = size - np.count_nonzero(is_candidate)
     if last < len(sample):
-        near &= values <= sample[last]
-    candidates = values[near]
+        is_candidate &= values <= sample[last]
+    candidates = values[is_candidate]
     if not below <= rank < below + len(candidates) - 2:
         candidates, below = values.copy(), 0
     candidates.partition(rank - below)

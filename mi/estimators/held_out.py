@@ -194,9 +194,9 @@ class OneVsRest:
         self.ends = interval_ends(self.raw, weights @ drawn / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
         self._none = entropies + other_odds.mean(axis=1)
-        self.more = (odds - other_odds) / n
+        self.contributions = (odds - other_odds) / n
         """(classes, n): what a sample adds to a value if it is of the class."""
-        middle = self._none + (self.more * shares_by_fold(codes, folds)).sum(axis=1)
+        middle = self._none + (self.contributions * shares_by_fold(codes, folds)).sum(axis=1)
         self._reaches = middle + (self.raw - middle) / null_width - TIE
         """(classes,): the sum of a shuffle that is as large, in the widened null, as the value."""
         self._reached = np.zeros(classes)
@@ -274,13 +274,15 @@ def _null(
 
     def of_members(members: csr_array) -> tuple[np.ndarray, np.ndarray]:
         null = label_sums(members, odds)
-        more = label_sums(members, [of_map.more for of_map in single]) if single else null
-        return null.sum(axis=1) / n, more
+        contributions = (
+            label_sums(members, [of_map.contributions for of_map in single]) if single else null
+        )
+        return null.sum(axis=1) / n, contributions
 
     nulls = thread_map(of_members, shuffled)
-    for _, more in nulls:
+    for _, contributions in nulls:
         for index, of_map in enumerate(single):
-            of_map.add(more[..., index])
+            of_map.add(contributions[..., index])
     return np.concatenate([np.empty((0, len(odds))), *(null for null, _ in nulls)])
 
 
@@ -549,11 +551,11 @@ class Predictive(HeldOut):
             _trained_members(features, codes, folds, seed),
             neighbor_members(features, codes, folds),
         )
-        every = np.concatenate([members.every for members in groups])
-        own_odds = np.concatenate([members.own for members in groups], axis=1)
+        all_classes = np.concatenate([members.all_classes for members in groups])
+        own_odds = np.concatenate([members.own_class for members in groups], axis=1)
         count = len(codes)
         outside = folds != np.arange(FOLDS)[:, None]
-        share = np.stack([shares(codes[rows], every.shape[1]) for rows in outside])
+        share = np.stack([shares(codes[rows], all_classes.shape[1]) for rows in outside])
         trust = outside.sum(axis=1) / (outside.sum(axis=1) + 1.0)  # see `guarded`
         alone = np.empty((FOLDS, own_odds.shape[1] + 1, count))
         alone[:, -1] = share[:, codes]
@@ -561,10 +563,10 @@ class Predictive(HeldOut):
         alone[:, :-1] += (1 - trust)[:, None, None] * alone[:, -1:]
         weights = mixtures(alone, outside)
         logs = np.log((weights[:, None] @ alone)[:, 0])
-        result = np.empty(every.shape[1:])
+        result = np.empty(all_classes.shape[1:])
         for fold, rows in enumerate(outside):
             inside = ~rows
-            mixed = np.tensordot(weights[fold, :-1], every[..., inside].astype(np.float64), 1)
+            mixed = np.tensordot(weights[fold, :-1], all_classes[..., inside].astype(np.float64), 1)
             prior_weight = (1 - trust[fold]) * weights[fold, :-1].sum() + weights[fold, -1]
             result[:, inside] = np.log(trust[fold] * mixed + prior_weight * share[fold, :, None])
         return Predictions(result, (logs * outside).sum(axis=1) / outside.sum(axis=1))
@@ -573,9 +575,9 @@ class Predictive(HeldOut):
 class Members(NamedTuple):
     """Probabilities by several predictors, each without the labels of the fold in question."""
 
-    every: np.ndarray
+    all_classes: np.ndarray
     """(members, classes, n): of every class, without the labels of the sample's own fold."""
-    own: np.ndarray
+    own_class: np.ndarray
     """(FOLDS, members, n): of the sample's own class, without the labels of this fold and of the
     sample's own."""
 
@@ -593,7 +595,7 @@ def _trained_members(
     leading = features[:, : batch_classifiers.NETWORK_COMPONENTS]
     network = batch_classifiers.Networks(leading, onehot, used[:, folds], seed)
     count = discriminants.shape[1] + 1
-    every = np.zeros((count, *onehot.shape), np.float32)
+    all_classes = np.zeros((count, *onehot.shape), np.float32)
     own_odds = np.zeros((FOLDS, count, len(codes)), np.float32)
     for fold in range(FOLDS):
         rows = np.flatnonzero(folds == fold)
@@ -602,11 +604,11 @@ def _trained_members(
         odds = weights[..., :-1] @ features[rows].T + weights[..., -1:]
         odds = np.concatenate([odds, network.log_odds(fits, rows)[:, None]], axis=1)
         members = batch_classifiers.softmax(odds)
-        every[..., rows] = members.mean(axis=0)
+        all_classes[..., rows] = members.mean(axis=0)
         for fit, of_fit in zip(fits, members, strict=True):
             other = sum(_PAIRS[fit]) - fold
             own_odds[other][:, rows] = of_fit[:, codes[rows], np.arange(len(rows))]
-    return Members(every, own_odds)
+    return Members(all_classes, own_odds)
 
 
 def neighbor_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
@@ -639,6 +641,6 @@ def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> 
         reached = np.maximum(without_fold[:, rows, codes] - of_fold[:, rows, codes], 0.0) + added
         own_odds[fold] = reached / (np.maximum(total - of_fold.sum(axis=2), 0.0) + 1.0)
     used = counts.sum(axis=0) - counts + 0.5
-    every = np.maximum(without_fold, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
-    every /= every.sum(axis=2, keepdims=True)
-    return Members(every.transpose(0, 2, 1).astype(np.float32), own_odds.astype(np.float32))
+    all_classes = np.maximum(without_fold, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
+    all_classes /= all_classes.sum(axis=2, keepdims=True)
+    return Members(all_classes.transpose(0, 2, 1).astype(np.float32), own_odds.astype(np.float32))

@@ -322,10 +322,10 @@ def _of_pairs(first_halves: np.ndarray, total: np.ndarray) -> np.ndarray:
 
     The second is the rest of the total (...).
     """
-    both = np.empty((*first_halves.shape, 2), np.float32)
-    both[..., 0] = first_halves
-    np.subtract(total[..., None], first_halves, out=both[..., 1])
-    return both.reshape(*first_halves.shape[:-1], 2 * first_halves.shape[-1])
+    half_sums = np.empty((*first_halves.shape, 2), np.float32)
+    half_sums[..., 0] = first_halves
+    np.subtract(total[..., None], first_halves, out=half_sums[..., 1])
+    return half_sums.reshape(*first_halves.shape[:-1], 2 * first_halves.shape[-1])
 
 
 def _sum_of_rest(sums: np.ndarray, total: float | np.ndarray) -> None:

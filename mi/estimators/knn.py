@@ -231,9 +231,9 @@ class Ksg(LabelEstimator):
         self._check_k(len(x))
         x, y, z = (self._ready(side, seed + i) for i, side in enumerate((x, y, given)))
         radius, _ = nearest(np.concatenate([x, y, z], axis=1), self.k)
-        near = np.nextafter(radius, 0)
+        open_radius = np.nextafter(radius, 0)
         of_z, of_xz, of_yz = (
-            digamma(within(side, near))
+            digamma(within(side, open_radius))
             for side in (z, np.concatenate([x, z], axis=1), np.concatenate([y, z], axis=1))
         )
         nats = digamma(self.k) + (of_z - of_xz - of_yz).mean()
@@ -254,8 +254,8 @@ class Ksg(LabelEstimator):
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Estimate KL(P||Q) as Wang, Kulkarni and Verdu do, with one k for both."""
         self._check_k(min(len(x), len(y)))
-        both = self._ready(np.concatenate([x, y]), seed)
-        first, second = both[: len(x)], both[len(x) :]
+        pooled = self._ready(np.concatenate([x, y]), seed)
+        first, second = pooled[: len(x)], pooled[len(x) :]
         distances, _ = nearest(first, self.k)
         to_second = nearest_of(second, first, self.k)
         nats = x.shape[1] * np.log(to_second / distances).mean() + math.log(len(y) / (len(x) - 1))
@@ -269,8 +269,8 @@ class Ksg(LabelEstimator):
         self._check_k(n)
         radius, neighbors = nearest(np.concatenate(samples, axis=1), self.k)
         if self.algorithm == 1:
-            near = np.nextafter(radius, 0)
-            counts = [digamma(within(variable, near)).mean() for variable in samples]
+            open_radius = np.nextafter(radius, 0)
+            counts = [digamma(within(variable, open_radius)).mean() for variable in samples]
             return float(digamma(self.k) + (variables - 1) * digamma(n) - sum(counts))
         counts = []
         for variable in samples:
@@ -350,7 +350,7 @@ def ross_information(x: np.ndarray, k: int, rarity: float | None = None) -> Info
         return _ross_on_line(x[:, 0], k)
     n = len(x)
     length = 0 if rarity is None else int(min(n - 1, max(8, _MARGIN * (k + 1) * rarity)))
-    near = nearest(x, length)[1].astype(np.int32) if length else np.empty((n, 0), np.int32)
+    neighbors = nearest(x, length)[1].astype(np.int32) if length else np.empty((n, 0), np.int32)
 
     def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
         labels = np.full(n, -1, np.int32)
@@ -361,7 +361,7 @@ def ross_information(x: np.ndarray, k: int, rarity: float | None = None) -> Info
         if not labeled_rows.size:
             return 0.0
         labels[np.setdiff1d(np.arange(n), labeled_rows)] = -1
-        return _ross(x, near, labels, labeled_rows, counts[labels[labeled_rows]], k)
+        return _ross(x, neighbors, labels, labeled_rows, counts[labels[labeled_rows]], k)
 
     return information
 
@@ -382,13 +382,16 @@ def _ross_on_line(x: np.ndarray, k: int) -> Information:
         order = order[np.argsort(codes[order], kind="stable")]
         values, classes = x[order], codes[order]
         sizes = np.bincount(classes)[classes]
-        far = np.full((len(order), 2 * k), np.inf)
+        neighbor_distances = np.full((len(order), 2 * k), np.inf)
         for step in range(1, min(k, len(order) - 1) + 1):
             same = classes[step:] == classes[:-step]
             distances = np.where(same, values[step:] - values[:-step], np.inf)
-            far[step:, step - 1], far[:-step, k + step - 1] = distances, distances
+            neighbor_distances[step:, step - 1] = distances
+            neighbor_distances[:-step, k + step - 1] = distances
         ranks = np.minimum(k, sizes - 1)
-        radius = np.take_along_axis(np.sort(far, axis=1), ranks[:, None] - 1, axis=1)[:, 0]
+        radius = np.take_along_axis(
+            np.sort(neighbor_distances, axis=1), ranks[:, None] - 1, axis=1
+        )[:, 0]
         inside = within(values[:, None], np.nextafter(radius, 0))
         return _ross_value(ranks, sizes, inside)
 
@@ -405,7 +408,7 @@ def _ross_value(ranks: np.ndarray, sizes: np.ndarray, inside: np.ndarray) -> flo
 
 def _ross(
     x: np.ndarray,
-    near: np.ndarray,
+    neighbors: np.ndarray,
     labels: np.ndarray,
     labeled_rows: np.ndarray,
     sizes: np.ndarray,
@@ -416,10 +419,10 @@ def _ross(
     inside = np.zeros(len(labeled_rows), int)
     # Most samples reach their k-th soon; only the others go on along the list.
     lacking = np.arange(len(labeled_rows))
-    for length in (near.shape[1] // 4, near.shape[1]):
+    for length in (neighbors.shape[1] // 4, neighbors.shape[1]):
         if length and lacking.size:
             inside[lacking] = _along(
-                near[:, :length], labels, labeled_rows[lacking], ranks[lacking]
+                neighbors[:, :length], labels, labeled_rows[lacking], ranks[lacking]
             )
             lacking = lacking[inside[lacking] == 0]
     if lacking.size:
@@ -436,17 +439,19 @@ def _ross(
     return _ross_value(ranks, sizes, inside)
 
 
-def _along(near: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+def _along(
+    neighbors: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.ndarray
+) -> np.ndarray:
     """Count the samples nearer than the one of a rank in the own class, itself among them.
 
     (rows,) int, 0 where that one is not in the list.
     """
     result = np.zeros(len(rows), int)
     all_labelled = bool((labels >= 0).all())
-    step = max(1, _ELEMENTS // near.shape[1])
+    step = max(1, _ELEMENTS // neighbors.shape[1])
     for start in range(0, len(rows), step):
         block = slice(start, start + step)
-        classes = labels[near[rows[block]]]
+        classes = labels[neighbors[rows[block]]]
         counted = np.cumsum(classes == labels[rows[block], None], axis=1, dtype=np.int32)
         reached = counted >= ranks[block, None]
         end = reached.argmax(axis=1)
@@ -509,7 +514,7 @@ def _counts(points: np.ndarray, x: np.ndarray, radius: np.ndarray) -> np.ndarray
     if x.shape[1] < _COMPARED_DIMENSIONS:
         return _tree(points).query_radius(x, radius, count_only=True)
     blocks = _compared(points, x)
-    counts = [np.count_nonzero(far <= radius[rows, None], axis=1) for rows, far in blocks]
+    counts = [np.count_nonzero(block <= radius[rows, None], axis=1) for rows, block in blocks]
     return np.concatenate(counts)
 
 
@@ -517,14 +522,14 @@ def _query_compared(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarr
     """Do `_query` by all distances; the k nearest of some points leave few of the others."""
     step = max(1, min(_LOOKED_AT, len(points) // k))
     distances, indices = np.empty((len(x), k)), np.empty((len(x), k), np.intp)
-    for rows, far in _compared(points, x):
-        limit = np.partition(far[:, ::step], k - 1, axis=1)[:, k - 1 : k]
-        row, column = np.nonzero(far <= limit)
-        near = far[row, column]
-        order = np.lexsort((near, row))
-        nearest_of_row = np.searchsorted(row, np.arange(len(far)))[:, None] + np.arange(k)
+    for rows, block in _compared(points, x):
+        limit = np.partition(block[:, ::step], k - 1, axis=1)[:, k - 1 : k]
+        row, column = np.nonzero(block <= limit)
+        small_distances = block[row, column]
+        order = np.lexsort((small_distances, row))
+        nearest_of_row = np.searchsorted(row, np.arange(len(block)))[:, None] + np.arange(k)
         kept = order[nearest_of_row]
-        distances[rows], indices[rows] = near[kept], column[kept]
+        distances[rows], indices[rows] = small_distances[kept], column[kept]
     return distances, indices
 
 

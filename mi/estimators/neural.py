@@ -63,13 +63,13 @@ def mine_objective(scores: Tensor, average: Tensor, keep: float) -> tuple[Tensor
     mean = tf.reduce_sum(tf.exp(split.mixed)) / split.pairs
     fresh = tf.stop_gradient(mean)
     moved = tf.where(average > 0, keep * average + (1 - keep) * fresh, fresh)
-    return tf.reduce_mean(split.own) - mean / moved, moved
+    return tf.reduce_mean(split.own_pairs) - mean / moved, moved
 
 
 def nwj_objective(scores: Tensor) -> Tensor:
     """Return E_p[f] - E_q[exp(f - 1)]."""
     split = _split_tensor(scores)
-    return tf.reduce_mean(split.own) - tf.reduce_sum(tf.exp(split.mixed - 1.0)) / split.pairs
+    return tf.reduce_mean(split.own_pairs) - tf.reduce_sum(tf.exp(split.mixed - 1.0)) / split.pairs
 
 
 def infonce_objective(scores: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def jensen_shannon_objective(scores: Tensor) -> Tensor:
     """Return E_p[-softplus(-f)] - E_q[softplus f], best for the log-ratio of the densities."""
     split = _split_tensor(scores)
     of_mixed = tf.reduce_sum(tf.nn.softplus(split.mixed)) / split.pairs
-    return -tf.reduce_mean(tf.nn.softplus(-split.own)) - of_mixed
+    return -tf.reduce_mean(tf.nn.softplus(-split.own_pairs)) - of_mixed
 
 
 def _split(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +91,7 @@ def _split(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Scores(NamedTuple):
-    own: Tensor
+    own_pairs: Tensor
     """(b,): of own pairs."""
     mixed: Tensor
     """(b, b): of all pairs, those of own pairs made too low to count."""

@@ -204,8 +204,8 @@ class Rbig(LabelEstimator):
             return RawEstimate(0.0)
         if self.stopping == "paper":
             fitted = self._destructor(_MOST_LAYERS, seed).fit
-            both = np.concatenate([fitted(side).transform(side) for side in (x, y)], 1)
-            total = self._total(both, None, seed)
+            joint = np.concatenate([fitted(side).transform(side) for side in (x, y)], 1)
+            total = self._total(joint, None, seed)
             return replace(total, notices=_few(len(x)) + total.notices)
         together, bias = self._blocks(x, y, seed)
         return RawEstimate(together(None) - bias, notices=_few(len(x)))
@@ -301,9 +301,9 @@ class Rbig(LabelEstimator):
         )
 
         def together(order: np.ndarray | None) -> float:
-            both = np.concatenate([first, second if order is None else second[order]], axis=1)
+            joint = np.concatenate([first, second if order is None else second[order]], axis=1)
             rng = seeds.generator(seed, "rbig")
-            return gaussianized(both, layers, self.rotation, rng)[0]
+            return gaussianized(joint, layers, self.rotation, rng)[0]
 
         draw = seeds.generator(seed, "rbig permutations")
         orders = [draw.permutation(len(y)) for _ in range(self.permutations)]

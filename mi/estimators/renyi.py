@@ -537,10 +537,10 @@ class Renyi(LabelEstimator):
         return joint ** (1 / maps) if self.group == "tempered" else joint
 
 
-def saturation(variables: str, entropy: float, n: int, more: str = "") -> tuple[str, ...]:
-    """Return a notice where S of some variables is at ln n; `more` ends the sentence."""
+def saturation(variables: str, entropy: float, n: int, ending: str = "") -> tuple[str, ...]:
+    """Return a notice where S of some variables is at ln n; `ending` ends the sentence."""
     share = entropy / math.log(n)
     if share < SATURATED:
         return ()
-    effect = f"samples hardly overlap at this width{more}"
+    effect = f"samples hardly overlap at this width{ending}"
     return (f"Saturated: S of {variables} is {share:.1%} of log n; {effect}.",)

@@ -119,9 +119,11 @@ class Vme(LabelEstimator):
         """Return <ln f_-i(x_i, y_i) - ln f_-i(x_i) - ln f_-i(y_i)>."""
         joint, width = self._standardized(x, y)
         split = x.shape[1]
-        both = self._logs(joint, width)
-        value = both - self._logs(joint[:, :split], width) - self._logs(joint[:, split:], width)
-        notices = (*_alone(both), *_heavy(x=x, y=y))
+        joint_logs = self._logs(joint, width)
+        value = (
+            joint_logs - self._logs(joint[:, :split], width) - self._logs(joint[:, split:], width)
+        )
+        notices = (*_alone(joint_logs), *_heavy(x=x, y=y))
         return RawEstimate(float(value.mean()), notices=notices)
 
     def information_null(
@@ -133,8 +135,8 @@ class Vme(LabelEstimator):
         alone = float((self._logs(first, width) + self._logs(second, width)).mean())
 
         def together(other: np.ndarray) -> float:
-            both = np.concatenate([first, other], axis=1)
-            return float(self._logs(both, width).mean()) - alone
+            shuffled = np.concatenate([first, other], axis=1)
+            return float(self._logs(shuffled, width).mean()) - alone
 
         return joint_null(together, second, shuffles, seed, self.working_bytes(len(x)))
 
@@ -174,12 +176,12 @@ class Vme(LabelEstimator):
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return <ln f_-i(x_i) - ln g(x_i)> - <f(y_j) / g(y_j)> + 1, f of x and g of y."""
-        both = np.concatenate([x, y])
-        check_varied("vme: x and y", both)
+        pooled = np.concatenate([x, y])
+        check_varied("vme: x and y", pooled)
         n, d = x.shape
         width = self.bandwidth * _silverman(min(n, len(y)), d)
-        first, second = np.empty(len(both)), np.empty(len(both))
-        for rows, block in self._distances(both / both.std(axis=0)).blocks():
+        first, second = np.empty(len(pooled)), np.empty(len(pooled))
+        for rows, block in self._distances(pooled / pooled.std(axis=0)).blocks():
             of_x = np.arange(rows.start, min(rows.stop, n))
             kernel = exponential(block, 2 * width**2)
             kernel[of_x - rows.start, of_x] = 0.0

@@ -306,8 +306,8 @@ def decompose(
     grown = []
     for begun, node in enumerate(grown_nodes, 1):
         within = piece_of(progress, label, begun, steps)
-        more = {"data": data, "preset": preset, **settings}
-        node_result = node_oips(network, info, sources, node, within, **more)
+        arguments = {"data": data, "preset": preset, **settings}
+        node_result = node_oips(network, info, sources, node, within, **arguments)
         grown.append(visible_images(node_result)[:, 0])
     node_images = np.stack(grown, 1)
     pixels = _Pixels(info, oips.visible, shape, seed)
@@ -357,8 +357,8 @@ def _sums_of_copies(
     fits: list[_Fit] = []
     weights = np.zeros((maps, len(nodes), len(angles)))
     sums, shown_nodes = np.zeros((2, maps, *shape), np.float16)
-    for row, own in enumerate(node_images):
-        copies = node_copies(layer, own, nodes, angles)
+    for row, own_images in enumerate(node_images):
+        copies = node_copies(layer, own_images, nodes, angles)
         design = np.concatenate([pixels.columns(copy[None]) for copy in copies], axis=1)
         fit = pixels.fit(design, targets)
         shares[row] = fit.share.reshape(maps, starts)
@@ -366,10 +366,10 @@ def _sums_of_copies(
         if row < maps:
             fits.append(fit.of(row * starts))
             weights[row] = fits[-1].weights.reshape(weights.shape[1:])
-            copies = node_copies(layer, own, nodes, angles)
+            copies = node_copies(layer, own_images, nodes, angles)
             sums[row] = pixels.centered(_weighted_sum(copies, weights[row]))
             heaviest = int(np.abs(np.nan_to_num(weights[row])).sum(1).argmax())
-            shown_nodes[row] = own[heaviest if len(own) > 1 else 0]
+            shown_nodes[row] = own_images[heaviest if len(own_images) > 1 else 0]
     return _CopySums(shares, fits, weights, sums, shown_nodes)
 
 
@@ -404,9 +404,9 @@ def node_copies(
     center = np.array(central_node(layer))
     for row, node in enumerate(nodes):
         image = images[row if len(images) > 1 else 0].astype(np.float32)
-        own = node if len(images) > 1 else center
-        middle = field_boxes(layer, own, sides).mean(-1) - 0.5
-        shift = np.round((node - own) * np.array(layer.jump)).astype(int)
+        source_node = node if len(images) > 1 else center
+        middle = field_boxes(layer, source_node, sides).mean(-1) - 0.5
+        shift = np.round((node - source_node) * np.array(layer.jump)).astype(int)
         for angle in angles:
             yield shifted(turned(image, angle, middle) if angle else image, shift)
 
@@ -518,13 +518,13 @@ class _Pixels:
             for penalty_index, weights in enumerate(solved):
                 errors[penalty_index] += self._by_block((left_out - inputs @ weights) ** 2, rows)
         best = errors.sum(1).argmin(0)
-        every = np.arange(targets.shape[1])
+        columns = np.arange(targets.shape[1])
         weights = np.full((design.shape[1], targets.shape[1]), np.nan)
         if scale > 0:
             for penalty_index in np.unique(best):
                 is_best = best == penalty_index
                 weights[:, is_best] = _ridge(gram, cross[:, is_best], penalties[[penalty_index]])[0]
-        residuals = errors[best, :, every].T
+        residuals = errors[best, :, columns].T
         total = squares.sum(0)
         total = np.where(total > 0, total, np.nan) if scale > 0 else np.full(len(total), np.nan)
         return _Fit(
@@ -561,11 +561,11 @@ def _decompositions(
 ) -> Decompositions:
     """Return the result, with intervals and the comparison with other maps' copies."""
     shares, fits = copy_sums.shares, copy_sums.fits
-    count, own = len(maps), np.arange(len(maps))
+    count, map_indices = len(maps), np.arange(len(maps))
     other = np.ones((count, len(shares)), bool)
-    other[own, own] = False
-    null = np.stack([shares[other[row], row, 0] for row in own])
-    share = shares[own, own]
+    other[map_indices, map_indices] = False
+    null = np.stack([shares[other[row], row, 0] for row in map_indices])
+    share = shares[map_indices, map_indices]
     above = (null >= share[:, :1]).sum(1)
     p_value = (1 + above) / (1 + np.isfinite(null).sum(1))
     usable = np.isfinite(share[:, 0]) & np.isfinite(null).any(1)

@@ -418,7 +418,7 @@ def _matched(
             other_images = drawn[drawn != locations.images[row, rank]]
             size = [cut.stop - cut.start for cut in other_part]
             factor = -(-max(size) // _MOST_SIDE)
-            near = tuple(
+            max_shift = tuple(
                 min(-(-step // factor), max(0, side // factor - 1))
                 for step, side in zip(reach, size, strict=True)
             )
@@ -426,7 +426,7 @@ def _matched(
             both_images = (pixels, images[(other_images, *other_part)])
             patches = np.concatenate([reduced(image, factor) for image in both_images])
             pattern = reduced(pattern, factor)
-            alike = image_similarity(_centered(patches), pattern, near).max(1)
+            alike = image_similarity(_centered(patches), pattern, max_shift).max(1)
             match[row, rank] = alike[0]
             if len(other_images):
                 percentile[row, rank] = 100.0 * np.mean(alike[1:] < alike[0])

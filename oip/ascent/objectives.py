@@ -164,8 +164,8 @@ def objective(text: str | Objective) -> Objective:
     if not isinstance(text, str) or not text.strip():
         raise SettingsError("objective", _FORMS, f"'{text}'")
     sign = _SIGN.match(text)
-    first_sign, rest = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
-    texts = _BETWEEN.split(rest)
+    first_sign, unsigned_text = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
+    texts = _BETWEEN.split(unsigned_text)
     terms = []
     for term_text, symbol in zip(texts[::2], (first_sign, *texts[1::2]), strict=True):
         factor = _FACTOR.match(term_text)

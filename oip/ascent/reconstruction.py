@@ -307,11 +307,13 @@ class Ascent:
             rows = np.flatnonzero(grown.inactive)
             if not (rows.size and self.settings.climb_inactive):
                 break
-            more = [self._best_starts(maps[row], attempt * self.settings.starts) for row in rows]
-            if any(len(start_indices) < self.settings.starts for start_indices in more):
+            starts_by_map = [
+                self._best_starts(maps[row], attempt * self.settings.starts) for row in rows
+            ]
+            if any(len(start_indices) < self.settings.starts for start_indices in starts_by_map):
                 break
-            climbed = self._climb(maps[rows], more, focus, attempts(attempt))
-            grown.replace(rows, AscentByMap.of(more, climbed, can_be_inactive[rows]))
+            climbed = self._climb(maps[rows], starts_by_map, focus, attempts(attempt))
+            grown.replace(rows, AscentByMap.of(starts_by_map, climbed, can_be_inactive[rows]))
         rows = np.flatnonzero(grown.inactive & (self.screening.data_active[maps] > 0))
         if rows.size and self.settings.climb_inactive and self._data is not None:
             images = self._data[self.screening.data_best[maps[rows], 0]]

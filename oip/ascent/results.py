@@ -363,12 +363,12 @@ class Oips(MapResult):
         texts = [] if len(self.objectives) else [verdicts]
         tiles = [oip.tile() for oip in list(self)[:_MOST_TILES]]
         left_out = len(self) - len(tiles)
-        more = html.paragraph(f"and {left_out} more") if left_out else ""
+        left_out_note = html.paragraph(f"and {left_out} more") if left_out else ""
         if self.unseen_pixels:
             pixels = self.visible.size
             texts.append(f"sees {pixels - self.unseen_pixels} of {pixels} pixels")
         text = html.paragraph("; ".join(texts))
-        return html.block(f"{self.layer}: {count}", text, html.row(tiles), more)
+        return html.block(f"{self.layer}: {count}", text, html.row(tiles), left_out_note)
 
 
 SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")

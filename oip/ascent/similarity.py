@@ -56,8 +56,10 @@ def correlation_peak(surface: np.ndarray) -> tuple[float, np.ndarray]:
 def peak_near(surface: np.ndarray, shift: np.ndarray, slack: int = 1) -> float:
     """Return the largest of the `correlations` within `slack` pixels of a shift (axes,)."""
     center = (np.array(surface.shape) - 1) // 2 + np.round(shift).astype(int)
-    near = surface[tuple(slice(max(0, i - slack), max(0, i + slack + 1)) for i in center.tolist())]
-    return float(near.max()) if near.size else float("nan")
+    neighborhood = surface[
+        tuple(slice(max(0, i - slack), max(0, i + slack + 1)) for i in center.tolist())
+    ]
+    return float(neighborhood.max()) if neighborhood.size else float("nan")
 
 
 def shift_reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
@@ -132,11 +134,13 @@ def _products_by_fourier(
 
     axes = len(reach)
     sides = left.shape[-axes - 1 : -1]
-    lengths = [side + far for side, far in zip(sides, reach, strict=True)]
+    lengths = [side + shift for side, shift in zip(sides, reach, strict=True)]
     shape = [int(next_fast_len(length, real=True)) for length in lengths]  # pyright: ignore
     inverse = [
-        _inverse_transform(length, far, axis == axes - 1)  # a real transform keeps half of the last
-        for axis, (length, far) in enumerate(zip(shape, reach, strict=True))
+        _inverse_transform(
+            length, shift, axis == axes - 1
+        )  # a real transform keeps half of the last
+        for axis, (length, shift) in enumerate(zip(shape, reach, strict=True))
     ]
     values = (*shape[:-1], shape[-1] // 2 + 1, left.shape[-1])
     room = max(1, int(byte_budget // (8 * np.prod(values)) // 2))
@@ -161,14 +165,14 @@ def _spectra(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.fft.rfftn(images.astype(np.float32), shape, axes=axes).astype(np.complex64)
 
 
-def _inverse_transform(length: int, far: int, half: bool) -> np.ndarray:
-    """Return (frequencies, 2 far + 1) complex64: from a spectrum to the shifts within reach.
+def _inverse_transform(length: int, reach: int, half: bool) -> np.ndarray:
+    """Return (frequencies, 2 reach + 1) complex64: from a spectrum to the shifts within reach.
 
     Args:
         half: the spectrum of a real line, whose other half mirrors it: twice the real part counts.
     """
     frequencies = np.arange(length // 2 + 1 if half else length)
-    turns = np.outer(frequencies, np.arange(-far, far + 1)) / length
+    turns = np.outer(frequencies, np.arange(-reach, reach + 1)) / length
     weights = np.ones(len(frequencies))
     if half:
         weights[1 : (length + 1) // 2] = 2.0

@@ -295,10 +295,10 @@ def _compared(
             aligned.append(peak_near(surface, expected_shift, _SLACK))
     if not tops:
         return _Comparison(np.full(len(expected_shift), np.nan))
-    near = np.abs(np.stack(shifts) - expected_shift).max(1) <= _SLACK
+    is_close = np.abs(np.stack(shifts) - expected_shift).max(1) <= _SLACK
     return _Comparison(
         shift=shifts[int(np.argmax(tops))].astype(float),
-        agreement=float(near.mean()),
+        agreement=float(is_close.mean()),
         unmoved=float(np.median(unmoved)),
         aligned=float(np.median(aligned)),
         best=float(np.median(tops)),
@@ -311,8 +311,8 @@ def _comparisons(
     """Compare the images (m, k, h, w, b) of each node with those of the reference: (m, p, ...)."""
     pairs = [
         [
-            _compared(images[reference][row], own[row], column == reference, shifts[column])
-            for column, own in enumerate(images)
+            _compared(images[reference][row], node_images[row], column == reference, shifts[column])
+            for column, node_images in enumerate(images)
         ]
         for row in range(len(images[reference]))
     ]

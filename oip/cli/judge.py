@@ -126,8 +126,8 @@ def command(
     if output.as_json:
         layers = [record.public_dict() for record in records]
         result = {"run": str(run), "seconds": seconds, "layers": layers}
-        more = {"clusters": [record.public_dict() for record in counted]}
-        print_json(result | (more if clusters is not None else {}))
+        clusters_result = {"clusters": [record.public_dict() for record in counted]}
+        print_json(result | (clusters_result if clusters is not None else {}))
     else:
         names = {layer.index: layer.objectives or () for layer in opened.layers}
         print_legibility(records, names, details)

@@ -232,11 +232,11 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     original = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
         if issubclass(category, Notice):
             click.echo(f"oip: {plain_text(with_options(str(message)))}", err=True)
         else:
-            original(message, category, *where, **more)
+            original(message, category, *where, **options)
 
     warnings.showwarning = show
     log = logging.StreamHandler()

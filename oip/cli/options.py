@@ -232,8 +232,10 @@ class ListingCommand(click.Command):
         more: as for `click.Command`.
     """
 
-    def __init__(self, *, heading: str, rows: Callable[[], list[tuple[str, str]]], **more: Any):
-        super().__init__(**more)
+    def __init__(
+        self, *, heading: str, rows: Callable[[], list[tuple[str, str]]], **click_options: Any
+    ):
+        super().__init__(**click_options)
         self._heading, self._rows = heading, rows
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -294,9 +294,9 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
             cells.append(share_text(legible.get(row.map)))
     if len(rows) > _TOP + _BOTTOM and not all_rows():
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
-    every = _LEGEND | _LEGENDS.get(ranked.ranking.about, {})
-    every = of_units(every, ranked.layer.noun)
-    legend = {name: text for name, text in every.items() if name in headings}
+    legend_texts = _LEGEND | _LEGENDS.get(ranked.ranking.about, {})
+    legend_texts = of_units(legend_texts, ranked.layer.noun)
+    legend = {name: text for name, text in legend_texts.items() if name in headings}
     print_table(headings, rows, left=("95 %", "best for"), legend=legend)
 
 

@@ -236,8 +236,8 @@ class _Verification:
             if len(unproven) > _MOST_NAMES:
                 click.echo(f"  and {len(unproven) - _MOST_NAMES} more (--json names all)")
         unread = len(self.checked) - self.read
-        more = f", {unread} of other kinds not read" if unread else ""
-        print_text(f"{self.read} files read{more}: {len(self.damaged)} wrong")
+        unread_note = f", {unread} of other kinds not read" if unread else ""
+        print_text(f"{self.read} files read{unread_note}: {len(self.damaged)} wrong")
 
 
 def _commands_again(

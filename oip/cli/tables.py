@@ -96,8 +96,12 @@ def print_table(
 
 def _wrapped(text: str, room: int | None) -> list[str]:
     """Return a text in lines that end between words, in one line without a room."""
-    more = {"subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
-    return [text] if room is None else textwrap.wrap(text, room, **more)
+    wrap_options = {
+        "subsequent_indent": "    ",
+        "break_long_words": False,
+        "break_on_hyphens": False,
+    }
+    return [text] if room is None else textwrap.wrap(text, room, **wrap_options)
 
 
 def all_rows() -> bool:

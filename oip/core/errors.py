@@ -93,8 +93,8 @@ def did_you_mean(name: object, choices: Iterable[str], prefix: str = "") -> str:
         choices: the names that there are.
         prefix: stands before the choice, such as `rank.`.
     """
-    near = difflib.get_close_matches(str(name), list(choices), 1)
-    return f"Did you mean '{prefix}{near[0]}'?" if near else ""
+    matches = difflib.get_close_matches(str(name), list(choices), 1)
+    return f"Did you mean '{prefix}{matches[0]}'?" if matches else ""
 
 
 def reason_of(error: BaseException) -> str:

@@ -46,8 +46,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
         "<tr>" + "".join(f"<td>{_text(_shown(cell))}</td>" for cell in row) + "</tr>"
         for row in rows
     )
-    more = paragraph(f"and {left_out} more") if left_out > 0 else ""
-    return f"<table><tr>{head}</tr>{body}</table>{more}"
+    left_out_note = paragraph(f"and {left_out} more") if left_out > 0 else ""
+    return f"<table><tr>{head}</tr>{body}</table>{left_out_note}"
 
 
 def frame(

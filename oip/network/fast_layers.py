@@ -131,7 +131,7 @@ def own_convolution(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
     rows, columns, bands, count = (int(side or 0) for side in kernel.shape)
     high, wide = (int(side or 0) for side in images.shape[1:3])
     taps = tf.transpose(tf.reshape(kernel, [rows * columns, bands, count]), [2, 1, 0])
-    own = tf.gather(taps, maps)  # (n, bands, taps)
+    own_taps = tf.gather(taps, maps)  # (n, bands, taps)
     offsets = None if layer.bias is None else tf.gather(tf.convert_to_tensor(layer.bias), maps)
     meeting = tf.constant(np.eye(rows * columns, dtype=np.float32).reshape(rows, columns, -1, 1))
     strides, padding = [1, *layer.strides, 1], layer.padding.upper()
@@ -139,7 +139,7 @@ def own_convolution(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
     @tf.custom_gradient
     def run(images: Tensor) -> Any:
         flat = tf.reshape(images, [-1, high * wide, bands])  # (n, h w, bands)
-        products = tf.reshape(tf.matmul(flat, own), [-1, high, wide, rows * columns])
+        products = tf.reshape(tf.matmul(flat, own_taps), [-1, high, wide, rows * columns])
         output = tf.nn.conv2d(products, meeting, strides, padding)
         if offsets is not None:
             output += tf.reshape(offsets, [-1, 1, 1, 1])
@@ -153,7 +153,7 @@ def own_convolution(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
                 padding=padding,
             )
             spread = tf.reshape(spread, [-1, high * wide, rows * columns])
-            slopes = tf.matmul(spread, own, transpose_b=True)  # (n, h w, bands)
+            slopes = tf.matmul(spread, own_taps, transpose_b=True)  # (n, h w, bands)
             return tf.reshape(slopes, [-1, high, wide, bands])
 
         return output, gradient

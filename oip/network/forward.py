@@ -242,12 +242,12 @@ def _activations(
     output: LayerOutput, received: Tensor, before: Tensor, after: Tensor
 ) -> LayerActivations:
     """Return pre-activation and response of a layer that received and gave these tensors."""
-    own = {"input": received, "fused": before, "same": after}[output.pre_activation]
-    own = _lengths(own) if output.form == "heads" else own
-    response = own
+    pre_activation = {"input": received, "fused": before, "same": after}[output.pre_activation]
+    pre_activation = _lengths(pre_activation) if output.form == "heads" else pre_activation
+    response = pre_activation
     if output.form == "activated":
         response = _first(after) if output.then is None else output.then(after)
-    return LayerActivations(_first(own), response)
+    return LayerActivations(_first(pre_activation), response)
 
 
 def _lengths(vectors: Tensor) -> Tensor:

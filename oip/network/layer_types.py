@@ -69,9 +69,13 @@ def is_dropout(layer: keras.Layer) -> bool:
 @cache
 def _dropouts() -> str:
     names = "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout Identity"
-    more = "GaussianDropout GaussianNoise ActivityRegularization AugMix CutMix MixUp RandAugment"
+    noise_and_augmentation = (
+        "GaussianDropout GaussianNoise ActivityRegularization AugMix CutMix MixUp RandAugment"
+    )
     random = (name for name in dir(keras.layers) if name.startswith("Random"))
-    return " ".join([names, more, *(name for name in random if name != "RandomCrop")])
+    return " ".join(
+        [names, noise_and_augmentation, *(name for name in random if name != "RandomCrop")]
+    )
 
 
 def is_keras_own(layer: keras.Layer) -> bool:

@@ -72,8 +72,8 @@ class LayerOutput:
     @property
     def key(self) -> tuple[Hashable, ...]:
         """Equal for outputs that are the same tensor of one model, also of two views of it."""
-        own = id(self.layer), self.use, self.pre_activation, self.then is None
-        return *own, self.channels_first, self.form, self.grid, self.projection
+        tensor_key = id(self.layer), self.use, self.pre_activation, self.then is None
+        return *tensor_key, self.channels_first, self.form, self.grid, self.projection
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ def _inactive_calls(calls: list[Call]) -> list[bool]:
     for call in calls:
         keeps = call.direct and layer_types.keeps_zero(call.layer)
         after = keeps and all(source >= 0 and inactive[source] for source in call.sources)
-        activation = call.then or call.own or layer_types.activation_of(call.layer)
+        activation = call.then or call.own_function or layer_types.activation_of(call.layer)
         inactive.append(after or activation_can_be_zero(activation))
     return inactive
 
@@ -484,8 +484,8 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         before = "same" if levels else "input"
         if layer_types.is_activation(following.layer):
             return response(following, before, layer_types.activation_of(following.layer))
-        if following.own is not None and is_nonlinear(following.own):
-            return response(following, before, following.own)
+        if following.own_function is not None and is_nonlinear(following.own_function):
+            return response(following, before, following.own_function)
         if not (_keeps_maps(following.layer) or layer_types.is_normalization(following.layer)):
             break
         resting = following if resting is end and _keeps_maps(following.layer) else resting

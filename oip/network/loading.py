@@ -291,7 +291,7 @@ def _bounded_weights(refused: list[RefusedFile]) -> Iterator[None]:
     """
     thread, total = threading.get_ident(), 0
 
-    def add_weight(self: keras.Layer, shape: Any = None, *args: Any, **more: Any) -> Any:
+    def add_weight(self: keras.Layer, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
         nonlocal total
         if threading.get_ident() == thread:
             sides = shape if isinstance(shape, Iterable) else (shape,)  # also a TensorShape
@@ -301,7 +301,7 @@ def _bounded_weights(refused: list[RefusedFile]) -> Iterator[None]:
             except RefusedFile as error:
                 refused.append(error)
                 raise
-        return original(self, shape, *args, **more)
+        return original(self, shape, *args, **kwargs)
 
     with _LOADING:
         original = keras.Layer.add_weight

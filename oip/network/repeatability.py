@@ -144,9 +144,9 @@ def _answers(
         runs += [[output.numpy() for output in concrete(*batch)] for batch in batches]
     count = int(images[0].shape[0] or 1)
     changing: dict[int, str] = {}
-    for call_index, (first, *rest, last) in enumerate(zip(*runs, strict=True)):
+    for call_index, (first, *middle_answers, last) in enumerate(zip(*runs, strict=True)):
         rows = len(first) // count if first.ndim and last.shape == first.shape else 0
-        if any(_differ(first, middle) for middle in rest):
+        if any(_differ(first, middle) for middle in middle_answers):
             changing[call_index] = _CHANCE
         elif _differ(first[:rows], last[:rows]) if rows else False:
             changing[call_index] = _BATCH

@@ -278,9 +278,9 @@ class Responses:
         return f"{len(self.maps)} {self.nouns}, {len(self)} image{'s' if len(self) > 1 else ''}"
 
     def _repr_html_(self) -> str:
-        more = [f"and {len(self) - _SHOWN} more images"] if len(self) > _SHOWN else []
+        left_out_notes = [f"and {len(self) - _SHOWN} more images"] if len(self) > _SHOWN else []
         picture = html.drawn(self.first(_SHOWN).plot(), f"{self.layer}: responses")
-        texts = (html.paragraph(text) for text in more)
+        texts = (html.paragraph(text) for text in left_out_notes)
         return html.block(f"{self.layer}: {self._count}", picture, *texts)
 
     def first(self, count: int) -> Responses:

@@ -62,7 +62,7 @@ class Call:
     as it is."""
     reads_then: bool = False
     """Its first input is what `then` of the one call before gives, and nothing was done to it."""
-    own: Elementwise | None = field(default=None, repr=False)
+    own_function: Elementwise | None = field(default=None, repr=False)
     """The function of a layer that is none of Keras' own, if that is elementwise."""
     attention: keras.Layer | None = field(default=None, repr=False)
     """The attention layer that it is a part of."""
@@ -463,7 +463,9 @@ def _with_functions(
                 own_activation = elementwise_between(span.source, span.target, inside)
         before = completed[call.sources[0]].then if _one_before(call) else None
         reads_then = before is not None and _is_copy(span.source, before.target)
-        completed.append(replace(call, then=then, own=own_activation, reads_then=reads_then))
+        completed.append(
+            replace(call, then=then, own_function=own_activation, reads_then=reads_then)
+        )
     return completed
 
 
@@ -499,8 +501,8 @@ def shadowed(
             for layer in layers:
                 name = method or _running_method(layer)
                 before = vars(layer).get(name, _MISSING)
-                own = getattr(layer, name)
-                layer.__dict__[name] = _in_this_thread(wrap(layer, own), own)
+                original = getattr(layer, name)
+                layer.__dict__[name] = _in_this_thread(wrap(layer, original), original)
                 methods.append((layer, name, before))
             yield
         finally:
@@ -511,11 +513,11 @@ def shadowed(
                     layer.__dict__[name] = before
 
 
-def _in_this_thread(wrapped: Callable, own: Callable) -> Callable:
+def _in_this_thread(wrapped: Callable, original: Callable) -> Callable:
     owner = threading.get_ident()
 
     def chosen(*args: object, **kwargs: object) -> object:
-        return (wrapped if threading.get_ident() == owner else own)(*args, **kwargs)
+        return (wrapped if threading.get_ident() == owner else original)(*args, **kwargs)
 
     return chosen
 

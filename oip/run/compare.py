@@ -162,12 +162,12 @@ def _compare_layer(
             paths = (path, second_shards[path.name])
             left, right = (read_shard(entry, snapshots=False)[0] for entry in paths)
             maps |= {entry.map: entry for entry in _compare_block(left, right, layer.jump)}
-    own, other = _first_table(first, layer.index), _first_table(second, second_index)
+    table, other_table = _first_table(first, layer.index), _first_table(second, second_index)
     estimator = None
-    if own is not None and other is not None and own.kind == other.kind:
-        estimator = own.estimator
-        for map_index in own.maps.keys() & other.maps.keys():
-            row, other_row = own.maps[map_index], other.maps[map_index]
+    if table is not None and other_table is not None and table.kind == other_table.kind:
+        estimator = table.estimator
+        for map_index in table.maps.keys() & other_table.maps.keys():
+            row, other_row = table.maps[map_index], other_table.maps[map_index]
             maps[map_index] = replace(
                 maps.get(map_index, MapComparison(map_index)),
                 ranks=(row.rank, other_row.rank),

@@ -147,9 +147,9 @@ def _check_directions(runs: list[Run]) -> None:
             path = run.folder(layer.index) / "directions.npz"
             if not path.is_file():
                 continue
-            own = layer.name, str(files.read_array(path, "key"))
-            name, key = first_runs.setdefault(layer.index, own)
-            if own != (name, key):
+            name_and_key = layer.name, str(files.read_array(path, "key"))
+            name, key = first_runs.setdefault(layer.index, name_and_key)
+            if name_and_key != (name, key):
                 received = "another" if layer.name == name else f"'{layer.name}'"
                 raise RunError(
                     f"layer @{layer.index} of '{run.path}'",
@@ -229,10 +229,10 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
         copies = sorted(groups[group], key=lambda copy: not copy.has_table)
         chosen, *left_out = copies
         names = {name for copy in copies for name in copy.digests}
-        own = {name: _digest_if_whole(merged.path / name) for name in names}
+        merged_digests = {name: _digest_if_whole(merged.path / name) for name in names}
         tables = [name for name in names if _is_table(name)]
-        if any(own[name] not in (None, chosen.digests.get(name)) for name in tables):
-            chosen, left_out = _GroupOfFiles(merged, own), copies
+        if any(merged_digests[name] not in (None, chosen.digests.get(name)) for name in tables):
+            chosen, left_out = _GroupOfFiles(merged, merged_digests), copies
         else:
             for name in chosen.digests:
                 _copy(name, chosen.run, merged)
@@ -309,18 +309,18 @@ def _joined(merged: Run, run: Run, name: Path) -> bool:
     kind = _BY_MAP.get(name.name)
     if kind is None:
         return False
-    own, further = kind.read_if_whole(merged.path / name), kind.read(run.path / name)
-    if own is None or _header(own) != _header(further):
+    merged_record, further = kind.read_if_whole(merged.path / name), kind.read(run.path / name)
+    if merged_record is None or _header(merged_record) != _header(further):
         return False
-    earlier = {row.map for row in own.maps}
+    earlier = {row.map for row in merged_record.maps}
     new = [row for row in further.maps if row.map not in earlier]
     for row in new:
         picture = name.with_name(f"kernels-{row.map:04d}.png")
         if kind is KernelsFile and (run.path / picture).is_file():
             _copy(picture, run, merged)
     if new:
-        rows = sorted([*own.maps, *new], key=lambda row: row.map)
-        msgspec.structs.replace(own, maps=rows).write(merged.path / name)
+        rows = sorted([*merged_record.maps, *new], key=lambda row: row.map)
+        msgspec.structs.replace(merged_record, maps=rows).write(merged.path / name)
     return True
 
 

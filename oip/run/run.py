@@ -107,7 +107,7 @@ class Run(RunFolder):
             raise RunError(f"'{path}'", "the folder of a run", received, hint)
         run = cls(path, RunFile.read_either(path / NAME))
         if tidy:
-            clear_leftovers(path, every=False)
+            clear_leftovers(path, with_unfinished=False)
         return run
 
     @classmethod
@@ -466,21 +466,21 @@ def leftovers(folder: Path) -> list[Path]:
     return paths + _builds(folder)
 
 
-def clear_leftovers(folder: Path, every: bool = True) -> list[Path]:
+def clear_leftovers(folder: Path, with_unfinished: bool = True) -> list[Path]:
     """Remove the leftovers in a run; a gallery that a build had moved away comes back.
 
     Args:
         folder: of the run; not locked by this process.
-        every: also unfinished files, for which all folders are looked through.
+        with_unfinished: also unfinished files, for which all folders are looked through.
 
     Returns:
         The paths that were removed or moved back.
     """
-    if not (leftovers(folder) if every else _builds(folder)):
+    if not (leftovers(folder) if with_unfinished else _builds(folder)):
         return []
     cleared = []
     with suppress(OSError, files.WriteError), files.locked(folder):  # a run that may only be read
-        for path in leftovers(folder) if every else _builds(folder):
+        for path in leftovers(folder) if with_unfinished else _builds(folder):
             if path.name.endswith(OLD_GALLERY) and not (folder / "gallery").exists():
                 path.rename(folder / "gallery")
             elif path.is_dir():

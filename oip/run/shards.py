@@ -145,12 +145,16 @@ def _images_of(record: ShardFile, path: Path, best: bool = False) -> np.ndarray:
     if record.images is not None:
         return record.images[:, :1] if best else record.images
     images = _unpacked(record, "image", path, best)
-    rows, more = record.best_rows, record.best_images
-    if rows is not None or more is not None:
+    rows, best_images = record.best_rows, record.best_images
+    if rows is not None or best_images is not None:
         with files.reading(path, "a whole shard"):
-            if rows is None or more is None or more.shape != (len(rows), *images.shape[2:]):
+            if (
+                rows is None
+                or best_images is None
+                or best_images.shape != (len(rows), *images.shape[2:])
+            ):
                 raise ValueError("best images of another shape")
-            images[rows, 0] = more
+            images[rows, 0] = best_images
     return images
 
 

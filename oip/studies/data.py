@@ -106,8 +106,8 @@ def _both_parts(source: str, settings: StudySettings) -> Images:
     if train.labels is None or test.labels is None:
         hint = "Studies measure information about them: add `labels`, or name other data."
         raise MissingData(f"labels of the data '{name}'", f"'{source}'", hint)
-    both = f"{data_key(train)} {data_key(test)}"
-    return Images(name, train, test, hashlib.sha256(both.encode()).hexdigest())
+    data_keys = f"{data_key(train)} {data_key(test)}"
+    return Images(name, train, test, hashlib.sha256(data_keys.encode()).hexdigest())
 
 
 def study_data(

@@ -531,8 +531,8 @@ def network_findings(networks: Networks, setting: str, seed: int) -> list[Findin
 
     enough = 2 / math.factorial(len(networks)) < _STRONG  # else no order of them is that rare
     strong = (
-        (own.spearman > 0.5 and own.spearman_p < _STRONG) if enough else None
-        for own in rows["label"].values()
+        (relation.spearman > 0.5 and relation.spearman_p < _STRONG) if enough else None
+        for relation in rows["label"].values()
     )
     return [
         row("accuracy_and_label", "label", agreement(strong)),

@@ -361,8 +361,8 @@ def blobs(
     if kind == "noise":
         centers = plane @ np.linalg.qr(rng.normal(size=(d, 2)))[0].T
     else:
-        rest = _SPREAD * rng.normal(size=(CLASSES, d - 2))
-        centers = np.concatenate([plane, rest], axis=1)
+        noise_coordinates = _SPREAD * rng.normal(size=(CLASSES, d - 2))
+        centers = np.concatenate([plane, noise_coordinates], axis=1)
     return centers[codes] + rng.normal(size=(count, d)), codes, centers
 
 
@@ -420,8 +420,8 @@ def _clusters(arrays: Arrays, size: ToySize) -> Judged:
     for scale in SCALES:
         last = arrays[f"clusters {scale.name}"][..., -1]
         values[scale.short] = _mean_values((plural(count, "cluster") for count in CLUSTERS), last)
-        near = np.abs(last.mean(axis=0) - np.log2(CLUSTERS)) < _NEAR
-        outcomes.append(bool(near.all()))
+        is_near = np.abs(last.mean(axis=0) - np.log2(CLUSTERS)) < _NEAR
+        outcomes.append(bool(is_near.all()))
     return outcomes, values
 
 
@@ -520,12 +520,12 @@ def corruption_finding(names: list[str], information: np.ndarray, size: BlobSize
     """
     means = information.mean(axis=0)
     clean = np.maximum(means[..., 0], 1e-12)
-    near = np.all(np.abs(means[..., -1]) < _GONE * clean, axis=0).tolist()
+    is_gone = np.all(np.abs(means[..., -1]) < _GONE * clean, axis=0).tolist()
     ends: dict[str, list[Value]] = {name: [] for name in names}
     for panel, d in enumerate(CORRUPTED_DIMENSIONS):
         for row, name in enumerate(names):
             ends[name] += _ends(f"{d} dimensions", information[:, panel, row])
-    return finding(NAME, "corruption", agreement(near), ends, **texts_of(size), gone=_GONE)
+    return finding(NAME, "corruption", agreement(is_gone), ends, **texts_of(size), gone=_GONE)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:

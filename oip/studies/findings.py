@@ -490,13 +490,13 @@ def curve_shape(values: np.ndarray) -> CurveShape:
     return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))
 
 
-def saturates(values: np.ndarray, ceilings: np.ndarray, near: float) -> bool | None:
+def saturates(values: np.ndarray, ceilings: np.ndarray, tolerance: float) -> bool | None:
     """Return whether information (counts,) grows and is at its ceiling before the most filters.
 
-    At its ceiling (counts,) is within a share `near` of it. None where it is there with the fewest
-    filters: nothing can grow.
+    At its ceiling (counts,) is within a share `tolerance` of it. None where it is there with
+    the fewest filters: nothing can grow.
     """
-    full = values >= (1 - near) * ceilings
+    full = values >= (1 - tolerance) * ceilings
     if full[0]:
         return None
     grows = bool(np.all(np.diff(values) > -0.05 * ceilings[1:])) and values[-1] > values[0]

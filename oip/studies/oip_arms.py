@@ -310,7 +310,7 @@ def measure_layer(
     progress: Progress,
 ) -> Arrays:
     """Measure the `LayerStarts` of one network; without `with_ascent` starts are only screened."""
-    kinds, every = noises(max(network.inputs.shape[:-1])), np.arange(layer.maps)
+    kinds, map_indices = noises(max(network.inputs.shape[:-1])), np.arange(layer.maps)
     excitable = (means_of_layers(network, images, [layer])[0] > 0).any(axis=0)
     opened = np.zeros((len(kinds), sizes.seeds, layer.maps), np.int64)
     first = np.zeros(opened.shape, bool)
@@ -321,7 +321,7 @@ def measure_layer(
             pixels = (starts * network.inputs.std + network.inputs.mean).astype(np.float32)
             active = means_of_layers(network, pixels, [layer])[0] > 0  # (starts, maps)
             opened[row, seed_index] = active.sum(0)
-            first[row, seed_index] = active[every % sizes.screened, every]
+            first[row, seed_index] = active[map_indices % sizes.screened, map_indices]
         progress(f"{layer.name}: screening", row + 1, len(kinds))
     arrays = {"excitable": excitable, "opened": opened, "first": first}
     if with_ascent:
@@ -339,8 +339,8 @@ def _grow(
 ) -> Arrays:
     """Images of every arm, grown for some of the excitable maps; see `LayerStarts`."""
     maps = subset(excitable, sizes.maps, seed, "study maps", layer.index)
-    every = arms(max(network.inputs.shape[:-1]))
-    shape = (len(every), sizes.seeds, len(maps), sizes.starts)
+    all_arms = arms(max(network.inputs.shape[:-1]))
+    shape = (len(all_arms), sizes.seeds, len(maps), sizes.starts)
     arrays: dict[str, np.ndarray] = {
         **{name: np.full(shape, np.nan, np.float32) for name in ("scores", "steps", "power")},
         **{name: np.full(shape[:-1], np.nan, np.float32) for name in ("stability", "null")},
@@ -349,7 +349,7 @@ def _grow(
         kind: _ascent(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM, SMOOTH)
     }
     reach = shift_reach(layer.jump, network.inputs.shape[:-1])
-    for arm, (kind, objective) in enumerate(every):
+    for arm, (kind, objective) in enumerate(all_arms):
         noise, ascent = Noise(network.inputs.shape, kind), ascents[objective]
         rows, columns = (np.flatnonzero(ascent.visible.any(axis)) for axis in (1, 0))
         for seed_index in range(sizes.seeds):
@@ -362,7 +362,7 @@ def _grow(
             measured = (scores, steps, power, *_stability(images, scores > 0, reach))
             for array, values in zip(arrays.values(), measured, strict=True):
                 array[arm, seed_index] = values
-        progress(f"{layer.name}: arms", arm + 1, len(every))
+        progress(f"{layer.name}: arms", arm + 1, len(all_arms))
     return {"maps": maps, **arrays}
 
 
@@ -456,12 +456,12 @@ def classify(
         count = max(1, min(_MEANS, len(train) // 4))
         means = MiniBatchKMeans(count, random_state=seed, batch_size=2048)
         means.fit(_flat(train.images))
-        near, near_test = (
+        distances, test_distances = (
             means.transform(_flat(images))[:, None, :, None].astype(np.float32)
             for images in (train.images, test.images)
         )
-        near_part = dataset(near, labels, classes, "distances")
-        predictions[CLUSTERS].append(_perceptron(near_part, near_test, epochs, seed))
+        near_part = dataset(distances, labels, classes, "distances")
+        predictions[CLUSTERS].append(_perceptron(near_part, test_distances, epochs, seed))
     return {name: np.array(values) for name, values in predictions.items() if values}
 
 
@@ -611,10 +611,12 @@ def measure_nodes(
         if not len(points):
             return arrays
         sample = network, test.images[~half], labels[~half], layer.name
-        more = {"of": label, "samples": _SILENCED, **options}
-        whole = mi.ablate_nodes(*sample, points, **more)
+        ablation_arguments = {"of": label, "samples": _SILENCED, **options}
+        whole = mi.ablate_nodes(*sample, points, **ablation_arguments)
         order = np.argsort(-common.share[common.own], kind="stable")[: sizes.decomposed]
-        alone = [mi.ablate_nodes(*sample, points[[row]], draws=19, **more) for row in order]
+        alone = [
+            mi.ablate_nodes(*sample, points[[row]], draws=19, **ablation_arguments) for row in order
+        ]
     except (DataError, SettingsError):  # half of the images without the class, or all nodes of maps
         return arrays
     return {

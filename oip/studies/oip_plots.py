@@ -97,18 +97,18 @@ def _intervals(result: Measured, groups: list[list[np.ndarray]]) -> np.ndarray:
 
 def draw_effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
     """Draw scores, steps, power and stability of every arm, in the control and the last layer."""
-    every = arms.arms(result.side)
+    all_arms = arms.arms(result.side)
     drawing, axes = plots.figure(7.4, 4.6, rows=2, columns=len(MEASURES), sharey=True)
-    labels = [f"{name_of(noise, result.side)}, {objective}" for noise, objective in every]
+    labels = [f"{name_of(noise, result.side)}, {objective}" for noise, objective in all_arms]
     colors = [
         plots.PALETTE[(arms.POST, arms.WARM, arms.SMOOTH).index(objective)]
-        for _, objective in every
+        for _, objective in all_arms
     ]
     numbers: dict[str, np.ndarray] = {"arms": np.array(labels)}
-    heights = np.arange(len(every))[::-1]
+    heights = np.arange(len(all_arms))[::-1]
     for line, layer in zip(axes, result.ends, strict=True):
         for panel, (measure, label) in zip(line, MEASURES.items(), strict=True):
-            values = _intervals(result, [result.per_map(layer, *arm, measure) for arm in every])
+            values = _intervals(result, [result.per_map(layer, *arm, measure) for arm in all_arms])
             panel.hlines(heights, values[:, 1], values[:, 2], color=colors, lw=1.2)
             panel.scatter(values[:, 0], heights, c=colors, s=12, zorder=3)
             panel.set_yticks(heights, labels)
@@ -195,12 +195,12 @@ def _animated(frames: list[np.ndarray]) -> bytes:
     from PIL import Image
 
     height, width = frames[0].shape[:2]
-    first, *rest = (
+    first, *later_frames = (
         Image.fromarray(frame).resize((4 * width, 4 * height), Image.Resampling.NEAREST)
         for frame in frames
     )
     stream = io.BytesIO()
-    first.save(stream, "WEBP", save_all=True, append_images=rest, duration=400, loop=0)
+    first.save(stream, "WEBP", save_all=True, append_images=later_frames, duration=400, loop=0)
     return stream.getvalue()
 
 

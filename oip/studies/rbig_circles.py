@@ -304,13 +304,13 @@ def ways_finding(ways: Mapping[CircleFit, Arrays], trials: int) -> Finding:
         layers, jacobian = (
             100 * np.abs(numbers[key] / truth - 1) for key in ("by_layers", "by_jacobian")
         )
-        more = Value.mean_of(jacobian - layers, "more by eq. 6", "+.0f")
+        excess = Value.mean_of(jacobian - layers, "more by eq. 6", "+.0f")
         key = f"{count:,} points"
         errors[f"{key}, error in %"] = [
             *named_values(("eq. 7", "eq. 6"), (layers.mean(), jacobian.mean()), ".0f"),
-            more,
+            excess,
         ]
-        outcomes.append(more.above())
+        outcomes.append(excess.above())
         seconds[count] = numbers["jacobian_seconds"].sum() / numbers["fit_seconds"].sum()
     longest = max(seconds.values())
     shares = [

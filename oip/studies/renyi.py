@@ -338,8 +338,8 @@ def _compressed(drops: dict[str, tuple[float, float]]) -> Agreement:
     if not any(share for share, _ in drops.values()):
         return "no"
     often = float(np.mean([share for share, _ in drops.values()])) >= 0.5
-    more = len(drops) > 1 and drops.get("sigmoid", ()) > drops.get("relu", ())
-    return "yes" if often and more else "partly"
+    more_for_sigmoid = len(drops) > 1 and drops.get("sigmoid", ()) > drops.get("relu", ())
+    return "yes" if often and more_for_sigmoid else "partly"
 
 
 def amount_finding(networks: MeasuredNetworks) -> Finding:

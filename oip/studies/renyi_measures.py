@@ -192,14 +192,14 @@ about labels and errors. None for a network of which everything is measured."""
 def varied_layers(plans: Mapping[str, list[NetworkPlan]]) -> dict[NetworkPlan, Varied]:
     """Return what is measured of each network of `plans_for` but `inequalities`."""
     groups = (group for purpose, group in plans.items() if purpose != "inequalities")
-    every = dict.fromkeys(plan for group in groups for plan in group)
+    all_plans = dict.fromkeys(plan for group in groups for plan in group)
 
     def of_plan(plan: NetworkPlan) -> Varied:
         if plan in plans["planes"]:
             return None
         return [layer for layer, name in enumerate(ORDINALS) if plan in plans[name]]
 
-    return {plan: of_plan(plan) for plan in every}
+    return {plan: of_plan(plan) for plan in all_plans}
 
 
 class LayerReadings(NamedTuple):
@@ -347,8 +347,8 @@ def batch_information(
 def _about_last(layers: list[np.ndarray]) -> list[float]:
     """Return I(error of the last layer; error) in nats of layers' Gram matrices (maps, n, n)."""
     errors = [hadamard(list(grams)) for grams in layers]
-    last, own = errors[-1], _entropy(errors[-1])
-    return [own + _entropy(error) - _entropy(last * error) for error in errors]
+    last, last_entropy = errors[-1], _entropy(errors[-1])
+    return [last_entropy + _entropy(error) - _entropy(last * error) for error in errors]
 
 
 def _entropy(matrix: np.ndarray) -> float:
@@ -523,8 +523,8 @@ def widths_and_orders(path: Path, images: Images, size: RenyiSize, seed: int) ->
         rows = []
         for order in ORDERS:
             entropy = matrix_entropy(of_input, order)
-            both = matrix_entropy(joint, order) - matrix_entropy(joint * of_input, order)
-            rows.append([entropy, *(entropy + both)])
+            conditional = matrix_entropy(joint * of_input, order) - matrix_entropy(joint, order)
+            rows.append([entropy, *(entropy - conditional)])
         return np.array(rows)  # (orders, 1 + layers)
 
     pairs = list(zip(batches, readings, strict=True))

@@ -71,9 +71,9 @@ def _check_sources(sources: Sequence[str]) -> None:
         check_both_parts(source)
         name = slug(base_name(source))
         if name in by_name:
-            both = f"'{by_name[name]}' and '{source}'"
+            both_sources = f"'{by_name[name]}' and '{source}'"
             hint = "Results are named after the last part of the path."
-            raise DataError("option 'data'", "sources of different names", both, hint)
+            raise DataError("option 'data'", "sources of different names", both_sources, hint)
         by_name[name] = source
     if sources and not any(
         is_known(s) or (s and (Path(s).is_file() or Path(s).is_dir())) for s in sources
@@ -148,8 +148,8 @@ def run_several(
     for name in names:
         (out / name / CRASHED).unlink(missing_ok=True)
         try:
-            more = settings, progress, out / _SHARED, print_line, workers
-            _add_study(outcome, name, out / name, *more)
+            study_arguments = settings, progress, out / _SHARED, print_line, workers
+            _add_study(outcome, name, out / name, *study_arguments)
         except OipError as error:
             outcome.stopped[name] = str(error)
         except Exception as error:

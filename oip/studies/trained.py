@@ -563,7 +563,7 @@ def regularized_model(model: keras.Model, term: str, weight: float) -> keras.Mod
     class Informed(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            self.both = joined
+            self.joined = joined
 
         def compile(self, optimizer: keras.Optimizer, **_options: object) -> None:
             """Set the optimizer; the loss is the model's own."""

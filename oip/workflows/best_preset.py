@@ -192,9 +192,9 @@ def grow_best(
     data = {preset: values.images for preset, values in grown_with.items()}
     shards_key = partial(_shards_key, network, settings, data, session.judge)
     key_of_maps = shards_key(())
-    own = {layer.index: key_of_maps for layer, _ in selections}
-    own |= {targets.index: shards_key(targets.identity)} if targets is not None else {}
-    refuse_other_shards(RunFolder(folder), key_of_maps, own, network.objectives_index)
+    layer_keys = {layer.index: key_of_maps for layer, _ in selections}
+    layer_keys |= {targets.index: shards_key(targets.identity)} if targets is not None else {}
+    refuse_other_shards(RunFolder(folder), key_of_maps, layer_keys, network.objectives_index)
     candidates = {
         preset: reconstruct_layers(
             *(folder / FOLDER / preset, network, selections, values, grown_with[preset]),
@@ -208,7 +208,7 @@ def grow_best(
         judged[preset] = {layer.index: layer for layer in session.layers()}
     run = Run.begin(folder, record, beside)
     probabilities = ClassProbabilities(network)
-    for index, key in own.items():
+    for index, key in layer_keys.items():
         shares = {preset: layers[index] for preset, layers in judged.items()}
         _keep_best(run, index, candidates, shares, key, network.inputs.picture_ends)
         finish_layer(run, index, stored.seed, lambda: probabilities, progress)
@@ -301,11 +301,13 @@ def _is_whole(run: Run, index: int, maps: Sequence[int], key: str) -> bool:
 
 def _choice(map_index: int, by_preset: Mapping[str, Mapping[int, object]]) -> PresetChoice:
     """Return the preset of the largest share; the first one where no question can be asked."""
-    shares = {preset: getattr(own[map_index], "share", None) for preset, own in by_preset.items()}
+    shares = {
+        preset: getattr(results[map_index], "share", None) for preset, results in by_preset.items()
+    }
     with_oip = [
         preset
-        for preset, own in by_preset.items()
-        if getattr(own[map_index], "reason", "") != "no OIP"
+        for preset, results in by_preset.items()
+        if getattr(results[map_index], "reason", "") != "no OIP"
     ]
     preset = max(with_oip or shares, key=lambda name: shares[name] or 0.0)
     return PresetChoice(map=map_index, preset=preset, shares=shares)

@@ -385,5 +385,7 @@ def _classes(count: int) -> list[str]:
 
     names = list(_CLASSES[:count])
     remaining = [name for name in imagenet_classes() if name not in names]
-    more = min(count - len(names), len(remaining))
-    return names + [remaining[row] for row in np.linspace(0, len(remaining) - 1, more).astype(int)]
+    further_count = min(count - len(names), len(remaining))
+    return names + [
+        remaining[row] for row in np.linspace(0, len(remaining) - 1, further_count).astype(int)
+    ]

@@ -210,15 +210,17 @@ def load_both_parts(
     from oip import models
     from oip.models.datasets import parts_of
 
-    more = (data_dir, resize, model_shape)
+    loading_arguments = (data_dir, resize, model_shape)
     if isinstance(data, str | Path):
         name, part = models.split_source(str(data))
         if part is not None:
             hint = f"Both parts are needed: use '{name}'."
             raise DataError("data", "a source without a part", f"'{data}'", hint)
-        train, test = (load_data(data, None, part, *more) for part in ("train", "test"))
+        train, test = (
+            load_data(data, None, part, *loading_arguments) for part in ("train", "test")
+        )
         return train, test
-    return parts_of(load_data(data, labels, "all", *more))
+    return parts_of(load_data(data, labels, "all", *loading_arguments))
 
 
 def in_order_of_outputs(network: Network, data: Dataset) -> Dataset:

@@ -247,12 +247,12 @@ def record_of_all_maps(
             files.check_replaceable(file)  # before minutes of work
         record, arrays = make(numbers)
         with files.locked(path.parent):
-            more = with_those_there(numbers)
-            if more == numbers:  # no other process has written further maps meanwhile
+            all_numbers = with_those_there(numbers)
+            if all_numbers == numbers:  # no other process has written further maps meanwhile
                 if arrays is not None and beside is not None:
                     with files.replacing(beside[0]) as temporary:
                         arrays.write(temporary)
                         path.unlink(missing_ok=True)  # a kill here must not pair it with these
                 record.write(path)
                 return record
-        numbers = more
+        numbers = all_numbers

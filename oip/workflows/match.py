@@ -283,9 +283,11 @@ class _Side:
 
         run = _run_of(side)
         if run is not None:
-            more = (run, model, data, given.imports)
+            run_arguments = (run, model, data, given.imports)
             hint = "Copy it there, or name both models (models=...)."
-            network, images = opened_run(*more, data_dir=data_dir, resize=resize, hint=hint)
+            network, images = opened_run(
+                *run_arguments, data_dir=data_dir, resize=resize, hint=hint
+            )
             return cls(run.path.absolute().name, run, network, images)
         if isinstance(side, str | Path) and str(side) in NETWORKS:
             side = pretrained(str(side))

@@ -213,7 +213,7 @@ def rank_layers(
     estimators = options.label_estimators()
     layers = [layer for layer, _ in selections]
     run = _RunOfRankings(out, network, data, estimators, options, layers)
-    more: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
+    sampling: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
     for layer, maps in selections:
         try:
             ranking = _rows_of(run.rank(layer, maps, progress), maps)
@@ -228,15 +228,15 @@ def rank_layers(
         ablation = kernels = redundancies = None
         if options.ablate:
             ablation = ablate_into(
-                out, network, ranking, to=options.silenced_to, progress=progress, **more
+                out, network, ranking, to=options.silenced_to, progress=progress, **sampling
             )
         if options.kernels:
             by = estimators[0]
             kernels = kernels_into(
-                out, network, layer, maps, estimator=by, progress=progress, **more
+                out, network, layer, maps, estimator=by, progress=progress, **sampling
             )
         if options.redundancy:
-            redundancies = redundancy_into(out, network, layer, maps, at=options.at, **more)
+            redundancies = redundancy_into(out, network, layer, maps, at=options.at, **sampling)
         path = RunFolder(out).folder(layer.index) / "legibility.json"
         legibility = LegibilityFile.read_if_whole(path)
         yield RankedLayer(layer, ranking, ablation, kernels, redundancies, legibility)

@@ -198,8 +198,8 @@ def trace_into(
         network = with_directions_of(network, out)
     layer, unit_index = one_unit(network, unit)
     run.check_unit_layer(network, layer.name)
-    more = {"source": source_layer, "to": to, "samples": samples, "seed": seed}
-    result = unit_causes(network, images, layer, unit_index, progress=progress, **more)
+    arguments = {"source": source_layer, "to": to, "samples": samples, "seed": seed}
+    result = unit_causes(network, images, layer, unit_index, progress=progress, **arguments)
     save_causes(run, result)
     return result
 
@@ -211,20 +211,20 @@ def one_unit(network: Network, text: str) -> tuple[LayerInfo, int]:
         SettingsError: the text names no unit, or several.
         ModelError: an unknown layer.
     """
-    ((layer, units), *more) = parse_selections(network, [text])
-    if more or len(units) != 1:
+    ((layer, units), *further_selections) = parse_selections(network, [text])
+    if further_selections or len(units) != 1:
         raise SettingsError("unit", "one unit of a layer, such as Conv2D_3:17", f"'{text}'")
     return layer, int(units[0])
 
 
 def unit_causes(
-    network: Network, images: Dataset, layer: LayerInfo, unit: int, **more: Any
+    network: Network, images: Dataset, layer: LayerInfo, unit: int, **arguments: Any
 ) -> Causes:
     """Return the causes of a unit, with labels where they are the classes that the network gives.
 
     Args:
         network, images, layer, unit: the unit, and images that it responds to.
-        more: further arguments of `mi.causes`.
+        arguments: further ones of `mi.causes`.
     """
     return causes(
         network,
@@ -234,7 +234,7 @@ def unit_causes(
         labels=_usable_labels(network, images),
         classes=images.classes if network.classes is None else network.classes,
         split=images.source,
-        **more,
+        **arguments,
     )
 
 

@@ -267,9 +267,11 @@ def test_neighbor_members_are_those_of_loops():
                 ]
                 own /= own.sum()
                 if fold == folds[i]:
-                    assert np.allclose(computed.every[index, :, i], own, atol=1e-4)
+                    assert np.allclose(computed.all_classes[index, :, i], own, atol=1e-4)
                 else:
-                    assert computed.own[fold, index, i] == pytest.approx(own[codes[i]], abs=1e-4)
+                    assert computed.own_class[fold, index, i] == pytest.approx(
+                        own[codes[i]], abs=1e-4
+                    )
 
 
 def test_the_order_matters_to_a_mixture_by_the_folds_alone(rings):
@@ -378,7 +380,7 @@ def test_values_and_p_values_against_brute_force(predicted):
     mixed = np.array([random.permutation(codes) for _ in range(300)])
     scores = OneVsRest(odds, codes, np.zeros(60, int), np.ones((1, 60)))
     for part in np.array_split(mixed, 4):
-        scores.add(label_sums(label_members(part, 3), [scores.more])[..., 0])
+        scores.add(label_sums(label_members(part, 3), [scores.contributions])[..., 0])
     for chosen in range(3):
         value = _value(odds, codes, codes, chosen)
         assert scores.raw[chosen] == pytest.approx(value)
@@ -395,7 +397,7 @@ def test_a_wider_null_is_wider_around_its_own_mean(predicted):
     for fold in range(FOLDS):
         mixed[:, folds == fold] = random.permuted(mixed[:, folds == fold], axis=1)
     scores = OneVsRest(odds, codes, folds, np.ones((1, 60)), null_width=1.3)
-    scores.add(label_sums(label_members(mixed, 3), [scores.more])[..., 0])
+    scores.add(label_sums(label_members(mixed, 3), [scores.contributions])[..., 0])
     for chosen in range(3):
         null = np.array([_value(odds, codes, labels, chosen) for labels in mixed])
         wider = null.mean() + 1.3 * (null - null.mean())
@@ -438,7 +440,7 @@ def test_a_constant_map_is_never_above_its_null():
     odds = np.log(np.full((4, 40), 0.25))
     scores = OneVsRest(odds, codes, np.zeros(40, int), np.ones((1, 40)))
     mixed = np.array([np.random.default_rng(s).permutation(codes) for s in range(50)])
-    scores.add(label_sums(label_members(mixed, 4), [scores.more])[..., 0])
+    scores.add(label_sums(label_members(mixed, 4), [scores.contributions])[..., 0])
     assert (scores.p_value == 1).all() and scores.raw == pytest.approx(np.zeros(4))
 
 
