@@ -15,7 +15,7 @@ import numpy as np
 
 from oip.core import html, plots
 from oip.core.checks import check_choice, check_whole, described
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import LOOK_FOR_NAN, DataError, ModelError, SettingsError
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
 from oip.core.seeds import generator, subset
@@ -239,8 +239,7 @@ def class_numbers(head: LayerInfo) -> ImageNumbers:
 def check_loss(loss: float) -> None:
     """Raise a DataError for a mean loss of the whole network that is not finite."""
     if not np.isfinite(loss):
-        hint = "Look for NaN in the model's weights."
-        raise DataError("the model's loss", "a finite number", loss, hint)
+        raise DataError("the model's loss", "a finite number", loss, LOOK_FOR_NAN)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_choice, check_whole, tag_columns
-from oip.core.errors import DataError
+from oip.core.errors import LOOK_FOR_NAN, DataError
 from oip.core.layer_formats import FEW_IMAGES
 from oip.core.progress import Progress, silent
 from oip.core.units import plural
@@ -88,8 +88,8 @@ class NoFiniteResponses(DataError):
     @classmethod
     def of(cls, layer: str) -> NoFiniteResponses:
         """Return the error for a layer of this name."""
-        received, hint = "NaN or infinity in every map", "Look for NaN in the model's weights."
-        return cls(f"responses of layer '{layer}'", "finite numbers", received, hint)
+        received = "NaN or infinity in every map"
+        return cls(f"responses of layer '{layer}'", "finite numbers", received, LOOK_FOR_NAN)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_choice, check_number, check_whole
-from oip.core.errors import DataError, SettingsError, notice
+from oip.core.errors import LOOK_FOR_NAN, DataError, SettingsError, notice
 from oip.core.formats import LayerMatchRecord, UnitMatch
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_list, finite_or_none, three_best
@@ -480,7 +480,7 @@ def _finite(layer: LayerInfo, values: np.ndarray) -> np.ndarray:
     if not finite.all():
         notice(
             f"'{layer.name}': {np.sum(~finite)} of {layer.maps} {layer.noun}s have responses that "
-            "are not finite, and no partner. Look for NaN in the model's weights."
+            f"are not finite, and no partner. {LOOK_FOR_NAN}"
         )
     return np.where(finite, values, 0.0).astype(np.float32)
 

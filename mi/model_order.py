@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core import html
 from oip.core.checks import check_whole, described
-from oip.core.errors import DataError, OipError, SettingsError
+from oip.core.errors import LOOK_FOR_NAN, DataError, OipError, SettingsError
 from oip.core.progress import Progress, automatic
 from oip.mi.estimators.base import label_estimator
 from oip.mi.judges import own_features
@@ -168,8 +168,7 @@ def _before_head(model: ModelLike, images: np.ndarray) -> np.ndarray:
     network = Network.of(model, images=images)
     z = own_features(network, check_images(network.inputs, images))
     if not np.isfinite(z).all():
-        hint = "Look for NaN in the model's weights."
         raise DataError(
-            f"information of '{network.name}'", "a finite number", "NaN or infinity", hint
+            f"information of '{network.name}'", "a finite number", "NaN or infinity", LOOK_FOR_NAN
         )
     return z

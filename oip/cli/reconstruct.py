@@ -25,7 +25,7 @@ from oip.cli.tables import (
     verdict_legend,
     without_empty,
 )
-from oip.core.errors import SettingsError
+from oip.core.errors import LOOK_FOR_NAN, SettingsError
 
 if TYPE_CHECKING:
     from oip.ascent.results import MapEvidence
@@ -438,10 +438,7 @@ def _status(result: RunSummary) -> int:
     are_maps = all(layer.kind == "maps" for layer in result.layers)
     if failed:
         failures = f"{failed} of {len(verdicts)} {'maps' if are_maps else 'units'} failed"
-        warn(
-            f"oip: {failures}: their responses are not finite numbers. Look for NaN in the model's "
-            "weights."
-        )
+        warn(f"oip: {failures}: their responses are not finite numbers. {LOOK_FOR_NAN}")
     if not failed:
         return 0
     return 2 if failed == len(verdicts) else 1

@@ -21,6 +21,8 @@ LOG = logging.getLogger("oip")
 """INFO: pieces of work and how long they took. DEBUG: every file and graph."""
 LOG.addHandler(logging.NullHandler())
 
+LOOK_FOR_NAN = "Look for NaN in the model's weights."
+"""The hint where the responses or the loss of a network are not finite numbers."""
 _LONG_WORD = re.compile(r"(\S{80})\S{160,}")
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 

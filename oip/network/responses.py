@@ -12,7 +12,7 @@ import numpy as np
 
 from oip.core import html, plots
 from oip.core.checks import check_whole
-from oip.core.errors import DataError, SettingsError
+from oip.core.errors import LOOK_FOR_NAN, DataError, SettingsError
 from oip.core.formats import UNIT_NOUNS, UnitKind
 from oip.network.forward import run_in_batches, selected_maps
 from oip.network.inputs import check_images, image_array
@@ -370,9 +370,8 @@ def output_values(
     for rows, batch in run_in_batches(graph, images, network.activation_bytes(), map_indices):
         values[rows] = batch.reshape(len(batch), len(maps), *layer.size)
     if not np.isfinite(values).any():
-        hint = "Look for NaN in the model's weights."
         subject = f"responses of layer '{layer.name}'"
-        raise DataError(subject, "finite numbers", "NaN or infinity", hint)
+        raise DataError(subject, "finite numbers", "NaN or infinity", LOOK_FOR_NAN)
     return values
 
 

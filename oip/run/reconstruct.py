@@ -13,7 +13,7 @@ from oip.ascent.reconstruction import Ascent
 from oip.ascent.results import MapEvidence
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import MapTargets, ObjectiveTargets
-from oip.core.errors import ModelError
+from oip.core.errors import LOOK_FOR_NAN, ModelError
 from oip.core.formats import UNIT_NOUNS, UnitKind
 from oip.core.progress import Progress, automatic
 from oip.core.records import Part
@@ -101,7 +101,7 @@ def reconstruct_layers(
             "responses of the maps",
             "finite numbers",
             "NaN or infinity in every map",
-            "Look for NaN in the model's weights.",
+            LOOK_FOR_NAN,
         )
     run = Run.begin(out, record, beside)
     probabilities = ClassProbabilities(network)

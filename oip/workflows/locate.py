@@ -19,7 +19,7 @@ from oip.ascent.translation import Translations
 from oip.ascent.translation import translation as translate
 from oip.core import files, html, plots
 from oip.core.checks import check_choice, check_path
-from oip.core.errors import ModelError, SettingsError
+from oip.core.errors import LOOK_FOR_NAN, ModelError, SettingsError
 from oip.core.formats import DecompositionFile
 from oip.core.output_formats import (
     LayerDecomposition,
@@ -194,7 +194,7 @@ def locate_into(
             "responses of the maps",
             "finite numbers",
             "NaN or infinity in every map",
-            "Look for NaN in the model's weights.",
+            LOOK_FOR_NAN,
         )
     record = LocationsFile(data=images.source, layers=located)
     _remove_earlier(folder, set(pictures))

@@ -17,7 +17,7 @@ import numpy as np
 
 from oip.core import files, html, seeds
 from oip.core.checks import check_path
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import LOOK_FOR_NAN, DataError, ModelError, SettingsError
 from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.frameworks import Tensor, tf
 from oip.core.progress import Progress, automatic, silent
@@ -259,8 +259,8 @@ class Pruner:
         batches = image_batches(images, 1, max_images=_BATCH)
         values = np.concatenate([logits(tf.constant(batch)) for _, batch in batches])
         if not np.isfinite(values).all():
-            hint = "Look for NaN in the model's weights."
-            raise ModelError("logits of the classes", "finite numbers", "NaN or infinity", hint)
+            received = "NaN or infinity"
+            raise ModelError("logits of the classes", "finite numbers", received, LOOK_FOR_NAN)
         predicted = (values[:, 0] > 0).astype(int) if values.shape[1] == 1 else values.argmax(1)
         predict = _forward(model, self.network)
         batch = tf.constant(np.resize(images, (_BATCH, *images.shape[1:])), tf.float32)
