@@ -41,7 +41,7 @@ class Store:
         """Write a file, or keep the old one if it is the same; safe in threads."""
         data = content.encode() if isinstance(content, str) else content
         self.digests[name] = hashlib.sha256(data).hexdigest()
-        old = self._of_old(name)
+        old = self._old_file(name)
         if old is not None and old.stat().st_size == len(data) and old.read_bytes() == data:
             self._link(name, old)
             return
@@ -53,7 +53,7 @@ class Store:
 
     def has(self, name: str) -> bool:
         """Return whether the old folder holds a file of this name that is whole."""
-        old = self._of_old(name)
+        old = self._old_file(name)
         if old is None:
             return False
         if name not in self.digests:
@@ -62,7 +62,7 @@ class Store:
 
     def keep(self, name: str) -> bool:
         """Keep a file of the old folder; return False where it has no whole one of this name."""
-        old = self._of_old(name)
+        old = self._old_file(name)
         if old is None or not self.has(name):
             return False
         self._link(name, old)
@@ -77,7 +77,7 @@ class Store:
         with self._lock:
             self.unchanged += 1
 
-    def _of_old(self, name: str) -> Path | None:
+    def _old_file(self, name: str) -> Path | None:
         if self.old is None:
             return None
         path = self.old / name

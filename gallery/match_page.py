@@ -178,7 +178,7 @@ def _write_pictures(
     for done, (unit_index, partner) in enumerate(partners.items()):
         progress(label, done, len(partners))
         if unit_index in first_tiles and partner in right:
-            pair = _beside(first_tiles[unit_index], right[partner])
+            pair = _side_by_side(first_tiles[unit_index], right[partner])
             content = webp(pair, is_small, _QUALITY)
             files.write_bytes(folder / f"img/{position:03d}/{unit_index:04d}.webp", content)
             sizes[unit_index] = (pair.shape[1], pair.shape[0])
@@ -197,7 +197,7 @@ def tiles_of(run: Run, index: int, unit_indices: set[int]) -> dict[int, np.ndarr
     return tiles
 
 
-def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return two tiles as one picture, (h, w, 4); what neither of them fills is transparent."""
     pair = [tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, 2) for tile in (left, right)]
     high, wide = max(len(tile) for tile in pair), sum(tile.shape[1] for tile in pair) + _GAP

@@ -246,7 +246,7 @@ def _write(run: Run, store: Store, given: _GivenData, single: bool, progress: Pr
         pages.add(layer, images)
     _warn_of_missing_images(data, ranked_on_others)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
-    about = _about(images, data is not None, single, pages.title, line)
+    about = _facts_of_run(images, data is not None, single, pages.title, line)
     about["with_data"] = _with_data(run.record)
     about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
@@ -313,7 +313,7 @@ def _warn_of_data(target: Path, data_images: np.ndarray | None) -> None:
         )
 
 
-def _about(
+def _facts_of_run(
     images: MapImages, data: bool, single: bool, title: str, line: list[int] | None
 ) -> PageValues:
     """Return the facts about the run that the page needs beside the maps.

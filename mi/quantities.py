@@ -254,10 +254,10 @@ def entropy(
     if side.is_label:
         name = "binning" if estimator is None else estimator
         of_label = estimator_of("entropy of a label", "label_entropy", name, parameters)
-        return _of_one("H(X)", of_label, of_label.label_entropy, side.values, seed, draws)
+        return _estimate("H(X)", of_label, of_label.label_entropy, side.values, seed, draws)
     name = "kde" if estimator is None else estimator
-    of_numbers = estimator_of("entropy", "entropy", name, parameters)
-    estimate = _of_one("H(X)", of_numbers, of_numbers.entropy, side.values, seed, draws, floor=None)
+    chosen = estimator_of("entropy", "entropy", name, parameters)
+    estimate = _estimate("H(X)", chosen, chosen.entropy, side.values, seed, draws, floor=None)
     label_notices = side.label_notice() if discrete is None else ()
     return replace(estimate, notices=(*estimate.notices, *label_notices))
 
@@ -295,7 +295,7 @@ def negentropy(
         0.4
     """
     chosen = estimator_of("negentropy", "negentropy", estimator, parameters)
-    return _of_one("J(X)", chosen, chosen.negentropy, check_numbers("x", x), seed, draws)
+    return _estimate("J(X)", chosen, chosen.negentropy, check_numbers("x", x), seed, draws)
 
 
 def input_information(
@@ -333,7 +333,7 @@ def input_information(
     """
     quantity = "the information about the input"
     chosen = estimator_of(quantity, "input_information", estimator, parameters)
-    return _of_one("I(X;M)", chosen, chosen.input_information, check_numbers("x", x), seed, draws)
+    return _estimate("I(X;M)", chosen, chosen.input_information, check_numbers("x", x), seed, draws)
 
 
 def total_correlation(
@@ -460,7 +460,7 @@ def kl_divergence(
     ).estimate(null, draws)
 
 
-def _of_one(
+def _estimate(
     quantity: str,
     estimator: Estimator,
     estimate_on: Callable[[np.ndarray, int], RawEstimate],

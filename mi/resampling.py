@@ -156,9 +156,10 @@ def over_prepared(
         null[:, index] = several(prepared, ((labels, None) for labels in mixed))
         if not samples.one_vs_rest:
             return prepared.notices
-        single[index] = several(prepared, ((_only(codes, c), None) for c in range(classes)))
+        single[index] = several(prepared, ((_is_class(codes, c), None) for c in range(classes)))
         of_halves = several(
-            prepared, ((_only(codes[half], c), half) for half in few_sets for c in range(classes))
+            prepared,
+            ((_is_class(codes[half], c), half) for half in few_sets for c in range(classes)),
         )
         single_drawn[:, index] = paired_draws(single[index], of_halves.reshape(-1, classes))
         # Shuffled, classes of one size are alike.
@@ -166,7 +167,7 @@ def over_prepared(
         representatives = [int(np.argmax(counts == size)) for size in sizes]
         values = several(
             prepared,
-            ((_only(labels, code), None) for labels in few_mixed for code in representatives),
+            ((_is_class(labels, code), None) for labels in few_mixed for code in representatives),
         )
         single_null[:, index] = values.reshape(-1, len(sizes))[:, size_of]
         return prepared.notices
@@ -204,6 +205,6 @@ def _of_labels(
     return np.array(thread_map(lambda pair: prepared.information(*pair), labels, bytes_each))
 
 
-def _only(codes: np.ndarray, code: int) -> np.ndarray:
+def _is_class(codes: np.ndarray, code: int) -> np.ndarray:
     """Return the label of being of a class: 1 or 0."""
     return (codes == code).astype(int)

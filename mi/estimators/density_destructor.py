@@ -128,7 +128,7 @@ class Marginal:
         knots, scores = knots[is_apart], scores[is_apart]
         middle, deviation = float(row.mean()), float(row.std())
         piece = _pieces_in_order(row, knots)
-        mapped = _along(row, piece, knots, scores)
+        mapped = _piecewise_linear(row, piece, knots, scores)
         log_slopes = np.log(np.diff(scores) / np.diff(knots))[piece]
         gain = log_slopes.mean() - 0.5 * (mapped * mapped).mean()
         if gain + math.log(deviation) + 0.5 < pieces / n:
@@ -167,10 +167,12 @@ def _pieces_in_order(row: np.ndarray, knots: np.ndarray) -> np.ndarray:
 
 
 def _interpolated(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    return _along(values, _pieces(values, start), start, end)
+    return _piecewise_linear(values, _pieces(values, start), start, end)
 
 
-def _along(values: np.ndarray, piece: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _piecewise_linear(
+    values: np.ndarray, piece: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> np.ndarray:
     slope = np.diff(end) / np.diff(start)
     return end[piece] + (values - start[piece]) * slope[piece]
 

@@ -421,7 +421,7 @@ def _ross(
     lacking = np.arange(len(labeled_rows))
     for length in (neighbors.shape[1] // 4, neighbors.shape[1]):
         if length and lacking.size:
-            inside[lacking] = _along(
+            inside[lacking] = _count_nearer(
                 neighbors[:, :length], labels, labeled_rows[lacking], ranks[lacking]
             )
             lacking = lacking[inside[lacking] == 0]
@@ -439,7 +439,7 @@ def _ross(
     return _ross_value(ranks, sizes, inside)
 
 
-def _along(
+def _count_nearer(
     neighbors: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.ndarray
 ) -> np.ndarray:
     """Count the samples nearer than the one of a rank in the own class, itself among them.

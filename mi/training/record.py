@@ -411,7 +411,7 @@ class RecordFolder:
         layers = []
         for layer in self._empty.layers:
             label, per_class, whole = (
-                self._over(step_array(layer.index, kind), steps)
+                self._values_at_steps(step_array(layer.index, kind), steps)
                 for kind in ("label", "per_class", "layer")
             )
             RecordedMapsFile(
@@ -422,12 +422,12 @@ class RecordFolder:
             ).write(maps_file(self.path, layer.index))
             about_input, about_label = finite_list(whole[:, 0]), finite_list(whole[:, 1])
             layers.append(replace(layer, input=about_input, label=about_label))
-        accuracy = self._over("accuracy", steps)
+        accuracy = self._values_at_steps("accuracy", steps)
         shares = accuracy.tolist() if np.isfinite(accuracy).all() else None
         record = replace(self._empty, steps=steps, layers=layers, accuracy=shares)
         record.write(self.path / RECORD)
 
-    def _over(self, name: str, steps: list[int]) -> np.ndarray:
+    def _values_at_steps(self, name: str, steps: list[int]) -> np.ndarray:
         return np.stack([files.read_array(self._step_file(step), name) for step in steps])
 
     def _step_file(self, step: int) -> Path:

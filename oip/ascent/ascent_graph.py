@@ -495,7 +495,7 @@ class AscentGraph:
         inputs = self._feed(images)
         all_maps = self.settings.diversity > 0
         with any_size(self.network.model) if self._coarse else nullcontext():
-            return self.targets.own_items(inputs, items, stage, self.inputs.targets, all_maps)
+            return self.targets.own_activations(inputs, items, stage, self.inputs.targets, all_maps)
 
     def _feed(self, standardized: Tensor) -> list[Tensor]:
         """Return the model's inputs for standardized images, which a gradient goes through."""

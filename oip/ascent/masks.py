@@ -169,7 +169,7 @@ def refuse_constant(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             inputs = _inputs(network, images)
-            activations = targets.own_items(inputs, owners, Stage(warming=True), arrays)
+            activations = targets.own_activations(inputs, owners, Stage(warming=True), arrays)
         gradient = tape.gradient(activations.tensors, images, activations.slopes)
         return gradient is not None and bool(tf.reduce_any(gradient != 0))
 

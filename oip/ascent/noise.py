@@ -102,15 +102,15 @@ class NoiseCache:
 
     def images(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, h, w, b) float32 images of starts (k,)."""
-        images = [image for image, _ in self._of(starts)]
+        images = [image for image, _ in self._pairs_of_starts(starts)]
         return np.array(images, np.float32).reshape(-1, *self._noise.shape)
 
     def weights(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, o) float32 octave weights of starts (k,)."""
-        weights = [weights for _, weights in self._of(starts)]
+        weights = [weights for _, weights in self._pairs_of_starts(starts)]
         return np.array(weights, np.float32).reshape(-1, len(self._noise.grids))
 
-    def _of(self, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _pairs_of_starts(self, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the image (h, w, b) and the octave weights (o,) of each start, float32."""
         numbers = [int(start) for start in starts]
         missing = np.array([n for n in dict.fromkeys(numbers) if n not in self._drawn], np.int64)

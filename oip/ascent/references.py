@@ -244,8 +244,8 @@ class References:
         missing = [item for item in dict.fromkeys(items.tolist()) if item not in self._directions]
         if missing:
             off = (self._last_features(self._best[missing].ravel()) - mean) / spread
-            off = _at_length_one(off.reshape(len(missing), -1, len(mean))).mean(1)
-            self._directions |= dict(zip(missing, _at_length_one(off), strict=True))
+            off = _unit_vectors(off.reshape(len(missing), -1, len(mean))).mean(1)
+            self._directions |= dict(zip(missing, _unit_vectors(off), strict=True))
         directions = np.stack([self._directions[item] for item in items.tolist()])
         return Context(directions.astype(np.float32), mean, spread.astype(np.float32))
 
@@ -255,7 +255,7 @@ class References:
 
     def arrays(self, items: np.ndarray) -> tuple[tuple[AlignedLayer[np.ndarray], ...], np.ndarray]:
         """Return what images for items (n,) are aligned with, and (n,) their best responses."""
-        by_item = [self._of_item(int(item)) for item in items]
+        by_item = [self._features_of_item(int(item)) for item in items]
         layers = tuple(
             AlignedLayer(
                 np.stack([row.values for row in rows]), np.stack([row.weights for row in rows])
@@ -264,7 +264,7 @@ class References:
         )
         return layers, np.array([response for _, response in by_item], np.float32)
 
-    def _of_item(self, item: int) -> tuple[list[AlignedLayer[np.ndarray]], float]:
+    def _features_of_item(self, item: int) -> tuple[list[AlignedLayer[np.ndarray]], float]:
         if item not in self._kept:
             images = np.asarray(self._data[self._best[item]], np.float32)
             items = np.full(len(images), item, np.int32)
@@ -304,7 +304,7 @@ class References:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(inputs)
                 with captured(outputs) as tensors:
-                    activations = targets.own_items(inputs, items, Stage(False), arrays)
+                    activations = targets.own_activations(inputs, items, Stage(False), arrays)
             watched = [tensors[index] for index in range(len(outputs))]
             slopes: Any = tape.gradient(
                 activations.tensors, watched, activations.slopes, tf.UnconnectedGradients.ZERO
@@ -331,7 +331,7 @@ class References:
         )
 
 
-def _at_length_one(vectors: np.ndarray) -> np.ndarray:
+def _unit_vectors(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), _TINY)
 
 
@@ -344,7 +344,7 @@ def reached_layers(network: Network, targets: Targets) -> list[LayerInfo]:
 
     def run(images: Tensor, items: Tensor) -> Tensor:
         with captured(outputs) as tensors:
-            activations = targets.own_items(network.feed(images), items, Stage(False), arrays)
+            activations = targets.own_activations(network.feed(images), items, Stage(False), arrays)
         numbers.extend(sorted(tensors))
         return activations.post
 

@@ -88,7 +88,7 @@ def screen(
     masks = visible_masks(network, targets, settings.seed)
 
     def reactions(images: np.ndarray) -> list[np.ndarray]:
-        return [values.numpy() for values in targets.all_items(tf.constant(images))]
+        return [values.numpy() for values in targets.all_activations(tf.constant(images))]
 
     def white(numbers: np.ndarray) -> np.ndarray:
         return Noise(spec.shape, "white").images(settings.seed, targets.index, numbers, "white")[0]

@@ -112,11 +112,11 @@ class Targets(ABC):
     """Their shapes, None where targets with the same key may differ."""
 
     @abstractmethod
-    def all_items(self, images: Tensor) -> Activations:
+    def all_activations(self, images: Tensor) -> Activations:
         """Return (n, items) values of all items for images in input units, without gradients."""
 
     @abstractmethod
-    def own_items(
+    def own_activations(
         self,
         inputs: Sequence[Tensor],
         items: Tensor,
@@ -154,13 +154,13 @@ class MapTargets(Targets):
         self.bytes_per_image = network.activation_bytes(layer)
         self.key = ("maps", layer.response.key, layer.can_be_inactive)
 
-    def all_items(self, images: Tensor) -> Activations:
+    def all_activations(self, images: Tensor) -> Activations:
         (before, after), *_ = layer_graph(self._network, self.layer.response)(images)
         nodes = _node_axes(before)
         post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)  # (n, maps)
         return Activations(post, pre, tf.reduce_max(before, nodes))
 
-    def own_items(
+    def own_activations(
         self,
         inputs: Sequence[Tensor],
         items: Tensor,
@@ -380,7 +380,7 @@ class ObjectiveTargets(Targets):
         group_shapes = ((None, array.shape[1]) for array in group_arrays)
         self.array_shapes = ((None, None), (None,), (None,), *group_shapes)
 
-    def all_items(self, images: Tensor) -> Activations:
+    def all_activations(self, images: Tensor) -> Activations:
         arrays = _TermArrays.of([tf.constant(array) for array in self.arrays])
         reached = layer_graph(self._network, *self._outputs)(images)
         post, pre = self._values(reached, arrays.groups)  # (n, terms)
@@ -398,7 +398,7 @@ class ObjectiveTargets(Targets):
         broken = tf.matmul(tf.cast(~finite, tf.float32), used, transpose_b=True) > 0
         return tf.where(broken, np.nan, sums)
 
-    def own_items(
+    def own_activations(
         self,
         inputs: Sequence[Tensor],
         items: Tensor,

@@ -68,7 +68,7 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
             continue
         axis_inputs = zip(*inputs, strict=True)
         widest = tuple(max(same_axis, key=lambda axis: axis.field) for same_axis in axis_inputs)
-        geometries.append(_through(call, widest))
+        geometries.append(_geometry_after(call, widest))
     return geometries
 
 
@@ -129,7 +129,7 @@ def _mixes_nodes(call: Call) -> bool:
     return is_attention or layer_types.is_recurrent(call.layer)
 
 
-def _through(call: Call, geometry: Geometry) -> Geometry | None:
+def _geometry_after(call: Call, geometry: Geometry) -> Geometry | None:
     layer = call.layer
     kind = type(layer).__name__
     if len(geometry) == 2 and len(call.output_shape) == 3 and call.input_shapes:

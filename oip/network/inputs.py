@@ -343,7 +343,7 @@ def _from_model(
         return described.spec if described else spec
     if described is None:
         return _scaled(spec, scaling.scale, scaling.offset, "the model's preprocessing")
-    return _before(described.spec, scaling)
+    return _input_before_scaling(described.spec, scaling)
 
 
 def _scaling(
@@ -383,7 +383,7 @@ def _scaling(
     return _Scaling(scale, offset[band], band) if is_so else None
 
 
-def _before(spec: InputSpec, scaling: _Scaling) -> InputSpec:
+def _input_before_scaling(spec: InputSpec, scaling: _Scaling) -> InputSpec:
     """Return the input of a model that scales images before the layer that describes them."""
 
     def unscaled(values: np.ndarray | float) -> np.ndarray:

@@ -113,7 +113,7 @@ class RecordedTraining:
         from oip.models.training import load_state
 
         model = self.network.build(self.data)
-        with _whole(self.path):
+        with _training_hint(self.path):
             load_state(weights_file(self.path, iteration), model)
         return model
 
@@ -242,7 +242,7 @@ def recorded_training(
     path = folder.common(re.sub(r"[^\w-]+", "-", f"{source}-{network.name}-{short}"))
     end = path / f"end-{iterations:06d}.json"
     steps = recorded_at(iterations, regular)
-    with _whole(path):
+    with _training_hint(path):
         if not end.exists():
             msgspec.convert(key, StudyTrainingFile).write(path / "training.json")
             model = _trained_model(folder, path, network, data, steps, regular)
@@ -265,7 +265,7 @@ def recorded_training(
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
+def _training_hint(path: Path) -> Iterator[None]:
     """Let errors of the files of a training say how it is done again."""
     try:
         yield

@@ -117,7 +117,7 @@ def _existing(
     for existing in _files(out, with_notices).values():
         if existing.layer == layer and existing.method == method:
             if existing.key == key:
-                return _of_file(existing)
+                return _directions_of_file(existing)
             expected = "directions found with the same images and settings"
             hint = "Choose another folder, or another method."
             raise RunError(f"'{layer}+{method}' in '{out}'", expected, "others", hint)
@@ -197,5 +197,5 @@ def _to_file(result: Directions, key: str, split: str) -> DirectionsFile:
     return DirectionsFile(key=key, base=result.index, split=split, **values)
 
 
-def _of_file(record: DirectionsFile) -> Directions:
+def _directions_of_file(record: DirectionsFile) -> Directions:
     return Directions(index=record.base, **{name: getattr(record, name) for name in _FIELDS})

@@ -369,7 +369,7 @@ def objective_responses(
         ModelError, SettingsError, DataError: objectives that are not of this network.
     """
     targets = objective_targets(network, list(objectives))
-    graph = compiled_for_images(network, lambda batch: targets.all_items(batch).post)
+    graph = compiled_for_images(network, lambda batch: targets.all_activations(batch).post)
     values = np.empty((len(images), len(objectives)), np.float32)
     label = "responses of objectives"
     progress(label, 0, len(images))

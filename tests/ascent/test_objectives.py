@@ -33,7 +33,7 @@ def values(network, images, *expressions, layer=None):
     import tensorflow as tf
 
     targets = ObjectiveTargets(network, [objective(item) for item in expressions], layer)
-    return targets.all_items(tf.constant(images)).post.numpy()
+    return targets.all_activations(tf.constant(images)).post.numpy()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
     np.testing.assert_allclose(result[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
     along = 0.6 * second[..., 4] + 0.8 * second[..., 6]
     np.testing.assert_allclose(result[:, 2], along.mean((1, 2)), rtol=1e-4)
-    all_responses = MapTargets(network, network.find("second")).all_items(tf.constant(images))
+    all_responses = MapTargets(network, network.find("second")).all_activations(tf.constant(images))
     np.testing.assert_allclose(result[:, 0], all_responses.post.numpy()[:, 4], rtol=1e-5)
 
 

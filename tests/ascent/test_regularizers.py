@@ -76,7 +76,7 @@ def test_diversity_makes_starts_differ(small_model):
         items = np.repeat(np.arange(10), 4)
         images = oips.pixels.reshape(-1, 16, 16, 1)
         inputs, stage = network.feed(tf.constant(images)), Stage(warming=False)
-        activations = targets.own_items(inputs, tf.constant(items, tf.int32), stage, (), True)
+        activations = targets.own_activations(inputs, tf.constant(items, tf.int32), stage, (), True)
         return likeness(activations.features, tf.constant(items)).numpy().mean()
 
     assert mean_likeness(2.0) < mean_likeness(0.0) - 0.05
