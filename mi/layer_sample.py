@@ -22,7 +22,7 @@ from oip.core.progress import Progress, silent
 from oip.core.units import plural
 from oip.mi import validation
 from oip.mi.tags import tag_names, tag_notices
-from oip.mi.validation import copies_notice, label_column
+from oip.mi.validation import FEWEST_HELD_OUT, copies_notice, label_column
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +46,7 @@ BINS = 24
 """Of the histograms of responses."""
 _COMPONENTS = 24
 """Principal components of the responses that are kept to tell alike maps."""
-_TINY = 5
-_SMALL_P = f" With fewer than {_TINY}, p-values of predictive can be too small."
+_SMALL_P = f" With fewer than {FEWEST_HELD_OUT}, p-values of predictive can be too small."
 _LIKENESS = 500
 """Images whose responses tell alike maps."""
 _ROWS = 20
@@ -273,7 +272,7 @@ class LayerSample:
             return []
         kind = "Classes" if self.tags is None else "Tags"
         left_out_text = f" and {len(few) - 8} more" if len(few) > 8 else ""
-        tiny = self.tags is None and any(0 < count < _TINY for count in counts)
+        tiny = self.tags is None and any(0 < count < FEWEST_HELD_OUT for count in counts)
         return [
             f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{left_out_text}. Their "
             f"bits are not reliable; use more images of them.{_SMALL_P if tiny else ''}"

@@ -15,14 +15,12 @@ from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.results import Estimate, interval_ends
 from oip.mi.permutation_test import p_values
 from oip.mi.resampling import halves, paired_draws, widening
+from oip.mi.validation import FEWEST_HELD_OUT
 
 _FEWEST_HALVED = 4
 """Samples in a half under which a half tells nothing about the whole."""
 _FEW = 20
 """Samples of a class under which the bias of an estimate is larger than its interval."""
-_TINY = 5
-"""Samples of a class under which held-out p-values can be too small: shuffles against given
-predictions miss that two folds agree by chance, which their width alone does not show then."""
 _NO_INTERVAL = "No interval: half of the samples are too few for one."
 
 
@@ -128,12 +126,14 @@ class Measurement:
     def _unsure_p(self) -> tuple[str, ...]:
         """Return a notice where the p-value can be too small."""
         kinds = self.estimator.abilities
-        fewest = min((np.bincount(a).min() for a in self.arrays if a.ndim == 1), default=_TINY)
-        if fewest >= _TINY or not (kinds.held_out and kinds.cheap_null):
+        fewest = min(
+            (np.bincount(a).min() for a in self.arrays if a.ndim == 1), default=FEWEST_HELD_OUT
+        )
+        if fewest >= FEWEST_HELD_OUT or not (kinds.held_out and kinds.cheap_null):
             return ()
         return (
-            f"A class of {fewest} samples: with fewer than {_TINY} the p-value can be too small "
-            "where x has heavy tails.",
+            f"A class of {fewest} samples: with fewer than {FEWEST_HELD_OUT} the p-value can be "
+            "too small where x has heavy tails.",
         )
 
     def _finished(self, result: Resampled) -> Estimate:

@@ -19,6 +19,9 @@ FEWEST = 2
 """Samples that any estimate needs."""
 FEWEST_LABELS = 20
 """Fewest labeled samples that an estimate for a network is made from."""
+FEWEST_HELD_OUT = 5
+"""Samples of a class under which held-out p-values can be too small: shuffles against given
+predictions miss that two folds agree by chance, which their width alone does not show then."""
 TIED = 0.05
 """Share of values that occur more than once from which the reader gets a notice."""
 _MOST_COPIES, _OFF_GRID = 0.1, 1e-6

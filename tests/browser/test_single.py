@@ -68,7 +68,7 @@ def test_it_works_in_the_frame_of_a_notebook(look, moved, monkeypatch, policy):
     monkeypatch.setattr(site, "kernel_shell", lambda: shell)
     monkeypatch.setattr(site, "build", lambda *arguments, **options: Path(moved))
     monkeypatch.setattr(site, "shown_layers", lambda run: [])
-    monkeypatch.setattr(site.Run, "open", lambda path: SimpleNamespace(path=Path(path)))
+    monkeypatch.setattr(site.Run, "open", lambda path, *arguments: SimpleNamespace(path=Path(path)))
     site.show("run")
     notebook = Path(moved).with_name("notebook.html")
     notebook.write_text(f"<!doctype html>{policy}<h1>Notebook</h1>{shown[0]['text/html']}", "utf-8")
