@@ -460,8 +460,8 @@ def classify(
             means.transform(_flat(images))[:, None, :, None].astype(np.float32)
             for images in (train.images, test.images)
         )
-        near_part = dataset(distances, labels, classes, "distances")
-        predictions[CLUSTERS].append(_perceptron(near_part, test_distances, epochs, seed))
+        distance_part = dataset(distances, labels, classes, "distances")
+        predictions[CLUSTERS].append(_perceptron(distance_part, test_distances, epochs, seed))
     return {name: np.array(values) for name, values in predictions.items() if values}
 
 

@@ -154,7 +154,7 @@ def draw_gratings(
     for index, layer in enumerate(common_layers(measured)):
         shares = []
         for arrays in measured:
-            indices = np.round(_AN_OCTAVE * (preferred(arrays[layer], side) - 1)).astype(int)
+            indices = np.searchsorted(np.log2(waves), preferred(arrays[layer], side))
             shares.append(np.bincount(indices, minlength=len(waves)) / max(1, len(indices)))
         numbers[layer] = np.array(shares)
         panels.runs(axes, waves, numbers[layer], index, plots.printable(layer))

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from oip.studies.findings import Finding, Value, agreement, finding, graded, nam
 from oip.studies.panels import error_bars, legend_below
 from oip.studies.rbig_circles import add_both_ways, add_circles
 from oip.studies.report import Arrays, Folder
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "rbig"
 TITLE = "Density destructors: circles, total correlation and mutual information of t distributions"

@@ -3,15 +3,27 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from oip import models
 from oip.core.errors import RunError, SettingsError
 from oip.core.progress import silent
+from oip.network import forward
+from oip.network.forward import run_in_batches
+from oip.network.network import Network
 from oip.studies.data import Images
 from oip.studies.report import Folder, StudySettings
-from oip.studies.trained import WIDTHS, RecordedNetwork, kept_at, recorded_at, recorded_training
+from oip.studies.trained import (
+    WIDTHS,
+    RecordedNetwork,
+    kept_at,
+    network_predictor,
+    predictor,
+    recorded_at,
+    recorded_training,
+)
 
 NETWORK = RecordedNetwork(
     "lenet", ("Conv2D_1", "Conv2D_2"), ("Dense_1", "classes"), (("filters", (2, 3)),), batch=16
@@ -156,3 +168,20 @@ def test_files_of_a_training_that_are_damaged_or_lost_are_named_with_a_way_out(
     (whole.path / "fixed/record/steps/000000001.npz").unlink()
     with pytest.raises(RunError, match=r"received none of step 1\. Remove the folder"):
         training(tmp_path / "whole", data, 6, regular=2)
+
+
+def test_large_images_run_a_few_at_once(monkeypatch) -> None:
+    inputs = keras.Input((64, 64, 1))
+    outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(400, 3)(inputs))
+    network = Network(keras.Model(inputs, outputs))
+    images = np.random.default_rng(0).random((45, 64, 64, 1), np.float32)
+    sizes = []
+
+    def batches(graph, images, bytes_per_image):
+        for rows, result in run_in_batches(graph, images, bytes_per_image):
+            sizes.append(rows.stop - rows.start)
+            yield rows, result
+
+    monkeypatch.setattr(forward, "run_in_batches", batches)
+    assert network_predictor(network)(images) == pytest.approx(predictor(network.model)(images))
+    assert sizes == [21, 21, 3, 45]  # 6.2 MB an image, of 134 MB at once; then all of them
