@@ -98,6 +98,7 @@ def merge_runs(
     if any(run.path.resolve() == folder.resolve() for run in runs):
         raise RunError("folder of the merged run", "a folder beside the runs", f"'{out}'")
     _check_alike(runs, folder)
+    _check_no_folders(runs)
     merged = runs[0]
     for run in reversed(runs):  # the first one's record stands
         merged = Run.begin(folder, run.record)
@@ -137,6 +138,15 @@ def _check_alike(runs: list[Run], out: Path) -> None:
             if key is not None and key != keys.setdefault(layer.objectives is not None, key):
                 raise other_way(run, run.record, runs[0].record)
     _check_directions([*runs, *([existing] if existing else [])])
+
+
+def _check_no_folders(runs: list[Run]) -> None:
+    """Raise a RunError where a folder is in the place of a run's file."""
+    for run in runs:
+        for path in run.path.rglob("*"):
+            if path.is_dir() and has_name_of_file(path):
+                hint = "Move it away; the command that wrote the file makes it again."
+                raise RunError(f"'{path}'", "a file", "a folder", hint)
 
 
 def _check_directions(runs: list[Run]) -> None:

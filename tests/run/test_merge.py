@@ -236,3 +236,4 @@ def test_a_folder_in_place_of_a_file_is_named_and_not_left_out(copied, tmp_path,
     path.mkdir()
     with pytest.raises(RunError, match=f"{name}'.* a folder"):
         merge_runs([copied.path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
