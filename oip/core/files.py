@@ -173,7 +173,7 @@ def claimed(path: Path, wait: bool) -> Iterator[bool]:
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                if not _is_at(handle, path):  # removed by the process that was waited for
+                if not _is_file_at(handle, path):  # removed by the process that was waited for
                     continue
             except BlockingIOError:
                 yield False
@@ -189,7 +189,7 @@ def claimed(path: Path, wait: bool) -> Iterator[bool]:
             os.close(handle)
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _is_file_at(handle: int, path: Path) -> bool:
     """Return whether an open file is still the one at a path."""
     try:
         status = path.stat()

@@ -72,12 +72,12 @@ def picture(png: bytes, text: str, *captions: str, side: int | None = None) -> s
     code = base64.b64encode(png).decode()
     alternative = _text(text)
     lines = "<br>".join(map(_text, captions))
-    below = f"<figcaption>{lines}</figcaption>" if captions else ""
+    caption = f"<figcaption>{lines}</figcaption>" if captions else ""
     width = "" if side is None else f"max-width:{side}px;overflow-wrap:anywhere;"
     return (
         f"<figure style='margin:3px;{width}font-size:11px;line-height:1.3' title='{alternative}'>"
         f"<img alt='{alternative}' style='max-width:100%' src='data:image/png;base64,{code}'>"
-        f"{below}</figure>"
+        f"{caption}</figure>"
     )
 
 

@@ -92,12 +92,12 @@ def application_of(models: Iterable[str]) -> str | None:
 
     The name of such a network may end in numbers: `mobilenetv2_1.00_224`.
     """
-    named = {name.lower(): name for names in APPLICATIONS.values() for name in names}
+    spellings = {name.lower(): name for names in APPLICATIONS.values() for name in names}
     for model in models:
         plain = re.sub("[^a-z0-9]", "", model.lower())
-        fitting = [name for name in named if re.fullmatch(rf"{name}\d*", plain)]
+        fitting = [name for name in spellings if re.fullmatch(rf"{name}\d*", plain)]
         if fitting:
-            return named[max(fitting, key=len)]
+            return spellings[max(fitting, key=len)]
     return None
 
 
@@ -278,7 +278,7 @@ def line_picture(
     picture[base] = _AXIS
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         picture[base : base + max(3, round(width / 100)), round(share * (width - 1))] = _AXIS
-    return _with_letters(picture, length, base) if has_letters else picture
+    return _write_numbers(picture, length, base) if has_letters else picture
 
 
 def _stroke_cover(heights: np.ndarray, width: int, tall: int, stroke: float) -> np.ndarray:
@@ -297,7 +297,7 @@ def _stroke_cover(heights: np.ndarray, width: int, tall: int, stroke: float) -> 
     return np.clip(np.minimum(below, row + 1) - np.maximum(above, row), 0.0, 1.0)
 
 
-def _with_letters(picture: np.ndarray, length: int, base: int) -> np.ndarray:
+def _write_numbers(picture: np.ndarray, length: int, base: int) -> np.ndarray:
     """Write the numbers of the first, middle and last sample below the axis."""
     from PIL import Image, ImageDraw, ImageFont
 

@@ -239,17 +239,17 @@ class EstimatorRecord(Part, frozen=True, kw_only=True):
         if self.class_medians is not None:
             return np.array(self.class_medians, np.float64)
         longest = max((len(row.per_class or ()) for row in self.maps), default=0)
-        whole = [row.per_class for row in self.maps if row.per_class]
-        whole = [values for values in whole if len(values) == longest]
-        return class_medians(whole) if whole else np.zeros(0)
+        rows = [row.per_class for row in self.maps if row.per_class]
+        rows = [values for values in rows if len(values) == longest]
+        return class_medians(rows) if rows else np.zeros(0)
 
     def is_rare(self, code: int) -> bool:
         """Return whether there are few images of a class, or of all others together."""
         share = FEW_IMAGES / self.samples if self.samples else 0.0
         if not self.class_ceilings or not 0 < share <= 0.5:
             return share > 0.5
-        least = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
-        return (self.class_ceilings[code] or 0.0) < least - 1e-9
+        lowest = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+        return (self.class_ceilings[code] or 0.0) < lowest - 1e-9
 
 
 class Agreement(Part, frozen=True, kw_only=True):

@@ -89,10 +89,10 @@ def figure(
     from cycler import cycler
 
     style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=PALETTE)}
-    drawn, panel = _kinds()
+    kind, panel = _kinds()
     options["subplot_kw"] = {"axes_class": panel, **options.get("subplot_kw", {})}
     with matplotlib.rc_context(style):
-        drawing = drawn(figsize=(width, height), layout="constrained", dpi=DPI / 2)
+        drawing = kind(figsize=(width, height), layout="constrained", dpi=DPI / 2)
         panels = drawing.subplots(rows, columns, squeeze=False, **options)
     for axes in panels.flat:
         axes.tick_params(labelsize=SMALL, width=0.6, length=2.5)
@@ -241,11 +241,11 @@ def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> Ax
     tall = max(1.0, pixels.shape[1] / 4) if pixels.shape[0] == 1 else 1.0
     kind = "antialiased" if max(pixels.shape[:2]) > _FINE and pixels.ndim == 3 else "nearest"
     look = {"cmap": GRAY, "interpolation": kind, "aspect": tall, **options}
-    drawn = axes.imshow(pixels, **look)
+    artist = axes.imshow(pixels, **look)
     axes.set_axis_off()
     if title:
         axes.set_title(printable_lines(title), fontsize=SMALL, pad=3)
-    return drawn
+    return artist
 
 
 def tiled(
@@ -284,6 +284,6 @@ def grid_columns(count: int, shape: tuple[int, int] = (1, 1)) -> int:
     A number that leaves no tile empty is taken if it makes the block at most twice as wide.
     """
     square = max(1.0, np.sqrt(count * shape[0] / shape[1]))
-    least = int(np.ceil(square - 1e-9))
-    full = [columns for columns in range(least, int(2 * square) + 1) if count % columns == 0]
-    return min(count, full[0] if full else least)
+    fewest = int(np.ceil(square - 1e-9))
+    full = [columns for columns in range(fewest, int(2 * square) + 1) if count % columns == 0]
+    return min(count, full[0] if full else fewest)

@@ -30,14 +30,14 @@ def automatic(label: str, done: float, total: int) -> None:
     """Show bars below a notebook's cell, nothing anywhere else; the default of public functions."""
     shell = kernel_shell()
     if shell is not None:
-        _bars_of(shell)(label, done, total)
+        _notebook_bars(shell)(label, done, total)
 
 
 def piece_of(progress: Progress, label: str, index: int, total: int) -> Progress:
     """Return a progress for one part of a larger piece of work."""
 
-    def moved(own_label: str, done: float, whole: int) -> None:
-        progress(label, index + (done / whole if own_label.endswith(": maps") else 0), total)
+    def moved(own_label: str, done: float, own_total: int) -> None:
+        progress(label, index + (done / own_total if own_label.endswith(": maps") else 0), total)
 
     return moved
 
@@ -61,12 +61,14 @@ class Pace:
 
     def text(self, label: str, done: float, total: int, now: float) -> str:
         """Return them as text, `4.2/s, 12 s left`; nothing where there is no rate yet."""
-        started, before = self._first.setdefault(label, (now, done))
-        if done < before or before == 0 < done < 1:  # from its beginning, or the first steps
-            started, before = self._first[label] = (now, done)
-        if done <= before or now <= started:
+        started, first_done = self._first.setdefault(label, (now, done))
+        if (
+            done < first_done or first_done == 0 < done < 1
+        ):  # from its beginning, or the first steps
+            started, first_done = self._first[label] = (now, done)
+        if done <= first_done or now <= started:
             return ""
-        rate = (done - before) / (now - started)
+        rate = (done - first_done) / (now - started)
         remaining = f", {duration((total - done) / rate)} left" if done < total else ""
         return rate_text(rate) + remaining
 
@@ -215,7 +217,7 @@ def _bar(label: str, done: float, total: int, pace: str) -> str:
 _current: tuple[tuple[int, int], NotebookBars] | None = None
 
 
-def _bars_of(shell: Any) -> NotebookBars:
+def _notebook_bars(shell: Any) -> NotebookBars:
     """Return the bars of the cell that runs now."""
     global _current
     cell = (id(shell), shell.execution_count)

@@ -235,16 +235,16 @@ class NamedArraysFile(ArrayFile, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, path: Path, leave_out: Collection[str] = ()) -> Self:
-        named = files.read_arrays(path, leave_out)
-        cls._check_schema(path, named.pop("schema", np.array(0)).tolist())
+        arrays = files.read_arrays(path, leave_out)
+        cls._check_schema(path, arrays.pop("schema", np.array(0)).tolist())
         kinds = _kinds_of_fields(cls)
-        values = {field: named.pop(name) for field, name in cls._single_names() if name in named}
+        values = {field: arrays.pop(name) for field, name in cls._single_names() if name in arrays}
         try:
             values = {
                 field: msgspec.convert(value.tolist(), kinds[field])
                 for field, value in values.items()
             }
-            return cls(named=named, **values)
+            return cls(named=arrays, **values)
         except (TypeError, msgspec.ValidationError) as error:
             raise cls._odd(path, f"another form ({error})") from error
 
@@ -323,5 +323,7 @@ def finished(
     record = kind.read_if_whole(path)
     if record is None or getattr(record, "key", None) != key:
         return None
-    whole = (other.read_if_whole(name) is not None for name, other in (beside or {}).items())
-    return record if all(whole) else None
+    are_whole = (
+        other_kind.read_if_whole(name) is not None for name, other_kind in (beside or {}).items()
+    )
+    return record if all(are_whole) else None
