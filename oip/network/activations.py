@@ -215,8 +215,8 @@ def elementwise_after(
         None where the tensor itself is used, or more than one tensor that is made of it.
     """
     derived = _Derived(begin, operations)
-    ends = {derived.original(tensor).name for tensor in derived.used(results)}
-    return derived.function(ends.pop()) if len(ends) == 1 else None
+    names = {derived.original(tensor).name for tensor in derived.used(results)}
+    return derived.function(names.pop()) if len(names) == 1 else None
 
 
 def elementwise_between(

@@ -91,8 +91,8 @@ class Channels:
         if not self.owns(network, info):
             reason = self.whole.get(id(kernel_call(network, info).layer))
             hint = "" if reason else "Remove maps of the layer before it."
-            made = "maps that are made here" if reason is None else "maps that can be removed"
-            raise ModelError(f"layer '{info.name}'", made, reason or info.layer_class, hint)
+            expected = "maps that are made here" if reason is None else "maps that can be removed"
+            raise ModelError(f"layer '{info.name}'", expected, reason or info.layer_class, hint)
         return self.same(self.makers[id(kernel_call(network, info).layer)])
 
     def owns(self, network: Network, info: LayerInfo) -> bool:
@@ -149,10 +149,10 @@ class _Follower:
         calls = self.network.calls
         for call in calls:
             self.after.append(self._output_channels(call))
-        ends = {index for output in self.network.recording.outputs for index in output.calls}
-        read = {source for call in calls for source in call.sources}
+        returned = {index for output in self.network.recording.outputs for index in output.calls}
+        sources = {source for call in calls for source in call.sources}
         for call in calls:
-            if call.index not in read or call.index in ends:
+            if call.index not in sources or call.index in returned:
                 self._lock([self.after[call.index]], "it is the model's output")
         parents = _first_of_tied(self.count, self.ties)
         readers = list(self.readers.values())
@@ -193,24 +193,24 @@ class _Follower:
             return self._each_weight(call, channels)
         if kind in ("Flatten", "Reshape"):
             return self._reshaped(call, channels)
-        same = kind in _SAME or layer_types.is_dropout(call.layer)
-        if same and self._width(call.output_shape) in (None, len(channels)):
+        is_passed_on = kind in _SAME or layer_types.is_dropout(call.layer)
+        if is_passed_on and self._width(call.output_shape) in (None, len(channels)):
             return channels
         return self._lock(inputs, f"it is not known how '{call.path}' ({kind}) uses channels")
 
     def _inputs(self, call: Call) -> _Inputs:
-        before = [None if source < 0 else self.after[source] for source in call.sources]
+        inputs = [None if source < 0 else self.after[source] for source in call.sources]
         widths = [self._width(shape) for shape in call.input_shapes]
-        if call.direct and len(before) == len(widths):
-            pairs = zip(before, widths, strict=True)
+        if call.direct and len(inputs) == len(widths):
+            pairs = zip(inputs, widths, strict=True)
             if all(channels is None or len(channels) == width for channels, width in pairs):
-                return before
-        followed = _followed(before)
+                return inputs
+        followed = _followed(inputs)
         if not followed:
             return [None] * len(widths)
         same_width = all(len(channels) == widths[0] for channels in followed)
         if call.plain and len(widths) == 1 and same_width:
-            if len(followed) < len(before):
+            if len(followed) < len(inputs):
                 self._lock(followed, f"what '{call.path}' receives is mixed with other channels")
             return [self._tied(followed)]
         self._lock(followed, f"what leads to '{call.path}' is not followed")
@@ -233,10 +233,10 @@ class _Follower:
             self._lock([self.readers[id(layer)].channels], f"'{call.path}' also reads other things")
         if id(layer) not in self.makers:
             kernel = axes.weights[-1]
-            made = self._new(int(layer.weights[kernel].shape[axes.makes]))
-            self.makers[id(layer)] = made
-            self._cut(layer, Cut(kernel, axes.makes, made, False))
-            self._cut_bias(layer, made)
+            maps = self._new(int(layer.weights[kernel].shape[axes.makes]))
+            self.makers[id(layer)] = maps
+            self._cut(layer, Cut(kernel, axes.makes, maps, False))
+            self._cut_bias(layer, maps)
         return self.makers[id(layer)]
 
     def _read(self, call: Call, axes: _KernelAxes, channels: np.ndarray) -> None:
@@ -265,10 +265,10 @@ class _Follower:
         else:
             self.readers[id(layer)] = Reader(layer, call.path, 1, channels)
             self._cut(layer, Cut(0, -2, channels, True))
-        made = np.repeat(channels, int(layer.depth_multiplier))
+        maps = np.repeat(channels, int(layer.depth_multiplier))
         if call.use == 0:
-            self._cut_bias(layer, made)
-        return made
+            self._cut_bias(layer, maps)
+        return maps
 
     def _normalized(self, call: Call, channels: np.ndarray) -> np.ndarray | None:
         rank = len(call.output_shape)

@@ -66,8 +66,8 @@ def has_fast_convolution(layer: keras.Layer) -> bool:
 def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the layer's `convolution_op` with the fast gradient; values are the layer's own."""
     rows, columns = layer.kernel_size
-    same = layer.padding == "same"
-    above, left = ((rows - 1) // 2, (columns - 1) // 2) if same else (0, 0)
+    has_same_padding = layer.padding == "same"
+    top, left = ((rows - 1) // 2, (columns - 1) // 2) if has_same_padding else (0, 0)
 
     def convolved(images: Tensor, kernel: tf.Variable) -> Tensor:
         weights = tf.convert_to_tensor(kernel)  # (rows, columns, bands, maps)
@@ -88,9 +88,9 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
                     _shifted(share, *divmod(tap, columns), rows, columns)
                     for tap, share in enumerate(tf.unstack(spread))
                 ]
-                whole = tf.transpose(tf.add_n(shares), [1, 2, 3, 0])  # (n, h', w', bands)
+                padded = tf.transpose(tf.add_n(shares), [1, 2, 3, 0])  # (n, h', w', bands)
                 high, wide = (int(side or 0) for side in images.shape[1:3])
-                return whole[:, above : above + high, left : left + wide]
+                return padded[:, top : top + high, left : left + wide]
 
             return output, gradient
 

@@ -146,24 +146,28 @@ def run_to_all(
             received: Any = args[0] if args else next(iter(kwargs.values()), None)
             last = len(reached) + len(call_indices) == len(outputs)
             if last and not enter:
-                before = after = received
+                activation_input = activation_output = received
             else:
-                before, after = _around_activation(layer, call, args, kwargs)
+                activation_input, activation_output = _activation_tensors(layer, call, args, kwargs)
             for index in call_indices:
-                reached[index] = _activations(outputs[index], received, before, after)
+                reached[index] = _activations(
+                    outputs[index], received, activation_input, activation_output
+                )
             if last:
                 raise Reached
-            return after
+            return activation_output
 
         return counted
 
-    ends = list({id(output.layer): output.layer for output in outputs}.values())
-    inner = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
+    output_layers = list({id(output.layer): output.layer for output in outputs}.values())
+    inner = [
+        layer for _, layer in leaf_layers(model) if not any(layer is end for end in output_layers)
+    ]
     with (
         keras.StatelessScope(state_mapping=list(instead)),
-        _changed_layers(inner, ends, for_gradient, spoiled, bool(instead)),
+        _changed_layers(inner, output_layers, for_gradient, spoiled, bool(instead)),
         without_noise(model),
-        shadowed(ends, stop),
+        shadowed(output_layers, stop),
     ):
         try:
             call_model(model, inputs)
@@ -176,7 +180,7 @@ def run_to_all(
 @contextmanager
 def _changed_layers(
     inner: Sequence[keras.Layer],
-    ends: Sequence[keras.Layer],
+    output_layers: Sequence[keras.Layer],
     for_gradient: bool,
     spoiled: bool,
     has_other_weights: bool,
@@ -184,8 +188,8 @@ def _changed_layers(
     """Change layers within the block, so that gradients are fast and NaN is not lost.
 
     Args:
-        inner: the model's layers without `ends`.
-        ends: the layers whose outputs are wanted.
+        inner: the model's layers without `output_layers`.
+        output_layers: the layers whose outputs are wanted.
         for_gradient, spoiled: as for `run_to_all`.
         has_other_weights: tensors stand in place of some variables, such as finite weights.
     """
@@ -194,7 +198,7 @@ def _changed_layers(
             pools = [layer for layer in inner if has_fast_pooling(layer)]
             narrow = [layer for layer in inner if has_fast_convolution(layer)]
             banded = [layer for layer in inner if has_fast_standardization(layer)]
-            float8 = [layer for layer in [*inner, *ends] if is_float8(layer)]
+            float8 = [layer for layer in [*inner, *output_layers] if is_float8(layer)]
             stack.enter_context(shadowed(pools, fast_pooling))
             stack.enter_context(shadowed(banded, fast_standardization))
             stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
@@ -202,7 +206,7 @@ def _changed_layers(
             if not spoiled and not tf.executing_eagerly():
                 stack.enter_context(normalization_folded(inner))
         if spoiled and not has_other_weights:
-            stack.enter_context(nan_kept([*inner, *ends]))
+            stack.enter_context(nan_kept([*inner, *output_layers]))
         yield
 
 
@@ -233,20 +237,26 @@ def run_to_own(
     """
     source = LayerOutput(output.layer, output.use, "input")
     received = run_to_all(network.model, inputs, [source], for_gradient=True, enter=False)[0]
-    before = own_convolution(output.layer, received.pre_activation, maps)
-    after = output.layer.activation(before)
-    return LayerActivations(after if output.pre_activation == "same" else before, after)
+    pre_activation = own_convolution(output.layer, received.pre_activation, maps)
+    response = output.layer.activation(pre_activation)
+    return LayerActivations(
+        response if output.pre_activation == "same" else pre_activation, response
+    )
 
 
 def _activations(
-    output: LayerOutput, received: Tensor, before: Tensor, after: Tensor
+    output: LayerOutput, received: Tensor, activation_input: Tensor, activation_output: Tensor
 ) -> LayerActivations:
     """Return pre-activation and response of a layer that received and gave these tensors."""
-    pre_activation = {"input": received, "fused": before, "same": after}[output.pre_activation]
+    pre_activation = {"input": received, "fused": activation_input, "same": activation_output}[
+        output.pre_activation
+    ]
     pre_activation = _lengths(pre_activation) if output.form == "heads" else pre_activation
     response = pre_activation
     if output.form == "activated":
-        response = _first(after) if output.then is None else output.then(after)
+        response = (
+            _first(activation_output) if output.then is None else output.then(activation_output)
+        )
     return LayerActivations(_first(pre_activation), response)
 
 
@@ -273,11 +283,11 @@ def channels_last(tensor: Tensor, output: LayerOutput) -> Tensor:
 
 def _channels_last(activations: LayerActivations, output: LayerOutput) -> LayerActivations:
     """Give both tensors as float32 with the channels last; one tensor stays one tensor."""
-    before, after = activations
-    if before is after:
-        tensor = _projected(after, output)
+    pre_activation, response = activations
+    if pre_activation is response:
+        tensor = _projected(response, output)
         return LayerActivations(tensor, tensor)
-    return LayerActivations(_projected(before, output), _projected(after, output))
+    return LayerActivations(_projected(pre_activation, output), _projected(response, output))
 
 
 def _projected(tensor: Tensor, output: LayerOutput) -> Tensor:
@@ -286,14 +296,14 @@ def _projected(tensor: Tensor, output: LayerOutput) -> Tensor:
     return tensor if output.projection is None else output.projection(tensor)
 
 
-def _around_activation(
+def _activation_tensors(
     layer: keras.Layer, call: TensorFunction, args: tuple, kwargs: dict[str, object]
 ) -> LayerActivations:
     """Return input and output of a layer's own activation; twice the output where it has none."""
     activation: TensorFunction | None = vars(layer).get("activation")
     if not callable(activation):
-        after = call(*args, **kwargs)
-        return LayerActivations(after, after)
+        activation_output = call(*args, **kwargs)
+        return LayerActivations(activation_output, activation_output)
     received: list[Tensor] = []
 
     def recorded(value: Tensor) -> Tensor:
@@ -302,10 +312,10 @@ def _around_activation(
 
     layer.__dict__["activation"] = recorded
     try:
-        after = call(*args, **kwargs)
+        activation_output = call(*args, **kwargs)
     finally:
         layer.__dict__["activation"] = activation
-    return LayerActivations(received[-1] if received else after, after)
+    return LayerActivations(received[-1] if received else activation_output, activation_output)
 
 
 def batch_size(bytes_per_image: int, byte_budget: int = 128 << 20, max_images: int = 512) -> int:
@@ -428,8 +438,8 @@ def means_of_layers(
 
     progress(label, 0, len(images))
     for rows, means_of_layers in run_in_batches(means, images, network.activation_bytes(last)):
-        for whole, batch_means in zip(values, means_of_layers, strict=True):
-            whole[rows] = batch_means
+        for layer_means, batch_means in zip(values, means_of_layers, strict=True):
+            layer_means[rows] = batch_means
         progress(label, rows.stop, len(images))
     return values
 
@@ -456,14 +466,14 @@ def grid_responses(
 
     def cells(images: Tensor) -> list[Tensor]:
         return [
-            _on_grid(activations.response, layer, grid)
+            _cell_means(activations.response, layer, grid)
             for activations, layer, grid in zip(graph(images), layers, grids, strict=True)
         ]
 
     yield from run_in_batches(cells, images, network.activation_bytes(last))
 
 
-def _on_grid(response: Tensor, layer: LayerInfo, grid: tuple[int, ...]) -> Tensor:
+def _cell_means(response: Tensor, layer: LayerInfo, grid: tuple[int, ...]) -> Tensor:
     """Return (n, cells, maps) of (n, *nodes, maps)."""
     rank = len(layer.size)
     pairs = zip(layer.size, grid or (1,) * rank, strict=True)

@@ -53,11 +53,11 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
     start: Geometry = (Axis(),) * axes
     gray = gray_images(calls, axes)
     for call in calls:
-        before = [start if source < 0 else geometries[source] for source in call.sources]
+        source_geometries = [start if source < 0 else geometries[source] for source in call.sources]
         # A gate that was pooled over the whole image scales maps, it moves no node: left out.
-        pairs = zip(call.sources, before, strict=True)
+        pairs = zip(call.sources, source_geometries, strict=True)
         mixed = any(origin is None and _has_nodes(calls[source]) for source, origin in pairs)
-        inputs = [geometry for geometry in before if geometry is not None]
+        inputs = [geometry for geometry in source_geometries if geometry is not None]
         is_gray = axes == 2 and all(source < 0 or source in gray for source in call.sources)
         is_plain = call.plain or (is_gray and call.adds_axis and call.input_shapes[0][-1] == 1)
         if mixed or not inputs or not is_plain:
@@ -111,15 +111,15 @@ def token_grids(calls: list[Call]) -> list[tuple[int, ...]]:
     return grids
 
 
-def _through_tokens(call: Call, geometry: Geometry) -> Geometry | None:
+def _token_geometry(call: Call, geometry: Geometry) -> Geometry | None:
     """Return the geometry of tokens after a layer that leaves each where it is; else None.
 
     A token that is put before them, that of the class, changes nothing.
     """
-    before, after = call.input_shapes[0], call.output_shape
-    kind, count = type(call.layer).__name__, math.prod(side or 0 for side in before[1:-1])
+    input_shape, output_shape = call.input_shapes[0], call.output_shape
+    kind, count = type(call.layer).__name__, math.prod(side or 0 for side in input_shape[1:-1])
     mixes = _mixes_nodes(call) or kind == "Permute" or layer_types.is_convolution(call.layer)
-    fits = len(after) == 3 and after[1] in (count, count + 1)
+    fits = len(output_shape) == 3 and output_shape[1] in (count, count + 1)
     return geometry if fits and not mixes and not layer_types.is_pooling(call.layer) else None
 
 
@@ -133,7 +133,7 @@ def _geometry_after(call: Call, geometry: Geometry) -> Geometry | None:
     layer = call.layer
     kind = type(layer).__name__
     if len(geometry) == 2 and len(call.output_shape) == 3 and call.input_shapes:
-        return _through_tokens(call, geometry)
+        return _token_geometry(call, geometry)
     if call.input_shapes and layer_types.moves_bands_last(layer, call.input_shapes[0][1:]):
         return geometry
     sizes = layer_types.spatial_sides(call.input_shapes[0], layer) if call.input_shapes else ()
@@ -155,27 +155,27 @@ def _geometry_after(call: Call, geometry: Geometry) -> Geometry | None:
 
 
 def _windowed(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
-    window = _per_axis(getattr(layer, "kernel_size", None) or layer.pool_size, index)
-    stride = _per_axis(layer.strides, index)
-    span = (window - 1) * _per_axis(getattr(layer, "dilation_rate", 1), index) + 1
-    before = 0
+    window = _axis_value(getattr(layer, "kernel_size", None) or layer.pool_size, index)
+    stride = _axis_value(layer.strides, index)
+    span = (window - 1) * _axis_value(getattr(layer, "dilation_rate", 1), index) + 1
+    padding = 0
     if layer.padding == "same" and size is not None:
-        before = max((math.ceil(size / stride) - 1) * stride + span - size, 0) // 2
+        padding = max((math.ceil(size / stride) - 1) * stride + span - size, 0) // 2
     elif layer.padding == "same":
-        before = (span - 1) // 2
+        padding = (span - 1) // 2
     elif layer.padding == "causal":
-        before = span - 1
+        padding = span - 1
     return Axis(
         field=math.ceil(axis.field + (span - 1) * axis.jump),
         jump=axis.jump * stride,
-        offset=axis.offset + ((span - 1) / 2 - before) * axis.jump,
+        offset=axis.offset + ((span - 1) / 2 - padding) * axis.jump,
     )
 
 
 def _transposed(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
-    window = _per_axis(layer.kernel_size, index)
-    stride = _per_axis(layer.strides, index)
-    span = (window - 1) * _per_axis(layer.dilation_rate, index) + 1
+    window = _axis_value(layer.kernel_size, index)
+    stride = _axis_value(layer.strides, index)
+    span = (window - 1) * _axis_value(layer.dilation_rate, index) + 1
     cut = max(span - stride, 0) // 2 if layer.padding == "same" else 0
     return Axis(
         field=math.ceil(axis.field + (math.ceil(span / stride) - 1) * axis.jump),
@@ -187,12 +187,12 @@ def _transposed(layer: keras.Layer, index: int, axis: Axis, size: int | None) ->
 def _padded(layer: keras.Layer, index: int, axis: Axis, _size: int | None) -> Axis:
     sides = layer.cropping if hasattr(layer, "cropping") else layer.padding
     sides = sides[index] if isinstance(sides[0], (tuple, list)) else sides
-    before = int(sides[0]) * (-1 if hasattr(layer, "cropping") else 1)
-    return Axis(axis.field, axis.jump, axis.offset - before * axis.jump)
+    padding = int(sides[0]) * (-1 if hasattr(layer, "cropping") else 1)
+    return Axis(axis.field, axis.jump, axis.offset - padding * axis.jump)
 
 
 def _enlarged(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
-    factor = _per_axis(layer.size, index)
+    factor = _axis_value(layer.size, index)
     soft = getattr(layer, "interpolation", "nearest") != "nearest"
     return Axis(
         field=math.ceil(axis.field + (axis.jump if soft else 0)),
@@ -201,5 +201,5 @@ def _enlarged(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> A
     )
 
 
-def _per_axis(value: Sizes, index: int) -> int:
+def _axis_value(value: Sizes, index: int) -> int:
     return int(value[index]) if isinstance(value, (tuple, list)) else int(value)

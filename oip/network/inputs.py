@@ -98,8 +98,8 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, object]:
         """Return the input as run.json holds it."""
-        named: dict[str, object] = {} if self.name is None else {"name": self.name}
-        return named | {
+        name_entry: dict[str, object] = {} if self.name is None else {"name": self.name}
+        return name_entry | {
             "shape": list(self.shape),
             "mean": [float(value) for value in self.mean],
             "std": [float(value) for value in self.std],
@@ -296,7 +296,7 @@ def input_spec(
     zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
-        spec = _from_model(assumed, layers, received)
+        spec = _described_input(assumed, layers, received)
         return spec if spec.is_known else replace(spec, application=application_of(models))
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
@@ -330,13 +330,13 @@ class _Scaling(NamedTuple):
         )
 
 
-def _from_model(
+def _described_input(
     spec: InputSpec,
     layers: Sequence[keras.Layer],
     received: Callable[[np.ndarray, Sequence[keras.Layer]], np.ndarray | None],
 ) -> InputSpec:
     """Return the input as the model's preprocessing says it, by a layer, by operations or both."""
-    described = _from_layers(spec, layers)
+    described = _layer_description(spec, layers)
     first = [described.layer] if described else [layer for layer in layers if layer.weights]
     scaling = _scaling(spec.shape, lambda images: received(images, first))
     if scaling is None or not scaling.changes:
@@ -408,7 +408,7 @@ class _Described(NamedTuple):
     """That says it."""
 
 
-def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> _Described | None:
+def _layer_description(spec: InputSpec, layers: Sequence[keras.Layer]) -> _Described | None:
     active = [layer for layer in layers if not layer_types.is_dropout(layer)]
     for layer in active[:_FIRST]:
         kind = type(layer).__name__
@@ -443,8 +443,8 @@ def _scaled(spec: InputSpec, scale: np.ndarray, offset: np.ndarray, source: str)
         return replace(spec.with_statistics(tuple((-offset / scale).tolist())), source=source)
     if not is_alike or not (is_enlarged or -1.0 <= bottom <= 0.0):
         return _standardizing(spec, -offset / scale, 1 / scale, source)
-    ends = (0.0, 255.0) if is_enlarged else (bottom, -bottom if bottom < 0 else 1.0)
-    low, high = (round((end - bottom) / float(scale[0]), 4) for end in ends)
+    limits = (0.0, 255.0) if is_enlarged else (bottom, -bottom if bottom < 0 else 1.0)
+    low, high = (round((end - bottom) / float(scale[0]), 4) for end in limits)
     stated = spec.with_statistics(((low + high) / 2,), ((high - low) / 4,))
     return replace(stated, low=low, high=high, source=source, bounded=True)
 
@@ -510,11 +510,11 @@ def check_images(spec: InputSpec, images: ArrayLike, name: str = "images") -> np
     low, high = float(values.min()), float(values.max())
     if np.isfinite(spec.low) and np.isfinite(spec.high):
         span = spec.high - spec.low
-        outside = low < spec.low - 0.01 * span or high > spec.high + 0.01 * span
-        faint = len(values) > 1 and high - low < _FAINT * span
-        if outside or faint:
-            clipped = f", or clip patterns: np.clip(images, {spec.low:g}, {spec.high:g})" * outside
-            hint = f"Scale the images as the model was trained{clipped}."
+        is_outside = low < spec.low - 0.01 * span or high > spec.high + 0.01 * span
+        is_faint = len(values) > 1 and high - low < _FAINT * span
+        if is_outside or is_faint:
+            advice = f", or clip patterns: np.clip(images, {spec.low:g}, {spec.high:g})"
+            hint = f"Scale the images as the model was trained{advice * is_outside}."
             if preprocess_in(spec.source) and 0 <= low and spec.high < high <= 255:
                 hint = "Whole pixels from 0 to 255 are prepared: images.round().astype('uint8')."
             expected = f"{spec.low:g} to {spec.high:g} (as in training)"

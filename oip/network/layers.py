@@ -188,12 +188,12 @@ def check_input(layer: LayerInfo, image_input: int, names: Sequence[str]) -> Non
     """
     if len(names) < 2 or image_input in layer.inputs:
         return
-    other = input_names(layer, names)
+    other_input = input_names(layer, names)
     raise ModelError(
         f"layer '{layer.name}'",
         f"one that depends on the input '{names[image_input]}'",
-        f"one of the input '{other}'",
-        f"Choose that input: input='{other}'.",
+        f"one of the input '{other_input}'",
+        f"Choose that input: input='{other_input}'.",
     )
 
 
@@ -223,7 +223,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
             replace(
                 _located(layer, located),
                 index=len(layers),
-                block=_as_it_is(pool, is_channels_first) if pool else None,
+                block=_plain_output(pool, is_channels_first) if pool else None,
                 block_size=_size(pool.output_shape, is_channels_first) if pool else None,
             )
         )
@@ -287,7 +287,7 @@ def other_layers(
     return layers
 
 
-def _unit_kind(call: Call, axes: int, where: geometry.Geometry | None) -> UnitKind | None:
+def _unit_kind(call: Call, axes: int, position: geometry.Geometry | None) -> UnitKind | None:
     """Return what the channels of a call's output are; None where it has none."""
     shape = call.output_shape
     if len(shape) < 2 or any(side is None for side in shape[1:]):
@@ -295,7 +295,7 @@ def _unit_kind(call: Call, axes: int, where: geometry.Geometry | None) -> UnitKi
     if len(shape) == 2:
         return "units"
     if len(shape) == axes + 2:  # of lines, positions that were mixed are tokens
-        return "tokens" if axes == 1 and where is None else "maps"
+        return "tokens" if axes == 1 and position is None else "maps"
     return "tokens" if len(shape) == 3 else None
 
 
@@ -317,19 +317,19 @@ def _inactive_calls(calls: list[Call]) -> list[bool]:
     inactive: list[bool] = []
     for call in calls:
         keeps = call.direct and layer_types.keeps_zero(call.layer)
-        after = keeps and all(source >= 0 and inactive[source] for source in call.sources)
+        is_inactive = keeps and all(source >= 0 and inactive[source] for source in call.sources)
         activation = call.then or call.own_function or layer_types.activation_of(call.layer)
-        inactive.append(after or activation_can_be_zero(activation))
+        inactive.append(is_inactive or activation_can_be_zero(activation))
     return inactive
 
 
 def _located(layer: LayerInfo, located: list[geometry.Geometry | None]) -> LayerInfo:
     """Return a layer with the geometry of its response, where it has one."""
-    where = located[layer.last_call] if layer.size else None
-    if not where:
+    position = located[layer.last_call] if layer.size else None
+    if not position:
         return layer
-    fields, jumps, offsets = zip(*where, strict=True)
-    if len(where) != len(layer.size):
+    fields, jumps, offsets = zip(*position, strict=True)
+    if len(position) != len(layer.size):
         return replace(layer, receptive_field=fields)
     return replace(layer, receptive_field=fields, jump=jumps, offset=offsets)
 
@@ -376,7 +376,7 @@ def layer_of_call(
         activated: take it after the activation that follows.
     """
     is_channels_first = channels_first and len(call.output_shape) > 2
-    response = _Response(call, _as_it_is(call, is_channels_first), "linear", False)
+    response = _Response(call, _plain_output(call, is_channels_first), "linear", False)
     if activated:
         response = _response(call, calls, is_channels_first)
         if response.activation == "softmax":
@@ -407,23 +407,23 @@ def class_layer(calls: list[Call], outputs: list[ModelOutput]) -> LayerInfo | No
         ModelError: the output is computed outside all layers from what layers give.
     """
     vectors = [output for output in outputs if len(output.shape) == 2]
-    ends = [_end(output, calls) for output in vectors]
+    end_calls = [_end(output, calls) for output in vectors]
     softmax = [
         end is not None and ("Softmax" in output.changed_by or _is_softmax(end.layer))
-        for output, end in zip(vectors, ends, strict=True)
+        for output, end in zip(vectors, end_calls, strict=True)
     ]
     output_index = softmax.index(True) if any(softmax) else 0
     if not vectors:
         return None
-    end = ends[output_index]
+    end = end_calls[output_index]
     if end is None:
         names = [calls[index].name for index in vectors[output_index].calls if index >= 0]
         changes = ", ".join(sorted(vectors[output_index].changed_by)) or "no layer"
         received = f"{changes} after '{', '.join(names)}'" if names else changes
         raise ModelError("class: the model's output", "the output of a layer", received)
     layer = layer_of_call(end, calls, False, False)
-    before = "input" if layer_types.is_softmax(end.layer) else "fused"
-    return replace(layer, response=LayerOutput(end.layer, end.use, before))
+    pre_activation = "input" if layer_types.is_softmax(end.layer) else "fused"
+    return replace(layer, response=LayerOutput(end.layer, end.use, pre_activation))
 
 
 def _end(output: ModelOutput, calls: list[Call]) -> Call | None:
@@ -498,7 +498,7 @@ def _width(call: Call, channels_first: bool) -> int | None:
     return call.output_shape[1 if channels_first else -1] if call.output_shape else None
 
 
-def _as_it_is(call: Call, channels_first: bool) -> LayerOutput:
+def _plain_output(call: Call, channels_first: bool) -> LayerOutput:
     return LayerOutput(call.layer, call.use, channels_first=channels_first)
 
 
@@ -515,7 +515,7 @@ def _pooling_after(call: Call, calls: list[Call]) -> Call | None:
 
 
 def _only_follower(call: Call, calls: list[Call]) -> Call | None:
-    followers = [other for other in calls if call.index in other.sources]
+    followers = [follower for follower in calls if call.index in follower.sources]
     if len(followers) == 1 and followers[0].sources == (call.index,) and followers[0].plain:
         return followers[0]
     return None

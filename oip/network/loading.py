@@ -117,13 +117,13 @@ def _load(path: Path, config: Json) -> Any:
             try:
                 return keras.saving.load_model(str(path), compile=False, safe_mode=True)
             except Exception as error:
-                if not _without_old_keywords(config, str(error)):
+                if not _remove_old_keywords(config, str(error)):
                     raise
-            path = _with_config(path, config, Path(folder))
+            path = _write_with_config(path, config, Path(folder))
         return keras.saving.load_model(str(path), compile=False, safe_mode=True)
 
 
-def _without_old_keywords(config: Json, message: str) -> bool:
+def _remove_old_keywords(config: Json, message: str) -> bool:
     """Remove keywords that a layer does not take and that say nothing; whether there were any."""
     pattern = r"keyword arguments? passed to (\w+): (\{[^{}]*\})"
     match = re.search(pattern, message)
@@ -143,7 +143,7 @@ def _without_old_keywords(config: Json, message: str) -> bool:
     return old == set(keywords)
 
 
-def _with_config(path: Path, config: Json, folder: Path) -> Path:
+def _write_with_config(path: Path, config: Json, folder: Path) -> Path:
     """Write a copy of a model file with another configuration."""
     text = json.dumps(config)
     copy = folder / f"model{path.suffix}"
@@ -322,10 +322,10 @@ def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
     def unsafe(safe: str, received: str, hint: str = "") -> ModelError:
         return ModelError(f"'{name}' is not safe to load", safe, received, hint)
 
-    used = config
+    content = config
     if isinstance(config, dict):
-        used = {key: value for key, value in config.items() if key not in _NOT_USED}
-    for entry in _objects(used):
+        content = {key: value for key, value in config.items() if key not in _NOT_USED}
+    for entry in _objects(content):
         kind = entry.get("class_name")
         module = entry.get("module")
         if not isinstance(kind, str) or "." in kind or "." in _function_name(entry):

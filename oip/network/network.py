@@ -167,11 +167,11 @@ class Network:
         shape = tuple(int(side) for side in values.shape[1:])
         if shape == self.inputs.shape:
             return self
-        other = copy.copy(self)
+        network = copy.copy(self)
         for name in ("recording", "layers", "other_layers", "direction_layers"):
-            vars(other).pop(name, None)
-        other._set_shape(shape)
-        return other
+            vars(network).pop(name, None)
+        network._set_shape(shape)
+        return network
 
     def with_directions(self, sets: Iterable[DirectionSet]) -> Network:
         """Return the same model with directions over the maps of layers, as layers of their own.
@@ -179,18 +179,18 @@ class Network:
         Raises:
             ModelError: a set is over a layer that is not there.
         """
-        other = copy.copy(self)
-        other.directions = tuple(sets)
-        vars(other)["direction_layers"] = direction_layers(
-            (*self.layers, *self.other_layers), other.directions
+        network = copy.copy(self)
+        network.directions = tuple(sets)
+        vars(network)["direction_layers"] = direction_layers(
+            (*self.layers, *self.other_layers), network.directions
         )
-        return other
+        return network
 
     def with_classes(self, names: Iterable[str]) -> Network:
         """Return the same model with other names of its classes."""
-        other = copy.copy(self)
-        other.classes = tuple(map(str, names))
-        return other
+        network = copy.copy(self)
+        network.classes = tuple(map(str, names))
+        return network
 
     @property
     def _leaf_layers(self) -> list[keras.Layer]:
@@ -209,8 +209,8 @@ class Network:
         first = self._first_calls() if several else []
         self._first_uses = {id(call.layer): call.use for call in reversed(first)}
         layers = [call.layer for call in first] if several else self._leaf_layers
-        inside = self.model._flatten_layers(include_self=True)
-        models = [layer.name for layer in inside if isinstance(layer, keras.Model)]
+        inner_layers = self.model._flatten_layers(include_self=True)
+        models = [layer.name for layer in inner_layers if isinstance(layer, keras.Model)]
         spec = inputs.input_spec(shape, layers, self.sidecar, self._received, models)
         self.inputs = replace(spec, name=self.input_name) if several else spec
 
@@ -313,9 +313,9 @@ class Network:
         """Set variables back that calls of the model change, such as the states of a layer."""
         changes = any("Assign" in kind for kind in self.recording.operations)
         variables = self.model.non_trainable_variables if changes else []
-        before = [(variable, variable.numpy()) for variable in variables]
+        states = [(variable, variable.numpy()) for variable in variables]
         yield
-        for variable, values in before:
+        for variable, values in states:
             variable.assign(values)
 
     @cached_property
@@ -358,7 +358,7 @@ class Network:
             return self.layers
         layers = [layer for layer in self.other_layers if layer.is_dense or layer.kind == "heads"]
         if not layers:
-            raise self._without("a model with convolutional or dense layers")
+            raise self._no_layers_error("a model with convolutional or dense layers")
         return layers
 
     def layer_at(self, index: int) -> LayerInfo:
@@ -371,9 +371,11 @@ class Network:
             return self.layers[index]
         layers = {layer.index: layer for layer in (*self.other_layers, *self.direction_layers)}
         if index not in layers:
-            ends = f"@{min(layers)} to @{max(layers)}" if layers else ""
+            index_range = f"@{min(layers)} to @{max(layers)}" if layers else ""
             ranges = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
-            indices = ", or of other layers ".join([*ranges, *([ends] if ends else [])])
+            indices = ", or of other layers ".join(
+                [*ranges, *([index_range] if index_range else [])]
+            )
             choices = indices or "a model with layers whose outputs are maps or units"
             raise ModelError(f"layer '@{index}'", choices, f"@{index}" if indices else "none")
         return layers[index]
@@ -441,7 +443,7 @@ class Network:
     def convolutional(self) -> list[LayerInfo]:
         """The layers with maps; a ModelError where there are none."""
         if not self.layers:
-            raise self._without("a model with convolutional layers")
+            raise self._no_layers_error("a model with convolutional layers")
         return self.layers
 
     def find(self, name: str | LayerInfo) -> LayerInfo:
@@ -470,10 +472,10 @@ class Network:
                 expected = "an output with channels last: maps, tokens or units"
                 shape = ", ".join(["n", *(str(side or "any") for side in call.output_shape[1:])])
                 raise ModelError(f"layer {call.described}", expected, f"shape ({shape})")
-        inside = [layer for layer in layers if layer.name.endswith(f"/{name}")]
-        if len(inside) == 1:
-            return self.check_repeatable(inside[0])
-        raise _unknown_layer("layer", name, [layer.name for layer in inside or layers])
+        inner_layers = [layer for layer in layers if layer.name.endswith(f"/{name}")]
+        if len(inner_layers) == 1:
+            return self.check_repeatable(inner_layers[0])
+        raise _unknown_layer("layer", name, [layer.name for layer in inner_layers or layers])
 
     def find_output(self, name: str, at: At = "response") -> LayerInfo:
         """Return any layer whose output has channels, as the layer gives it: softmax included.
@@ -493,13 +495,13 @@ class Network:
         layer = self.find(name)
         if at == "block":
             if layer.index > len(self.layers):
-                where = f"at block for layer '{name}'"
-                raise SettingsError(where, "a layer with kernels", layer.layer_class)
+                argument = f"at block for layer '{name}'"
+                raise SettingsError(argument, "a layer with kernels", layer.layer_class)
             return self._pooling(layer)
-        for other in self.layers:
-            block = other.block
+        for info in self.layers:
+            block = info.block
             if block is not None and block.key == layer.response.key:
-                return replace(layer, index=other.index)
+                return replace(layer, index=info.index)
         return layer.with_softmax()
 
     def shown_layers(self) -> list[LayerInfo]:
@@ -516,7 +518,7 @@ class Network:
         ]
         layers = [*self.layers, *pooling, *dense_and_heads]
         if not layers:
-            raise self._without("a model with convolutional or dense layers")
+            raise self._no_layers_error("a model with convolutional or dense layers")
         return sorted(self.reached(layers), key=lambda layer: layer.last_call)
 
     def dense_layer(self, name: str) -> LayerInfo:
@@ -565,10 +567,10 @@ class Network:
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
         """Return the pooling layer after a layer, with the index of that layer."""
         key = layer.at("block").response.key
-        pooling = next(other for other in self.other_layers if other.response.key == key)
+        pooling = next(info for info in self.other_layers if info.response.key == key)
         return replace(pooling, index=layer.index)
 
-    def _without(self, expected: str) -> ModelError:
+    def _no_layers_error(self, expected: str) -> ModelError:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})
         return ModelError(f"'{self.name}'", expected, ", ".join(kinds))
 
@@ -594,7 +596,7 @@ class Network:
         fed = []
         for index, spec in enumerate(self.specs):
             if index == self.image_input:
-                fed.append(_as_type(images, spec.dtype, for_gradient))
+                fed.append(_cast(images, spec.dtype, for_gradient))
             else:
                 shape = [tf.shape(images)[0], *spec.shape[1:]]
                 fed.append(tf.zeros(shape, spec.dtype))
@@ -622,7 +624,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _as_type(images: Tensor, dtype: tf.DType, for_gradient: bool) -> Tensor:
+def _cast(images: Tensor, dtype: tf.DType, for_gradient: bool) -> Tensor:
     if not dtype.is_integer:
         return tf.cast(images, dtype)
     integers = tf.saturate_cast(tf.round(images), dtype)
@@ -643,6 +645,6 @@ def _unknown_layer(kind: str, name: str, layers: Iterable[str]) -> ModelError:
             "run (--out, or --directions)."
         )
     else:
-        ends = [layer.rpartition("/")[2] for layer in names]
-        hint = did_you_mean(name, [*names, *ends])
+        inner_names = [layer.rpartition("/")[2] for layer in names]
+        hint = did_you_mean(name, [*names, *inner_names])
     return ModelError(kind, f"one of {listing}", f"'{name}'", hint)

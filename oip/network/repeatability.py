@@ -74,8 +74,8 @@ def repeatability(
         return Repeatability([], _random(recording.calls, changing))
     quiet, repeated = _answers(model, images, quiet=True)
     for call in dropouts:
-        before, after = plain[call.index], quiet[call.index]
-        if call.index not in changing and _differ(before, after):
+        output, quiet_output = plain[call.index], quiet[call.index]
+        if call.index not in changing and _differ(output, quiet_output):
             raise ModelError(
                 f"layer '{call.path}', a kind of dropout",
                 "one that leaves its input as it is at inference",
@@ -209,9 +209,9 @@ def _random(calls: Sequence[Call], changing: Mapping[int, str]) -> dict[int, str
     """Return all calls that depend on one that changes: it may not show for some images."""
     reasons: dict[int, str] = {}
     for call in calls:
-        before = next((reasons[source] for source in call.sources if source in reasons), None)
-        if before is not None:
-            reasons[call.index] = before
+        reason = next((reasons[source] for source in call.sources if source in reasons), None)
+        if reason is not None:
+            reasons[call.index] = reason
         elif call.index in changing:
             reasons[call.index] = f"{changing[call.index]} since {call.described}"
     return reasons

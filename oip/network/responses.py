@@ -119,8 +119,8 @@ class Responses:
             return np.arange(len(self.maps))
         index = getattr(order, "index", None)
         if isinstance(index, int) and self.index is not None and index != self.index:
-            where = f"layer '{getattr(order, 'layer', index)}'"
-            raise SettingsError("order", f"one of layer '{self.layer}'", f"one of {where}")
+            layer_name = f"layer '{getattr(order, 'layer', index)}'"
+            raise SettingsError("order", f"one of layer '{self.layer}'", f"one of {layer_name}")
         try:
             numbers = np.asarray(getattr(order, "order", order))
             if numbers.dtype == bool:  # a mask
@@ -211,15 +211,15 @@ class Responses:
         )
         low, high = (end[0].item() for end in scale_limits(planes, scale))
         if scale == "own" and planes[0, 0].size > 1:
-            ends, label = (-1.0 if low < 0 else 0.0, 1.0), OWN_LABEL
+            limits, label = (-1.0 if low < 0 else 0.0, 1.0), OWN_LABEL
         else:
-            ends, label = (low, high), "response (in the layer's own units)"
+            limits, label = (low, high), "response (in the layer's own units)"
         if planes.shape[2] == 1 < planes.shape[3]:
             time = f"time to the right, {planes.shape[3]} nodes"
-            text = f"{label},\nfrom {ends[0]:z.3g} to {ends[1]:z.3g}; {time}"
+            text = f"{label},\nfrom {limits[0]:z.3g} to {limits[1]:z.3g}; {time}"
             figure.supxlabel(text, fontsize=plots.FONT)
         else:
-            plots.color_bar(figure, panels, color_map(color), ends, label)
+            plots.color_bar(figure, panels, color_map(color), limits, label)
         plots.titled(figure, f"{self.layer}: {len(rows)} {self.nouns}")
         return figure
 
@@ -429,11 +429,11 @@ def overview(
         axes.set_title(text, fontsize=plots.FONT, loc="left", pad=9 if grid.over else 3)
     of_layer = "response, from the layer's lowest (at most 0) to its largest"
     label = f"{OWN_LABEL}; of units, of the layer's" if scale == "own" else of_layer
-    ends = (0.0, 1.0)
+    color_limits = (0.0, 1.0)
     limits = [scale_limits(layer.planes[:1, rows], scale)[0] for layer, rows in rows_of_layers]
     if scale == "own" and any(low.min() < 0 for low in limits):
-        ends, label = (-1.0, 1.0), f"{label}; from 0 where a layer has none below"
-    plots.color_bar(figure, panels, color_map(color), ends, label)
+        color_limits, label = (-1.0, 1.0), f"{label}; from 0 where a layer has none below"
+    plots.color_bar(figure, panels, color_map(color), color_limits, label)
     return figure
 
 

@@ -180,9 +180,9 @@ def _cloned(
         input_layer = keras.Input(batch_shape=input_tensor.shape, dtype=input_tensor.dtype)
         new = keras.Sequential([input_layer], name=model.name, trainable=model.trainable)
         for layer in model.layers:
-            before: list[Any] = new.outputs if new.layers else [input_layer]
+            layer_inputs: list[Any] = new.outputs if new.layers else [input_layer]
             is_model = isinstance(layer, keras.Model)
-            new.add(cloned(layer, before) if is_model else built(layer))
+            new.add(cloned(layer, layer_inputs) if is_model else built(layer))
         return new
 
     def call(layer: keras.Layer, *args: object, **kwargs: object) -> object:
@@ -252,8 +252,8 @@ def _check(network: Network, channels: Channels, dropped: np.ndarray, smaller: k
     for output, values in zip(_outputs(smaller, inputs), correct, strict=True):
         finite = np.isfinite(values)
         tolerance = _TOLERANCE * np.abs(values[finite]).max(initial=1e-6)
-        same = output.shape == values.shape
-        if not same or np.abs(output - values)[finite].max(initial=0) > tolerance:
+        is_same = output.shape == values.shape
+        if not is_same or np.abs(output - values)[finite].max(initial=0) > tolerance:
             raise ModelError(
                 f"'{network.name}' without these maps",
                 "the output of the masked model",
@@ -360,15 +360,15 @@ def corrected(
         if np.isin(channels.same(reader.channels), dropped).any()
     ]
     progress("correction", 0, len(readers))
-    for done, reader in enumerate(readers, 1):
+    for count, reader in enumerate(readers, 1):
         new = new_layers[reader.path]
         if reader.uses > 1 or not has_patches(new) or inputs_of(new) > LARGEST:
             unchanged.append(reader.path)
         else:
             stay = ~np.isin(channels.same(channels.makers[id(reader.layer)]), dropped)
-            used = images_needed(network, reader.layer, images)
-            _fit(network, changed, reader.layer, new, stay, used)
-        progress("correction", done, len(readers))
+            needed_images = images_needed(network, reader.layer, images)
+            _fit(network, changed, reader.layer, new, stay, needed_images)
+        progress("correction", count, len(readers))
     return unchanged
 
 
@@ -443,9 +443,9 @@ def _fit(
     batches = zip(
         received(network, old, images, size), received(changed, new, images, size), strict=True
     )
-    for before, after in batches:
-        target = before @ kernel + bias
-        moved = after - base
+    for old_rows, new_rows in batches:
+        target = old_rows @ kernel + bias
+        moved = new_rows - base
         squares += moved.T @ moved
         products += moved.T @ target
         total += moved.sum(axis=0)

@@ -104,14 +104,14 @@ def _named(layers: Sequence[keras.Layer]) -> list[tuple[str, keras.Layer]]:
     Subclassed models may have such.
     """
     names = {layer.name for layer in layers}
-    named: dict[str, keras.Layer] = {}
+    layers_by_name: dict[str, keras.Layer] = {}
     for layer in {id(layer): layer for layer in layers}.values():
         name, number = layer.name, 0
-        while name in named or (number and name in names):
+        while name in layers_by_name or (number and name in names):
             number += 1
             name = f"{layer.name}_{number}"
-        named[name] = layer
-    return list(named.items())
+        layers_by_name[name] = layer
+    return list(layers_by_name.items())
 
 
 def _attention_parts(model: keras.Model) -> dict[int, keras.Layer]:
@@ -189,7 +189,7 @@ class _Recorder:
         graph = concrete.graph
         self._check_quiet_layers({id(variable) for variable in graph.variables})
         names = {tensor.name for _, tensor in self.returned}
-        calls = _with_functions(self.calls, self.spans, names, graph)
+        calls = _add_functions(self.calls, self.spans, names, graph)
         outputs = [self._output(name, tensor) for name, tensor in self.returned]
         return Recording(calls, outputs, _operation_types(graph), concrete)
 
@@ -199,8 +199,8 @@ class _Recorder:
             self.origins[tensor.name] = -1 - index
         with shadowed([layer for _, layer in self.leaves], self._watched):
             outputs = call_model(self.model, inputs)
-        named = keras.tree.flatten_with_path(outputs)
-        self.returned = [("/".join(map(str, path)), t) for path, t in named if _is_tensor(t)]
+        leaves = keras.tree.flatten_with_path(outputs)
+        self.returned = [("/".join(map(str, path)), t) for path, t in leaves if _is_tensor(t)]
         return [tensor for _, tensor in self.returned]
 
     def _watched(self, layer: keras.Layer, call: Callable) -> Callable:
@@ -236,7 +236,7 @@ class _Recorder:
                     plain=not changed_by - _PASSED_THROUGH,
                     direct=direct,
                     adds_axis=changed_by - _PASSED_THROUGH == {"ExpandDims"},
-                    inputs=frozenset().union(*map(self._inputs_of, sources)),
+                    inputs=frozenset().union(*map(self._source_inputs, sources)),
                     input_shapes=shapes,
                     output_shape=tuple(flat[0].shape.as_list()) if flat else (),
                     attention=self.attention.get(id(layer)),
@@ -246,16 +246,16 @@ class _Recorder:
 
         return recorded
 
-    def _inputs_of(self, source: int) -> frozenset[int]:
+    def _source_inputs(self, source: int) -> frozenset[int]:
         return frozenset({-1 - source}) if source < 0 else self.calls[source].inputs
 
-    def _check_quiet_layers(self, used: set[int]) -> None:
+    def _check_quiet_layers(self, weight_ids: set[int]) -> None:
         """Refuse a layer with a kernel that is used, by its id, without a call of the layer."""
         for path, layer in self.leaves:
             is_quiet = id(layer) not in self.uses and id(layer) not in self.inside
             if not is_quiet or not _has_kernel(layer):
                 continue
-            if any(id(getattr(weight, "value", 0)) in used for weight in layer.weights):
+            if any(id(getattr(weight, "value", 0)) in weight_ids for weight in layer.weights):
                 raise ModelError(
                     f"layer '{path}' ({type(layer).__name__})",
                     "a layer that runs through its `call`",
@@ -306,7 +306,9 @@ def _integers_as_floats(model: keras.Model, inputs: Sequence[Tensor]) -> Iterato
     """
     declared = getattr(model, "inputs", None) or ()
     pairs = zip(declared, inputs, strict=True) if declared else ()
-    if not any(is_integer_image(tensor) and given.dtype.is_floating for tensor, given in pairs):
+    if not any(
+        is_integer_image(tensor) and received.dtype.is_floating for tensor, received in pairs
+    ):
         yield
         return
     layers = (model, *model._flatten_layers(include_self=False))
@@ -315,16 +317,16 @@ def _integers_as_floats(model: keras.Model, inputs: Sequence[Tensor]) -> Iterato
     images = [tensor for tensor in tensors if is_integer_image(tensor)]
     owners = [tensor._keras_history.operation for tensor in images]
     input_layers = [owner for owner in owners if isinstance(owner, keras.layers.InputLayer)]
-    before = [
+    dtypes = [
         (item, item._dtype)
         for item in {id(item): item for item in (*images, *input_layers)}.values()
     ]
     try:
-        for item, _ in before:
+        for item, _ in dtypes:
             item._dtype = "float32"
         yield
     finally:
-        for item, dtype in before:
+        for item, dtype in dtypes:
             item._dtype = dtype
 
 
@@ -381,13 +383,13 @@ def any_size(model: keras.Model) -> Iterator[None]:
     layers = (model, *model._flatten_layers(include_self=False))
     models = [layer for layer in layers if isinstance(layer, keras.Model)]
     name = "_manual_input_spec"  # Keras checks sizes by it, where it is set
-    before = [vars(inner).get(name, _MISSING) for inner in models]
+    input_specs = [vars(inner).get(name, _MISSING) for inner in models]
     try:
         for inner in models:
             inner.__dict__[name] = None
         yield
     finally:
-        for inner, spec in zip(models, before, strict=True):
+        for inner, spec in zip(models, input_specs, strict=True):
             if spec is _MISSING:
                 inner.__dict__.pop(name, None)
             else:
@@ -415,10 +417,10 @@ def _too_small(layer: keras.Layer, path: str, shapes: tuple[tuple[int | None, ..
     spans = [(size - 1) * rate + 1 for size, rate in zip(window, rates, strict=True)]
     if all(side is None or side >= span for side, span in zip(sides, spans, strict=True)):
         return ""
-    least = " x ".join(map(str, spans))
+    smallest = " x ".join(map(str, spans))
     return expected(
         f"cannot call the model on so small an input: where layer '{path}' looks",
-        f"an input larger than its receptive field, so that at least {least} are left there",
+        f"an input larger than its receptive field, so that at least {smallest} are left there",
         " x ".join(map(str, sides)),
         "Give larger sides: input_shape=(h, w).",
     )
@@ -437,7 +439,7 @@ class _Span(NamedTuple):
     """Its first output."""
 
 
-def _with_functions(
+def _add_functions(
     calls: list[Call], spans: list[_Span], results: set[str], graph: tf.Graph
 ) -> list[Call]:
     """Complete the calls with the elementwise functions after and in them."""
@@ -447,29 +449,29 @@ def _with_functions(
     def is_here(span: _Span) -> bool:
         return span.target is not None and span.target.graph is graph
 
-    outside = dict(operations)
+    outer_operations = dict(operations)
     for span in filter(is_here, spans):
         for name in names[span.begin : span.end]:
-            outside.pop(name, None)
+            outer_operations.pop(name, None)
     completed: list[Call] = []
     for call, span in zip(calls, spans, strict=True):
         then = own_activation = None
         if span.target is not None and is_here(span):
-            then = elementwise_after(span.target, outside, results)
+            then = elementwise_after(span.target, outer_operations, results)
             kind = type(call.layer)
             own_layer = not kind.__module__.startswith("keras.") or kind.__name__ == "Lambda"
             if span.source is not None and own_layer and not call.layer.weights:
-                inside = {name: operations[name] for name in names[span.begin : span.end]}
-                own_activation = elementwise_between(span.source, span.target, inside)
-        before = completed[call.sources[0]].then if _one_before(call) else None
-        reads_then = before is not None and _is_copy(span.source, before.target)
+                inner_operations = {name: operations[name] for name in names[span.begin : span.end]}
+                own_activation = elementwise_between(span.source, span.target, inner_operations)
+        activation = completed[call.sources[0]].then if _has_one_source(call) else None
+        reads_then = activation is not None and _is_copy(span.source, activation.target)
         completed.append(
             replace(call, then=then, own_function=own_activation, reads_then=reads_then)
         )
     return completed
 
 
-def _one_before(call: Call) -> bool:
+def _has_one_source(call: Call) -> bool:
     return len(call.sources) == 1 and call.sources[0] >= 0
 
 
@@ -500,20 +502,20 @@ def shadowed(
         try:
             for layer in layers:
                 name = method or _running_method(layer)
-                before = vars(layer).get(name, _MISSING)
+                shadow = vars(layer).get(name, _MISSING)
                 original = getattr(layer, name)
-                layer.__dict__[name] = _in_this_thread(wrap(layer, original), original)
-                methods.append((layer, name, before))
+                layer.__dict__[name] = _limited_to_thread(wrap(layer, original), original)
+                methods.append((layer, name, shadow))
             yield
         finally:
-            for layer, name, before in reversed(methods):
-                if before is _MISSING:
+            for layer, name, shadow in reversed(methods):
+                if shadow is _MISSING:
                     vars(layer).pop(name, None)
                 else:
-                    layer.__dict__[name] = before
+                    layer.__dict__[name] = shadow
 
 
-def _in_this_thread(wrapped: Callable, original: Callable) -> Callable:
+def _limited_to_thread(wrapped: Callable, original: Callable) -> Callable:
     owner = threading.get_ident()
 
     def chosen(*args: object, **kwargs: object) -> object:
