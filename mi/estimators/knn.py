@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -304,7 +305,10 @@ class Ksg(LabelEstimator):
             return x
         size = np.abs(x - x.mean(axis=0)).mean(axis=0)
         size = _JITTER * np.maximum(size, 1.0 if self.standardize else 0.0)
-        return x + seeds.generator(seed, "ksg ties").normal(size=x.shape) * np.where(tied, size, 0)
+        # Of x's own order, in any unit: with one jitter, all sparse maps would err together.
+        order = zlib.crc32(np.argsort(x, axis=0, kind="stable").tobytes())
+        jitter = seeds.generator(seed, "ksg ties", order).normal(size=x.shape)
+        return x + jitter * np.where(tied, size, 0)
 
 
 def _notices(**sides: np.ndarray) -> tuple[str, ...]:
