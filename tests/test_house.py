@@ -24,7 +24,7 @@ PRIVATE_NOUNS = frozenset(
 PRODUCT_NOUNS = PRIVATE_NOUNS | {"more", "rest", "both", "far", "near"}
 """The same for the product; in a short test they can be plain."""
 MOST_ANY = 200
-MOST_FILES, MOST_LINES = 208, 650
+MOST_FILES, MOST_LINES = 209, 650
 """Files of the product; lines of a file: one concept fills one."""
 
 

@@ -17,6 +17,7 @@ from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, 
 from oip.core.frameworks import Tensor, keras, tf
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.graphs import Graphs
+from oip.network.image_input import image_input
 from oip.network.layers import (
     At,
     DirectionSet,
@@ -199,9 +200,8 @@ class Network:
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
         if self.lacks_bands and input_shape is not None and tuple(input_shape[2:]) == (1,):
             input_shape = input_shape[:2]
-        choice = inputs.image_input(self.model, input_shape, self.bands_first, self._input)
-        self.specs, self.image_input, self.free = choice.specs, choice.index, choice.free
-        self.input_names = choice.names
+        choice = image_input(self.model, input_shape, self.bands_first, self._input)
+        self.specs, self.image_input, self.free, self.input_names = choice
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         sides = (*sides, 1) if self.lacks_bands else sides
         shape = (*sides[1:], sides[0]) if self.bands_first else sides

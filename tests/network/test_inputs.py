@@ -25,7 +25,8 @@ def test_a_rescaling_layer_tells_the_range():
     import keras
     from keras import layers
 
-    for scale, offset in ((1 / 255, 0.0), (1 / 127.5, -1.0), (1 / 255, -0.5)):
+    scalings = ((1 / 255, 0.0), (1 / 127.5, -1.0), (1 / 255, -0.5), (1 / 128, 0.0), (1 / 128, -1.0))
+    for scale, offset in scalings:
         parts = [layers.Input((8, 8, 3)), layers.Rescaling(scale, offset), layers.Conv2D(2, 3)]
         spec = Network(keras.Sequential(parts)).inputs
         np.testing.assert_allclose([spec.low, spec.high], [0, 255])
