@@ -422,7 +422,7 @@ def ablate_nodes(
     name, of_class = "", whole_sample
     if of is not None:
         names = network.classes if classes is None else classes
-        name, of_class = _of_class(sample, labels, of, names, samples)
+        name, of_class = _class_sample(sample, labels, of, names, samples)
     fill = fill_values(whole_sample, info, to, byte_budget)
     silenced = SilencedNodeSets(info, _random_nodes(info, checked_nodes, draws, seed), fill)
     label = f"{info.name}: nodes"
@@ -458,10 +458,10 @@ def ablate_nodes(
     )
 
 
-def _of_class(
+def _class_sample(
     sample: LayerSample,
     labels: ArrayLike | None,
-    of: str | int,
+    target_class: str | int,
     classes: Sequence[str] | None,
     samples: int,
 ) -> tuple[str, LayerSample]:
@@ -476,12 +476,12 @@ def _of_class(
     count = max(2, network.class_layer().maps)
     units = output_units(network, labels, len(sample))
     names = list(map(str, classes if classes and len(classes) == count else range(count)))
-    name = class_name(of, tuple(names[unit] for unit in np.unique(units)), names)
+    name = class_name(target_class, tuple(names[unit] for unit in np.unique(units)), names)
     rows = np.flatnonzero(units == names.index(name))
-    drawn = subset(rows, samples, sample.seed, "class samples")
-    if len(drawn) < 2:
-        raise DataError(f"images of class '{name}'", "two or more", len(drawn))
-    return name, sample.take(ImageSubset(drawn, units[drawn]))
+    rows_of_sample = subset(rows, samples, sample.seed, "class samples")
+    if len(rows_of_sample) < 2:
+        raise DataError(f"images of class '{name}'", "two or more", len(rows_of_sample))
+    return name, sample.take(ImageSubset(rows_of_sample, units[rows_of_sample]))
 
 
 def _tail(values: np.ndarray) -> float:
@@ -511,11 +511,11 @@ def _checked_nodes(layer: LayerInfo, nodes: ArrayLike) -> np.ndarray:
         raise SettingsError(f"nodes of '{layer.name}'", form, described(nodes))
     limits = np.array([layer.maps, *layer.size])
     fits = values.ndim == 2 and values.shape[1] == columns and values.dtype.kind in "iu"
-    outside = (
+    is_outside = (
         ((values < 0) | (values >= limits)).any(axis=1) if fits else np.ones(len(values), bool)
     )
-    if outside.any():
-        raise SettingsError(f"nodes of '{layer.name}'", form, values[outside][0].tolist())
+    if is_outside.any():
+        raise SettingsError(f"nodes of '{layer.name}'", form, values[is_outside][0].tolist())
     values = np.unique(values.astype(np.int64), axis=0)
     node_count = int(np.prod(layer.size))
     if (np.unique(values[:, 0], return_counts=True)[1] == node_count).all():

@@ -132,7 +132,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return a @ b of matrices (n, k) and (k, m) of one floating type."""
     if a.shape[0] * a.shape[1] * b.shape[1] < LEAST_MULTIPLICATIONS:
         return a @ b
-    return _on_device(lambda: a @ b, lambda tf: tf.matmul(tf.constant(a), tf.constant(b)))
+    return _device_result(lambda: a @ b, lambda tf: tf.matmul(tf.constant(a), tf.constant(b)))
 
 
 def eigenvalues(matrices: np.ndarray, byte_budget: int = 256 << 20) -> np.ndarray:
@@ -147,7 +147,9 @@ def eigenvalues(matrices: np.ndarray, byte_budget: int = 256 << 20) -> np.ndarra
     step = max(1, byte_budget // (flat.itemsize * n * n))
     blocks = [flat[start : start + step] for start in range(0, len(flat), step)]
     values = [
-        _on_device(lambda p=block: _numpy_eigenvalues(p), lambda tf, p=block: tf.linalg.eigvalsh(p))
+        _device_result(
+            lambda p=block: _numpy_eigenvalues(p), lambda tf, p=block: tf.linalg.eigvalsh(p)
+        )
         for block in blocks
     ]
     return np.concatenate(values).reshape(matrices.shape[:-1])
@@ -165,7 +167,7 @@ def _numpy_eigenvalues(matrices: np.ndarray) -> np.ndarray:
     return np.concatenate(thread_map(np.linalg.eigvalsh, blocks))
 
 
-def _on_device(
+def _device_result(
     on_cpu: Callable[[], np.ndarray], on_gpu: Callable[[ModuleType], Tensor]
 ) -> np.ndarray:
     """Return the result of the GPU, if there is one with room for it, else that of NumPy."""

@@ -111,8 +111,8 @@ class Causes:
         """Return plain values, as `oip trace --json` prints them."""
         names = ("effect", "low", "high", "share", "kernel")
         columns = {name: finite_list(getattr(self, name)) for name in names}
-        ends = ("logit_effect", "logit_low", "logit_high")
-        outputs = {name: finite_list(getattr(self, name)) for name in ends}
+        effect_names = ("logit_effect", "logit_low", "logit_high")
+        outputs = {name: finite_list(getattr(self, name)) for name in effect_names}
         return {
             "layer": self.layer,
             "index": self.index,
@@ -130,7 +130,7 @@ class Causes:
             ],
             "outputs": [
                 {"output": int(row), "class": self.classes[row]}
-                | {name: outputs[name][row] for name in ends}
+                | {name: outputs[name][row] for name in effect_names}
                 for row in self.outputs
             ],
             "notices": list(self.notices),
@@ -175,8 +175,8 @@ class Causes:
         rows = self.outputs
         names = ("logit_effect", "logit_low", "logit_high")
         columns = {name: getattr(self, name)[rows] for name in names}
-        named = {"output": rows, "class": [self.classes[row] for row in rows]}
-        return pandas.DataFrame({**named, **columns})
+        head = {"output": rows, "class": [self.classes[row] for row in rows]}
+        return pandas.DataFrame({**head, **columns})
 
     def __repr__(self) -> str:
         best = three_best(self.order, self.effect[self._rows])
@@ -259,7 +259,7 @@ def causes(
     if unit >= info.maps:
         raise SettingsError("unit", f"0 to {info.maps - 1} of '{info.name}'", unit)
     sample = sample.take(unlabeled_subset(len(sample), samples, seed))
-    response = _mean_of(info, unit)
+    response = _mean_response(info, unit)
     earlier = _source(sample, response, source, to)
     fill = fill_values(sample, earlier, to, byte_budget)
     silenced = SilencedMaps(earlier, np.arange(earlier.maps), fill)
@@ -337,11 +337,13 @@ def _effects_on_logits(
     logits = ImageNumbers(head.response, _pre_activation)
     label = f"{layer.name}:{unit} to the outputs"
     effects = silencing_effects(sample, silenced, logits, label, progress, byte_budget)
-    given = classes or network.classes or ()
-    return tuple(map(str, given if len(given) == head.maps else range(head.maps))), effects
+    class_names = classes or network.classes or ()
+    return tuple(
+        map(str, class_names if len(class_names) == head.maps else range(head.maps))
+    ), effects
 
 
-def _mean_of(layer: LayerInfo, unit: int) -> ImageNumbers:
+def _mean_response(layer: LayerInfo, unit: int) -> ImageNumbers:
     """Return the mean response (n, 1) of a unit."""
 
     def mean(activations: LayerActivations, _codes: Tensor) -> Tensor:
@@ -384,20 +386,20 @@ def _source(
         return info
     recurrent = [info for info in network.other_layers if is_recurrent(info.response.layer)]
     candidates = (*network.shown_layers(), *recurrent)
-    earlier = [candidate for candidate in candidates if _is_before(candidate, layer)]
+    earlier = [candidate for candidate in candidates if _is_earlier(candidate, layer)]
     earlier.sort(key=lambda info: info.last_call)
     if not earlier:
         text = "a convolution, dense or recurrent layer or attention before it"
         raise ModelError(f"'{layer.name}'", text, "none", "Another layer can be named.")
-    few = sample.take(ImageSubset(np.arange(min(_FEW, len(sample)))))
+    few_images = sample.take(ImageSubset(np.arange(min(_FEW, len(sample)))))
     for info in reversed(earlier):
-        silenced = SilencedMaps(info, np.arange(info.maps), fill_values(few, info, to))
-        if np.any(silencing_effects(few, silenced, response).mean):
+        silenced = SilencedMaps(info, np.arange(info.maps), fill_values(few_images, info, to))
+        if np.any(silencing_effects(few_images, silenced, response).mean):
             return info
     return earlier[-1]
 
 
-def _is_before(info: LayerInfo, layer: LayerInfo) -> bool:
+def _is_earlier(info: LayerInfo, layer: LayerInfo) -> bool:
     """Return whether a layer is an earlier one with kernels; pooling has the maps of another."""
     from oip.network.layer_types import is_pooling
 

@@ -80,10 +80,10 @@ def class_subset(
     checked = validation.check_labels(labels, len(sample), classes)
     names = np.array(checked.classes)[checked.codes]
     name = class_name(first, checked.classes, classes)
-    other = None if second is None else class_name(second, checked.classes, classes)
-    if name == other:
+    second_name = None if second is None else class_name(second, checked.classes, classes)
+    if name == second_name:
         raise DataError("classes", "two different ones", f"'{name}' twice")
-    rows = _drawn_rows(names, name, other, samples, sample.seed)
+    rows = _drawn_rows(names, name, second_name, samples, sample.seed)
     outputs, output_names = _outputs(sample.network, labels, names, checked.indices, classes)
     return ClassSubset(
         indices=checked.indices[rows],
@@ -92,7 +92,7 @@ def class_subset(
         notices=checked.notices,
         labels=names[rows],
         first=name,
-        second=other,
+        second=second_name,
         outputs=None if outputs is None else outputs[rows],
         output_names=output_names,
     )
@@ -109,10 +109,10 @@ def _drawn_rows(
         return rows[validation.stratified(codes, samples, seed)]
     own_rows, other_rows = np.flatnonzero(names == first), np.flatnonzero(names != first)
     codes = np.unique(names[other_rows], return_inverse=True)[1]
-    least = min(len(other_rows), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
-    room = min(max(samples // 2, samples - len(other_rows)), samples - least)
+    fewest = min(len(other_rows), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
+    room = min(max(samples // 2, samples - len(other_rows)), samples - fewest)
     if room < 2:
-        raise SettingsError("samples", f"at least {least + 2}", samples)
+        raise SettingsError("samples", f"at least {fewest + 2}", samples)
     own_rows = seeds.generator(seed, "class samples").permutation(own_rows)[:room]
     other_rows = other_rows[validation.stratified(codes, samples - len(own_rows), seed)]
     return np.sort(np.concatenate([own_rows, other_rows]))
@@ -129,9 +129,9 @@ def class_name(
     if name in names:
         return name
     if classes is not None and name.isdecimal() and len(name) < 10 and int(name) < len(classes):
-        named = str(classes[int(name)])
-        if named in names:
-            return named
+        text = str(classes[int(name)])
+        if text in names:
+            return text
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     raise DataError("class", f"one of {listed}", f"'{name}'")
 

@@ -344,10 +344,12 @@ class Separation(PatternResult):
         Their response is nearer to the mean of the second class than to that of the first; NaN
         without strong nodes.
         """
-        where = self.strong
-        values = self.cases.values[:, where]
-        nearer = np.abs(values - self.second_mean[where]) < np.abs(values - self.first_mean[where])
-        return nearer.mean(axis=1) if where.any() else np.full(len(self.cases), np.nan)
+        is_strong = self.strong
+        values = self.cases.values[:, is_strong]
+        nearer = np.abs(values - self.second_mean[is_strong]) < np.abs(
+            values - self.first_mean[is_strong]
+        )
+        return nearer.mean(axis=1) if is_strong.any() else np.full(len(self.cases), np.nan)
 
     @property
     def unusable(self) -> np.ndarray:

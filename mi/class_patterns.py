@@ -125,12 +125,12 @@ def quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
     """
     # numpy.quantile takes weights from NumPy 2.0 on; 1.26 is supported.
     image, _ = np.nonzero(values > 0)
-    above = values[values > 0]
-    if level == 0.0 or not above.size:
+    positive = values[values > 0]
+    if level == 0.0 or not positive.size:
         return 0.0
-    order = np.argsort(above, kind="stable")
+    order = np.argsort(positive, kind="stable")
     total = np.cumsum(weights[image][order])
-    return float(above[order][np.searchsorted(total, (level - _ROUNDING) * total[-1])])
+    return float(positive[order][np.searchsorted(total, (level - _ROUNDING) * total[-1])])
 
 
 def centered_ranks(values: np.ndarray) -> np.ndarray:

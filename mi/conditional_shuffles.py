@@ -62,9 +62,9 @@ class ConditionalShuffles:
             self._shares = class_probabilities(x.values, given.values)
         else:
             self._fit = ConditionalMean.fit(x.values, given.values)
-            left = np.abs(x.values - self._fit.mean).max(axis=0)
+            residual = np.abs(x.values - self._fit.mean).max(axis=0)
             # To exchange rounding errors would undo ties of x with Z, and look like a dependence.
-            self._follows = left <= _NONE * x.values.std(axis=0)
+            self._follows = residual <= _NONE * x.values.std(axis=0)
             self._nearest_samples = _nearest(given.values, _NEAREST).tolist()
 
     def __call__(self, shuffle: int) -> np.ndarray:
@@ -142,8 +142,8 @@ def _order_among_nearest(nearest_samples: list[list[int]], draw: np.random.Gener
     order = list(range(len(nearest_samples)))
     choices = draw.integers(1, len(nearest_samples[0]), len(nearest_samples)).tolist()
     for sample in draw.permutation(len(nearest_samples)).tolist():
-        other = nearest_samples[sample][choices[sample]]
-        order[sample], order[other] = order[other], order[sample]
+        neighbor = nearest_samples[sample][choices[sample]]
+        order[sample], order[neighbor] = order[neighbor], order[sample]
     return np.array(order)
 
 
@@ -204,12 +204,12 @@ class ConditionalMean:
             kernels,
             _ARRAYS_OF_A_FIT * squared.nbytes,
         )
-        least = _left_out_error(plane.residuals, plane.leverage)
+        errors = _left_out_error(plane.residuals, plane.leverage)
         freedom = plane.freedom
         mean, factor = plane.mean.copy(), np.full(x.shape[1], _noise_factor(n, freedom, freedom))
         for fit in fits:
-            better = fit.error < least
-            least[better] = fit.error[better]
+            better = fit.error < errors
+            errors[better] = fit.error[better]
             mean[:, better] = fit.mean[:, better]
             factor[better] = fit.factor[better]
         features = np.zeros((n, 0))
@@ -264,20 +264,20 @@ class _KernelFit(NamedTuple):
         """Fit a kernel (n, centers)."""
         basis, values = _directions(kernel, centers, plane.basis)
         n, d = plane.residuals.shape
-        least, mean, factor, total = np.full(d, np.inf), np.zeros((n, d)), np.ones(d), np.inf
+        errors, mean, factor, total = np.full(d, np.inf), np.zeros((n, d)), np.ones(d), np.inf
         coordinates, squares = basis.T @ plane.residuals, basis**2
         for ridge in _RIDGES * values[-1] if len(values) else ():
             shrinkage = values / (values + ridge)
             smooth = basis @ (shrinkage[:, None] * coordinates)
             error = _left_out_error(plane.residuals - smooth, plane.leverage + squares @ shrinkage)
             total = min(total, float(error.sum()))
-            better = error < least
-            least[better] = error[better]
+            better = error < errors
+            errors[better] = error[better]
             mean[:, better] = (plane.mean + smooth)[:, better]
             factor[better] = _noise_factor(
                 n, plane.freedom + shrinkage.sum(), plane.freedom + (shrinkage**2).sum()
             )
-        return cls(least, mean, factor, total)
+        return cls(errors, mean, factor, total)
 
 
 def _basis(columns: np.ndarray) -> np.ndarray:

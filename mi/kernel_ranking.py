@@ -260,8 +260,8 @@ def partial_responses(
     kernel = kernel_matrix(call.layer)[..., map_index].astype(np.float32)
 
     def run(batch: Tensor) -> Tensor:
-        before, _ = run_to(network.model, network.feed(batch), source)
-        return tf.einsum("npkc,kc->ncp", patches(call.layer, before), kernel)
+        received, _ = run_to(network.model, network.feed(batch), source)
+        return tf.einsum("npkc,kc->ncp", patches(call.layer, received), kernel)
 
     graph = compiled_for_images(network, run)
     size = bytes_received(network, call.layer)

@@ -186,22 +186,22 @@ def input_target(images: np.ndarray, seed: int = 0) -> RankingTarget:
     scores = components.transform(reduced)
     tags = (scores > np.median(scores, axis=0)).astype(np.uint8)
     shares = components.explained_variance_ratio_
-    used = [
+    rows = [
         row for row in range(count) if 0 < tags[:, row].sum() < len(tags) and shares[row] > 1e-9
     ]
-    if not used:
+    if not rows:
         text = "images of which at least five are on each side of a component's median"
         raise DataError("images", text, "copies of one, and too few others")
-    names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in used)
-    if len(used) == 1:  # one tag is a label of two classes
-        (name,), codes = names, tags[:, used[0]].astype(np.int64)
+    names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in rows)
+    if len(rows) == 1:  # one tag is a label of two classes
+        (name,), codes = names, tags[:, rows[0]].astype(np.int64)
         notice = f"About the input: bits are about {name} of the images, above its median or not."
         return RankingTarget(codes, (f"{name}, to its median", f"{name}, above"), notice)
     notice = (
-        f"About the input: bits about {len(used)} principal components of the images, each above "
-        f"its median or not, are added up ({shares[used].sum():.0%} of the variance)."
+        f"About the input: bits about {len(rows)} principal components of the images, each above "
+        f"its median or not, are added up ({shares[rows].sum():.0%} of the variance)."
     )
-    return RankingTarget(tags[:, used], names, notice)
+    return RankingTarget(tags[:, rows], names, notice)
 
 
 def _reduced(images: np.ndarray) -> np.ndarray:
@@ -248,8 +248,8 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
     count = int(codes.max()) + 1
     if count < 2:
         raise DataError("target", "numbers that differ", f"{values[0]:z.4g} for every image")
-    ends = [(values[codes == code].min(), values[codes == code].max()) for code in range(count)]
-    names = _range_names(ends)
+    ranges = [(values[codes == code].min(), values[codes == code].max()) for code in range(count)]
+    names = _range_names(ranges)
     kind = "inner product with a direction" if is_direction else "number"
     notice = (
         f"About the {kind}: bits are about which of {count} ranges it is in, which are equally "
@@ -258,13 +258,13 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
     return RankingTarget(codes, names, notice)
 
 
-def _range_names(ends: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+def _range_names(ranges: Sequence[tuple[float, float]]) -> tuple[str, ...]:
     """Return ranges as text, with 4 digits or as many more as tell their ends apart."""
-    values = np.unique(ends)
+    values = np.unique(ranges)
     digits = 4
     while digits < 17 and len({f"{value:z.{digits}g}" for value in values}) < len(values):
         digits += 1
-    texts = [(f"{low:z.{digits}g}", f"{high:z.{digits}g}") for low, high in ends]
+    texts = [(f"{low:z.{digits}g}", f"{high:z.{digits}g}") for low, high in ranges]
     return tuple(low if low == high else f"{low} to {high}" for low, high in texts)
 
 
@@ -397,13 +397,13 @@ def response_orders(
     halves = [np.sort(draw.permutation(len(safe))[: len(safe) // 2]) for _ in range(_DRAWS)]
     text = f"width {width:.3g}"
     entropy = np.where(finite, _entropies(safe, width), np.nan)
-    drawn = np.stack([_entropies(safe[rows], width) for rows in halves])
+    draws = np.stack([_entropies(safe[rows], width) for rows in halves])
     name = f"entropy of the mean response, {text}"
-    orders = [_order("entropy", name, {"width": width}, "bits", entropy, drawn)]
+    orders = [_order("entropy", name, {"width": width}, "bits", entropy, draws)]
     kurtosis = np.where(finite, _kurtoses(safe), np.nan)
-    drawn = np.stack([_kurtoses(safe[rows]) for rows in halves])
+    draws = np.stack([_kurtoses(safe[rows]) for rows in halves])
     name = "excess kurtosis of the mean response"
-    orders.append(_order("kurtosis", name, {}, "", kurtosis, drawn))
+    orders.append(_order("kurtosis", name, {}, "", kurtosis, draws))
     if legibility is not None:
         share, low, high = legibility
         judged = _order("legibility", "share of right choices of a judge", {}, "share", share, None)
@@ -444,13 +444,13 @@ def _order(
     low = high = np.full(len(values), np.nan)
     rank_low, rank_high = np.ones_like(ranks), np.full_like(ranks, len(ranks))
     if draws is not None:
-        ends = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
+        levels = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
         # Halves drawn without replacement vary around the whole as wholes vary around the truth.
         deviations = draws - draws.mean(axis=0)
-        low, high = (values + np.quantile(deviations, end, axis=0) for end in ends)
-        drawn = np.stack([_falling_ranks(draw) for draw in draws])
-        rank_low = np.minimum(np.quantile(drawn, ends[0], axis=0, method="lower"), ranks)
-        rank_high = np.maximum(np.quantile(drawn, ends[1], axis=0, method="higher"), ranks)
+        low, high = (values + np.quantile(deviations, end, axis=0) for end in levels)
+        rank_draws = np.stack([_falling_ranks(draw) for draw in draws])
+        rank_low = np.minimum(np.quantile(rank_draws, levels[0], axis=0, method="lower"), ranks)
+        rank_high = np.maximum(np.quantile(rank_draws, levels[1], axis=0, method="higher"), ranks)
     unknown = np.full(len(values), np.nan)
     return EstimatorRanking(
         estimator=name,
@@ -481,8 +481,8 @@ def _order(
 
 def _falling_ranks(values: np.ndarray) -> np.ndarray:
     """Return (m,) int ranks: 1 for the largest value, NaN last; equal values share a rank."""
-    below = np.where(np.isfinite(values), -values, np.inf)
-    return np.searchsorted(np.sort(below), below, side="left") + 1
+    falling = np.where(np.isfinite(values), -values, np.inf)
+    return np.searchsorted(np.sort(falling), falling, side="left") + 1
 
 
 def _constant(orders: Sequence[EstimatorRanking]) -> list[str]:

@@ -341,7 +341,7 @@ def _fit(
         return _autoencoder(values, count, settings, seed, progress)
     progress(f"{method}: fit", 0, 1)
     fit = {"nmf": _nmf, "kmeans": _kmeans, "pca": _pca, "ica": _ica}[method]
-    with _converged_or_not():
+    with _no_convergence_warnings():
         result = fit(values, count, seeds.derived_seed(seed, "directions"))
     progress(f"{method}: fit", 1, 1)
     return result
@@ -422,7 +422,7 @@ def _linear(model: Any, rows: np.ndarray, values: np.ndarray) -> _FittedDirectio
 
 
 @contextmanager
-def _converged_or_not() -> Iterator[None]:
+def _no_convergence_warnings() -> Iterator[None]:
     """Leave out scikit-learn's warnings: how well directions describe the layer is measured."""
     from sklearn.exceptions import ConvergenceWarning
 
@@ -458,9 +458,9 @@ def _result(
     """Measure directions on held-out images, and order them by variance."""
     mean = training.values.mean(axis=0, dtype=np.float64)
     centered = held_out.values - mean
-    total = _by_image(np.square(centered).sum(axis=1), held_out.image)
+    total = _image_sums(np.square(centered).sum(axis=1), held_out.image)
     rebuilt, codes = model.rebuilt(held_out.values)
-    residual = _by_image(np.square(held_out.values - rebuilt).sum(axis=1), held_out.image)
+    residual = _image_sums(np.square(held_out.values - rebuilt).sum(axis=1), held_out.image)
     explained = _share(total.sum(), residual.sum())
     draws = seeds.generator(seed, "held-out images").multinomial(
         len(total), np.full(len(total), 1 / len(total)), _DRAWS
@@ -470,20 +470,20 @@ def _result(
     along = centered @ model.weights.T
     spread = np.square(centered).mean(axis=0).sum()
     variance = np.square(along).mean(axis=0) / max(spread, _FLAT)
-    used = np.mean(np.abs(codes) > _FLAT, axis=0)
+    frequency = np.mean(np.abs(codes) > _FLAT, axis=0)
     order = np.argsort(-variance, kind="stable")
     notices = []
-    dead = int((used == 0).sum())
+    dead = int((frequency == 0).sum())
     if dead:
         notices.append(f"{dead} of {len(order)} directions are not active in any held-out sample.")
-    chance = _of_random_directions(centered, usable, seed)
+    chance = _random_share(centered, usable, seed)
     if low <= chance:
         remedy = "more images or steps" if method == "sae" else "more images"
         notices.append(f"Random directions explain as much of held-out images: use {remedy}.")
     axes = _principal_axes(training.values - mean)
     count = min(len(order), sample.layer.maps)
     if model.steps is not None:
-        fixed = _explained_by(axes[:, :usable], centered)
+        fixed = _explained_share(axes[:, :usable], centered)
         notices += _training_notices(explained, model.steps, usable, fixed)
     return Directions(
         layer=sample.layer.name,
@@ -492,11 +492,11 @@ def _result(
         weights=model.weights[order],
         parts=model.parts[order],
         variance=variance[order],
-        used=used[order],
+        used=frequency[order],
         explained=explained,
         low=float(low),
         high=float(high),
-        ceiling=_explained_by(axes[:, :count], centered),
+        ceiling=_explained_share(axes[:, :count], centered),
         chance=chance,
         active=_active(codes),
         samples=len(training.values),
@@ -529,7 +529,7 @@ def _active(codes: np.ndarray) -> float:
     return float(ratios.mean()) if ratios.size else 0.0
 
 
-def _by_image(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _image_sums(values: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return the sums (n,) of values (s,) over the samples of each image."""
     return np.bincount(image, values)
 
@@ -544,15 +544,15 @@ def _principal_axes(centered: np.ndarray) -> np.ndarray:
     return np.linalg.eigh(centered.T.astype(np.float64) @ centered)[1][:, ::-1]
 
 
-def _of_random_directions(held_out: np.ndarray, count: int, seed: int) -> float:
+def _random_share(held_out: np.ndarray, count: int, seed: int) -> float:
     """Return the mean share that as many random directions explain."""
     random = seeds.generator(seed, "random directions")
     width = held_out.shape[1]
     draws = (np.linalg.qr(random.normal(size=(width, count)))[0] for _ in range(_RANDOM))
-    return float(np.mean([_explained_by(axes, held_out) for axes in draws]))
+    return float(np.mean([_explained_share(axes, held_out) for axes in draws]))
 
 
-def _explained_by(axes: np.ndarray, samples: np.ndarray) -> float:
+def _explained_share(axes: np.ndarray, samples: np.ndarray) -> float:
     """Return the share of the variance of samples (s, m) within orthonormal axes (m, k)."""
     total = np.square(samples, dtype=np.float64).sum()
     return _share(float(total), float(total - np.square(samples @ axes).sum()))

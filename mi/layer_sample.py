@@ -192,10 +192,10 @@ class LayerSample:
         unique_images = first_image_of_copies(self.images, subset)
         if len(unique_images) < len(subset.indices):
             label_values = label_column("labels", labels)[unique_images]
-            drawn = labeled_subset(label_values, len(unique_images), samples, self.seed, classes)
+            labeled = labeled_subset(label_values, len(unique_images), samples, self.seed, classes)
             notice = copies_notice(len(subset.indices), len(unique_images))
-            notices = tuple(dict.fromkeys((*subset.notices, *drawn.notices, notice)))
-            subset = replace(drawn, indices=unique_images[drawn.indices], notices=notices)
+            notices = tuple(dict.fromkeys((*subset.notices, *labeled.notices, notice)))
+            subset = replace(labeled, indices=unique_images[labeled.indices], notices=notices)
         return self.take(subset)
 
     def _tagged(self, tags: np.ndarray, samples: int, classes: Sequence[str] | None) -> ImageSubset:
@@ -267,14 +267,16 @@ class LayerSample:
         """A remark on classes, or tags, of few images, if there are any."""
         counts = np.bincount(self.members[1], minlength=len(self.classes)).tolist()
         pairs = zip(self.classes, counts, strict=True)
-        few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
-        if not few:
+        small_classes = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
+        if not small_classes:
             return []
         kind = "Classes" if self.tags is None else "Tags"
-        left_out_text = f" and {len(few) - 8} more" if len(few) > 8 else ""
+        names = ", ".join(small_classes[:8])
+        if len(small_classes) > 8:
+            names += f" and {len(small_classes) - 8} more"
         tiny = self.tags is None and any(0 < count < FEWEST_HELD_OUT for count in counts)
         return [
-            f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{left_out_text}. Their "
+            f"{kind} of fewer than {FEW_IMAGES} images: {names}. Their "
             f"bits are not reliable; use more images of them.{_SMALL_P if tiny else ''}"
         ]
 
@@ -296,16 +298,16 @@ class LayerSample:
         """
         from oip.network.forward import map_blocks
 
-        label, done, finite_maps = f"{self.layer.name}: {task}", 0, 0
-        progress(label, done, len(self.maps))
+        label, count, finite_maps = f"{self.layer.name}: {task}", 0, 0
+        progress(label, count, len(self.maps))
         for maps, values in map_blocks(
             self.network, self.images, self.layer, self.maps, self.at, byte_budget
         ):
             finite = np.asarray(np.isfinite(values).all(axis=(0, 2)))
             finite_maps += int(finite.sum())
             yield ResponseBlock(maps, values, finite)
-            done += len(maps)
-            progress(label, done, len(self.maps))
+            count += len(maps)
+            progress(label, count, len(self.maps))
         if not finite_maps:
             raise NoFiniteResponses.of(self.layer.name)
 

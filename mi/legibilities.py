@@ -248,9 +248,9 @@ def legibility(
         sample = LayerSample.of(model_or_path, images, layer, maps=numbers)
         if oip_maps is not None and not np.array_equal(np.sort(oip_maps), sample.maps):
             raise SettingsError("maps", f"those of the OIPs, {oip_maps.tolist()}", maps)
-        shown = numbers if oip_maps is None else oip_maps
-        if isinstance(shown, np.ndarray):  # the sample's maps rise
-            rows = np.argsort(shown, kind="stable")
+        oip_numbers = numbers if oip_maps is None else oip_maps
+        if isinstance(oip_numbers, np.ndarray):  # the sample's maps rise
+            rows = np.argsort(oip_numbers, kind="stable")
         network, pixels, numbers = sample.network, sample.images, sample.maps
         name, index = sample.layer.name, sample.layer.index
     else:
@@ -393,7 +393,7 @@ def judged_units(
             shares["reference_same_count"][unit] = same_count
             if controls[unit]:
                 shares["control"][unit] = np.mean(
-                    [question.answers(similarities[other]).share for other in controls[unit]]
+                    [question.answers(similarities[control]).share for control in controls[unit]]
                 )
         progress(label, block.stop, count)
     return JudgedUnits(**shares, pairs=pairs, reasons=tuple(reasons))
@@ -409,7 +409,9 @@ def _similarities(
         oip_features: (m, d) mean direction of each unit's OIPs.
         controls: unit -> other units.
     """
-    units = sorted({*controls, *(other for others_of in controls.values() for other in others_of)})
+    units = sorted(
+        {*controls, *(control for others_of in controls.values() for control in others_of)}
+    )
     if not units:
         return {}
     table = images @ oip_features[units].T

@@ -113,8 +113,8 @@ class LayerMatch:
         """The 95 % interval of the share, over units (Wilson)."""
         from scipy.stats import binomtest
 
-        ends = binomtest(int(self.has_partner.sum()), len(self)).proportion_ci(method="wilson")
-        return float(ends.low), float(ends.high)
+        interval = binomtest(int(self.has_partner.sum()), len(self)).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
 
     @property
     def ceiling(self) -> float:
@@ -175,13 +175,13 @@ class LayerMatch:
         names = ("correlation", "low", "high", "p_value", "p_adjusted", "has_partner")
         columns = {name: getattr(self, name)[self._rows] for name in names}
         partners = self.partners[self._rows]
-        named = {
+        head = {
             "layer": self.layer,
             "map": self.order,
             "second_layer": self.second_layer,
             "partner": partners,
         }
-        return pandas.DataFrame({**named, **columns})
+        return pandas.DataFrame({**head, **columns})
 
     def __repr__(self) -> str:
         best = three_best(self.order, self.correlation[self._rows])
@@ -313,14 +313,14 @@ def match(
     samples = check_whole("samples", samples, FEWEST)
     shuffles = check_whole("shuffles", shuffles, 0)
     check_number("threshold", threshold, -1.0, 1.0)
-    given = images if isinstance(images, tuple) else (images, images)
+    image_pair = images if isinstance(images, tuple) else (images, images)
     networks = [
         Network.of(model, images=pictures)
-        for model, pictures in zip((first, second), given, strict=True)
+        for model, pictures in zip((first, second), image_pair, strict=True)
     ]
     pixels = [
         check_images(network.inputs, pictures)
-        for network, pictures in zip(networks, given, strict=True)
+        for network, pictures in zip(networks, image_pair, strict=True)
     ]
     image_indices = _used_images(pixels, samples, seed)
     rows, columns, pairs = _chosen_layers(networks[0], networks[1], layers)
@@ -519,8 +519,8 @@ def _matched(
     results["correlation"][rows] = np.where(alive, np.clip(products.sum(0), -1.0, 1.0), np.nan)
     sums = [halves.weights @ array for array in (products, left_squares, right_squares)]
     draws = sums[0] / np.maximum(np.sqrt(sums[1] * sums[2]), _FLAT)
-    ends = np.percentile(draws, (2.5, 97.5), axis=0)
-    for name, end in zip(("low", "high"), ends, strict=True):
+    intervals = np.percentile(draws, (2.5, 97.5), axis=0)
+    for name, end in zip(("low", "high"), intervals, strict=True):
         results[name][rows] = np.where(alive, np.clip(end, -1.0, 1.0), np.nan)
     null = np.nan
     if len(halves.orders) and len(rows):

@@ -84,9 +84,9 @@ class Measurement:
     def resampled(self, shuffles: int, draws: int) -> Resampled:
         """Return the raw estimate with its draws and its null."""
         value = self.estimate_on(*self.arrays)
-        drawn = self._drawn(value.nats, draws) if draws else None
+        resampled_values = self._drawn(value.nats, draws) if draws else None
         null = self.null_of(shuffles) if shuffles and self.null_of else None
-        return Resampled(value, drawn, null)
+        return Resampled(value, resampled_values, null)
 
     def _drawn(self, value: float, draws: int) -> np.ndarray:
         """Return (draws,) of the estimate, by halves; none where these are too small."""
@@ -106,8 +106,8 @@ class Measurement:
             values = thread_map(estimate, range(len(sets[0])), memory)
         except DataError:  # the whole was estimated, so that its halves are too small
             return np.empty(0)
-        drawn = paired_draws(value, np.array(values))
-        return value + widening(self.estimator.rate) * (drawn - value)
+        half_draws = paired_draws(value, np.array(values))
+        return value + widening(self.estimator.rate) * (half_draws - value)
 
     def _biased(self) -> tuple[str, ...]:
         """Return a notice where the bias is likely larger than the interval."""
@@ -140,21 +140,21 @@ class Measurement:
         """Clip the value and its interval, compare it with its null, and describe it."""
         value, draws, null = result
         clips = self.estimator.clips
-        least = -np.inf if self.floor is None or not clips else self.floor
+        minimum = -np.inf if self.floor is None or not clips else self.floor
         largest = np.inf if value.ceiling is None or not clips else value.ceiling
-        clipped = float(np.clip(value.nats, least, largest))
+        clipped = float(np.clip(value.nats, minimum, largest))
         low = high = p = chance = None
         notices = self.notices + value.notices
         if draws is not None and draws.size > 1:
-            ends = interval_ends(value.nats, draws)
-            low = float(np.clip(ends[0], least, clipped))
-            high = float(np.clip(ends[1], clipped, largest))
+            interval = interval_ends(value.nats, draws)
+            low = float(np.clip(interval[0], minimum, clipped))
+            high = float(np.clip(interval[1], clipped, largest))
             notices += self._biased()
         elif draws is not None and not draws.size:
             notices += (_NO_INTERVAL,)
         if null is not None and null.size:
             p = float(p_values(np.array([value.nats]), null[:, None])[0])
-            chance = max(least, float(null.mean()))
+            chance = max(minimum, float(null.mean()))
             notices += self._unsure_p()
         parameters = self.estimator.settings
         return Estimate(

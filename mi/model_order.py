@@ -60,13 +60,13 @@ class ModelOrder:
         """Return a table: a row a model, I(Z;Y) in bits with the ends of its interval."""
         import pandas as pd
 
-        ends = [estimate.to_dict() for estimate in self.estimates]
+        records = [estimate.to_dict() for estimate in self.estimates]
         columns = {
             "model": list(self.names),
             "given": self.order,
             "bits": self.bits,
-            "low": [row["low"] for row in ends],
-            "high": [row["high"] for row in ends],
+            "low": [row["low"] for row in records],
+            "high": [row["high"] for row in records],
         }
         return pd.DataFrame(columns)
 
@@ -136,17 +136,17 @@ def order_models(
     if pixels.ndim < 2:
         raise DataError("images", "shape (n, h, w, bands)", pixels.shape)
     subset = labeled_subset(labels, len(pixels), samples, seed)
-    drawn, codes = pixels[subset.indices], np.asarray(subset.codes)
+    sample_images, codes = pixels[subset.indices], np.asarray(subset.codes)
     rows: list[tuple[str, Estimate, int]] = []
     left_out: dict[str, str] = {}
     progress("models", 0, len(models))
     for model_index, model in enumerate(models):
         name = Path(model).name if isinstance(model, (str, Path)) else getattr(model, "name", "")
         try:
-            z = _before_head(model, drawn)
+            z = _head_input(model, sample_images)
         except OipError as error:
-            named = name and name not in left_out
-            left_out[name if named else f"{name} ({model_index})".strip()] = str(error)
+            is_unique = name and name not in left_out
+            left_out[name if is_unique else f"{name} ({model_index})".strip()] = str(error)
         else:
             estimate = mutual_information(
                 z, codes, measure, discrete=True, seed=seed, null=0, draws=draws
@@ -157,10 +157,10 @@ def order_models(
         raise DataError("models", "at least one that can be measured", "; ".join(left_out.values()))
     rows.sort(key=lambda row: -row[1].nats)
     names, estimates, order = zip(*rows, strict=True)
-    return ModelOrder(names, estimates, np.array(order), left_out, len(drawn))
+    return ModelOrder(names, estimates, np.array(order), left_out, len(sample_images))
 
 
-def _before_head(model: ModelLike, images: np.ndarray) -> np.ndarray:
+def _head_input(model: ModelLike, images: np.ndarray) -> np.ndarray:
     """Return the input (n, d) of the layer that gives a model's classes."""
     from oip.network.inputs import check_images
     from oip.network.network import Network

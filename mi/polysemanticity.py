@@ -373,14 +373,14 @@ def clusters_of_units(
             source = generator(seed, "clusters", unit)
             sets = np.concatenate([best[None], kinds[size].draw(variety, references, source)])
             best_images[unit], partitions[unit] = best, _partition(points[sets], source)
-            below = np.sum(varieties[size] <= variety + 1e-9)
+            smaller_count = np.sum(varieties[size] <= variety + 1e-9)
             result.variety[unit] = variety
-            result.variety_p[unit] = (1 + below) / (1 + _RANDOM_SETS)
+            result.variety_p[unit] = (1 + smaller_count) / (1 + _RANDOM_SETS)
         progress(label, unit + 1, units)
     null = np.sort(np.concatenate([np.zeros(0), *(fit.null for fit in partitions.values())]))
     for unit, partition in partitions.items():
-        above = len(null) - np.searchsorted(null, partition.distinctness - 1e-9)
-        result.p_value[unit] = (1 + above) / (1 + len(null))
+        larger_count = len(null) - np.searchsorted(null, partition.distinctness - 1e-9)
+        result.p_value[unit] = (1 + larger_count) / (1 + len(null))
         result.explained[unit], result.expected[unit] = partition.explained, partition.expected
         is_single = result.p_value[unit] > ALPHA
         labels = np.zeros(result.images[unit], int) if is_single else partition.labels
@@ -392,8 +392,8 @@ def clusters_of_units(
 
 def _variety(points: np.ndarray, rows: np.ndarray) -> float:
     """Return the spread of some points (n, d), as a part of that of all; 1 if these are equal."""
-    whole = points.var(axis=0).sum()
-    return float(points[rows].var(axis=0).sum() / whole) if whole > 0 else 1.0
+    variance = points.var(axis=0).sum()
+    return float(points[rows].var(axis=0).sum() / variance) if variance > 0 else 1.0
 
 
 def _components(features: np.ndarray) -> np.ndarray:
@@ -422,20 +422,22 @@ class _ImagesOfOneKind(NamedTuple):
         squares = _squared_distances(centers[None], points[None])[0]
         squares /= np.median(squares) or 1.0
         noise = random.gumbel(size=squares.shape)  # the largest sums: a draw without replacement
-        whole = points.var(axis=0).sum() or 1.0
+        variance = points.var(axis=0).sum() or 1.0
         sets, variety = [], []
         for steepness in np.geomspace(200.0, 0.05, _WIDTHS):
             order = np.argpartition(steepness * squares - noise, size - 1, axis=1)
             sets.append(order[:, :size])
-            variety.append(points[sets[-1]].var(axis=1).sum(axis=1) / whole)
+            variety.append(points[sets[-1]].var(axis=1).sum(axis=1) / variance)
         return cls(np.array(sets), np.array(variety))
 
     def draw(self, variety: float, count: int, random: np.random.Generator) -> np.ndarray:
         """Return (count, size) sets about different images, each nearest to a variety."""
         total = self.sets.shape[1]
-        drawn = random.permutation(total) if count <= total else random.integers(total, size=count)
-        drawn = drawn[:count]
-        return self.sets[np.abs(self.variety[:, drawn] - variety).argmin(axis=0), drawn]
+        columns = (
+            random.permutation(total) if count <= total else random.integers(total, size=count)
+        )
+        columns = columns[:count]
+        return self.sets[np.abs(self.variety[:, columns] - variety).argmin(axis=0), columns]
 
 
 class _Partition(NamedTuple):
@@ -457,10 +459,10 @@ class _Partition(NamedTuple):
 def _partition(sets: np.ndarray, random: np.random.Generator) -> _Partition:
     """Return the clusters of the first of some sets of points (b, n, d) beside the other sets."""
     centered = sets - sets.mean(axis=1, keepdims=True)
-    whole = (centered**2).sum(axis=(1, 2))
-    within, labels = _k_means(centered, random)
-    within = np.where(whole > 0, within / np.where(whole > 0, whole, 1.0), 1.0)
-    logs = np.log(np.maximum(within, 1e-9))
+    total = (centered**2).sum(axis=(1, 2))
+    inertia, labels = _k_means(centered, random)
+    inertia = np.where(total > 0, inertia / np.where(total > 0, total, 1.0), 1.0)
+    logs = np.log(np.maximum(inertia, 1e-9))
     unit_logs, references = logs[:, 0], logs[:, 1:]
     count = references.shape[1]
     mean, variance = references.mean(axis=1), references.var(axis=1)
@@ -470,7 +472,7 @@ def _partition(sets: np.ndarray, random: np.random.Generator) -> _Partition:
     null = (-deviations / np.sqrt(np.maximum(spread, 1e-18))).max(axis=0)
     gaps = (mean - unit_logs) / np.sqrt(np.maximum(variance, 1e-18))
     best = int(gaps.argmax())
-    explained = 1 - within[best]
+    explained = 1 - inertia[best]
     return _Partition(
         labels[best], float(gaps[best]), null, float(explained[0]), float(explained[1:].mean())
     )
@@ -497,8 +499,8 @@ def _k_means(sets: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
     sums, labels = [], []
     for _ in range(_MOST - 1):
         total = nearest.cumsum(axis=1)
-        drawn = random.random((len(sets), _CANDIDATES)) * total[:, -1:]
-        indices = np.minimum((total[:, None] < drawn[:, :, None]).sum(axis=2), last)
+        thresholds = random.random((len(sets), _CANDIDATES)) * total[:, -1:]
+        indices = np.minimum((total[:, None] < thresholds[:, :, None]).sum(axis=2), last)
         candidates = sets[set_indices[:, None], indices]
         gain = np.minimum(_squared_distances(candidates, sets), nearest[:, None]).sum(axis=2)
         centers = np.concatenate(

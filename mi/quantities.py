@@ -171,10 +171,10 @@ def conditional_mutual_information(
     d = left.d
     if left.is_label and not right.is_label:
         left, right = right, left
-    chosen, estimate_on = _Choice(estimator, parameters, seed).given(left, right, condition)
+    estimator, estimate_on = _Choice(estimator, parameters, seed).given(left, right, condition)
     sides = (left, right, condition)
     arrays = tuple(
-        side.values if side.is_label else chosen.with_marginals(side.values) for side in sides
+        side.values if side.is_label else estimator.with_marginals(side.values) for side in sides
     )
 
     @cache
@@ -189,13 +189,13 @@ def conditional_mutual_information(
         values = thread_map(
             lambda shuffle: estimate_on(shuffled(shuffle), *arrays[1:]).nats,
             range(shuffles),
-            chosen.working_bytes(len(left)),
+            estimator.working_bytes(len(left)),
         )
         return np.array(values)
 
     estimate = Measurement(
         quantity="I(X;Y|Z)",
-        estimator=chosen,
+        estimator=estimator,
         arrays=arrays,
         d=d,
         seed=seed,
@@ -256,8 +256,8 @@ def entropy(
         of_label = estimator_of("entropy of a label", "label_entropy", name, parameters)
         return _estimate("H(X)", of_label, of_label.label_entropy, side.values, seed, draws)
     name = "kde" if estimator is None else estimator
-    chosen = estimator_of("entropy", "entropy", name, parameters)
-    estimate = _estimate("H(X)", chosen, chosen.entropy, side.values, seed, draws, floor=None)
+    estimator = estimator_of("entropy", "entropy", name, parameters)
+    estimate = _estimate("H(X)", estimator, estimator.entropy, side.values, seed, draws, floor=None)
     label_notices = side.label_notice() if discrete is None else ()
     return replace(estimate, notices=(*estimate.notices, *label_notices))
 
@@ -294,8 +294,8 @@ def negentropy(
         >>> round(mi.negentropy(x, draws=0).nats, 1)  # 1/2 ln(2 pi e) - 1
         0.4
     """
-    chosen = estimator_of("negentropy", "negentropy", estimator, parameters)
-    return _estimate("J(X)", chosen, chosen.negentropy, check_numbers("x", x), seed, draws)
+    estimator = estimator_of("negentropy", "negentropy", estimator, parameters)
+    return _estimate("J(X)", estimator, estimator.negentropy, check_numbers("x", x), seed, draws)
 
 
 def input_information(
@@ -331,9 +331,9 @@ def input_information(
         >>> mi.input_information(np.arange(64.0) * 1000, noise=1.0).saturated
         True
     """
-    quantity = "the information about the input"
-    chosen = estimator_of(quantity, "input_information", estimator, parameters)
-    return _estimate("I(X;M)", chosen, chosen.input_information, check_numbers("x", x), seed, draws)
+    quantity, x = "the information about the input", check_numbers("x", x)
+    estimator = estimator_of(quantity, "input_information", estimator, parameters)
+    return _estimate("I(X;M)", estimator, estimator.input_information, x, seed, draws)
 
 
 def total_correlation(
@@ -372,19 +372,19 @@ def total_correlation(
     values = check_numbers("x", x)
     if values.shape[1] < 2:
         raise DataError("x", "two columns or more", "one")
-    chosen = estimator_of("total correlation", "total_correlation", estimator, parameters)
+    estimator = estimator_of("total correlation", "total_correlation", estimator, parameters)
     seed = check_whole("seed", seed, 0)
     (side,), notices = _distinct(Side("x", values, False))
-    chosen = chosen.of_samples(len(side.values))
-    values = chosen.with_marginals(side.values)
+    estimator = estimator.of_samples(len(side.values))
+    values = estimator.with_marginals(side.values)
     return Measurement(
         quantity="T(X)",
-        estimator=chosen,
+        estimator=estimator,
         arrays=(values,),
         d=values.shape[1],
         seed=seed,
-        estimate_on=lambda x: chosen.total_correlation(x, seed),
-        null_of=lambda shuffles: chosen.total_correlation_null(values, shuffles, seed),
+        estimate_on=lambda x: estimator.total_correlation(x, seed),
+        null_of=lambda shuffles: estimator.total_correlation_null(values, shuffles, seed),
         notices=notices,
     ).estimate(null, draws)
 
@@ -428,32 +428,32 @@ def kl_divergence(
     if first.shape[1] != second.shape[1]:
         columns = f"{first.shape[1]} columns, as many as x has"
         raise DataError("y", columns, second.shape[1])
-    chosen = estimator_of("KL divergence", "divergence", estimator, parameters)
+    estimator = estimator_of("KL divergence", "divergence", estimator, parameters)
     seed = check_whole("seed", seed, 0)
-    (first,), notices = _without_copies(first)
-    (second,), second_notices = _without_copies(second)
+    (first,), notices = _drop_copies(first)
+    (second,), second_notices = _drop_copies(second)
     pooled = np.concatenate([first, second])
-    chosen = chosen.of_samples(min(len(first), len(second)))
-    first, second = np.split(chosen.with_marginals(_varied_or_first(pooled)), [len(first)])
+    estimator = estimator.of_samples(min(len(first), len(second)))
+    first, second = np.split(estimator.with_marginals(_varied_or_first(pooled)), [len(first)])
 
     def null_of(shuffles: int) -> np.ndarray:
         n, pool = len(first), np.concatenate([first, second])
         draw = seeds.generator(seed, "null")
         orders = [draw.permutation(len(pool)) for _ in range(shuffles)]
         values = thread_map(
-            lambda order: chosen.divergence(pool[order[:n]], pool[order[n:]], seed).nats,
+            lambda order: estimator.divergence(pool[order[:n]], pool[order[n:]], seed).nats,
             orders,
-            pool.nbytes + chosen.working_bytes(len(pool)),
+            pool.nbytes + estimator.working_bytes(len(pool)),
         )
         return np.array(values)
 
     return Measurement(
         quantity="KL(X||Y)",
-        estimator=chosen,
+        estimator=estimator,
         arrays=(first, second),
         d=first.shape[1],
         seed=seed,
-        estimate_on=lambda p, q: chosen.divergence(p, q, seed),
+        estimate_on=lambda p, q: estimator.divergence(p, q, seed),
         null_of=null_of,
         paired=False,
         notices=(*notices, *second_notices),
@@ -552,7 +552,7 @@ class _Choice:
             seed=seed,
             estimator=about_label,
             arrays=(numbers.values, label.values),
-            estimate_on=lambda left, codes: _of_classes_left(about_label, left, codes, seed),
+            estimate_on=lambda left, codes: _part_information(about_label, left, codes, seed),
         )
 
     def given(self, x: Side, y: Side, given: Side) -> tuple[Estimator, Callable[..., RawEstimate]]:
@@ -562,7 +562,7 @@ class _Choice:
         """
         seed = self.seed
         if given.is_label:
-            return self._within_classes(x, y, given)
+            return self._class_mean(x, y, given)
         if not y.is_label:
             description = "I(X;Y|Z) of numbers"
             direct = self.able("conditional_information", description, "ksg").of_samples(len(y))
@@ -575,14 +575,14 @@ class _Choice:
         def by_chain_rule(left: np.ndarray, codes: np.ndarray, z: np.ndarray) -> RawEstimate:
             numbers = one_hot(left) if x.is_label else left
             joint = np.concatenate([numbers, z], axis=1)
-            total = _of_classes_left(chain, joint, codes, seed)
-            alone = _of_classes_left(chain, z, codes, seed)
+            total = _part_information(chain, joint, codes, seed)
+            alone = _part_information(chain, z, codes, seed)
             notices = tuple(dict.fromkeys(total.notices + alone.notices))
             return RawEstimate(total.nats - alone.nats, ceiling=total.ceiling, notices=notices)
 
         return chain, by_chain_rule
 
-    def _within_classes(
+    def _class_mean(
         self, x: Side, y: Side, given: Side
     ) -> tuple[Estimator, Callable[..., RawEstimate]]:
         """Do `given` of a label Z, by the mean over its classes; none may have few samples."""
@@ -591,8 +591,8 @@ class _Choice:
         if y.is_label and not x.is_label:
             cells = np.unique(np.stack([y.values, given.values]), axis=1, return_inverse=True)[1]
             check_seen_twice(f"{y.name} within the classes of given", cells.reshape(-1))
-        chosen, sparse = pairs[0].estimator, int(counts.min())
-        fewest = chosen.fewest
+        estimator, sparse = pairs[0].estimator, int(counts.min())
+        fewest = estimator.fewest
         if sparse < fewest:
             raise DataError("given", f"{fewest} samples a class or more", sparse)
 
@@ -603,8 +603,8 @@ class _Choice:
             for code, count in enumerate(np.bincount(codes)):
                 if count < fewest:
                     continue
-                inside = codes == code
-                value = pairs[code].estimate_on(left[inside], right[inside])
+                is_member = codes == code
+                value = pairs[code].estimate_on(left[is_member], right[is_member])
                 share = count / len(codes)
                 nats += share * value.nats
                 ceiling += share * (np.inf if value.ceiling is None else value.ceiling)
@@ -613,10 +613,10 @@ class _Choice:
                 nats, ceiling=ceiling if np.isfinite(ceiling) else None, notices=(*notices,)
             )
 
-        return chosen, mean_of_classes
+        return estimator, mean_of_classes
 
 
-def _of_classes_left(
+def _part_information(
     estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int
 ) -> RawEstimate:
     """Return I(X;Y) of a part of the samples, without classes of which one sample is left."""
@@ -629,13 +629,13 @@ def _of_classes_left(
 
 def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:
     """Return the sides without copies of samples and without constant columns, and notices."""
-    arrays, notices = _without_copies(*(side.values for side in sides))
+    arrays, notices = _drop_copies(*(side.values for side in sides))
     pairs = zip(sides, arrays, strict=True)
     distinct = [replace(s, values=v if s.is_label else _varied_or_first(v)) for s, v in pairs]
     return distinct, notices
 
 
-def _without_copies(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+def _drop_copies(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
     unique_rows = first_of_copies(*arrays)
     if unique_rows is None:
         return arrays, ()

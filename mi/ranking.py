@@ -81,8 +81,8 @@ def ranks(estimates: MapEstimates, ordered: bool) -> np.ndarray:
     share the last rank of maps with a number. If not `ordered`, maps at their ceiling share the
     first one, unless shuffled labels are there, too.
     """
-    below = -_comparable(estimates.raw, estimates, ordered)
-    return np.searchsorted(np.sort(below), below, side="left") + 1
+    falling = -_comparable(estimates.raw, estimates, ordered)
+    return np.searchsorted(np.sort(falling), falling, side="left") + 1
 
 
 def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -275,10 +275,10 @@ class EstimatorRanking:
                 f"{self.estimator}: shuffled labels reach up to {np.nanmax(self.chance):.3g} bits; "
                 "ranks are by the bits above chance."
             )
-        below = int((self.raw < 0).sum())
-        if below:
-            estimates = "estimate below 0 is" if below == 1 else "estimates below 0 are"
-            notices.append(f"{self.estimator}: {below} {estimates} shown as 0.")
+        negative = int((self.raw < 0).sum())
+        if negative:
+            estimates = "estimate below 0 is" if negative == 1 else "estimates below 0 are"
+            notices.append(f"{self.estimator}: {negative} {estimates} shown as 0.")
         return notices
 
     def map_information(self, row: int, map_index: int) -> MapInformation:
@@ -527,13 +527,13 @@ def rank(
     requested = _instances(estimators, with_input)
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
     sample = sample.draw(labels, samples, classes, with_tags=True)
-    label, count, begun = f"{sample.layer.name}: ranking", len(sample.maps), 0
+    label, count, offset = f"{sample.layer.name}: ranking", len(sample.maps), 0
     summaries = ResponseSummaries(sample)
     measurements = _MapMeasurements(sample, requested, with_input)
     for block in summaries.blocks(byte_budget, progress, "ranking"):
         for chunk in measurements.add(block.values, np.flatnonzero(block.finite)):
-            progress(label, begun + int(chunk[-1]) + 1, count)
-        begun += len(block.finite)
+            progress(label, offset + int(chunk[-1]) + 1, count)
+        offset += len(block.finite)
     return Ranking(
         layer=sample.layer.name,
         index=sample.layer.index,
@@ -582,11 +582,11 @@ class _MapMeasurements:
         chunk, index = item
         values = responses[:, chunk]
         estimator, sample = self._estimators[index], self._sample
-        drawn = (sample.seed, self._shuffles[index], estimator.map_draws)
+        draws = (sample.seed, self._shuffles[index], estimator.map_draws)
         if sample.tags is None:
-            about_label = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
+            about_label = estimator.over_maps(values, sample.codes, *draws, distinct=True)
         else:
-            about_label = over_tags(estimator, values, sample.tags, *drawn)
+            about_label = over_tags(estimator, values, sample.tags, *draws)
         if not self._with_input or not estimator.can("input_information"):
             return about_label, None
         return about_label, _input_information(estimator, values, sample.seed)

@@ -153,16 +153,20 @@ class Redundancies(LayerResult):
         for about, pairs in (("input", self.input), ("label", self.label)):
             if pairs is None:
                 continue
-            joint, redundant, other = pairs.joint.copy(), pairs.redundancy, pairs.non_redundant
+            joint, redundant, non_redundant = (
+                pairs.joint.copy(),
+                pairs.redundancy,
+                pairs.non_redundant,
+            )
             np.fill_diagonal(joint, pairs.single)
             measures += [
                 PairMeasure(f"{name} about the {about}", unit, values)
                 for name, unit, values in (
                     ("redundancy less synergy", "bits", bits(redundant)),
                     ("joint information", "bits", bits(joint)),
-                    ("non-redundant information", "bits", bits(other)),
+                    ("non-redundant information", "bits", bits(non_redundant)),
                     ("redundant share", "", pairs.share(redundant)),
-                    ("non-redundant share", "", pairs.share(other)),
+                    ("non-redundant share", "", pairs.share(non_redundant)),
                 )
             ]
         return measures
@@ -238,7 +242,7 @@ class Redundancies(LayerResult):
             ", ".join(str(other) for other in row if other >= 0) for row in self.nearest(3)
         ]
         groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
-        alike = [f"share at least 90 % on average: {group}" for group in groups[:_ROWS]]
+        group_texts = [f"share at least 90 % on average: {group}" for group in groups[:_ROWS]]
         headings = {
             "map": self.noun,
             "input": "bits about the input",
@@ -248,7 +252,7 @@ class Redundancies(LayerResult):
         return html.block(
             f"{self.layer}: shared information of {self._counted}, {self.samples} images",
             html.frame(self.to_pandas().assign(nearest=nearest_texts), headings, _ROWS),
-            *(html.paragraph(text) for text in (*self.notices, *alike)),
+            *(html.paragraph(text) for text in (*self.notices, *group_texts)),
         )
 
     def _shares(self) -> np.ndarray:
@@ -365,7 +369,7 @@ def pairs_at_two(
     Gram matrices (m, n, n) and B that of what they are about.
     """
     maps, n = len(grams), len(input_gram)
-    same = np.ones((n, n), bool) if codes is None else codes[:, None] == codes[None, :]
+    mask = np.ones((n, n), bool) if codes is None else codes[:, None] == codes[None, :]
     square = (input_gram * input_gram).astype(np.float32)
     sums = np.zeros((3, maps + 1, maps + 1))  # plain, with the input, with the label
     room = max(1, _ROW_BYTES // (4 * n * (maps + 1)))
@@ -377,7 +381,7 @@ def pairs_at_two(
         sums[0] += plain
         sums[1] += with_input
         if codes is not None:
-            sums[2] += added_squares(block, same[rows])[1]
+            sums[2] += added_squares(block, mask[rows])[1]
     sums = (sums + sums.swapaxes(1, 2)) / 2
     constant = np.flatnonzero(np.diagonal(sums[0])[:maps] >= n * n)  # exactly as the constant map
     sums[:, constant], sums[:, :, constant] = sums[:, [maps]], sums[:, :, [maps]]
@@ -415,8 +419,8 @@ def _spectra(
     maps = len(grams)
     rows, columns = np.triu_indices(maps, 1)
     if count is not None and count < len(rows):
-        drawn = seeds.generator(seed, "pairs").permutation(len(rows))[:count]
-        rows, columns = rows[drawn], columns[drawn]
+        selection = seeds.generator(seed, "pairs").permutation(len(rows))[:count]
+        rows, columns = rows[selection], columns[selection]
 
     def of_pair(pair: tuple[int, int]) -> tuple[float, float]:
         return context.informations(grams[pair[0]] * grams[pair[1]].astype(np.float64))

@@ -135,14 +135,14 @@ def over_prepared(
     counts = np.bincount(codes)
     # A map without information keeps its zeros.
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
-    raw, drawn = np.zeros(maps), np.zeros((len(half_sets), maps))
+    raw, half_draws = np.zeros(maps), np.zeros((len(half_sets), maps))
     null = np.zeros((samples.shuffles, maps))
     few_halves, few_shuffles = _few(samples, expensive)
     few_sets, few_mixed = half_sets[:few_halves], mixed[:few_shuffles]
     single_drawn = np.zeros((len(few_sets), maps, classes))
     single_null = np.zeros((len(few_mixed), maps, classes))
     # Several maps have a thread each.
-    several = partial(_of_labels, in_threads=maps == 1, bytes_each=bytes_each)
+    several = partial(_label_information, in_threads=maps == 1, bytes_each=bytes_each)
 
     def estimate_map(index: int) -> tuple[str, ...]:
         x = varied(samples.responses[:, index])
@@ -150,7 +150,7 @@ def over_prepared(
         if prepared is None:
             return ()
         raw[index] = prepared.information(codes, None)
-        drawn[:, index] = paired_draws(
+        half_draws[:, index] = paired_draws(
             raw[index], several(prepared, ((codes[half], half) for half in half_sets))
         )
         null[:, index] = several(prepared, ((labels, None) for labels in mixed))
@@ -180,7 +180,7 @@ def over_prepared(
         per_class_ends=interval_ends(single, single_drawn) if samples.one_vs_rest else None,
         per_class_p=class_p_values(single, single_null) if samples.one_vs_rest else None,
         class_ceiling=class_entropies(codes),
-        draws=drawn,
+        draws=half_draws,
         null=null,
         notices=tuple(notices),
     )
@@ -194,7 +194,7 @@ def _few(samples: LabelledResponses, expensive: bool) -> tuple[int, int]:
     return (halves // 4 * 2, shuffles // 2) if expensive else (halves, shuffles)
 
 
-def _of_labels(
+def _label_information(
     prepared: Prepared, labels: Iterable[Labels], in_threads: bool, bytes_each: int
 ) -> np.ndarray:
     """Return the information about each of several labels."""

@@ -177,7 +177,7 @@ def select(
         order, scores = eliminated(sample)
     elif method in ("mrmr", "ib", "cmi"):
         grams, finite = layer_grams(sample, Bandwidth())
-        size = _by_grams(sample, grams, method, beta, alpha)
+        size = _gram_order(sample, grams, method, beta, alpha)
         rows = np.flatnonzero(finite)
         scores = np.full(len(sample.maps), -np.inf)
         scores[rows] = size.scores
@@ -233,7 +233,7 @@ class SelectionSize:
     notices: tuple[str, ...] = ()
 
 
-def _by_grams(
+def _gram_order(
     sample: LayerSample, grams: np.ndarray, method: str, beta: float, alpha: float
 ) -> SelectionSize:
     """Order the maps with these Gram matrices by `mrmr`, `ib` or `cmi`."""
@@ -309,7 +309,7 @@ def conditional_width(
         return entropy_and_information(matrix)[1]
 
     alone = np.array(thread_map(lambda gram: information(gram.astype(np.float64)), grams))
-    chosen = np.ones((n, n))  # the product of the Gram matrices of the chosen maps
+    product = np.ones((n, n))  # the product of the Gram matrices of the chosen maps
     chosen_information = 0.0
     order: list[int] = []
     scores, p_values = np.zeros(len(grams)), []
@@ -318,7 +318,7 @@ def conditional_width(
     remaining = list(range(len(grams)))
     while remaining:
         values = thread_map(
-            lambda row, chosen=chosen: entropy_and_information(chosen * grams[row]), remaining
+            lambda row, product=product: entropy_and_information(product * grams[row]), remaining
         )
         best = int(np.argmax([map_information for _, map_information in values]))
         row, (entropy, best_information) = remaining[best], values[best]
@@ -335,7 +335,7 @@ def conditional_width(
                 unchosen *= grams[other]
         random = seeds.generator(seed, "null", len(order))
         shuffled = [random.permutation(n) for _ in range(shuffles)]
-        p_value = _p_value_of_others(information, chosen, grams[row], unchosen, shuffled)
+        p_value = _p_value_of_others(information, product, grams[row], unchosen, shuffled)
         scores[row] = best_information - chosen_information
         p_values.append(p_value)
         if p_value > level:
@@ -343,7 +343,7 @@ def conditional_width(
             break
         order.append(row)
         remaining.remove(row)
-        chosen = chosen * grams[row]
+        product = product * grams[row]
         chosen_information = best_information
     else:
         width = len(order)
@@ -353,7 +353,7 @@ def conditional_width(
 
 def _p_value_of_others(
     information: Callable[[np.ndarray], float],
-    chosen: np.ndarray,
+    product: np.ndarray,
     gram: np.ndarray,
     unchosen: np.ndarray,
     shuffled: Sequence[np.ndarray],
@@ -362,14 +362,14 @@ def _p_value_of_others(
 
     Args:
         information: about the label, of a matrix (n, n).
-        chosen: product of the Gram matrices of the maps that are chosen.
+        product: that of the Gram matrices of the maps that are chosen.
         gram: of the map.
         unchosen: product of those of all other maps.
         shuffled: orders (n,) of the map's samples.
     """
 
     def added_by_others(order: np.ndarray) -> float:
-        joint = chosen * cut(gram, order)
+        joint = product * cut(gram, order)
         return information(unchosen * joint) - information(joint)
 
     observed, *null = thread_map(added_by_others, [np.arange(len(gram)), *shuffled])
@@ -571,11 +571,11 @@ class _FittedKernel:
         result = np.zeros(len(rows))
         sizes = np.array([len(self._blocks[row]) for row in rows])
         for size in np.unique(sizes[sizes > 0]):
-            alike = np.flatnonzero(sizes == size)
-            blocks = np.stack([self._blocks[rows[int(index)]] for index in alike])
+            positions = np.flatnonzero(sizes == size)
+            blocks = np.stack([self._blocks[rows[int(index)]] for index in positions])
             inner = self._inverse[blocks[:, :, None], blocks[:, None, :]]
             weights = self._weights[blocks]
-            result[alike] = (weights * np.linalg.solve(inner, weights)).sum(axis=(1, 2))
+            result[positions] = (weights * np.linalg.solve(inner, weights)).sum(axis=(1, 2))
         return result
 
     def remove(self, row: int) -> None:

@@ -224,7 +224,7 @@ def silencing_effects(
         numbers = image_numbers.numbers(activations, tf.tile(true, sets[None]))
         return tf.reshape(numbers, [sets, tf.shape(images)[0], -1])
 
-    before = layer_graph(network, layer.response)
+    graph = layer_graph(network, layer.response)
     run = compiled_for_images(
         network,
         run_without,
@@ -235,27 +235,27 @@ def silencing_effects(
     size = network.activation_bytes()
     batch = batch_size(size, byte_budget, _BATCH)
     room = max(1, byte_budget // (size * min(batch, count)))
-    whole = sums = squares = 0.0
-    done, total = 0, len(silenced) * -(-count // batch)
-    progress(label, done, total)
+    total_output = sums = squares = 0.0
+    finished_count, total = 0, len(silenced) * -(-count // batch)
+    progress(label, finished_count, total)
     for rows, batch_images in image_batches(sample.images, size, byte_budget, _BATCH):
         images, true = tf.constant(batch_images), tf.constant(units[rows], tf.int64)
-        values = before(images)[0].response
+        values = graph(images)[0].response
         intact = run(images, values, true, tf.constant(silenced.intact)).numpy().astype(np.float64)
         changes = []
         for start in range(0, len(silenced), room):
             codes = silenced.codes(start, room)
             changes.append(run(images, values, true, tf.constant(codes)).numpy() - intact)
-            done += len(codes)
-            progress(label, done, total)
+            finished_count += len(codes)
+            progress(label, finished_count, total)
         change = np.concatenate(changes)
-        whole = whole + intact[0].sum(axis=0)
+        total_output = total_output + intact[0].sum(axis=0)
         sums = sums + change.sum(axis=1)
         squares = squares + np.square(change).sum(axis=1)
     mean = np.asarray(sums) / count
     with np.errstate(invalid="ignore"):
         variance = np.maximum(np.asarray(squares) / count - mean**2, 0.0)
-    return SilencingEffects(np.asarray(whole) / count, mean, _Z * np.sqrt(variance / count))
+    return SilencingEffects(np.asarray(total_output) / count, mean, _Z * np.sqrt(variance / count))
 
 
 def _run_changed(

@@ -60,8 +60,8 @@ class SparseAutoencoder:
         """Return the codes (n, k): the largest `active` of each sample, 0 or more, else 0."""
         values = np.maximum(0.0, (samples - self.center) @ self.encoder.T + self.bias)
         if self.active < values.shape[1]:
-            least = -np.partition(-values, self.active - 1, axis=1)[:, self.active - 1]
-            values = np.where(values >= least[:, None], values, 0.0)
+            thresholds = -np.partition(-values, self.active - 1, axis=1)[:, self.active - 1]
+            values = np.where(values >= thresholds[:, None], values, 0.0)
         return values
 
     def rebuilt(self, codes: np.ndarray) -> np.ndarray:

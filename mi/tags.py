@@ -90,10 +90,10 @@ def over_tags(
     ]
     shape = (responses.shape[1], tags.shape[1])
     values, p = np.full(shape, np.nan), np.full(shape, np.nan)
-    ends, ceilings = np.full((*shape, 2), np.nan), np.zeros(shape[1])
+    intervals, ceilings = np.full((*shape, 2), np.nan), np.zeros(shape[1])
     for tag, estimates in zip(np.flatnonzero(usable), by_tag, strict=True):
         values[:, tag] = estimates.raw
-        ends[:, tag] = np.stack([estimates.low, estimates.high], axis=1)
+        intervals[:, tag] = np.stack([estimates.low, estimates.high], axis=1)
         ceilings[tag] = float(np.nanmax(estimates.ceiling))
         if shuffles:
             p[:, tag] = estimates.p_value
@@ -108,7 +108,7 @@ def over_tags(
         class_ceiling=ceilings,
         draws=raw + spread - spread.mean(axis=0) if len(spread) else spread,
         null=_added(np.stack([estimates.null for estimates in by_tag]), related),
-        per_class_ends=ends if draws else None,
+        per_class_ends=intervals if draws else None,
         per_class_p=p if shuffles else None,
     )
 

@@ -99,7 +99,7 @@ def check_side(name: str, values: ArrayLike, discrete: bool | None, labels_first
     return Side(name, check_numbers(name, values), False)
 
 
-def check_numbers(name: str, values: ArrayLike, least: int = FEWEST) -> np.ndarray:
+def check_numbers(name: str, values: ArrayLike, minimum: int = FEWEST) -> np.ndarray:
     """Return numbers or booleans (n,) or (n, d) as (n, d) float64.
 
     Raises:
@@ -114,7 +114,7 @@ def check_numbers(name: str, values: ArrayLike, least: int = FEWEST) -> np.ndarr
         numbers = numbers[:, None]
     if numbers.ndim != 2 or not numbers.shape[1]:
         raise DataError(name, "shape (n,) or (n, d), d 1 or more", shape)
-    _check_count(name, len(numbers), least)
+    _check_count(name, len(numbers), minimum)
     is_whole, numbers = numbers.dtype.kind in "iu", numbers.astype(np.float64)
     _check_sizes(name, numbers)
     if is_whole and np.abs(numbers).max() > _EXACT:
@@ -271,9 +271,9 @@ def stratified(codes: np.ndarray, size: int, seed: int) -> np.ndarray:
     if len(codes) <= size:
         return np.arange(len(codes))
     counts = np.bincount(codes)
-    least = max(FEWEST_LABELS, 2 * len(counts))
-    if size < least:
-        text = f"at least {least} for {len(counts)} classes"
+    minimum = max(FEWEST_LABELS, 2 * len(counts))
+    if size < minimum:
+        text = f"at least {minimum} for {len(counts)} classes"
         raise SettingsError("samples", text, size)
     share = counts * size / len(codes)
     take = np.maximum(np.floor(share).astype(int), np.minimum(counts, 2))
@@ -373,14 +373,14 @@ def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:
     """
     numbers = [side for side in sides if side.ndim == 2]
     x = varied(np.concatenate(numbers, axis=1)) if numbers else np.empty((0, 0))
-    if not x.size or _on_grid(x):
+    if not x.size or _is_on_grid(x):
         return None
     codes = np.stack([side for side in sides if side.ndim == 1] or [np.zeros(len(x), int)], axis=1)
     rows = row_codes(x)
     counts = np.bincount(rows)[rows]
     repeated = (counts > 1) & (counts <= max(2, _MOST_COPIES * len(x)))
-    ends = ((x == x.min(axis=0)) | (x == x.max(axis=0))).all(axis=1)
-    repeated &= ~ends | (counts <= counts.max(where=repeated & ~ends, initial=0))
+    is_extreme = ((x == x.min(axis=0)) | (x == x.max(axis=0))).all(axis=1)
+    repeated &= ~is_extreme | (counts <= counts.max(where=repeated & ~is_extreme, initial=0))
     if not repeated.any():
         return None
     joint_codes = row_codes(np.concatenate([rows[:, None], codes], axis=1))
@@ -391,12 +391,12 @@ def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:
     return np.flatnonzero(is_first | ~repeated)
 
 
-def _on_grid(x: np.ndarray) -> bool:
+def _is_on_grid(x: np.ndarray) -> bool:
     """Return whether the columns of x (n, d) are multiples of a step, at most `_STEPS` of them.
 
     If there is one column, also whether it has more steps, or half precision.
     """
-    most = _STEPS if x.shape[1] > 1 else _STEPS_ALONE
+    maximum = _STEPS if x.shape[1] > 1 else _STEPS_ALONE
     with np.errstate(over="ignore"):
         if x.shape[1] == 1 and (x.astype(np.float16) == x).all():
             return True
@@ -405,21 +405,21 @@ def _on_grid(x: np.ndarray) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
             span = values[-1] - values[0]
             steps = (values - values[0]) * (np.rint(span / np.diff(values).min()) / span)
-        if steps[-1] > most or np.abs(steps - np.rint(steps)).max() > _OFF_GRID:
+        if steps[-1] > maximum or np.abs(steps - np.rint(steps)).max() > _OFF_GRID:
             return False
     return True
 
 
 def row_codes(x: np.ndarray) -> np.ndarray:
     """Return a number (n,) from 0 for every row of x (n, d), the same for equal rows."""
-    whole = np.ascontiguousarray(x + np.zeros(1, x.dtype))  # -0 is 0
-    rows = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1])))
+    values = np.ascontiguousarray(x + np.zeros(1, x.dtype))  # -0 is 0
+    rows = values.view(np.dtype((np.void, values.dtype.itemsize * values.shape[1])))
     return np.unique(rows.reshape(-1), return_inverse=True)[1].reshape(-1)
 
 
-def copies_notice(n: int, kept: int) -> str:
+def copies_notice(n: int, unique_count: int) -> str:
     """Return what a reader has to know where copies were left out."""
-    return f"{n - kept} of {n} samples are copies of others and were left out."
+    return f"{n - unique_count} of {n} samples are copies of others and were left out."
 
 
 def tied_share(x: np.ndarray) -> float:
@@ -442,7 +442,7 @@ def label_column(name: str, labels: ArrayLike | None, discrete: bool = False) ->
         raise DataError(name, _LABELS, "none", "Information is about a label.")
     values = _array(name, labels, _LABELS)
     if values.dtype.kind == "O":
-        if not _all_names(values):
+        if not _are_names(values):
             kinds = sorted({type(value).__name__ for value in values.ravel()})
             raise DataError(name, _LABELS, ", ".join(kinds))
         values = values.astype(str)
@@ -488,9 +488,9 @@ def _plain_numbers(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _check_count(name: str, count: int, least: int) -> None:
-    if count < least:
-        raise DataError(name, f"at least {least} samples", count)
+def _check_count(name: str, count: int, minimum: int) -> None:
+    if count < minimum:
+        raise DataError(name, f"at least {minimum} samples", count)
 
 
 def _check_sizes(name: str, values: np.ndarray) -> None:
@@ -510,7 +510,7 @@ def _looks_like_labels(given: ArrayLike, labels_first: bool) -> bool:
     except ValueError:  # rows of different lengths: the check that follows refuses them
         return labels_first
     if values.dtype.kind in "USO":
-        return values.dtype.kind != "O" or _all_names(values)
+        return values.dtype.kind != "O" or _are_names(values)
     if not labels_first or values.dtype.kind not in "buif":
         return False
     if values.ndim == 1 or values.shape[1:] == (1,):
@@ -522,5 +522,5 @@ def _looks_like_labels(given: ArrayLike, labels_first: bool) -> bool:
     )
 
 
-def _all_names(values: np.ndarray) -> bool:
+def _are_names(values: np.ndarray) -> bool:
     return all(isinstance(value, str) for value in values.ravel())

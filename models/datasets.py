@@ -289,7 +289,7 @@ def fitted(
     if goal != (height, width):
         warn_of_sizes(data.source, len(data), len(data), f"{goal[0]} x {goal[1]}", resize)
     images = np.empty((len(data), *goal, count), data.images.dtype)
-    for index, image in enumerate(_with_bands(data.images, count)):
+    for index, image in enumerate(_band_images(data.images, count)):
         is_so = goal == (height, width)
         images[index] = image if is_so else _resized(image, goal, resize, data.low)
     return replace(data, images=images)
@@ -347,7 +347,7 @@ def check_resize(resize: str | None) -> None:
         raise DataError("resize", " or ".join(RESIZES), f"'{resize}'")
 
 
-def _with_bands(images: np.ndarray, bands: int) -> Iterator[np.ndarray]:
+def _band_images(images: np.ndarray, bands: int) -> Iterator[np.ndarray]:
     # The weights of ITU-R BT.601, as pillow uses them for files.
     luminance = np.array([0.299, 0.587, 0.114])
     for image in images:
@@ -385,8 +385,8 @@ def _pixels(images: np.ndarray, source: str) -> np.ndarray:
         raise DataError(f"{source}: images", shapes, images.shape)
     if not len(images):
         raise DataError(f"{source}: images", "at least one", "none")
-    height, side, other = images.shape[1:]
-    if height <= _MOST_BANDS_FIRST < other and side == other:
+    height, side, last_side = images.shape[1:]
+    if height <= _MOST_BANDS_FIRST < last_side and side == last_side:
         hint = "Move the bands to the end, such as by np.moveaxis(images, 1, -1)."
         raise DataError(f"{source}: images", "(n, h, w, bands), the bands last", images.shape, hint)
     if images.dtype == np.uint8:
@@ -411,8 +411,8 @@ def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.nda
     if len(labels) != count:
         raise DataError(f"{source}: labels", f"{count}, one per image", len(labels))
     if labels.dtype.kind not in "biu":
-        whole = labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels))
-        hint = "Numbers of classes become whole by labels.astype(int)." if whole else ""
+        are_whole = labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels))
+        hint = "Numbers of classes become whole by labels.astype(int)." if are_whole else ""
         kinds = "whole numbers or names"
         raise DataError(f"{source}: labels", kinds, f"dtype {labels.dtype}", hint)
     labels = labels.astype(np.int64)

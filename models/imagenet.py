@@ -96,7 +96,7 @@ class EfficientNetLite:
             scaled = 1 < stage_number < len(_STAGES)
             for turn in range(math.ceil(stage.blocks * self.depth) if scaled else stage.blocks):
                 name, key = f"block{stage_number}{chr(ord('a') + turn)}", f"_blocks.{number}."
-                before = values
+                shortcut = values
                 if stage.expansion > 1:
                     layer = convolution(maps * stage.expansion, 1, 1, f"{name}_expand")
                     values = convolved(values, layer, f"{key}_expand_conv", f"{key}_bn0")
@@ -114,7 +114,7 @@ class EfficientNetLite:
                 layer = convolution(width, 1, 1, f"{name}_project")
                 values = convolved(values, layer, f"{key}_project_conv", f"{key}_bn2")
                 if turn:
-                    values = layers.Add(name=f"{name}_add")([values, before])
+                    values = layers.Add(name=f"{name}_add")([values, shortcut])
                 maps, number = width, number + 1
         head = convolution(_HEAD, 1, 1, "head")
         values = active(convolved(values, head, "_conv_head", "_bn1"), "head")

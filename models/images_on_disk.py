@@ -128,11 +128,11 @@ def _target_shape(
     Raises:
         DataError: files of several sizes, and none that they are to have.
     """
-    other = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
+    odd_index = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
     bands = sizing.bands or (1 if are_gray else 3)
     if sizing.size is not None:
         return sizing.size, bands
-    size = sizes[0] if other is None else None
+    size = sizes[0] if odd_index is None else None
     if sizing.model_shape is not None:
         shape = sizing.model_shape(None if size is None else (*size, bands))
         if len(shape) == 3:
@@ -142,7 +142,7 @@ def _target_shape(
         raise DataError(
             f"{source}: sizes",
             f"{_text(sizes[0])} as of '{paths[0].name}'",
-            f"{_text(sizes[other or 0])} of '{paths[other or 0].name}'",
+            f"{_text(sizes[odd_index or 0])} of '{paths[odd_index or 0].name}'",
             "Ask for one size: size=(h, w).",
         )
     return size, bands
@@ -186,15 +186,15 @@ def _decoded(
 
     with _opened(path, with_folder) as picture:
         try:
-            shown = _on_white(ImageOps.exif_transpose(picture)) if as_shown else picture
-            plain = shown.convert(_MODES[bands])
+            upright = _flattened(ImageOps.exif_transpose(picture)) if as_shown else picture
+            plain = upright.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
             raise DataError(_named(path, with_folder), "a whole image file", error) from error
     plain = brought_to(plain, size, resize, Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
 
 
-def _on_white(picture: Picture) -> Picture:
+def _flattened(picture: Picture) -> Picture:
     if not picture.has_transparency_data:
         return picture
     from PIL import Image
@@ -274,7 +274,7 @@ def load_class_folders(
             left_out += [path.name for path in _pictures(root, left_out, deep=False)]
     present = set(labels)
     empty = [name for label, name in enumerate(classes) if label not in present]
-    _warn_of_left_out(source, empty, left_out)
+    _warn_of_ignored(source, empty, left_out)
     if part is not None and not own_parts:
         paths, codes = _part(paths, codes, part, source)
     images, resize = read_pictures(paths, source, sizing)
@@ -301,7 +301,7 @@ def _pictures(folder: Path, left_out: list[str], deep: bool = True) -> list[Path
     return pictures
 
 
-def _warn_of_left_out(source: str, empty: list[str], left_out: list[str]) -> None:
+def _warn_of_ignored(source: str, empty: list[str], left_out: list[str]) -> None:
     """Warn of classes without images, and of files and folders that are not read."""
     rows = (("classes without images", empty), ("left out", left_out))
     texts = [
@@ -335,11 +335,11 @@ def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizi
     first = rows[0][0]
     if not (first.lower().endswith(ENDINGS) or _is_file(table.parent / first)):
         path_column, label_column = _columns(rows.pop(0), source)
-    least = max(path_column, label_column) + 1
+    minimum = max(path_column, label_column) + 1
     for row_number, row in enumerate(rows, 1):
-        if len(row) < least:
+        if len(row) < minimum:
             row_name = f"{source}: row {row_number} of the data"
-            raise DataError(row_name, f"{least} columns and more", len(row))
+            raise DataError(row_name, f"{minimum} columns and more", len(row))
     if not rows:
         raise DataError(source, "rows of a path and a label", "a header only")
     paths = [table.parent / row[path_column] for row in rows]

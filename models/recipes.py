@@ -73,14 +73,14 @@ class Recipe(ABC):
         Raises:
             SettingsError: an option that the recipe does not have, or a value out of its range.
         """
-        given = {name: value for name, value in options.items() if value not in (None, "")}
+        changes = {name: value for name, value in options.items() if value not in (None, "")}
         defaults = self.options
-        for name in given:
+        for name in changes:
             if name not in defaults:
                 names = ", ".join(defaults) or "none"
                 raise SettingsError(f"options of the recipe {self.name}", names, name)
         return replace(
-            self, **{name: _read(defaults[name], value) for name, value in given.items()}
+            self, **{name: _read(defaults[name], value) for name, value in changes.items()}
         )
 
     def defaults(self, images: int) -> TrainSettings:
@@ -100,13 +100,13 @@ class Recipe(ABC):
         Raises:
             SettingsError: a value out of its range.
         """
-        given = {name: value for name, value in changes.items() if value is not None}
+        received = {name: value for name, value in changes.items() if value is not None}
         values = self.defaults(images).to_dict()
-        optimizer = given.get("optimizer", values["optimizer"])
+        optimizer = received.get("optimizer", values["optimizer"])
         if optimizer != values["optimizer"] and optimizer in OPTIMIZERS:
             values["learning_rate"] = LEARNING_RATES[optimizer]
             values["momentum"] = _SGD_MOMENTUM if optimizer == "sgd" else 0.0
-        return TrainSettings(**{**values, **given})
+        return TrainSettings(**{**values, **received})
 
     def build(
         self,
@@ -165,8 +165,8 @@ class Recipe(ABC):
             return
         several = isinstance(default, tuple)
         numbers = list(value) if isinstance(value, tuple) else [value]
-        whole = all(isinstance(number, int) and 0 < number <= _LARGEST for number in numbers)
-        if not whole or isinstance(value, tuple) != several or not numbers:
+        are_whole = all(isinstance(number, int) and 0 < number <= _LARGEST for number in numbers)
+        if not are_whole or isinstance(value, tuple) != several or not numbers:
             kind = "whole numbers from 1" if several else "a whole number from 1"
             kind += f" to {_LARGEST}" + ", such as 6,12" * several
             raise SettingsError(option, kind, f"'{value}'")
@@ -386,20 +386,22 @@ class DenseNet(Recipe):
         number = 1
         for block in range(1, _DENSE_BLOCKS + 1):
             for bottleneck in range(1, _BOTTLENECKS + 1):
-                narrow = _after_relu(values, number + 1, _WIDE, 1)
-                fresh = _after_relu(narrow, number + 2, _GROWTH, 3)
+                narrow = _relu_convolved(values, number + 1, _WIDE, 1)
+                fresh = _relu_convolved(narrow, number + 2, _GROWTH, 3)
                 values = keras.layers.Concatenate(name=f"Concatenate_{block}_{bottleneck}")(
                     [values, fresh]
                 )
                 number += 2
             number += 1
-            values = _after_relu(values, number, _GROWTH, 1)
+            values = _relu_convolved(values, number, _GROWTH, 1)
             values = keras.layers.AveragePooling2D(2, name=f"AveragePooling2D_{block}")(values)
         values = keras.layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
         return classified(values, classes)
 
 
-def _after_relu(values: keras.KerasTensor, number: int, maps: int, size: int) -> keras.KerasTensor:
+def _relu_convolved(
+    values: keras.KerasTensor, number: int, maps: int, size: int
+) -> keras.KerasTensor:
     active = keras.layers.ReLU(name=f"ReLU_{number}")(values)
     return convolved(active, number, maps, size, None)
 

@@ -109,7 +109,7 @@ def load(
         data = load_idx_folder(path, part, label)
     elif path.is_dir() or path.suffix.lower() == ".csv":
         sizing = Sizing(size, bands, resize, model_shape)  # image files are read in that size
-        table = _table_in(path) if path.is_dir() else path
+        table = _folder_table(path) if path.is_dir() else path
         if table is None:
             return load_class_folders(path, part, label, sizing)
         return load_table(table, part, label, sizing)
@@ -134,7 +134,7 @@ def _check_load(
     check_resize(resize)
 
 
-def _table_in(folder: Path) -> Path | None:
+def _folder_table(folder: Path) -> Path | None:
     """Return the table of paths and labels in a folder, None if there is none."""
     return next((folder / name for name in TABLES if (folder / name).is_file()), None)
 
@@ -431,8 +431,8 @@ def vectors(source: str = BINARY) -> Dataset:
     The corners are the pixels, row by row, in the order of `icosahedron_corners`.
     """
     on = np.array(list(itertools.product((0, 1), repeat=12)), np.uint8)
-    ends = icosahedron_edges()
-    changes = (on[:, ends[:, 0]] != on[:, ends[:, 1]]).sum(axis=1)
+    edges = icosahedron_edges()
+    changes = (on[:, edges[:, 0]] != on[:, edges[:, 1]]).sum(axis=1)
     labels = (changes > THRESHOLD).astype(np.int64)
     return dataset(on.reshape(-1, *_SHAPE).astype(np.float32), labels, CLASSES_BINARY, source)
 

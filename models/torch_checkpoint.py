@@ -109,9 +109,9 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     try:
         check_regular(path)
         if zipfile.is_zipfile(path):
-            return _from_archive(path)
+            return _read_archive(path)
         with path.open("rb") as stream:
-            return _from_stream(stream)
+            return _read_stream(stream)
     except (
         *(OSError, ValueError, KeyError, TypeError, EOFError, IndexError, AttributeError),
         *(MemoryError, OverflowError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile),
@@ -121,7 +121,7 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _from_archive(path: Path) -> dict[str, np.ndarray]:
+def _read_archive(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -137,7 +137,7 @@ def _from_archive(path: Path) -> dict[str, np.ndarray]:
     return {name: view.array(numbers[view.storage]) for name, view in tensors.items()}
 
 
-def _from_stream(stream: BinaryIO) -> dict[str, np.ndarray]:
+def _read_stream(stream: BinaryIO) -> dict[str, np.ndarray]:
     for _ in range(_PREAMBLE):
         _TensorUnpickler(stream).load()
     tensors = _views(_TensorUnpickler(stream).load())

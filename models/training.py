@@ -278,14 +278,14 @@ def _progress_callback(progress: Progress, steps: int) -> keras.callbacks.Callba
     """Return a callback that reports batches and stops when the loss is not finite."""
 
     class TrainingProgress(keras.callbacks.Callback):
-        done = 0
+        finished_batches = 0
 
         def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
             progress("training", 0, steps)
 
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            self.done += 1
-            progress("training", self.done, steps)
+            self.finished_batches += 1
+            progress("training", self.finished_batches, steps)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             if not math.isfinite((logs or {}).get("loss", 0.0)) and self.model is not None:
@@ -346,19 +346,19 @@ def train_batches(
         batch: images of each.
         callbacks: receive one epoch, from the first missing batch to the last.
     """
-    done = batches_done(model)
+    start = batches_done(model)
     batches = Batches(len(data), batch, seed)
     labels = data.required_labels()
 
     class MissingBatches(keras.utils.PyDataset):
         def __len__(self) -> int:
-            return iterations - done
+            return iterations - start
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            rows = batches.at(done + index)
+            rows = batches.at(start + index)
             return data.images[rows].astype(np.float32), labels[rows]
 
-    if done < iterations:
+    if start < iterations:
         _make_variables(model, data)
         model.fit(MissingBatches(), shuffle=False, verbose=0, callbacks=list(callbacks))  # type: ignore[arg-type]
         return
@@ -384,8 +384,8 @@ class Batches:
         """Return the (batch,) int32 indices of the batch after `step` others."""
         epoch, position = divmod(step, max(1, self._count // self._batch))
         if epoch != self._pass:
-            drawn = seeds.generator(self._seed, "study-batches", epoch).permutation(self._count)
-            self._pass, self._order = epoch, drawn.astype(np.int32)
+            order = seeds.generator(self._seed, "study-batches", epoch).permutation(self._count)
+            self._pass, self._order = epoch, order.astype(np.int32)
         # Of fewer images than a batch some come twice.
         return np.resize(self._order[position * self._batch :][: self._batch], self._batch)
 

@@ -406,9 +406,9 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
             raise SettingsError("estimator", "a name with parameters, or an estimator", "both")
         return name
     kind = estimator_class(name)
-    for former in set(parameters) & set(FORMER_NAMES):
-        notice(f"The parameter '{former}' is now called '{FORMER_NAMES[former]}'.")
-        parameters[FORMER_NAMES[former]] = parameters.pop(former)
+    for old_name in set(parameters) & set(FORMER_NAMES):
+        notice(f"The parameter '{old_name}' is now called '{FORMER_NAMES[old_name]}'.")
+        parameters[FORMER_NAMES[old_name]] = parameters.pop(old_name)
     available = [field.name for field in fields(kind)]
     for parameter in parameters:
         if parameter not in available:

@@ -29,7 +29,7 @@ Objective = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 def fit_logistic(
     features: np.ndarray,
     onehot: np.ndarray,
-    used: np.ndarray,
+    masks: np.ndarray,
     penalties: np.ndarray,
     tolerance: float = 5e-4,
     steps: int = 60,
@@ -42,7 +42,7 @@ def fit_logistic(
     principal components are: their variances are the curvature to begin with.
 
     Args:
-        features, onehot, used: (n, r), (classes, n), and (fits, n) bool: the samples of each fit.
+        features, onehot, masks: (n, r), (classes, n), and (fits, n) bool: the samples of each fit.
         penalties: (fits, k), above 0; the intercept has none. A fit begins each time at its
             solution for the penalty before, so that falling ones are quickest.
         tolerance: expected fall of the loss by a step, in nats a sample, at which a fit ends. The
@@ -52,7 +52,7 @@ def fit_logistic(
     """
     classes, width = len(onehot), features.shape[1] + 1
     result = np.empty((*penalties.shape, classes, width), features.dtype)
-    for fits, samples in _sample_blocks(features, onehot, used, byte_budget):
+    for fits, samples in _sample_blocks(features, onehot, masks, byte_budget):
         weights = np.zeros((len(samples), classes * width), features.dtype)
         for index, penalty in enumerate(penalties[fits].T):
             pull = samples.pull(penalty, (classes, width))
@@ -98,7 +98,7 @@ _ROUNDS, _MEMBER_PRIOR = 60, 0.5
 """Steps to the weights of a mixture; samples that are added to each member."""
 
 
-def mixtures(probabilities: np.ndarray, used: np.ndarray) -> np.ndarray:
+def mixtures(probabilities: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return weights (k, members) that maximize the mean log of k mixtures' probabilities, sum 1.
 
     By steps of expectation and maximization from equal weights. A prior of half a sample a member
@@ -106,10 +106,10 @@ def mixtures(probabilities: np.ndarray, used: np.ndarray) -> np.ndarray:
 
     Args:
         probabilities: (k, members, n) of each sample's own class.
-        used: (k, n) bool: the samples of each mixture.
+        masks: (k, n) bool: the samples of each mixture.
     """
     k, members, _ = probabilities.shape
-    share = used[:, None].astype(np.float64)
+    share = masks[:, None].astype(np.float64)
     weights = np.full((k, 1, members), 1.0 / members)
     total = share.sum(axis=2, keepdims=True) + _MEMBER_PRIOR * members
     turned = probabilities.transpose(0, 2, 1)
@@ -127,7 +127,7 @@ least variance, of features whose squares sum to 1."""
 
 
 def fit_discriminants(
-    features: np.ndarray, codes: np.ndarray, folds: np.ndarray, used: np.ndarray
+    features: np.ndarray, codes: np.ndarray, folds: np.ndarray, masks: np.ndarray
 ) -> np.ndarray:
     """Return the weights (fits, k, classes, r + 1) of linear discriminants, the intercept last.
 
@@ -139,18 +139,18 @@ def fit_discriminants(
     Args:
         features: (n, r) float32, of a mean squared norm of about 1.
         codes, folds: (n,) int.
-        used: (fits, folds) bool: the folds of each fit.
+        masks: (fits, folds) bool: the folds of each fit.
     """
-    count, classes, r = used.shape[1], int(codes.max()) + 1, features.shape[1]
+    count, classes, r = masks.shape[1], int(codes.max()) + 1, features.shape[1]
     member = np.zeros((count, classes, len(codes)), np.float32)
     member[folds, codes, np.arange(len(codes))] = 1.0
-    weight = used.astype(np.float32)
+    weight = masks.astype(np.float32)
 
     def of_fits(sums: np.ndarray) -> np.ndarray:
         return np.tensordot(weight, sums, 1)
 
     by_fold = [features[folds == fold] for fold in range(count)]
-    squares = of_fits(np.stack([inside.T @ inside for inside in by_fold]))
+    squares = of_fits(np.stack([samples.T @ samples for samples in by_fold]))
     sums, sizes = of_fits(member @ features), of_fits(member.sum(axis=2))
     total = np.maximum(sizes.sum(axis=1), 1)[:, None]
     grand = _MEAN_PRIOR * sums.sum(axis=1, keepdims=True) / total[..., None]
@@ -158,11 +158,11 @@ def fit_discriminants(
     share = np.log((sizes + _SHARE_PRIOR) / (total + _SHARE_PRIOR * classes))
     centers = sums / np.sqrt(np.maximum(sizes, 1))[..., None]
     freedom = np.maximum(total - classes, 1)[..., None]
-    within = (squares - centers.transpose(0, 2, 1) @ centers) / freedom
-    size = np.trace(within, axis1=1, axis2=2)[:, None, None] / r * np.eye(r, dtype=np.float32)
-    result = np.empty((len(used), len(SHRINKAGES), classes, r + 1), np.float32)
+    scatter = (squares - centers.transpose(0, 2, 1) @ centers) / freedom
+    size = np.trace(scatter, axis1=1, axis2=2)[:, None, None] / r * np.eye(r, dtype=np.float32)
+    result = np.empty((len(masks), len(SHRINKAGES), classes, r + 1), np.float32)
     for index, shrinkage in enumerate(SHRINKAGES):
-        covariance = (1 - shrinkage) * within + shrinkage * size
+        covariance = (1 - shrinkage) * scatter + shrinkage * size
         covariance += _LEAST * np.eye(r, dtype=np.float32)
         slopes = np.linalg.solve(covariance, means.transpose(0, 2, 1)).transpose(0, 2, 1)
         result[:, index, :, :-1] = slopes
@@ -194,7 +194,7 @@ class Networks:
 
     Args:
         features: (n, r) float32, centered, of a mean squared norm of about 1.
-        onehot, used: (classes, n) bool, and (fits, n) bool: the samples of each fit.
+        onehot, masks: (classes, n) bool, and (fits, n) bool: the samples of each fit.
         seed: of the start.
         units, steps: in the hidden layer; evaluations of the loss.
         byte_budget: bytes of the samples of fits that are done at once.
@@ -204,7 +204,7 @@ class Networks:
         self,
         features: np.ndarray,
         onehot: np.ndarray,
-        used: np.ndarray,
+        masks: np.ndarray,
         seed: int,
         units: int = UNITS,
         steps: int = STEPS,
@@ -215,7 +215,7 @@ class Networks:
         start = (_SPREAD * draw).astype(np.float32)
         fits = [
             _trained_network(block_of_samples, start, len(onehot), steps)
-            for _, block_of_samples in _sample_blocks(self._inputs, onehot, used, byte_budget)
+            for _, block_of_samples in _sample_blocks(self._inputs, onehot, masks, byte_budget)
         ]
         self._first, self._last = (np.concatenate(weights) for weights in zip(*fits, strict=True))
 
@@ -240,7 +240,7 @@ def _trained_network(
         axis=1,
     )
     active = np.ones((fits, units + 1, samples.share.shape[1]), np.float32)
-    inside = active[:, :units]
+    hidden = active[:, :units]
 
     def layers(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, last = flat[:, :cut], flat[:, cut:]
@@ -249,11 +249,11 @@ def _trained_network(
     def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope = pull * flat
         first, last = layers(flat)
-        np.tanh(first @ samples.inputs, out=inside)
+        np.tanh(first @ samples.inputs, out=hidden)
         odds = last @ active
         loss = 0.5 * _dot(slope, flat) + samples.cross_entropy(odds)
         inner_slope = last[..., :units].transpose(0, 2, 1) @ odds
-        inner_slope *= 1 - inside * inside
+        inner_slope *= 1 - hidden * hidden
         slope_first, slope_last = layers(slope)
         slope_first += inner_slope @ samples.inputs.transpose(0, 2, 1)
         slope_last += odds @ active.transpose(0, 2, 1)
@@ -261,7 +261,7 @@ def _trained_network(
 
     flat = np.zeros(pull.shape, np.float32)
     layers(flat)[0][:] = start
-    np.tanh(start @ samples.inputs, out=inside)
+    np.tanh(start @ samples.inputs, out=hidden)
     inverse = (active * samples.share[:, None]) @ active.transpose(0, 2, 1) / classes
     diagonal = np.arange(units + 1)
     inverse[:, diagonal, diagonal] += pull[:, cut : cut + units + 1] + _FLOOR
@@ -297,17 +297,17 @@ def neighbor_sums(features: np.ndarray, label: np.ndarray, neighbors: Sequence[i
     n = len(features)
     neighbors = [k for k in neighbors if k < n - 1] or [n - 1]
     if features.shape[1] == 1:
-        return np.stack([_along_line(features[:, 0], label, k) for k in neighbors])
+        return np.stack([_line_sums(features[:, 0], label, k) for k in neighbors])
     sums = np.empty((len(neighbors), *label.shape), np.float32)
     for start, block in _distances(features):
         smallest_distances = _smallest(block, neighbors[-1])
         limits = [smallest_distances[:, k - 1 : k] for k in neighbors]
         rows = slice(start, start + len(block))
         if len(neighbors) == 2 and n < _SUM_BASE:
-            inside = (block <= limits[0]).astype(np.float32)
-            inside *= _SUM_BASE
-            inside += block <= limits[1]
-            packed_sums = inside @ label
+            weights = (block <= limits[0]).astype(np.float32)
+            weights *= _SUM_BASE
+            weights += block <= limits[1]
+            packed_sums = weights @ label
             np.floor(packed_sums / _SUM_BASE, out=sums[0, rows])
             np.subtract(packed_sums, _SUM_BASE * sums[0, rows], out=sums[1, rows])
             continue
@@ -325,19 +325,19 @@ def _smallest(block: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate(sorted_blocks, axis=1), axis=1)[:, :count]
 
 
-def _along_line(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
+def _line_sums(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
     """Return the sums (n, width) of labels (n, width) over the k nearest of numbers (n,)."""
     order = np.argsort(values, kind="stable")
     rising = values[order].astype(np.float64)
-    ends = np.full(k, np.inf)
+    infinities = np.full(k, np.inf)
     around = np.lib.stride_tricks.sliding_window_view(
-        np.concatenate([-ends, rising, ends]), len(rising)
+        np.concatenate([-infinities, rising, infinities]), len(rising)
     )
     radius = np.maximum(rising - around[: k + 1], around[k:] - rising).min(axis=0)
-    before = np.concatenate([np.zeros((1, label.shape[1])), np.cumsum(label[order], axis=0)])
+    cumulative = np.concatenate([np.zeros((1, label.shape[1])), np.cumsum(label[order], axis=0)])
     last = np.searchsorted(rising, rising + radius, side="right")
     sums = np.empty_like(label)
-    sums[order] = before[last] - before[np.searchsorted(rising, rising - radius)]
+    sums[order] = cumulative[last] - cumulative[np.searchsorted(rising, rising - radius)]
     return sums - label
 
 
@@ -348,10 +348,10 @@ def _distances(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     for the sample itself. Equal samples are equally far. A block is overwritten by the next one.
     """
     n, r = features.shape
-    few = r <= _FEW
-    step = min(n, max(1, BLOCK_BYTES // (16 * n if few else 8 * n)))
-    blocks, work = np.empty((step, n), np.float32), np.empty((step, n), "f4" if few else "f8")
-    if few:
+    is_narrow = r <= _FEW
+    step = min(n, max(1, BLOCK_BYTES // (16 * n if is_narrow else 8 * n)))
+    blocks, work = np.empty((step, n), np.float32), np.empty((step, n), "f4" if is_narrow else "f8")
+    if is_narrow:
         columns = np.ascontiguousarray(features.T)
     else:
         wide = features.astype(np.float64)
@@ -360,7 +360,7 @@ def _distances(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     for start in range(0, n, step):
         count = min(step, n - start)
         block, buffer = blocks[:count], work[:count]
-        if few:
+        if is_narrow:
             block[:] = 0.0
             for column in columns:
                 np.subtract(column[start : start + count, None], column, out=buffer)
@@ -375,12 +375,12 @@ def _distances(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 class _Samples:
     """The samples of some fits, side by side."""
 
-    def __init__(self, features: np.ndarray, onehot: np.ndarray, used: np.ndarray, width: int):
-        """Take the samples `used` (fits, n) bool of all, up to `width` a fit."""
+    def __init__(self, features: np.ndarray, onehot: np.ndarray, masks: np.ndarray, width: int):
+        """Take the samples of `masks` (fits, n) bool of all, up to `width` a fit."""
         kind = features.dtype
-        counts = used.sum(axis=1)[:, None]
-        rows = np.zeros((len(used), width), int)
-        for row, mask in zip(rows, used, strict=True):
+        counts = masks.sum(axis=1)[:, None]
+        rows = np.zeros((len(masks), width), int)
+        for row, mask in zip(rows, masks, strict=True):
             members = np.flatnonzero(mask)
             row[: len(members)] = members
         self._least = 1 / np.maximum(counts, 1)
@@ -421,15 +421,15 @@ class _Samples:
 
 
 def _sample_blocks(
-    features: np.ndarray, onehot: np.ndarray, used: np.ndarray, byte_budget: int
+    features: np.ndarray, onehot: np.ndarray, masks: np.ndarray, byte_budget: int
 ) -> Iterator[tuple[slice, _Samples]]:
     """Yield fits and their samples, as many as the budget holds."""
-    width = max(1, int(used.sum(axis=1).max()))
+    width = max(1, int(masks.sum(axis=1).max()))
     numbers = features.shape[1] + 1 + len(onehot)
     count = max(1, byte_budget // (features.itemsize * width * numbers))
-    for start in range(0, len(used), count):
+    for start in range(0, len(masks), count):
         fits = slice(start, start + count)
-        yield fits, _Samples(features, onehot, used[fits], width)
+        yield fits, _Samples(features, onehot, masks[fits], width)
 
 
 def _minimize(
@@ -455,22 +455,24 @@ def _minimize(
     value, slope = objective(weights)
     direction = -precondition(slope)
     length, scale = np.ones(len(weights)), np.ones(len(weights))
-    finished = np.zeros(len(weights), bool)
+    is_finished = np.zeros(len(weights), bool)
     pairs: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)
     for _ in range(steps - 1):
         fall = _dot(slope, direction)
-        finished |= fall >= -2 * tolerance
-        if finished.all():
+        is_finished |= fall >= -2 * tolerance
+        if is_finished.all():
             break
-        step = np.where(finished, 0.0, length)[:, None].astype(kind) * direction
+        step = np.where(is_finished, 0.0, length)[:, None].astype(kind) * direction
         tried = weights + step
         next_value, next_slope = objective(tried)
-        better = ~finished & (next_value <= value + _ENOUGH * length * fall + _ROUNDING)
+        better = ~is_finished & (next_value <= value + _ENOUGH * length * fall + _ROUNDING)
         change = next_slope - slope
         curvature, shape = _dot(step, change), _dot(change, precondition(change))
-        used = better & (curvature > 0)
-        pairs.append((step, change, np.where(used, 1 / np.where(used, curvature, 1.0), 0.0)))
-        scale = np.where(used, curvature / np.where(used, shape, 1.0), scale)
+        is_update = better & (curvature > 0)
+        pairs.append(
+            (step, change, np.where(is_update, 1 / np.where(is_update, curvature, 1.0), 0.0))
+        )
+        scale = np.where(is_update, curvature / np.where(is_update, shape, 1.0), scale)
         weights = _rows_of_both(better, tried, weights)
         value = np.where(better, next_value, value)
         slope = _rows_of_both(better, next_slope, slope)

@@ -171,7 +171,7 @@ class Binning(LabelEstimator):
         """
         if self.by != "quantile" or self.count is not None or not d:
             return self
-        count = int((self._whole_of(n) / samples) ** (1 / d) + 1e-9)
+        count = int((self._bin_samples(n) / samples) ** (1 / d) + 1e-9)
         return replace(self, count=int(np.clip(count, 2, _COUNTS["quantile"])))
 
     def of_samples(self, n: int) -> Binning:
@@ -179,7 +179,7 @@ class Binning(LabelEstimator):
         settings = {item.name: getattr(self, item.name) for item in fields(Binning)}
         return _BinningOf(**settings, whole=n)
 
-    def _whole_of(self, n: int) -> int:
+    def _bin_samples(self, n: int) -> int:
         """Return the number of samples by which n samples are cut into bins."""
         return n
 
@@ -189,7 +189,7 @@ class Binning(LabelEstimator):
         samples = _SAMPLES_A_ROW if self._adjusts else _SAMPLES_A_CELL
         coarse = self._coarse(len(x), d if d > _PAIR else 0, samples)
         if d == _PAIR and self._adjusts:
-            count = int(math.sqrt(self._whole_of(len(x)) / _SAMPLES_A_PAIR))
+            count = int(math.sqrt(self._bin_samples(len(x)) / _SAMPLES_A_PAIR))
             coarse = replace(self, count=max(2, count))
         a, b = coarse.cells(x), coarse.cells(y)
         nats, ceiling = self._information(a, b)
@@ -241,10 +241,10 @@ class Binning(LabelEstimator):
         if d == _PAIR and self._adjusts:
             return self.information(x[:, :1], x[:, 1:], seed)
         coarse = self._coarse(n, d if d > _PAIR else 0)
-        single, whole = [coarse.cells(column[:, None]) for column in x.T], coarse.cells(x)
-        nats = sum(self._entropy(cells) for cells in single) - self._entropy(whole)
+        single, joint = [coarse.cells(column[:, None]) for column in x.T], coarse.cells(x)
+        nats = sum(self._entropy(cells) for cells in single) - self._entropy(joint)
         plain = [cell_entropy(cells) for cells in single]
-        notices = _own_cells(_TOO_LARGE, x=whole) + self._few_bins(coarse, n, d)
+        notices = _own_cells(_TOO_LARGE, x=joint) + self._few_bins(coarse, n, d)
         return RawEstimate(nats, ceiling=sum(plain) - max(plain), notices=notices)
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
@@ -332,7 +332,7 @@ class _BinningOf(Binning):
     whole: int = field(default=0, kw_only=True, repr=False)
     """The number of samples."""
 
-    def _whole_of(self, n: int) -> int:
+    def _bin_samples(self, n: int) -> int:
         return self.whole
 
 
@@ -362,11 +362,11 @@ def equal_bins(
 def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:
     """Return bins (n,) of equal shares; a value that is several cuts has a bin to itself."""
     cuts, times = np.unique(np.quantile(x, np.arange(1, count) / count), return_counts=True)
-    above = np.searchsorted(cuts, x, side="right")
-    last = np.maximum(above - 1, 0)
+    ranks = np.searchsorted(cuts, x, side="right")
+    last = np.maximum(ranks - 1, 0)
     # At the lower end, all that is above would else be with it.
     alone = (cuts[last] == x) & ((times[last] > 1) | (x == x.min()))
-    return 2.0 * above - alone
+    return 2.0 * ranks - alone
 
 
 def cell_entropy(cells: np.ndarray, corrected: bool = False) -> float:

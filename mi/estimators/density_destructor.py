@@ -119,9 +119,9 @@ class Marginal:
         tail = min(_TAIL, n // 4)
         spaced = np.linspace(normal[tail], normal[n - 1 - tail], pieces - 1)
         inner = np.searchsorted(normal, spaced).clip(1, max(1, n - 2))
-        picked = np.unique(np.concatenate([[0], inner, [n - 1]]))
-        knots, group = np.unique(row[picked], return_inverse=True)
-        scores = np.bincount(group, normal[picked]) / np.bincount(group)
+        knot_rows = np.unique(np.concatenate([[0], inner, [n - 1]]))
+        knots, group = np.unique(row[knot_rows], return_inverse=True)
+        scores = np.bincount(group, normal[knot_rows]) / np.bincount(group)
         # Knots closer than rounding would make a slope that cannot be undone.
         is_apart = np.diff(knots, prepend=-np.inf) > _SEPARATION * (knots[-1] - knots[0])
         is_apart[0] = is_apart[-1] = True
@@ -132,8 +132,8 @@ class Marginal:
         log_slopes = np.log(np.diff(scores) / np.diff(knots))[piece]
         gain = log_slopes.mean() - 0.5 * (mapped * mapped).mean()
         if gain + math.log(deviation) + 0.5 < pieces / n:
-            ends = np.array([-1.0, 1.0])
-            return cls(middle + deviation * ends, ends)
+            limits = np.array([-1.0, 1.0])
+            return cls(middle + deviation * limits, limits)
         slopes = np.minimum((np.diff(scores) / np.diff(knots))[[0, -1]], 1 / deviation)
         return cls(
             np.concatenate([[knots[0] - deviation], knots, [knots[-1] + deviation]]),
@@ -162,8 +162,8 @@ def _pieces(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
 
 def _pieces_in_order(row: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """Do `_pieces` of a sorted row (n,), of which only the knots' places are looked up."""
-    ends = np.concatenate([[0], np.searchsorted(row, knots[1:-1]), [len(row)]])
-    return np.repeat(np.arange(len(knots) - 1), np.diff(ends))
+    borders = np.concatenate([[0], np.searchsorted(row, knots[1:-1]), [len(row)]])
+    return np.repeat(np.arange(len(knots) - 1), np.diff(borders))
 
 
 def _interpolated(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -229,7 +229,7 @@ def gaussianized(
     """
     n, d = x.shape
     scores = normal_scores(n)
-    before = d * _ranked(scores[None])[1]
+    marginal_entropy = d * _ranked(scores[None])[1]
     rows = np.ascontiguousarray(x.T, np.float64)
     order = _random_ties(rows, rng)
     marginal = np.empty_like(rows)
@@ -238,8 +238,8 @@ def gaussianized(
         _put(marginal, order, scores)
         oblique = d == 2 and kind == "pca" and layer % 2 == 1
         turn = _oblique(layer // 2) if oblique else rotation(kind, marginal, rng)
-        order, after = _ranked(turn @ marginal)
-        removed += before - after
+        order, entropy = _ranked(turn @ marginal)
+        removed += marginal_entropy - entropy
     _put(marginal, order, scores)
     return removed, marginal.T
 
@@ -429,12 +429,12 @@ class Destructor:
         for _ in range(self.layers):
             marginals = tuple(map(Marginal.of, ordered))
             # A marginal map rises, so that what was in order stays so.
-            before = sorted_entropies(_mapped(marginals, ordered))
+            entropies = sorted_entropies(_mapped(marginals, ordered))
             rows = _mapped(marginals, rows)
             turn = self._turn(rows, rng)
             rows = turn @ rows
             ordered = np.sort(rows, axis=1)
-            change = before - sorted_entropies(ordered)
+            change = entropies - sorted_entropies(ordered)
             self._fitted.append(Layer(marginals, turn))
             removed.append(float(change.sum()))
             if self.stopping == "paper":
@@ -526,7 +526,7 @@ class Destructor:
 
     def _rows(self, name: str, values: np.ndarray) -> np.ndarray:
         self._check_fitted()
-        checked = check_numbers(name, values, least=1)
+        checked = check_numbers(name, values, minimum=1)
         if checked.shape[1] != self._columns:
             columns = f"{self._columns} columns, as it was fitted to"
             raise DataError(name, columns, checked.shape[1])

@@ -339,8 +339,8 @@ class _RecentClusters:
     Threads may use it; two that ask for the same at once compute it twice.
     """
 
-    def __init__(self, most: int):
-        self._most = most
+    def __init__(self, limit: int):
+        self._most = limit
         self._clusters: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 

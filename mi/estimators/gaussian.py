@@ -33,8 +33,8 @@ def log_determinant(x: np.ndarray) -> float:
     n, d = x.shape
     if n < d + 2:
         hint = "Use fewer columns, such as principal components."
-        least = f"at least {d + 2} samples for {d} columns"
-        raise DataError("gaussian: samples", least, n, hint)
+        expected = f"at least {d + 2} samples for {d} columns"
+        raise DataError("gaussian: samples", expected, n, hint)
     centered = x - x.mean(axis=0)
     spread = np.sqrt((centered * centered).sum(axis=0))
     centered /= spread
@@ -190,18 +190,18 @@ class _Classes:
             moments.append((counts, means + samples.center, sums))
         return _Moments(*(np.stack(values, axis=1) for values in zip(*moments, strict=True)))
 
-    def fourth(self, rows: np.ndarray, metric: np.ndarray, used: np.ndarray) -> np.ndarray:
+    def fourth(self, rows: np.ndarray, metric: np.ndarray, is_fitted: np.ndarray) -> np.ndarray:
         """Return the sum of |x - m|^4 (k,) over used classes, m the class's mean, in a metric.
 
         Args:
             rows: (b,) bool: k of the labels.
             metric: (k, d, d), which gives |x|^2 = x' metric x.
-            used: (k, classes)
+            is_fitted: (k, classes)
         """
         result = np.zeros(len(metric))
         for code, samples, members in self._parts():
             norms = samples.norms(metric, self.moments.means[rows, code] - samples.center)
-            result += used[:, code] * np.einsum("kn,kn,kn->k", norms, norms, members[rows])
+            result += is_fitted[:, code] * np.einsum("kn,kn,kn->k", norms, norms, members[rows])
         return result
 
 
@@ -222,47 +222,49 @@ def _informations(samples: _Products, codes: np.ndarray) -> np.ndarray:
         rows = (dimensions == d) & (moments.counts.sum(axis=1) >= d + 2)
         if d and rows.any():
             white = axes[rows][..., -d:] / np.sqrt(squares[rows, None, -d:])
-            result[rows] = _of_moments(classes, rows, white)
+            result[rows] = _moment_information(classes, rows, white)
     return result
 
 
-def _of_moments(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.ndarray:
+def _moment_information(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.ndarray:
     """Return the information (k,) of k labels (b,) bool, in which white (k, ., d) turns to I."""
     moments = classes.moments.rows(rows)
     d = white.shape[2]
     counts, n = moments.counts, moments.counts.sum(axis=1)
-    used = counts >= d + 2
+    is_fitted = counts >= d + 2
     metric = white @ white.transpose(0, 2, 1)
     deviations = moments.deviations
     mean_square = np.einsum("kcij,kij->kc", moments.sums, metric) / np.maximum(counts, 1) - d
     mean_square += ((deviations @ metric) * deviations).sum(axis=2)
-    within = (moments.sums * used[..., None, None]).sum(axis=1)
-    samples = np.maximum((counts * used).sum(axis=1), 1)
-    within = white.transpose(0, 2, 1) @ within @ white / samples[:, None, None]
-    squares, axes = np.linalg.eigh(within)
+    scatter = (moments.sums * is_fitted[..., None, None]).sum(axis=1)
+    samples = np.maximum((counts * is_fitted).sum(axis=1), 1)
+    scatter = white.transpose(0, 2, 1) @ scatter @ white / samples[:, None, None]
+    squares, axes = np.linalg.eigh(scatter)
     squares = np.maximum(squares, DIGITS)
     turn = white @ (axes / np.sqrt(squares)[:, None])
-    sizes = np.where(used, counts, d + 2)
+    sizes = np.where(is_fitted, counts, d + 2)
     second_moments = _turned(_turned(moments.sums, turn), turn) / sizes[..., None, None]
     traces = np.trace(second_moments, axis1=2, axis2=3)
     gaussian = (
-        used * sizes * (traces**2 + 2 * (second_moments * second_moments).sum(axis=(2, 3)))
+        is_fitted * sizes * (traces**2 + 2 * (second_moments * second_moments).sum(axis=(2, 3)))
     ).sum(axis=1)
-    fourth = classes.fourth(rows, turn @ turn.transpose(0, 2, 1), used)
+    fourth = classes.fourth(rows, turn @ turn.transpose(0, 2, 1), is_fitted)
     heavy = np.maximum(0.0, (fourth - gaussian) / samples)[:, None]
     distance = ((second_moments - np.eye(d)) ** 2).sum(axis=(2, 3))
-    drawn = np.divide(
+    shrinkage = np.divide(
         *(heavy, heavy + sizes * distance), out=np.zeros_like(distance), where=heavy > 0
     )
-    mixed = (1 - drawn)[..., None, None] * second_moments + drawn[..., None, None] * np.eye(d)
+    mixed = (1 - shrinkage)[..., None, None] * second_moments + shrinkage[..., None, None] * np.eye(
+        d
+    )
     logs = _log_determinants(mixed) + np.log(squares).sum(axis=1)[:, None]
     # The part that was drawn to W has the small bias of W, not that of a class.
-    alone = (1 - drawn) ** 2
+    alone = (1 - shrinkage) ** 2
     total = (d * np.log(n) - bias(n, d))[:, None]
     logs += alone * (d * np.log(sizes) - bias(sizes, d)) + (1 - alone) * total
     shares = sizes / n[:, None]
     values = shares * np.minimum(0.5 * (mean_square + total - logs), -np.log(shares))
-    return (used * values).sum(axis=1)
+    return (is_fitted * values).sum(axis=1)
 
 
 def _turned(matrices: np.ndarray, turn: np.ndarray) -> np.ndarray:
@@ -286,8 +288,8 @@ def _log_determinants(matrices: np.ndarray) -> np.ndarray:
     logs = np.log(np.maximum(pivots, DIGITS)).sum(axis=0)
     # The least eigenvalue is |M| ((d - 1) / tr M)^(d - 1) at least.
     traces = np.maximum(np.trace(flat, axis1=1, axis2=2), DIGITS)
-    least = logs + (d - 1) * np.log(max(d - 1, 1) / traces)
-    small = ~(least > math.log(DIGITS)) | (pivots <= DIGITS).any(axis=0)
+    bounds = logs + (d - 1) * np.log(max(d - 1, 1) / traces)
+    small = ~(bounds > math.log(DIGITS)) | (pivots <= DIGITS).any(axis=0)
     if small.any():
         squares = np.maximum(np.linalg.eigvalsh(flat[small]), DIGITS)
         logs[small] = np.log(squares).sum(axis=1)

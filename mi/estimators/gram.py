@@ -145,8 +145,8 @@ class Distances:
         second = np.zeros(1 << 16, np.int64)
         for _, block in self.blocks():
             bits = block.view(np.int64).ravel()
-            inside = bits[(bits >> 48 == leading) & (bits != 0)]
-            second += np.bincount(inside >> 32 & 0xFFFF, minlength=1 << 16)
+            candidates = bits[(bits >> 48 == leading) & (bits != 0)]
+            second += np.bincount(candidates >> 32 & 0xFFFF, minlength=1 << 16)
         following = int(np.searchsorted(np.cumsum(second), rank, side="right"))
         middle = np.int64(leading << 48 | following << 32 | 1 << 31)
         return float(middle.view(np.float64))
@@ -211,15 +211,15 @@ def _pair_quantile(values: np.ndarray, zeros: int, share: float) -> float:
     middle, margin = rank / size * len(sample), 1.5 * math.sqrt(len(sample)) + 2.0
     first, last = int(middle - margin), int(middle + margin)  # three deviations away, or more
     is_candidate = values >= (sample[first] if first > 0 else -np.inf)
-    below = size - np.count_nonzero(is_candidate)
+    lower_count = size - np.count_nonzero(is_candidate)
     if last < len(sample):
         is_candidate &= values <= sample[last]
     candidates = values[is_candidate]
-    if not below <= rank < below + len(candidates) - 2:
-        candidates, below = values.copy(), 0
-    candidates.partition(rank - below)
-    lower, above = candidates[rank - below], candidates[rank - below + 1 :]
-    upper = np.partition(above, 1)[1] if len(above) > 1 else lower
+    if not lower_count <= rank < lower_count + len(candidates) - 2:
+        candidates, lower_count = values.copy(), 0
+    candidates.partition(rank - lower_count)
+    lower, larger = candidates[rank - lower_count], candidates[rank - lower_count + 1 :]
+    upper = np.partition(larger, 1)[1] if len(larger) > 1 else lower
     return float(lower + (position - int(position)) * (upper - lower))
 
 

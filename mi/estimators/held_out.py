@@ -106,12 +106,12 @@ class HeldOut(LabelEstimator):
         one fold out altogether. The null shuffles labels against the held-out predictions, within
         each fold, and is as wide as if each shuffle were fitted again: see `null_width`.
         """
-        given, seed, draws, n = samples.codes, samples.seed, samples.draws, len(samples.codes)
+        labels, seed, draws, n = samples.codes, samples.seed, samples.draws, len(samples.codes)
         folds = np.arange(n) % FOLDS
 
         def arranged_predictions(index: int) -> tuple[Arrangement, Predictions]:
             x = samples.responses[:, index]
-            arrangement = Arrangement.of(x, given, seed)
+            arrangement = Arrangement.of(x, labels, seed)
             return arrangement, self.arranged(x, arrangement, folds, seed)
 
         pairs = thread_map(arranged_predictions, range(samples.maps), self.working_bytes(n))
@@ -150,7 +150,7 @@ class HeldOut(LabelEstimator):
             per_class_raw=of_classes("raw") if single else unknown,
             per_class_ends=of_classes("ends") if single else None,
             per_class_p=of_classes("p_value") if single else None,
-            class_ceiling=class_entropies(given),
+            class_ceiling=class_entropies(labels),
             draws=weights @ as_given / n + training,
             null=null - share[codes].mean(),
         )
@@ -189,9 +189,9 @@ class OneVsRest:
         gains = np.where(codes == np.arange(classes)[:, None], gain, gain_of_rest)
         self.raw = gains.mean(axis=1)
         """(classes,)"""
-        drawn = np.empty_like(gains.T)
-        drawn[order] = gains.T
-        self.ends = interval_ends(self.raw, weights @ drawn / n)
+        sorted_gains = np.empty_like(gains.T)
+        sorted_gains[order] = gains.T
+        self.ends = interval_ends(self.raw, weights @ sorted_gains / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
         self._none = entropies + other_odds.mean(axis=1)
         self.contributions = (odds - other_odds) / n
@@ -226,11 +226,11 @@ def _training(
     """
     draw = seeds.generator(seed, "held-out training").standard_normal((draws, FOLDS))
     result = np.zeros((draws, len(predictions)))
-    outside = [folds != fold for fold in range(FOLDS)]
+    training_rows = [folds != fold for fold in range(FOLDS)]
     for index, of_map in enumerate(predictions):
         if of_map.without is None:
             continue
-        changes = of_map.without - [gains[rows, index].mean() for rows in outside]
+        changes = of_map.without - [gains[rows, index].mean() for rows in training_rows]
         result[:, index] = draw @ (changes - changes.mean()) * np.sqrt((FOLDS - 1) / FOLDS)
     return result
 
@@ -298,9 +298,9 @@ def label_members(labels: np.ndarray, classes: int) -> csr_array:
     columns += np.take_along_axis(labels, columns, axis=1).astype(np.int32) * n
     rows = np.arange(shuffles)[:, None] * classes + labels
     sizes = np.bincount(rows.ravel(), minlength=shuffles * classes)
-    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     shape = shuffles * classes, classes * n
-    return csr_array((np.ones(labels.size), columns.ravel(), ends), shape=shape)
+    return csr_array((np.ones(labels.size), columns.ravel(), offsets), shape=shape)
 
 
 def label_sums(members: csr_array, values: Sequence[np.ndarray]) -> np.ndarray:
@@ -455,14 +455,14 @@ class Decoder(HeldOut):
                 features, onehot, outer[fitted], 1.0 / variances[best[fitted] - 1, None]
             )
         for fold in range(FOLDS):
-            inside = ~outer[fold]
+            rows = ~outer[fold]
             log_shares = np.log(shares(codes[outer[fold]], len(onehot)))
             if best[fold] == 0:
-                result[:, inside] = log_shares[:, None]
+                result[:, rows] = log_shares[:, None]
                 continue
             fit = int(np.searchsorted(fitted, fold))
-            odds = batch_classifiers.logistic_log_probabilities(features[inside], weights[fit, 0])
-            result[:, inside] = guarded(odds, log_shares, outer[fold].sum())
+            odds = batch_classifiers.logistic_log_probabilities(features[rows], weights[fit, 0])
+            result[:, rows] = guarded(odds, log_shares, outer[fold].sum())
         return Predictions(result)
 
 
@@ -554,22 +554,22 @@ class Predictive(HeldOut):
         all_classes = np.concatenate([members.all_classes for members in groups])
         own_odds = np.concatenate([members.own_class for members in groups], axis=1)
         count = len(codes)
-        outside = folds != np.arange(FOLDS)[:, None]
-        share = np.stack([shares(codes[rows], all_classes.shape[1]) for rows in outside])
-        trust = outside.sum(axis=1) / (outside.sum(axis=1) + 1.0)  # see `guarded`
+        training_rows = folds != np.arange(FOLDS)[:, None]
+        share = np.stack([shares(codes[rows], all_classes.shape[1]) for rows in training_rows])
+        trust = training_rows.sum(axis=1) / (training_rows.sum(axis=1) + 1.0)  # see `guarded`
         alone = np.empty((FOLDS, own_odds.shape[1] + 1, count))
         alone[:, -1] = share[:, codes]
         np.multiply(own_odds, trust[:, None, None], out=alone[:, :-1])
         alone[:, :-1] += (1 - trust)[:, None, None] * alone[:, -1:]
-        weights = mixtures(alone, outside)
+        weights = mixtures(alone, training_rows)
         logs = np.log((weights[:, None] @ alone)[:, 0])
         result = np.empty(all_classes.shape[1:])
-        for fold, rows in enumerate(outside):
-            inside = ~rows
-            mixed = np.tensordot(weights[fold, :-1], all_classes[..., inside].astype(np.float64), 1)
+        for fold, rows in enumerate(training_rows):
+            test = ~rows
+            mixed = np.tensordot(weights[fold, :-1], all_classes[..., test].astype(np.float64), 1)
             prior_weight = (1 - trust[fold]) * weights[fold, :-1].sum() + weights[fold, -1]
-            result[:, inside] = np.log(trust[fold] * mixed + prior_weight * share[fold, :, None])
-        return Predictions(result, (logs * outside).sum(axis=1) / outside.sum(axis=1))
+            result[:, test] = np.log(trust[fold] * mixed + prior_weight * share[fold, :, None])
+        return Predictions(result, (logs * training_rows).sum(axis=1) / training_rows.sum(axis=1))
 
 
 class Members(NamedTuple):
@@ -590,24 +590,24 @@ def _trained_members(
     They are fitted without each pair of folds. Without one fold: the mean over its pairs.
     """
     onehot = codes == np.arange(codes.max() + 1)[:, None]
-    used = np.array([[fold not in pair for fold in range(FOLDS)] for pair in _PAIRS])
-    discriminants = batch_classifiers.fit_discriminants(features, codes, folds, used)
+    is_training = np.array([[fold not in pair for fold in range(FOLDS)] for pair in _PAIRS])
+    discriminants = batch_classifiers.fit_discriminants(features, codes, folds, is_training)
     leading = features[:, : batch_classifiers.NETWORK_COMPONENTS]
-    network = batch_classifiers.Networks(leading, onehot, used[:, folds], seed)
+    network = batch_classifiers.Networks(leading, onehot, is_training[:, folds], seed)
     count = discriminants.shape[1] + 1
     all_classes = np.zeros((count, *onehot.shape), np.float32)
     own_odds = np.zeros((FOLDS, count, len(codes)), np.float32)
     for fold in range(FOLDS):
         rows = np.flatnonzero(folds == fold)
-        fits = np.flatnonzero(~used[:, fold])
+        fits = np.flatnonzero(~is_training[:, fold])
         weights = discriminants[fits]
         odds = weights[..., :-1] @ features[rows].T + weights[..., -1:]
         odds = np.concatenate([odds, network.log_odds(fits, rows)[:, None]], axis=1)
         members = batch_classifiers.softmax(odds)
         all_classes[..., rows] = members.mean(axis=0)
         for fit, of_fit in zip(fits, members, strict=True):
-            other = sum(_PAIRS[fit]) - fold
-            own_odds[other][:, rows] = of_fit[:, codes[rows], np.arange(len(rows))]
+            other_fold = sum(_PAIRS[fit]) - fold
+            own_odds[other_fold][:, rows] = of_fit[:, codes[rows], np.arange(len(rows))]
     return Members(all_classes, own_odds)
 
 
@@ -635,12 +635,15 @@ def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> 
     total = without_fold.sum(axis=2)
     own_odds = np.empty((FOLDS, members, n))
     for fold in range(FOLDS):
-        used = np.maximum(counts.sum(axis=0) - counts - counts[fold], 0) + 0.5
-        added = (used / used.sum(axis=1, keepdims=True))[folds, codes]
+        other_counts = np.maximum(counts.sum(axis=0) - counts - counts[fold], 0) + 0.5
+        added = (other_counts / other_counts.sum(axis=1, keepdims=True))[folds, codes]
         of_fold = sums[:, :, fold]
         reached = np.maximum(without_fold[:, rows, codes] - of_fold[:, rows, codes], 0.0) + added
         own_odds[fold] = reached / (np.maximum(total - of_fold.sum(axis=2), 0.0) + 1.0)
-    used = counts.sum(axis=0) - counts + 0.5
-    all_classes = np.maximum(without_fold, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
+    other_counts = counts.sum(axis=0) - counts + 0.5
+    all_classes = (
+        np.maximum(without_fold, 0.0)
+        + (other_counts / other_counts.sum(axis=1, keepdims=True))[folds]
+    )
     all_classes /= all_classes.sum(axis=2, keepdims=True)
     return Members(all_classes.transpose(0, 2, 1).astype(np.float32), own_odds.astype(np.float32))

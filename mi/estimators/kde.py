@@ -116,8 +116,8 @@ class KernelPlan:
         """
         for code, (start, count) in enumerate(zip(self.starts, self.counts, strict=True)):
             first, last = max(start, rows.start), min(start + count, rows.stop)
-            inside = slice(first - rows.start, max(first, last) - rows.start)
-            yield code, slice(start, start + count), inside
+            block_rows = slice(first - rows.start, max(first, last) - rows.start)
+            yield code, slice(start, start + count), block_rows
 
     @property
     def shuffle_parts(self) -> Iterable[tuple[slice, np.ndarray]]:
@@ -216,25 +216,27 @@ class KernelAccumulator:
     def _add_half_rows(self, rows: slice, kernel: np.ndarray) -> None:
         """Do `add_halves` for some rows."""
         plan = self._plan
-        slices, sizes, within = list(plan.class_slices(rows)), plan.half_sizes, plan.halves[rows]
+        slices, sizes, halves = list(plan.class_slices(rows)), plan.half_sizes, plan.halves[rows]
         of_classes = self._over_classes[rows].astype(np.float32)
         # Over each class in the first of each pair of halves: (classes, rows, pairs).
         first_halves = np.stack(
             [matmul(kernel[:, samples], plan.first_halves[samples]) for _, samples, _ in slices]
         )
-        all_classes = _of_pairs(first_halves.sum(axis=0), of_classes.sum(axis=1))
-        own_sums = np.empty_like(within)
-        for code, _, inside in slices:
-            own_sums[inside] = _of_pairs(first_halves[code, inside], of_classes[inside, code])
-            own_sums[inside] *= sizes / plan.half_counts[code]
+        all_classes = _pair_sums(first_halves.sum(axis=0), of_classes.sum(axis=1))
+        own_sums = np.empty_like(halves)
+        for code, _, block_rows in slices:
+            own_sums[block_rows] = _pair_sums(
+                first_halves[code, block_rows], of_classes[block_rows, code]
+            )
+            own_sums[block_rows] *= sizes / plan.half_counts[code]
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
         for values in (own_sums, all_classes):
-            values *= within
-            values += 1.0 - within
+            values *= halves
+            values += 1.0 - halves
         own_sums /= all_classes
         self._drawn += np.log(own_sums).sum(axis=0, dtype=np.float64) / sizes
         if plan.class_draws:
-            of_draws = _of_pairs(first_halves[..., : plan.class_draws // 2], of_classes.T)
+            of_draws = _pair_sums(first_halves[..., : plan.class_draws // 2], of_classes.T)
             self._add_class_halves(rows, of_draws, all_classes, own_sums)
 
     def _add_class_halves(
@@ -250,11 +252,11 @@ class KernelAccumulator:
         sums *= sizes / all_classes[:, draws]
         _sum_of_rest(sums, sizes)
         other_counts = sizes - counts
-        for code, _, inside in plan.class_slices(rows):
-            sums[code, inside] = own_sums[inside, draws] * other_counts[code]
-        within = plan.halves[rows, draws]
-        logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
-        logs -= within.sum(axis=0)[:, None] * np.log(other_counts).T
+        for code, _, block_rows in plan.class_slices(rows):
+            sums[code, block_rows] = own_sums[block_rows, draws] * other_counts[code]
+        halves = plan.halves[rows, draws]
+        logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), halves)
+        logs -= halves.sum(axis=0)[:, None] * np.log(other_counts).T
         self._drawn_classes += logs / sizes[:, None]
 
     def add_null(self, rows: slice, kernel: np.ndarray) -> None:
@@ -297,8 +299,10 @@ class KernelAccumulator:
         result = np.empty(classes)
         for code in range(classes):
             count = plan.counts[code]
-            outside = self._all_classes - sums[:, code]
-            class_means = np.where(plan.codes == code, sums[:, code] / count, outside / (n - count))
+            other_sums = self._all_classes - sums[:, code]
+            class_means = np.where(
+                plan.codes == code, sums[:, code] / count, other_sums / (n - count)
+            )
             # A sample is in its own kernel sum, so own is 1 / n or more but for rounding.
             result[code] = np.log(np.maximum(class_means, 1.0 / n) * n / self._all_classes).mean()
         return result
@@ -317,7 +321,7 @@ class KernelAccumulator:
         )
 
 
-def _of_pairs(first_halves: np.ndarray, total: np.ndarray) -> np.ndarray:
+def _pair_sums(first_halves: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Return sums (..., draws) over halves, from those over the first of each pair (..., pairs).
 
     The second is the rest of the total (...).
@@ -421,7 +425,9 @@ class Kde(LabelEstimator):
         )
         single = np.stack([of_map.per_class for of_map in sums])
         single_null = np.stack([of_map.class_null for of_map in sums], axis=1)
-        ends = np.stack([interval_ends(of_map.per_class, of_map.class_draws) for of_map in sums])
+        intervals = np.stack(
+            [interval_ends(of_map.per_class, of_map.class_draws) for of_map in sums]
+        )
         return MapEstimates(
             raw=np.array([of_map.information for of_map in sums]),
             ceiling=np.full(len(sums), label_entropy(plan.codes)),
@@ -429,7 +435,7 @@ class Kde(LabelEstimator):
             draws=np.stack([of_map.draws for of_map in sums], axis=1),
             null=np.stack([of_map.null for of_map in sums], axis=1),
             per_class_raw=single if single_classes else np.full_like(single, np.nan),
-            per_class_ends=ends if single_classes else None,
+            per_class_ends=intervals if single_classes else None,
             per_class_p=class_p_values(single, single_null) if single_classes else None,
         )
 
@@ -497,7 +503,7 @@ class Kde(LabelEstimator):
 
     def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Estimate I(X;M) of responses x (n, d), M being x with the noise added; at most log n."""
-        return RawEstimate(self._of_sample(self._distances(x)), ceiling=math.log(len(x)))
+        return RawEstimate(self._sample_information(self._distances(x)), ceiling=math.log(len(x)))
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Estimate H(M) of responses x (n, d) with the noise added: from H(N) to H(N) + log n.
@@ -510,7 +516,7 @@ class Kde(LabelEstimator):
             hint = "Give a variance of its own, such as noise=0.1."
             raise DataError("kde: x", "samples that differ", "a constant", hint)
         of_noise = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
-        of_sample, ceiling = self._of_sample(distances), math.log(len(x))
+        of_sample, ceiling = self._sample_information(distances), math.log(len(x))
         notices = ()
         if of_sample >= SATURATED * ceiling:
             notices = ("Saturated: at this variance hardly two samples overlap.",)
@@ -518,7 +524,7 @@ class Kde(LabelEstimator):
             of_noise + of_sample, ceiling=of_noise + ceiling, least=of_noise, notices=notices
         )
 
-    def _of_sample(self, distances: Distances) -> float:
+    def _sample_information(self, distances: Distances) -> float:
         """Return I(X;M) of the sample, in nats."""
         if distances.constant:
             return 0.0

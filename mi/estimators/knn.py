@@ -144,7 +144,7 @@ class Ksg(LabelEstimator):
             if not np.ptp(x, axis=0).any():
                 return None
             if self.reduction == "directions":
-                return self._along_directions(np.asarray(x, np.float64), rarity, samples.seed)
+                return self._directed_information(np.asarray(x, np.float64), rarity, samples.seed)
             wide = x.shape[1] > MOST_DIMENSIONS
             count = self.components or (_COMPONENTS if wide else x.shape[1])
             ready, notices = self._reduced("x", np.asarray(x, np.float64), count, samples.seed)
@@ -156,14 +156,14 @@ class Ksg(LabelEstimator):
         estimates = over_prepared(prepare, samples)
         if self.clip:
             return estimates
-        above = estimates.raw > estimates.ceiling
+        is_above = estimates.raw > estimates.ceiling
         notices = [
             (*texts, _ABOVE) if high else texts
-            for texts, high in zip(estimates.notices, above, strict=True)
+            for texts, high in zip(estimates.notices, is_above, strict=True)
         ]
         return replace(estimates, notices=tuple(notices))
 
-    def _along_directions(self, x: np.ndarray, rarity: float, seed: int) -> Prepared:
+    def _directed_information(self, x: np.ndarray, rarity: float, seed: int) -> Prepared:
         """Return the information along directions that are fitted again for any labels."""
         rng = seeds.generator(seed, "ksg projection")
         leading = principal_components(x, _BEFORE_DIRECTIONS, rng).astype(np.float64)
@@ -173,12 +173,12 @@ class Ksg(LabelEstimator):
             notices += (f"{text}{_BEFORE_DIRECTIONS} principal components.",)
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
-            value, used = 0.0, leading if indices is None else leading[indices]
-            for rows, reduced, labels in crossfitted(used, codes, self.components or MOST):
+            value, responses = 0.0, leading if indices is None else leading[indices]
+            for rows, reduced, labels in crossfitted(responses, codes, self.components or MOST):
                 labels = np.unique(labels, return_inverse=True)[1]
                 if len(rows) > self.k:
                     of_half = ross_information(self._ready(reduced, seed), self.k, rarity)
-                    value += len(rows) / len(used) * of_half(labels, None)
+                    value += len(rows) / len(responses) * of_half(labels, None)
             return value
 
         return Prepared(information, notices)
@@ -388,26 +388,26 @@ def _ross_on_line(x: np.ndarray, k: int) -> Information:
         sizes = np.bincount(classes)[classes]
         neighbor_distances = np.full((len(order), 2 * k), np.inf)
         for step in range(1, min(k, len(order) - 1) + 1):
-            same = classes[step:] == classes[:-step]
-            distances = np.where(same, values[step:] - values[:-step], np.inf)
+            is_same_class = classes[step:] == classes[:-step]
+            distances = np.where(is_same_class, values[step:] - values[:-step], np.inf)
             neighbor_distances[step:, step - 1] = distances
             neighbor_distances[:-step, k + step - 1] = distances
         ranks = np.minimum(k, sizes - 1)
         radius = np.take_along_axis(
             np.sort(neighbor_distances, axis=1), ranks[:, None] - 1, axis=1
         )[:, 0]
-        inside = within(values[:, None], np.nextafter(radius, 0))
-        return _ross_value(ranks, sizes, inside)
+        counts = within(values[:, None], np.nextafter(radius, 0))
+        return _ross_value(ranks, sizes, counts)
 
     return information
 
 
-def _ross_value(ranks: np.ndarray, sizes: np.ndarray, inside: np.ndarray) -> float:
+def _ross_value(ranks: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> float:
     """Return psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>."""
     from scipy.special import digamma
 
     value = digamma(len(ranks)) + digamma(ranks).mean()
-    return float(value - digamma(sizes).mean() - digamma(inside).mean())
+    return float(value - digamma(sizes).mean() - digamma(counts).mean())
 
 
 def _ross(
@@ -420,15 +420,15 @@ def _ross(
 ) -> float:
     """Return the estimate of the samples `kept`, with classes of `sizes`; other labels are -1."""
     ranks = np.minimum(k, sizes - 1)
-    inside = np.zeros(len(labeled_rows), int)
+    counts = np.zeros(len(labeled_rows), int)
     # Most samples reach their k-th soon; only the others go on along the list.
     lacking = np.arange(len(labeled_rows))
     for length in (neighbors.shape[1] // 4, neighbors.shape[1]):
         if length and lacking.size:
-            inside[lacking] = _count_nearer(
+            counts[lacking] = _count_nearer(
                 neighbors[:, :length], labels, labeled_rows[lacking], ranks[lacking]
             )
-            lacking = lacking[inside[lacking] == 0]
+            lacking = lacking[counts[lacking] == 0]
     if lacking.size:
         points, classes = x[labeled_rows], labels[labeled_rows]
         radius = np.empty(len(lacking))
@@ -439,8 +439,8 @@ def _ross(
             radius[lacking_rows] = nearest_of(
                 points[classes == code], points[rows], int(ranks[rows[0]]) + 1
             )
-        inside[lacking] = _counts(points, points[lacking], np.nextafter(radius, 0))
-    return _ross_value(ranks, sizes, inside)
+        counts[lacking] = _counts(points, points[lacking], np.nextafter(radius, 0))
+    return _ross_value(ranks, sizes, counts)
 
 
 def _count_nearer(
@@ -459,11 +459,11 @@ def _count_nearer(
         counted = np.cumsum(classes == labels[rows[block], None], axis=1, dtype=np.int32)
         reached = counted >= ranks[block, None]
         end = reached.argmax(axis=1)
-        before = end + 1
+        counts = end + 1
         if not all_labelled:
-            used = np.cumsum(classes >= 0, axis=1, dtype=np.int32)
-            before = used[np.arange(len(end)), end]
-        result[block] = np.where(reached[:, -1], before, 0)
+            cumulative = np.cumsum(classes >= 0, axis=1, dtype=np.int32)
+            counts = cumulative[np.arange(len(end)), end]
+        result[block] = np.where(reached[:, -1], counts, 0)
     return result
 
 
@@ -510,7 +510,7 @@ def within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
     To count those that are nearer than r, give the float before r.
     """
-    return _within_on_line(x[:, 0], radius) if x.shape[1] == 1 else _counts(x, x, radius)
+    return _count_on_line(x[:, 0], radius) if x.shape[1] == 1 else _counts(x, x, radius)
 
 
 def _counts(points: np.ndarray, x: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -532,8 +532,8 @@ def _query_compared(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarr
         small_distances = block[row, column]
         order = np.lexsort((small_distances, row))
         nearest_of_row = np.searchsorted(row, np.arange(len(block)))[:, None] + np.arange(k)
-        kept = order[nearest_of_row]
-        distances[rows], indices[rows] = small_distances[kept], column[kept]
+        selected = order[nearest_of_row]
+        distances[rows], indices[rows] = small_distances[selected], column[selected]
     return distances, indices
 
 
@@ -558,7 +558,7 @@ def _tree(points: np.ndarray) -> KDTree:
     return KDTree(points, leaf, metric="chebyshev")
 
 
-def _within_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def _count_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Do `within` on a line. x + radius is rounded, so that the ends are looked at once more."""
     ordered = np.concatenate([[-np.inf], np.sort(x), [np.inf]])
     high = np.searchsorted(ordered, x + radius, side="right") - 1

@@ -254,8 +254,8 @@ class _Neural(LabelEstimator):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(f"{self.name}: critic", self.critic, KINDS)
-        for name, least in (("units", 1), ("steps", 1), ("batch", 2)):
-            check_whole(f"{self.name}: {name}", getattr(self, name), least)
+        for name, minimum in (("units", 1), ("steps", 1), ("batch", 2)):
+            check_whole(f"{self.name}: {name}", getattr(self, name), minimum)
         check_number(f"{self.name}: rate", self.rate)
 
     @property
@@ -283,14 +283,14 @@ class _Neural(LabelEstimator):
         if not np.ptp(x, axis=0).any() or not np.ptp(y, axis=0).any():
             return RawEstimate(0.0, ceiling=self._ceiling(n))
         order = seeds.generator(seed, "neural split").permutation(n)
-        used, check, measured = np.split(order, [int(_TRAIN * n), int((_TRAIN + _CHECK) * n)])
+        fitted, check, measured = np.split(order, [int(_TRAIN * n), int((_TRAIN + _CHECK) * n)])
         check = check[:_MOST_CHECKED]
-        first, second = _scaled(x, used), _scaled(y, used)
+        first, second = _scaled(x, fitted), _scaled(y, fitted)
         weights_seed = seeds.derived_seed(seed, "neural critic")
-        batch = min(self.batch, len(used))
+        batch = min(self.batch, len(fitted))
         with _training(self, x.shape[1], y.shape[1], batch) as training:
             training.begin(weights_seed)
-            pairs = first[used], second[used]
+            pairs = first[fitted], second[fitted]
             self._train(training, pairs, (first[check], second[check]), batch, seed)
             blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
             scores = (training.critic.scores(first[rows], second[rows]) for rows in blocks)
@@ -348,8 +348,8 @@ class _Neural(LabelEstimator):
 
             return Prepared(information)
 
-        whole = replace(samples, one_vs_rest=False)
-        estimates = over_prepared(prepare, whole, self.working_bytes(len(samples.codes)))
+        label_samples = replace(samples, one_vs_rest=False)
+        estimates = over_prepared(prepare, label_samples, self.working_bytes(len(samples.codes)))
         ceiling = self._ceiling(len(samples.codes))
         upper = np.inf if ceiling is None else ceiling
         return replace(estimates, ceiling=np.minimum(estimates.ceiling, upper), notices=())

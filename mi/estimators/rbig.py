@@ -238,9 +238,11 @@ class Rbig(LabelEstimator):
                 sizes = tuple(np.sort(np.bincount(labels)).tolist())  # whatever they are called
                 if sizes not in biases:
                     draw = seeds.generator(samples.seed, "rbig labels", *sizes)
-                    same = np.repeat(np.arange(len(sizes)), sizes)
-                    mixed = [draw.permutation(same) for _ in range(self.permutations)]
-                    values = [self._of_label(scores, codes, samples.seed) for codes in mixed]
+                    classes = np.repeat(np.arange(len(sizes)), sizes)
+                    mixed = [draw.permutation(classes) for _ in range(self.permutations)]
+                    values = [
+                        self._label_information(scores, codes, samples.seed) for codes in mixed
+                    ]
                     biases[sizes] = float(np.mean(values))
                 return biases[sizes]
 
@@ -248,8 +250,8 @@ class Rbig(LabelEstimator):
                 if indices is not None:  # of a half, whose mean is moved to the estimate later
                     rows = ranks[indices]
                     inner = np.argsort(rows)
-                    return self._of_label(scores[rows[inner]], labels[inner], samples.seed)
-                value = self._of_label(scores, labels[order], samples.seed)
+                    return self._label_information(scores[rows[inner]], labels[inner], samples.seed)
+                value = self._label_information(scores, labels[order], samples.seed)
                 return value - bias(labels) if self.stopping == "fixed" else value
 
             return Prepared(information, self._label_notices(x, samples.codes))
@@ -268,7 +270,7 @@ class Rbig(LabelEstimator):
             )
         return tuple(notices)
 
-    def _of_label(self, x: np.ndarray, codes: np.ndarray, seed: int) -> float:
+    def _label_information(self, x: np.ndarray, codes: np.ndarray, seed: int) -> float:
         """Return H(X) - sum_y p_y H(X|y); a class of too few samples counts as all samples do.
 
         Columns that are constant in these samples, such as in a half of them, add nothing.
@@ -280,8 +282,10 @@ class Rbig(LabelEstimator):
         result = 0.0
         for code, count in enumerate(np.bincount(codes)):
             if count >= _FEWEST_OF_CLASS:
-                inside = x[codes == code]
-                class_entropy = _entropies(inside).sum() - self._label_total(inside, seed)
+                class_samples = x[codes == code]
+                class_entropy = _entropies(class_samples).sum() - self._label_total(
+                    class_samples, seed
+                )
                 result += count / len(x) * (entropy - class_entropy)
         return float(result)
 

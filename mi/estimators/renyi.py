@@ -172,9 +172,9 @@ def pairs(
     maps = responses.shape[1]
     of_label = renyi_label_entropy(codes, alpha)
     if alpha == 2:
-        whole, labelled = _squares(responses, codes, width, byte_budget)
+        totals, labelled = _squares(responses, codes, width, byte_budget)
         # S_2(A_i, A_j) is ln n^2 - ln |A_i o A_j|^2 for unit diagonals, with the label and without.
-        values = np.log(labelled) - np.log(whole) + of_label
+        values = np.log(labelled) - np.log(totals) + of_label
         return Pairs(values[:maps, maps], values[:maps, :maps])
     single, joint = np.zeros(maps), np.zeros((maps, maps))
     size = matrix_bytes(len(codes))
@@ -187,9 +187,9 @@ def pairs(
         grams = [gram(x, width) for x in responses[:, start : start + step].swapaxes(0, 1)]
 
         def column(index: int, start: int = start, grams: list[np.ndarray] = grams) -> None:
-            inside = index < start + len(grams)
-            a = grams[index - start] if inside else gram(responses[:, index], width)
-            if inside:
+            is_in_block = index < start + len(grams)
+            a = grams[index - start] if is_in_block else gram(responses[:, index], width)
+            if is_in_block:
                 single[index] = information(a)
             for row, b in enumerate(grams[: index - start + 1], start):
                 joint[row, index] = joint[index, row] = information(a * b)
@@ -214,8 +214,8 @@ def _squares(
             2 * block_bytes(n),
         )
     )
-    whole = np.zeros((maps + 1, maps + 1))
-    labelled = np.zeros_like(whole)
+    totals = np.zeros((maps + 1, maps + 1))
+    labelled = np.zeros_like(totals)
     step = max(1, byte_budget // (16 * n * (maps + 1)))
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
@@ -228,18 +228,18 @@ def _squares(
 
         thread_map(fill, range(maps))
         sums = added_squares(block, codes[rows, None] == codes)
-        whole += sums[0]
+        totals += sums[0]
         labelled += sums[1]
-    return whole, labelled
+    return totals, labelled
 
 
-def added_squares(block: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def added_squares(block: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (m, m) sums of A_i^2 A_j^2 over pairs of samples, and over those of one class.
 
-    From squares of elements A_i^2 (m, rows, n); `same` (rows, n) says which pairs are of one class.
+    From squares of elements A_i^2 (m, rows, n); `mask` (rows, n) says which pairs are of one class.
     """
     flat = block.reshape(len(block), -1)
-    return matmul(flat, flat.T), matmul(flat * same.reshape(-1), flat.T)
+    return matmul(flat, flat.T), matmul(flat * mask.reshape(-1), flat.T)
 
 
 @dataclass(frozen=True)

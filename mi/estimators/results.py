@@ -269,11 +269,11 @@ class MapEstimates:
         """Return the estimates with draws and intervals of classes as many times as wide."""
         if factor == 1.0:
             return self
-        ends, center = self.per_class_ends, self.per_class_raw[..., None]
+        intervals, center = self.per_class_ends, self.per_class_raw[..., None]
         return replace(
             self,
             draws=self.raw + factor * (self.draws - self.raw),
-            per_class_ends=None if ends is None else center + factor * (ends - center),
+            per_class_ends=None if intervals is None else center + factor * (intervals - center),
         )
 
     @property

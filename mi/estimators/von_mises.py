@@ -89,18 +89,22 @@ class Vme(LabelEstimator):
         spread = math.sqrt(distances.median / (2 * min(d, 8)))
         unit = self.bandwidth * spread
         width = unit * _silverman(n, min(d, 8))
-        whole = _left_out(next(distances.blocks()), width) if distances.whole else None
+        full_kernel = (
+            _leave_one_out_kernel(next(distances.blocks()), width) if distances.whole else None
+        )
 
         def times(other: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
             """Return the kernel of some samples, as wide as for so many, times `other` (k, m)."""
             bandwidth = unit * _silverman(n if indices is None else len(indices), min(d, 8))
-            if whole is not None:
-                kernel = whole if indices is None else whole[np.ix_(indices, indices)]
+            if full_kernel is not None:
+                kernel = full_kernel if indices is None else full_kernel[np.ix_(indices, indices)]
                 return matmul(
                     kernel if indices is None else kernel ** ((width / bandwidth) ** 2), other
                 )
             blocks = self._distances(x if indices is None else x[indices]).blocks()
-            return np.concatenate([matmul(_left_out(block, bandwidth), other) for block in blocks])
+            return np.concatenate(
+                [matmul(_leave_one_out_kernel(block, bandwidth), other) for block in blocks]
+            )
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
             classes, labels = np.unique(codes, return_inverse=True)
@@ -197,7 +201,9 @@ class Vme(LabelEstimator):
 
     def _logs(self, x: np.ndarray, width: float) -> np.ndarray:
         """Return ln f_-i(x_i) (n,) without the kernel's norm, which cancels in informations."""
-        sums = [_left_out(block, width).sum(axis=1) for block in self._distances(x).blocks()]
+        sums = [
+            _leave_one_out_kernel(block, width).sum(axis=1) for block in self._distances(x).blocks()
+        ]
         return _log(np.concatenate(sums)) - math.log(len(x) - 1)
 
     def _standardized(self, *sides: np.ndarray) -> tuple[np.ndarray, float]:
@@ -211,7 +217,7 @@ def _silverman(n: int, d: int) -> float:
     return (4.0 / ((d + 2) * n)) ** (1.0 / (d + 4))
 
 
-def _left_out(block: tuple[slice, np.ndarray], width: float) -> np.ndarray:
+def _leave_one_out_kernel(block: tuple[slice, np.ndarray], width: float) -> np.ndarray:
     """Return the kernel of a block of rows, 0 between a sample and itself."""
     rows, distances = block
     kernel = exponential(distances, 2 * width**2)

@@ -83,8 +83,8 @@ class LayerReader:
             if not responses:
                 shapes = [(len(self._images), *values.shape[1:]) for values in batch]
                 responses = [np.empty(shape, np.float32) for shape in shapes]
-            for whole, values in zip(responses, batch, strict=True):
-                whole[rows] = values
+            for layer_responses, values in zip(responses, batch, strict=True):
+                layer_responses[rows] = values
         return responses
 
     def _compiled(self) -> Callable[..., list[Tensor]]:
@@ -100,9 +100,9 @@ class LayerReader:
         def responses(images: Tensor, *numbers: Tensor) -> list[Tensor]:
             reached = run_to_all(network.model, network.feed(images), outputs)
             tensors = []
-            for maps, (_, after) in zip(numbers, reached, strict=False):
-                selected = tf.gather(after, maps, axis=-1)
-                nodes = int(np.prod([int(side or 0) for side in after.shape[1:-1]]))
+            for maps, (_, response) in zip(numbers, reached, strict=False):
+                selected = tf.gather(response, maps, axis=-1)
+                nodes = int(np.prod([int(side or 0) for side in response.shape[1:-1]]))
                 flat = tf.reshape(selected, [tf.shape(selected)[0], nodes, tf.shape(maps)[0]])
                 tensors.append(tf.transpose(flat, [0, 2, 1]))  # (n, m, d)
             return tensors if self._classes is None else [*tensors, reached[-1][0]]

@@ -144,8 +144,8 @@ class TrainingRecord:
         rows = []
         for layer in self.layers:
             maps = (int(layer.label.shape[1]), layer.mean_of_maps(0), layer.mean_of_maps(-1))
-            whole = (float(layer.whole_label[-1]), float(layer.whole_input[-1]))
-            rows.append((layer.layer, *maps, *whole))
+            layer_information = (float(layer.whole_label[-1]), float(layer.whole_input[-1]))
+            rows.append((layer.layer, *maps, *layer_information))
         headings = ("layer", "maps", "mean bits a map, first", "last")
         headings += ("I(T;Y) of the layer, last", "I(X;T), last")
         return html.block(f"training record: {self._span}", html.table(headings, rows))
@@ -410,7 +410,7 @@ class RecordFolder:
         steps = self.steps()
         layers = []
         for layer in self._empty.layers:
-            label, per_class, whole = (
+            label, per_class, layer_information = (
                 self._values_at_steps(step_array(layer.index, kind), steps)
                 for kind in ("label", "per_class", "layer")
             )
@@ -420,7 +420,10 @@ class RecordFolder:
                 label=label,
                 per_class=per_class,
             ).write(maps_file(self.path, layer.index))
-            about_input, about_label = finite_list(whole[:, 0]), finite_list(whole[:, 1])
+            about_input, about_label = (
+                finite_list(layer_information[:, 0]),
+                finite_list(layer_information[:, 1]),
+            )
             layers.append(replace(layer, input=about_input, label=about_label))
         accuracy = self._values_at_steps("accuracy", steps)
         shares = accuracy.tolist() if np.isfinite(accuracy).all() else None

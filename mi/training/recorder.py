@@ -331,7 +331,7 @@ class Recorder(keras.callbacks.Callback):
                 _add_products(grams[index], values.reshape(n, -1), self._byte_budget)
             else:
                 grams[index].fill(np.nan)
-        of_layers = thread_map(self._of_layer, grams)
+        of_layers = thread_map(self._layer_information, grams)
         for layer, information in zip(self._recorded, of_layers, strict=True):
             arrays[step_array(layer.index, "layer")] = information
         predicted = self._reader.predicted()
@@ -340,7 +340,7 @@ class Recorder(keras.callbacks.Callback):
             accuracy = float((predicted == self._units).mean())
         return TrainingStepFile(named=arrays, accuracy=accuracy)
 
-    def _of_layer(self, gram: np.ndarray) -> np.ndarray:
+    def _layer_information(self, gram: np.ndarray) -> np.ndarray:
         """Return (2,): I(X;T) and I(T;Y) of a whole layer in bits, NaN where there is none.
 
         Args:

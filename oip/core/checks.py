@@ -45,12 +45,12 @@ def check_number(name: str, value: object, above: float = 0.0, maximum: float = 
         raise SettingsError(name, limits, _shown(value))
 
 
-def check_whole(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number of Python or NumPy, `least` or more, as a Python int."""
+def check_whole(name: str, value: object, minimum: int = 1) -> int:
+    """Return a whole number of Python or NumPy, `minimum` or more, as a Python int."""
     number = python_number(value)
-    if isinstance(number, int) and not isinstance(number, bool) and number >= least:
+    if isinstance(number, int) and not isinstance(number, bool) and number >= minimum:
         return number
-    raise SettingsError(name, f"a whole number, {least} or more", _shown(value))
+    raise SettingsError(name, f"a whole number, {minimum} or more", _shown(value))
 
 
 def check_drawn(name: str, value: object, n: int) -> int:

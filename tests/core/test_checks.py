@@ -60,7 +60,7 @@ def test_what_is_allowed():
     check_number("one: a", -5.0, above=-math.inf)
     check_number("one: a", 1.0, maximum=1.0)
     check_whole("one: b", 1)
-    check_whole("one: b", 0, least=0)
+    check_whole("one: b", 0, minimum=0)
     check_choice("one: c", "up", ("up", "down"))
     check_flag("one: d", False)
     check_number("one: a", np.float32(0.5))
