@@ -72,10 +72,10 @@ class AscentState(NamedTuple, Generic[Array]):
     """(n, h, w): size of the gradient, summed over the steps; (n, 1, 1) where it is not kept."""
 
     def put(
-        self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
+        self: AscentState[np.ndarray], rows: np.ndarray, rows_state: AscentState[np.ndarray]
     ) -> None:
         """Replace some of the images by those of another state."""
-        for field, new in zip(tf.nest.flatten(self), tf.nest.flatten(other), strict=True):
+        for field, new in zip(tf.nest.flatten(self), tf.nest.flatten(rows_state), strict=True):
             field[rows] = new
 
 
@@ -240,43 +240,45 @@ class AscentGraph:
             images: Tensor,
             best_images: Tensor,
             best: BestSoFar[Tensor],
-            before: StepState[Tensor],
+            state_before: StepState[Tensor],
             alpha: Tensor,
             _stuck: Tensor,
             trace: tf.TensorArray,
         ) -> tuple[object, ...]:
-            moved, standardized, after, size, stuck = self._step(images, before, step)
+            moved, standardized, state_after, size, stuck = self._step(images, state_before, step)
             if self.settings.alpha:
                 alpha += tf.where(self._is_last(step), 0.0, size)  # no step follows the last
-            active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
-            key = tf.where(active, after.value, after.pre)
-            key += after.capped * tf.maximum(after.pre, 0.0)
-            new = BestSoFar(key, after.value, after.pre)
+            active = tf.logical_or(
+                state_after.value > 0, tf.logical_not(self.inputs.can_be_inactive)
+            )
+            key = tf.where(active, state_after.value, state_after.pre)
+            key += state_after.capped * tf.maximum(state_after.pre, 0.0)
+            new = BestSoFar(key, state_after.value, state_after.pre)
             better = new.key > best.key
             if self.settings.keep == "last":
                 better = tf.ones_like(better)
             best_images = images_where(better, standardized, best_images)
             pairs = zip(new, best, strict=True)
-            best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
-            trace = trace.write(step - first_step, after.value)
-            return step + 1, moved, best_images, best, after, alpha, stuck, trace
+            best = BestSoFar(*(tf.where(better, *pair) for pair in pairs))
+            trace = trace.write(step - first_step, state_after.value)
+            return step + 1, moved, best_images, best, state_after, alpha, stuck, trace
 
         trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
         stuck = tf.zeros_like(self.inputs.can_be_inactive)
         pictures = (first_step, state.images, state.best_images)
         values = (*pictures, state.best, state.step, state.alpha, stuck, trace)
-        _, images, best_images, best, after, alpha, stuck, trace = tf.while_loop(
+        _, images, best_images, best, state_after, alpha, stuck, trace = tf.while_loop(
             lambda step, *_: step < first_step + count, body, values, parallel_iterations=1
         )
         standardized = self._scored_images(images)
         return (
-            AscentState(images, standardized, best_images, best, after, alpha),
+            AscentState(images, standardized, best_images, best, state_after, alpha),
             trace.stack(),
             stuck,
         )
 
     def _step(
-        self, images: Tensor, before: StepState[Tensor], step: Tensor
+        self, images: Tensor, state_before: StepState[Tensor], step: Tensor
     ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor, Tensor]:
         """Take one step.
 
@@ -297,14 +299,16 @@ class AscentGraph:
             with self._thinned(step):
                 with captured(self._features.outputs) as features:
                     activations = self._activations(received, items, step)
-                activations = self._with_features(activations, features, step)
-            activations = self._with_context(activations, received, step)
-            alike = likeness(activations.features, items) if diverse else None
+                activations = self._add_features(activations, features, step)
+            activations = self._add_context(activations, received, step)
+            similarity = likeness(activations.features, items) if diverse else None
         slope = self._gradient(tape, activations.tensors, visible, activations.slopes)
-        alike_slope = None
-        if alike is not None:
-            alike_slope = self._gradient(tape, [alike], visible, [tf.ones_like(alike)])
-            alike = alike[: tf.shape(images)[0]]  # (n,)
+        similarity_slope = None
+        if similarity is not None:
+            similarity_slope = self._gradient(
+                tape, [similarity], visible, [tf.ones_like(similarity)]
+            )
+            similarity = similarity[: tf.shape(images)[0]]  # (n,)
         standardized, post, pre, capped = self._scored(standardized, activations, step)
         size = tf.reduce_max(tf.abs(slope), image_axes(images))  # (n,)
         stuck = tf.logical_not(size > 0)
@@ -314,10 +318,10 @@ class AscentGraph:
             direction -= numbers.total_variation * variation_slope(standardized) * mask.mask
         if settings.norm > 0:
             direction -= numbers.norm * norm_slope(standardized, numbers.norm_power) * mask.mask
-        if alike is not None and alike_slope is not None:
-            weight = numbers.diversity * expand_like(alike, alike_slope)
-            direction -= weight * mask.unit(alike_slope)
-        rates = self._rates(StepState(before.rate, post, pre, capped), before, step)
+        if similarity is not None and similarity_slope is not None:
+            weight = numbers.diversity * expand_like(similarity, similarity_slope)
+            direction -= weight * mask.unit(similarity_slope)
+        rates = self._rates(StepState(state_before.rate, post, pre, capped), state_before, step)
         lengths = rates * mask.root_share(self.network.inputs.shape)
         moved = self._parameterization.step(images, mask.unit(direction), lengths)
         moved = self._blurred(self._faded(moved, step), step)
@@ -365,7 +369,7 @@ class AscentGraph:
         looks, items = self._looks(standardized, step)
         if self.settings.keep == "best" or self._coarse:
             return looks, items
-        plain = self._as_kept(standardized)  # (n, h, w, b)
+        plain = self._as_pictures(standardized)  # (n, h, w, b)
         plain = tf.tile(plain, [self._count, *[1] * (len(standardized.shape) - 1)])
         return images_where(self._is_last(step), plain, looks), items
 
@@ -395,7 +399,7 @@ class AscentGraph:
         share = self.settings.branch_gradient
         return thinned(self._blocks, rate, self._count, numbers.seed, step, share)
 
-    def _with_features(
+    def _add_features(
         self, activations: OwnActivations, features: Mapping[int, Tensor], step: Tensor
     ) -> OwnActivations:
         """Return the activations with what draws features to those of reference images.
@@ -431,7 +435,7 @@ class AscentGraph:
             slopes.append(_as_layer(inputs.numbers.fidelity * slope, tensor, output))
         return activations._replace(tensors=tensors, slopes=slopes)
 
-    def _with_context(
+    def _add_context(
         self, activations: OwnActivations, received: Tensor, step: Tensor
     ) -> OwnActivations:
         """Return the activations with what draws the last features to those of reference images.
@@ -471,7 +475,7 @@ class AscentGraph:
             if not self._coarse:
                 last = self._is_last(step)
                 standardized = tf.cond(
-                    last, lambda: self._as_kept(standardized), lambda: standardized
+                    last, lambda: self._as_pictures(standardized), lambda: standardized
                 )
         elif not self._as_it_is:
             activations = self._activations(standardized, self.inputs.items, step)
@@ -482,7 +486,7 @@ class AscentGraph:
     def _is_last(self, step: Tensor) -> Tensor:
         return step >= self.inputs.numbers.steps
 
-    def _as_kept(self, standardized: Tensor) -> Tensor:
+    def _as_pictures(self, standardized: Tensor) -> Tensor:
         """Return images with the values that a picture has; the gradient goes through."""
         bound = self._bound
         if bound is None:
@@ -499,9 +503,11 @@ class AscentGraph:
 
     def _feed(self, standardized: Tensor) -> list[Tensor]:
         """Return the model's inputs for standardized images, which a gradient goes through."""
-        return self.network.feed(_in_input_units(standardized, self.network), for_gradient=True)
+        return self.network.feed(_unstandardized(standardized, self.network), for_gradient=True)
 
-    def _rates(self, now: StepState[Tensor], before: StepState[Tensor], step: Tensor) -> Tensor:
+    def _rates(
+        self, state: StepState[Tensor], state_before: StepState[Tensor], step: Tensor
+    ) -> Tensor:
         """Return rates (n,): up where the last step helped; as they are after a blur.
 
         Constant rates fall over the second half, to the share `rate_end` at the last step.
@@ -511,14 +517,16 @@ class AscentGraph:
             share = tf.cast(step, tf.float32) / tf.cast(numbers.steps, tf.float32)
             late = tf.maximum(0.0, 2.0 * share - 1.0)
             rate = numbers.rate * (1.0 - (1.0 - numbers.rate_end) * late)
-            return tf.fill(tf.shape(before.rate), rate)
-        by_pre = (step < numbers.warmup) | (now.value <= 0) | (now.capped * before.capped > 0)
-        rose = tf.where(by_pre, now.pre > before.pre, now.value > before.value)
-        rates = before.rate * tf.where(rose, numbers.rate_up, numbers.rate_down)
+            return tf.fill(tf.shape(state_before.rate), rate)
+        by_pre = (
+            (step < numbers.warmup) | (state.value <= 0) | (state.capped * state_before.capped > 0)
+        )
+        rose = tf.where(by_pre, state.pre > state_before.pre, state.value > state_before.value)
+        rates = state_before.rate * tf.where(rose, numbers.rate_up, numbers.rate_down)
         unchanged = tf.equal(step, 0)
         if settings.blur > 0:
             unchanged |= tf.equal(tf.math.floormod(step, numbers.blur_every), 0)
-        return tf.where(unchanged, before.rate, rates)
+        return tf.where(unchanged, state_before.rate, rates)
 
     def _faded(self, images: Tensor, step: Tensor) -> Tensor:
         """Return images with less of the noise that they began with; none after the share `fade`.
@@ -563,7 +571,7 @@ def _as_layer(slope: Tensor, tensor: Tensor, output: LayerOutput) -> Tensor:
     return tf.cast(slope, tensor.dtype)
 
 
-def _in_input_units(images: Tensor, network: Network) -> Tensor:
+def _unstandardized(images: Tensor, network: Network) -> Tensor:
     """Return standardized images as the model is fed; the gradient takes two operations."""
     spec = network.inputs
     constants = (along_rows(values, images) for values in (spec.mean, spec.std))

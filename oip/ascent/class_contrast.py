@@ -123,16 +123,16 @@ class SeparatingOips:
         columns = max(1, min(most, len(self)))
         drawing, panels = plots.figure(max(WIDE, 1.2 * columns), 3.5, rows=2, columns=columns)
         for column in range(columns):
-            above, below = panels[:, column]
-            plots.image(above, displayable(self.oips.displayed(self.oips.images[column, 0])))
+            oip_panel, image_panel = panels[:, column]
+            plots.image(oip_panel, displayable(self.oips.displayed(self.oips.images[column, 0])))
             title = plots.printable(f"{self.maps[column]}: {self.favored[column][:14]}")
             effect = f"{self.effect[column]:+z.2f}"
-            above.set_title(f"{title}\n{effect}", fontsize=plots.SMALL, pad=3)
+            oip_panel.set_title(f"{title}\n{effect}", fontsize=plots.SMALL, pad=3)
             image = self.node_images[column, 0].astype(np.float32)
-            plots.image(below, displayable(self.oips.displayed(image)))
+            plots.image(image_panel, displayable(self.oips.displayed(image)))
             node = ",".join(map(str, self.nodes[column]))
-            below.set_title(f"node {node}", fontsize=plots.SMALL, pad=3)
-            draw_box(below, self.boxes[column], image)
+            image_panel.set_title(f"node {node}", fontsize=plots.SMALL, pad=3)
+            draw_box(image_panel, self.boxes[column], image)
         title = f"{self.oips.layer}: maps that separate {self.first} and {self.second}"
         text = "map: class that it responds to more, effect; below, the node that separates most"
         return captioned(drawing, title, text)
@@ -203,8 +203,8 @@ def separating_oips(
     different, node_of = np.unique(nodes, axis=0, return_inverse=True)
     for node_index, node in enumerate(different):
         indices = np.flatnonzero(node_of.reshape(-1) == node_index)
-        within = piece_of(progress, f"{layer.name}: nodes", node_index, len(different))
-        grown = node_oips(network, layer, maps[indices], node, within, **ascent)
+        node_progress = piece_of(progress, f"{layer.name}: nodes", node_index, len(different))
+        grown = node_oips(network, layer, maps[indices], node, node_progress, **ascent)
         images[indices] = grown.images * grown.visible[..., None]
         scores[indices] = grown.scores
     return SeparatingOips(

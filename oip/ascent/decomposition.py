@@ -185,7 +185,7 @@ class Decompositions(ByMap):
             titles = (
                 f"{self.noun} {self.maps[row]}",
                 "one node",
-                f"sum: {_two_decimals(self.share[row, 0])}",
+                f"sum: {_decimal_text(self.share[row, 0])}",
                 "rest",
             )
             shown_images = (image, self.node_images[row].astype(np.float32), total, image - total)
@@ -304,10 +304,10 @@ def decompose(
     label = f"{info.name}: OIPs of maps and nodes"
     oips = grow_oips(ascent, numbers, piece_of(progress, label, 0, steps))
     grown = []
-    for begun, node in enumerate(grown_nodes, 1):
-        within = piece_of(progress, label, begun, steps)
+    for number, node in enumerate(grown_nodes, 1):
+        node_progress = piece_of(progress, label, number, steps)
         arguments = {"data": data, "preset": preset, **settings}
-        node_result = node_oips(network, info, sources, node, within, **arguments)
+        node_result = node_oips(network, info, sources, node, node_progress, **arguments)
         grown.append(visible_images(node_result)[:, 0])
     node_images = np.stack(grown, 1)
     pixels = _Pixels(info, oips.visible, shape, seed)
@@ -488,8 +488,8 @@ class _Pixels:
         block_of_value = np.broadcast_to(blocks[..., None], small.shape)[self._is_visible]
         _, self.blocks = np.unique(block_of_value, return_inverse=True)
         count = int(self.blocks.max()) + 1
-        drawn = generator(seed, "blocks", layer.index).permutation(count)
-        self._fold = (drawn % min(_FOLDS, count))[self.blocks]
+        order = generator(seed, "blocks", layer.index).permutation(count)
+        self._fold = (order % min(_FOLDS, count))[self.blocks]
 
     def _reduced(self, images: np.ndarray) -> np.ndarray:
         return reduced(np.asarray(images, np.float32), self._factor)
@@ -506,7 +506,7 @@ class _Pixels:
 
     def fit(self, design: np.ndarray, targets: np.ndarray) -> _Fit:
         """Fit images (pixels, c) by copies (pixels, P); NaN where one side is empty."""
-        squares = self._by_block(targets**2)
+        squares = self._block_sums(targets**2)
         scale = float(np.square(design).sum()) / design.shape[1]
         gram, cross = design.T @ design, design.T @ targets
         penalties = scale * np.array(_PENALTIES)
@@ -516,7 +516,7 @@ class _Pixels:
             inputs, left_out = design[rows], targets[rows]
             solved = _ridge(gram - inputs.T @ inputs, cross - inputs.T @ left_out, penalties)
             for penalty_index, weights in enumerate(solved):
-                errors[penalty_index] += self._by_block((left_out - inputs @ weights) ** 2, rows)
+                errors[penalty_index] += self._block_sums((left_out - inputs @ weights) ** 2, rows)
         best = errors.sum(1).argmin(0)
         columns = np.arange(targets.shape[1])
         weights = np.full((design.shape[1], targets.shape[1]), np.nan)
@@ -536,7 +536,7 @@ class _Pixels:
             squares=squares,
         )
 
-    def _by_block(self, values: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def _block_sums(self, values: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return sums (blocks, c) of values (pixels, c) of some pixels, or of all."""
         sums = np.zeros((int(self.blocks.max()) + 1, values.shape[1]))
         np.add.at(sums, self.blocks[rows], values)
@@ -562,12 +562,12 @@ def _decompositions(
     """Return the result, with intervals and the comparison with other maps' copies."""
     shares, fits = copy_sums.shares, copy_sums.fits
     count, map_indices = len(maps), np.arange(len(maps))
-    other = np.ones((count, len(shares)), bool)
-    other[map_indices, map_indices] = False
-    null = np.stack([shares[other[row], row, 0] for row in map_indices])
+    is_other = np.ones((count, len(shares)), bool)
+    is_other[map_indices, map_indices] = False
+    null = np.stack([shares[is_other[row], row, 0] for row in map_indices])
     share = shares[map_indices, map_indices]
-    above = (null >= share[:, :1]).sum(1)
-    p_value = (1 + above) / (1 + np.isfinite(null).sum(1))
+    count_above = (null >= share[:, :1]).sum(1)
+    p_value = (1 + count_above) / (1 + np.isfinite(null).sum(1))
     usable = np.isfinite(share[:, 0]) & np.isfinite(null).any(1)
     low, high = np.array([explained_interval(fit, seed, layer.index) for fit in fits]).T
     return Decompositions(
@@ -604,5 +604,5 @@ def explained_interval(fit: _Fit, seed: int, layer: int) -> np.ndarray:
     return np.percentile(1.0 - (draws @ fit.errors)[varies] / squares[varies], (2.5, 97.5))
 
 
-def _two_decimals(value: float) -> str:
+def _decimal_text(value: float) -> str:
     return f"{value:z.2f}" if np.isfinite(value) else "-"

@@ -91,11 +91,11 @@ class GradientAscent:
         shape = network.inputs.shape
         self._references = references if settings.reference_terms else None
         self._features = self._feature_layers()
-        self._origin = np.zeros((1, *self._shape_if(settings.fidelity)), np.float32)
+        self._origin = np.zeros((1, *self._noise_shape(settings.fidelity)), np.float32)
         if settings.fidelity > 0 and origin is not None:
             bound = bound_of(settings, network.inputs)
-            begun = tf.constant((origin - origin.mean()) / max(origin.std(), 1e-6), tf.float32)
-            self._origin[0] = (begun if bound is None else bound.bounded(begun)).numpy()
+            start = tf.constant((origin - origin.mean()) / max(origin.std(), 1e-6), tf.float32)
+            self._origin[0] = (start if bound is None else bound.bounded(start)).numpy()
         self._masks = PixelMasks(visible, shape)
         self._built_in = graph_settings(settings)
         self._parameterization = parameterization_of(settings, shape, data)
@@ -150,7 +150,7 @@ class GradientAscent:
             "numbers": tf.nest.map_structure(spec_of, self._numbers),
             "parameterization": tf.nest.map_structure(spec_of, self._arrays),
             "targets": tuple(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
-            "noise": tf.TensorSpec((None, *self._shape_if(self.settings.fade)), tf.float32),
+            "noise": tf.TensorSpec((None, *self._noise_shape(self.settings.fade)), tf.float32),
             "references": () if self._references is None else self._references.specs,
             "context": self._context_specs,
             "usual": value,
@@ -182,7 +182,7 @@ class GradientAscent:
         sides = self.network.inputs.shape[:-1]
         return sides if self.settings.alpha else (1,) * len(sides)
 
-    def _shape_if(self, setting: float) -> tuple[int, ...]:
+    def _noise_shape(self, setting: float) -> tuple[int, ...]:
         """Return the shape of images, or ones where a setting is 0."""
         shape = self.network.inputs.shape
         return shape if setting > 0 else (1,) * len(shape)
@@ -244,7 +244,7 @@ class GradientAscent:
         """
         settings, count = self.settings, len(starts)
         if settings.fade == 0:
-            noise = np.zeros((count, *self._shape_if(0)))
+            noise = np.zeros((count, *self._noise_shape(0)))
         noise = starts if noise is None else noise
         kept_steps = snapshot_steps(settings.steps, settings.snapshots)
         state = self._begun(starts, items)
@@ -329,7 +329,7 @@ class GradientAscent:
         if settings.keep == "best" or last == settings.steps:  # the last is what is scored
             reasons[stuck] = _STALLED
         reasons[broken] = _FAILED
-        return _ended_together(reasons, items) if settings.diversity > 0 else reasons
+        return _item_reasons(reasons, items) if settings.diversity > 0 else reasons
 
     def _settled(
         self, earlier: np.ndarray, best: BestSoFar[np.ndarray], items: np.ndarray
@@ -342,7 +342,7 @@ class GradientAscent:
 
     def _begun(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
-        empty = np.zeros((len(items), *self._shape_if(0)))
+        empty = np.zeros((len(items), *self._noise_shape(0)))
         graph = self._graph(self._inputs(items, empty, "mean"))
         images, standardized = graph.begin(tf.constant(starts, tf.float32))
         lowest = np.full(len(starts), -np.inf, np.float32)
@@ -359,11 +359,11 @@ class GradientAscent:
         inputs: AscentInputs,
         first_step: int,
         count: int,
-        taken: Callable[[int], None],
+        report: Callable[[int], None],
     ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
         """Take `count` steps from `first_step` on, for the n images of `inputs`.
 
-        The graph is left every `seconds_in_graph`, to call `taken` with the number of steps so far.
+        The graph is left every `seconds_in_graph`, to report the number of steps so far.
 
         Returns:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
@@ -382,7 +382,7 @@ class GradientAscent:
             traces.append(trace.numpy())
             self._seconds_per_image = (time.perf_counter() - started) / chunk / images
             steps_done += chunk
-            taken(steps_done)
+            report(steps_done)
         state = tf.nest.map_structure(lambda tensor: tensor.numpy(), tensors)
         return state, np.concatenate(traces).T, stuck.numpy()
 
@@ -427,11 +427,11 @@ class AscentByMap(AscentResult):
         self.scores[rows] = np.nan
         self.reasons[rows] = _FAILED
 
-    def replace(self, rows: np.ndarray, other: AscentByMap) -> None:
+    def replace(self, rows: np.ndarray, ascent: AscentByMap) -> None:
         """Take the maps of another result, for these rows, where they came further."""
-        better = other.keys.max(1) > self.keys.max(1)[rows]
+        better = ascent.keys.max(1) > self.keys.max(1)[rows]
         for field in fields(self):
-            getattr(self, field.name)[rows[better]] = getattr(other, field.name)[better]
+            getattr(self, field.name)[rows[better]] = getattr(ascent, field.name)[better]
 
     def order(self) -> None:
         """Put the best start first; of the snapshots keep only those of the best start."""
@@ -477,7 +477,7 @@ def _check_steps(settings: AscentSettings, coarse_steps: int = 0) -> list[int]:
     return sorted({*range(stride, settings.steps, stride), *snapshots, coarse_steps} - {0})
 
 
-def _ended_together(ended: np.ndarray, items: np.ndarray) -> np.ndarray:
+def _item_reasons(reasons: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Keep images of an item running until all of them have ended; failed ones leave at once."""
-    running = np.unique(items[ended == _RUNNING])
-    return np.where(np.isin(items, running) & (ended != _FAILED), _RUNNING, ended)
+    running = np.unique(items[reasons == _RUNNING])
+    return np.where(np.isin(items, running) & (reasons != _FAILED), _RUNNING, reasons)

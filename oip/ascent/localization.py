@@ -406,7 +406,7 @@ def _matched(
     sides = images.shape[1:-1]
     reach = shift_reach(layer.jump, sides)
     box = field_boxes(layer, np.array(central_node(layer)), sides)
-    drawn = generator(seed, "elsewhere", layer.index).permutation(len(images))[:_NULL]
+    null_rows = generator(seed, "elsewhere", layer.index).permutation(len(images))[:_NULL]
     match = np.full(locations.images.shape, np.nan)
     percentile = np.full(locations.images.shape, np.nan)
     usable = np.isfinite(oips.scores[:, 0])
@@ -415,7 +415,7 @@ def _matched(
         for rank in np.flatnonzero((locations.images[row] != _NO_IMAGE) & usable[row]):
             own_part, other_part = _shared_pixels(box, locations.boxes[row, rank], sides)
             pattern = _centered(patterns[(slice(None), *own_part)])
-            other_images = drawn[drawn != locations.images[row, rank]]
+            other_images = null_rows[null_rows != locations.images[row, rank]]
             size = [cut.stop - cut.start for cut in other_part]
             factor = -(-max(size) // _MOST_SIDE)
             max_shift = tuple(
@@ -426,20 +426,20 @@ def _matched(
             both_images = (pixels, images[(other_images, *other_part)])
             patches = np.concatenate([reduced(image, factor) for image in both_images])
             pattern = reduced(pattern, factor)
-            alike = image_similarity(_centered(patches), pattern, max_shift).max(1)
-            match[row, rank] = alike[0]
+            similarities = image_similarity(_centered(patches), pattern, max_shift).max(1)
+            match[row, rank] = similarities[0]
             if len(other_images):
-                percentile[row, rank] = 100.0 * np.mean(alike[1:] < alike[0])
+                percentile[row, rank] = 100.0 * np.mean(similarities[1:] < similarities[0])
         progress(f"{layer.name}: places", row + 1, len(locations))
     return replace(locations, patterns=oips, match=match, match_percentile=percentile)
 
 
 def _shared_pixels(
-    box: np.ndarray, other: np.ndarray, sides: Sequence[int]
+    box: np.ndarray, other_box: np.ndarray, sides: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Return the pixels that two fields both have on the image, in each of them."""
     own_part, other_part = [], []
-    for (low, high), (other_low, _), side in zip(box, other, sides, strict=True):
+    for (low, high), (other_low, _), side in zip(box, other_box, sides, strict=True):
         step = round(float(other_low - low))
         cut = box_pixels(np.array([[low, high]]), (side,))[0]
         start = max(cut.start, -step)

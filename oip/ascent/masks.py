@@ -145,7 +145,7 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
             "something whose response has a gradient with respect to the image input",
             "none (the input is of integers, or the layer belongs to another input)",
         )
-    visible = np.stack([masks[used].any(0) for used in targets.uses_probe])
+    visible = np.stack([masks[probes].any(0) for probes in targets.uses_probe])
     visible[~visible.reshape(len(visible), -1).any(1)] = True
     return visible
 

@@ -78,10 +78,12 @@ class Noise:
             if not share.any():
                 continue
             for axis, (side, count) in enumerate(zip(sides, nodes, strict=True), 1):
-                before, after = octave.shape[:axis], octave.shape[axis + 1 :]
-                lines = octave.reshape(int(np.prod(before)), count, -1)  # (before, nodes, after)
+                leading, trailing = octave.shape[:axis], octave.shape[axis + 1 :]
+                lines = octave.reshape(
+                    int(np.prod(leading)), count, -1
+                )  # (leading, nodes, trailing)
                 octave = np.matmul(_resizing(side, count), lines)  # (before, side, after)
-                octave = octave.reshape(*before, side, *after)
+                octave = octave.reshape(*leading, side, *trailing)
             total += share.reshape(-1, *[1] * len(self.shape)) * _standardized(octave)
         return _standardized(total), weights
 

@@ -177,10 +177,10 @@ def objective(text: str | Objective) -> Objective:
     return Objective(tuple(terms))
 
 
-def _parsed_term(text: str, whole: str) -> Term:
+def _parsed_term(text: str, objective: str) -> Term:
     kind, _, argument = text.partition(":")
     if kind not in KINDS or not argument:
-        received = f"'{text}' in '{whole}'" if text != whole else f"'{text}'"
+        received = f"'{text}' in '{objective}'" if text != objective else f"'{text}'"
         raise SettingsError("objective", _FORMS, received)
     if kind == "direction":
         return _term_from_file(argument)

@@ -71,8 +71,8 @@ class DataStatistics:
 
         def batches() -> Iterator[np.ndarray]:
             for begin in range(0, count, room):
-                chosen = images[rows[begin : begin + room]]
-                batch = np.asarray(standardized(chosen), np.float64)
+                batch_images = images[rows[begin : begin + room]]
+                batch = np.asarray(standardized(batch_images), np.float64)
                 yield batch - batch.mean(axis=axes, keepdims=True)
 
         flat = (batch.reshape(-1, batch.shape[-1]) for batch in batches())
@@ -186,7 +186,7 @@ class Phases(Parameterization):
         self.arrays = {"magnitude": magnitude, **mixing}
 
     def begin(self, images: Tensor) -> Tensor:
-        return self._mixed("mixing", _inverse(self._with_magnitude(_spectrum(images)), images))
+        return self._mixed("mixing", _inverse(self._set_magnitude(_spectrum(images)), images))
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
         # (n, h, w // 2 + 1, b), as slope and turn
@@ -195,7 +195,7 @@ class Phases(Parameterization):
         slope = tf.math.imag(_spectrum(along) * tf.math.conj(spectrum))
         turn = expand_like(rates, slope) * _unit(slope)
         turned = spectrum * tf.exp(tf.complex(tf.zeros_like(turn), turn))
-        return self._mixed("mixing", _inverse(self._with_magnitude(turned), images))
+        return self._mixed("mixing", _inverse(self._set_magnitude(turned), images))
 
     def _mixed(self, name: str, images: Tensor, transposed: bool = False) -> Tensor:
         """Return images (n, *sides, b) with their bands mixed, where they are."""
@@ -205,7 +205,7 @@ class Phases(Parameterization):
             "...b,cb->...c" if transposed else "...b,bc->...c", images, self.arrays[name]
         )
 
-    def _with_magnitude(self, spectrum: Tensor) -> Tensor:
+    def _set_magnitude(self, spectrum: Tensor) -> Tensor:
         size = tf.maximum(tf.abs(spectrum), _TINY)
         return spectrum * tf.cast(self.arrays["magnitude"] / size, tf.complex64)
 
@@ -217,8 +217,8 @@ class Bound:
     itself in the middle of the range, and never outside.
     """
 
-    def __init__(self, spec: InputSpec, ends: tuple[np.ndarray, np.ndarray]):
-        low, high = (((end - spec.mean) / spec.std).astype(np.float32) for end in ends)
+    def __init__(self, spec: InputSpec, picture_ends: tuple[np.ndarray, np.ndarray]):
+        low, high = (((end - spec.mean) / spec.std).astype(np.float32) for end in picture_ends)
         self._center, self._half = (low + high) / 2, (high - low) / 2
 
     def bounded(self, images: Tensor) -> Tensor:
@@ -229,8 +229,8 @@ class Bound:
 
     def undone(self, images: np.ndarray) -> np.ndarray:
         """Return images that the bound turns into images (n, h, w, b), but for the ends."""
-        inside = np.clip((images - self._center) / self._half, -_INSIDE, _INSIDE)
-        return (np.arctanh(inside) * self._half + self._center).astype(np.float32)
+        bounded = np.clip((images - self._center) / self._half, -_INSIDE, _INSIDE)
+        return (np.arctanh(bounded) * self._half + self._center).astype(np.float32)
 
     def rounded(self, images: Tensor) -> Tensor:
         """Return bounded images with the nearest of the 256 values that a picture has."""
@@ -241,8 +241,8 @@ class Bound:
 
 def bound_of(settings: AscentSettings, spec: InputSpec) -> Bound | None:
     """Return the bound of an input, None where the settings want none or its range is not known."""
-    ends = spec.picture_ends
-    return Bound(spec, ends) if settings.bound and ends is not None else None
+    picture_ends = spec.picture_ends
+    return Bound(spec, picture_ends) if settings.bound and picture_ends is not None else None
 
 
 def parameterization_of(

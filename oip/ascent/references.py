@@ -376,6 +376,6 @@ def fidelity_layer(layers: list[LayerInfo]) -> LayerInfo | None:
     fine = [layer for layer in layers if layer.jump and min(layer.jump) >= _FINE] or layers[-1:]
     if not fine:
         return None
-    least = min(min(layer.jump or (0.0,)) for layer in fine)
-    alike = [layer for layer in fine if min(layer.jump or (0.0,)) == least]
-    return min(reversed(alike), key=lambda layer: layer.maps)
+    smallest_jump = min(min(layer.jump or (0.0,)) for layer in fine)
+    candidates = [layer for layer in fine if min(layer.jump or (0.0,)) == smallest_jump]
+    return min(reversed(candidates), key=lambda layer: layer.maps)

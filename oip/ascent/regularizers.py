@@ -67,8 +67,8 @@ def likeness(features: Tensor, groups: Tensor) -> Tensor:
     flat = flat / (tf.norm(flat, axis=1, keepdims=True) + _TINY)
     peers = tf.cast(groups[:, None] == groups[None], tf.float32)  # (n, n)
     peers = tf.linalg.set_diag(peers, tf.zeros(tf.shape(groups)[:1]))
-    alike = tf.reduce_sum(tf.matmul(flat, flat, transpose_b=True) * peers, 1)
-    return alike / tf.maximum(tf.reduce_sum(peers, 1), 1.0)
+    sums = tf.reduce_sum(tf.matmul(flat, flat, transpose_b=True) * peers, 1)
+    return sums / tf.maximum(tf.reduce_sum(peers, 1), 1.0)
 
 
 def blur_radius(sigma: float) -> int:

@@ -94,13 +94,13 @@ def screen(
         return Noise(spec.shape, "white").images(settings.seed, targets.index, numbers, "white")[0]
 
     def on_noise(
-        draw: Callable[[np.ndarray], np.ndarray], count: int, before: int
+        draw: Callable[[np.ndarray], np.ndarray], count: int, offset: int
     ) -> list[np.ndarray]:
         batches = []
         for rows in batch_rows(count, targets.bytes_per_image, _BYTE_BUDGET, _MOST_IMAGES):
             images = draw(np.arange(rows.start, rows.stop))
             batches.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
-            progress(label, before + rows.stop, total)
+            progress(label, offset + rows.stop, total)
         return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
     if starts is None:
@@ -110,13 +110,13 @@ def screen(
     white_post = on_noise(white, whites, settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
 
-    def report(done: int) -> None:
-        progress(label, settings.screened + whites + done, total)
+    def report(count: int) -> None:
+        progress(label, settings.screened + whites + count, total)
 
     top = 1
     if settings.reference_terms and data is not None:
         top = min(settings.references, len(data))
-    on_data = _on_data(reactions, network, targets, data, masks, report, top)
+    on_data = _data_reactions(reactions, network, targets, data, masks, report, top)
     if targets.refuses_constants:
         values = np.stack([post, pre])
         constant = _constant(values.min(1), values.max(1)) & ~on_data.varied & ~broken
@@ -181,7 +181,7 @@ class _OnData(NamedTuple):
     """(c,) bool: not the same value for all images."""
 
 
-def _on_data(
+def _data_reactions(
     reactions: Reactions,
     network: Network,
     targets: Targets,
@@ -214,9 +214,9 @@ def _on_data(
         best = np.take_along_axis(np.concatenate([best, numbers]), order, 0)
         strongest = np.take_along_axis(strongest, order, 0)
         for mask_index, mask in enumerate(different):
-            alike = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
+            mask_image = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
             in_mask = mask_of == mask_index
-            scores[in_mask] = np.fmax(scores[in_mask], reactions(alike)[0].max(0)[in_mask])
+            scores[in_mask] = np.fmax(scores[in_mask], reactions(mask_image)[0].max(0)[in_mask])
         report(rows.stop)
     return _OnData(scores, excited / len(data), best.T, ~_constant(low, high))
 

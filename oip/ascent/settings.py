@@ -366,7 +366,7 @@ def nearest_preset(settings: Mapping[str, object]) -> tuple[str, dict[str, objec
     Args:
         settings: by their names of today; those that are missing do not differ.
     """
-    given = {name: getattr(AscentSettings(), name) for name in _ADDED} | dict(settings)
+    all_settings = {name: getattr(AscentSettings(), name) for name in _ADDED} | dict(settings)
     defaults = {
         name: getattr(AscentSettings(), name)
         for name in AscentSettings.__struct_fields__
@@ -376,7 +376,9 @@ def nearest_preset(settings: Mapping[str, object]) -> tuple[str, dict[str, objec
     def changes(preset: str) -> dict[str, object]:
         values = defaults | PRESETS[preset]
         return {
-            name: given[name] for name in values if name in given and given[name] != values[name]
+            name: all_settings[name]
+            for name in values
+            if name in all_settings and all_settings[name] != values[name]
         }
 
     nearest = min(PRESETS, key=lambda preset: len(changes(preset)))

@@ -214,7 +214,7 @@ def start_stability(
         report: receives how many maps are done, and how many there are.
     """
     count, starts = images.shape[:2]
-    within = np.full(count, np.nan)
+    stability = np.full(count, np.nan)
     percentile = np.full(count, np.nan)
     n_null = np.zeros(count, np.int64)
     clusters = np.full((count, starts), -1)
@@ -223,7 +223,7 @@ def start_stability(
     rows = np.flatnonzero(alive)
     if starts == 1:
         clusters[rows], medoids[rows] = 0, True
-        return Stability(within, percentile, n_null, clusters, medoids)
+        return Stability(stability, percentile, n_null, clusters, medoids)
     peers = rows
     if len(rows) > _PEERS:
         peers = np.sort(generator(seed, "null", layer).choice(rows, _PEERS, replace=False))
@@ -235,13 +235,13 @@ def start_stability(
         for row, likeness, to_peers in zip(block, mutual, to_others, strict=True):
             similarity = np.maximum(likeness, likeness.T)
             clusters[row], medoids[row] = _clustered(similarity)
-            within[row] = np.median(similarity[pairs])
+            stability[row] = np.median(similarity[pairs])
             null = to_peers[peers != row]
             n_null[row] = len(null)
             if len(null) >= LEAST_PEERS:
-                percentile[row] = 100.0 * np.mean(null < within[row])
+                percentile[row] = 100.0 * np.mean(null < stability[row])
         report(begin + len(block), len(rows))
-    return Stability(within, percentile, n_null, clusters, medoids)
+    return Stability(stability, percentile, n_null, clusters, medoids)
 
 
 def _clustered(likeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

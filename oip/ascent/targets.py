@@ -155,10 +155,11 @@ class MapTargets(Targets):
         self.key = ("maps", layer.response.key, layer.can_be_inactive)
 
     def all_activations(self, images: Tensor) -> Activations:
-        (before, after), *_ = layer_graph(self._network, self.layer.response)(images)
-        nodes = _node_axes(before)
-        post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)  # (n, maps)
-        return Activations(post, pre, tf.reduce_max(before, nodes))
+        (pre_activation, response), *_ = layer_graph(self._network, self.layer.response)(images)
+        nodes = _node_axes(pre_activation)
+        post = tf.reduce_mean(response, nodes)  # (n, maps)
+        pre = tf.reduce_mean(pre_activation, nodes)
+        return Activations(post, pre, tf.reduce_max(pre_activation, nodes))
 
     def own_activations(
         self,
@@ -168,13 +169,13 @@ class MapTargets(Targets):
         arrays: Sequence[Tensor],
         all_maps: bool = False,
     ) -> OwnActivations:
-        response, maps = self.layer.response, self.layer.maps
-        single = not all_maps and has_own_maps(self._network, response)
-        if single:  # before, after: (n, *nodes, 1), else (n, *nodes, maps)
-            before, after = run_to_own(self._network, list(inputs), response, items)
+        output, maps = self.layer.response, self.layer.maps
+        single = not all_maps and has_own_maps(self._network, output)
+        if single:  # (n, *nodes, 1), else (n, *nodes, maps)
+            pre_activation, response = run_to_own(self._network, list(inputs), output, items)
         else:
-            before, after = self._tensors(inputs, for_gradient=True)
-        nodes, ones = _node_axes(before), [1] * (len(before.shape) - 1)
+            pre_activation, response = self._tensors(inputs, for_gradient=True)
+        nodes, ones = _node_axes(pre_activation), [1] * (len(pre_activation.shape) - 1)
         positions = None if single else tf.stack([tf.range(tf.size(items)), items], 1)
         own_map = None if single else tf.reshape(tf.one_hot(items, maps), [-1, *ones[1:], maps])
 
@@ -186,24 +187,24 @@ class MapTargets(Targets):
 
         def of_means(chosen: Tensor) -> Tensor:
             """Return the gradient of the means of chosen images, (n, 1, ..., maps)."""
-            share = tf.cast(chosen, tf.float32) / _node_count(before)  # (n,), then (n, 1, ..., 1)
+            share = tf.cast(chosen, tf.float32) / _node_count(pre_activation)  # (n,)
             share = tf.reshape(share, [-1, *ones])
             return share if own_map is None else share * own_map
 
-        features, shape = _features(before), tf.shape(before)
-        post = of_items(tf.reduce_mean(after, nodes))
-        if before is after:
+        features, shape = _features(pre_activation), tf.shape(pre_activation)
+        post = of_items(tf.reduce_mean(response, nodes))
+        if pre_activation is response:
             slope = tf.broadcast_to(of_means(tf.fill(tf.shape(post), True)), shape)
             by_pre = tf.zeros_like(post, tf.bool)
-            return OwnActivations(post, post, [after], [slope], by_pre, features)
-        pre = of_items(tf.reduce_mean(before, nodes))
+            return OwnActivations(post, post, [response], [slope], by_pre, features)
+        pre = of_items(tf.reduce_mean(pre_activation, nodes))
         inactive = tf.logical_not(post > 0) & self.layer.can_be_inactive
         by_pre = (inactive | stage.warming) & stage.climb_inactive
         by_peak = by_pre & inactive & stage.peak
 
         def of_peaks() -> Tensor:
             """Return the gradient of the means, or of the largest values, shared by equal ones."""
-            largest = tf.equal(before, tf.reduce_max(before, nodes, keepdims=True))
+            largest = tf.equal(pre_activation, tf.reduce_max(pre_activation, nodes, keepdims=True))
             largest = tf.cast(largest & tf.reshape(by_peak, [-1, *ones]), tf.float32)
             count = tf.maximum(tf.reduce_sum(largest, nodes, keepdims=True), 1.0)
             slope = largest / count
@@ -215,11 +216,13 @@ class MapTargets(Targets):
 
         slope = of_peaks() if single else tf.cond(tf.reduce_any(by_peak), of_peaks, of_all_means)
         by_post = tf.broadcast_to(of_means(tf.logical_not(by_pre)), shape)
-        at_limit = after >= self.layer.upper_limit
+        at_limit = response >= self.layer.upper_limit
         if math.isfinite(self.layer.upper_limit):  # no gradient leads on there
             slope += tf.where(at_limit, by_post, 0.0)
         capped = of_items(tf.cast(tf.reduce_all(at_limit, nodes), tf.float32)) > 0
-        return OwnActivations(post, pre, [before, after], [slope, by_post], capped, features)
+        return OwnActivations(
+            post, pre, [pre_activation, response], [slope, by_post], capped, features
+        )
 
     def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         return [self._tensors(inputs)[0]]
@@ -365,7 +368,7 @@ class ObjectiveTargets(Targets):
         self.can_be_inactive = np.all((self._weights >= 0) & (inactive | ~is_used), axis=1)
         limits = np.array([source.upper_limit for source in self._sources], np.float32)
         self.upper_limit = _upper_limits(self._weights, limits)
-        self._probed, self.uses_probe = _probes_of(self._sources, is_used)
+        self._probed, self.uses_probe = _probe_terms(self._sources, is_used)
         self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
         self.are_units = all(source.is_unit for source in self._sources)
         self.bytes_per_image = network.activation_bytes()
@@ -394,8 +397,8 @@ class ObjectiveTargets(Targets):
         """
         finite = tf.math.is_finite(terms)
         sums = tf.matmul(tf.where(finite, terms, 0.0), self._weights, transpose_b=True)
-        used = (self._weights != 0).astype(np.float32)
-        broken = tf.matmul(tf.cast(~finite, tf.float32), used, transpose_b=True) > 0
+        uses = (self._weights != 0).astype(np.float32)
+        broken = tf.matmul(tf.cast(~finite, tf.float32), uses, transpose_b=True) > 0
         return tf.where(broken, np.nan, sums)
 
     def own_activations(
@@ -418,9 +421,12 @@ class ObjectiveTargets(Targets):
         slopes: dict[int, list[Tensor]] = {}
         begin = 0
         for group, array in zip(self._groups, terms.groups, strict=True):
-            before, after = reached[self._number(group)]
+            pre_activation, group_response = reached[self._number(group)]
             end = begin + tf.shape(array)[0]
-            for tensor, share in ((before, for_pre), (before if group.logit else after, for_post)):
+            for tensor, share in (
+                (pre_activation, for_pre),
+                (pre_activation if group.logit else group_response, for_post),
+            ):
                 slope = group.slope(tensor, array, share[:, begin:end])
                 tensors[id(tensor)] = tensor
                 slopes.setdefault(id(tensor), []).append(slope)
@@ -452,10 +458,10 @@ class ObjectiveTargets(Targets):
         """Return (n, terms) after and before their activation."""
         post, pre = [], []
         for group, array in zip(self._groups, group_arrays, strict=True):
-            before, after = reached[self._number(group)]
-            pre.append(group.read(before, array))
-            same = group.logit or before is after
-            post.append(pre[-1] if same else group.read(after, array))
+            pre_activation, response = reached[self._number(group)]
+            pre.append(group.read(pre_activation, array))
+            is_same = group.logit or pre_activation is response
+            post.append(pre[-1] if is_same else group.read(response, array))
         return tf.concat(post, 1), tf.concat(pre, 1)
 
     def _tensors(self, inputs: Sequence[Tensor]) -> list[LayerActivations]:
@@ -493,7 +499,9 @@ def _upper_limits(weights: np.ndarray, limits: np.ndarray) -> np.ndarray:
     return products.sum(1)
 
 
-def _probes_of(sources: Sequence[_TermSource], is_used: np.ndarray) -> tuple[list[int], np.ndarray]:
+def _probe_terms(
+    sources: Sequence[_TermSource], is_used: np.ndarray
+) -> tuple[list[int], np.ndarray]:
     """Return a term of each probe, and the probes of each objective, (objectives, probes) bool.
 
     Args:
@@ -558,7 +566,9 @@ def _class_source(network: Network, term: Term) -> _TermSource:
                 hint = f"The names that are there are of {len(network.classes)} classes."
             raise SettingsError(f"objective '{term}': classes", forms, f"'{name}'", hint)
         if names.count(name) > 1:
-            numbers = " or ".join(str(k) for k, other in enumerate(names) if other == name)
+            numbers = " or ".join(
+                str(k) for k, other_name in enumerate(names) if other_name == name
+            )
             forms, received = f"a number, {numbers}", f"'{name}', the name of each of them"
             raise SettingsError(f"objective '{term}': classes", forms, received)
         class_index = names.index(name)
@@ -592,8 +602,8 @@ def _channel_source(network: Network, term: Term, name: str) -> _TermSource:
         raise SettingsError(
             f"'{term}' for '{layer.name}'", f"{layer.maps} numbers", len(term.weights)
         )
-    inside = len(term.node) == len(layer.size) and np.all(np.less(term.node, layer.size))
-    if term.kind == "node" and not inside:
+    is_inside = len(term.node) == len(layer.size) and np.all(np.less(term.node, layer.size))
+    if term.kind == "node" and not is_inside:
         size = " x ".join(map(str, layer.size)) or "one value"
         raise SettingsError(
             f"objective '{term}'", f"a node of the {size} of '{layer.name}'", term.node

@@ -150,14 +150,14 @@ class ResidualBlock(NamedTuple):
 
 def residual_blocks(calls: Sequence[Call]) -> list[ResidualBlock]:
     """Return the residual blocks among the calls of a network's layers, in their order."""
-    before: list[set[int]] = []
+    ancestors: list[set[int]] = []
     additions: list[tuple[keras.Layer, int, int]] = []
     for call in calls:
-        before.append(set(call.sources).union(*(before[n] for n in call.sources if n >= 0)))
+        ancestors.append(set(call.sources).union(*(ancestors[n] for n in call.sources if n >= 0)))
         if not (is_addition(call.layer) and call.direct and len(call.sources) == 2):
             continue
-        for branch, (source, other) in enumerate((call.sources, call.sources[::-1])):
-            if source >= 0 and other in before[source]:
+        for branch, (source, shortcut) in enumerate((call.sources, call.sources[::-1])):
+            if source >= 0 and shortcut in ancestors[source]:
                 additions.append((call.layer, call.use, branch))
     return [
         ResidualBlock(*block, depth=depth / len(additions))

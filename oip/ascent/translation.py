@@ -226,9 +226,9 @@ def translation(
     grown: list[Oips] = []
     for column, node in enumerate(indices):
         grown_maps = np.concatenate([numbers, other_maps]) if column == reference else numbers
-        within = piece_of(progress, f"{info.name}: nodes", column, len(indices))
+        node_progress = piece_of(progress, f"{info.name}: nodes", column, len(indices))
         oips = node_oips(
-            network, info, grown_maps, node, within, starts=starts, seed=seed, **settings
+            network, info, grown_maps, node, node_progress, starts=starts, seed=seed, **settings
         )
         grown.append(oips)
     images = [visible_images(oips) for oips in grown]
@@ -279,15 +279,15 @@ class _Comparison(NamedTuple):
 
 
 def _compared(
-    reference: np.ndarray, images: np.ndarray, same: bool, expected_shift: np.ndarray
+    reference: np.ndarray, images: np.ndarray, are_same: bool, expected_shift: np.ndarray
 ) -> _Comparison:
     """Compare all pairs of starts (k, h, w, b) of the reference and of a node."""
     shifts, tops, unmoved, aligned = [], [], [], []
-    for row, left in enumerate(reference):
+    for row, own_image in enumerate(reference):
         for column, right in enumerate(images):
-            if (same and column <= row) or not (left.any() and right.any()):
+            if (are_same and column <= row) or not (own_image.any() and right.any()):
                 continue
-            surface = correlations(left, right)
+            surface = correlations(own_image, right)
             top, shift = correlation_peak(surface)
             shifts.append(shift)
             tops.append(top)
@@ -328,9 +328,9 @@ def _null(images: np.ndarray, count: int) -> np.ndarray:
     size = min(NULL_MAPS, len(images) - 1)
     null = np.full((count, size), np.nan)
     for row in range(count):
-        peers = [other for other in range(len(images)) if other != row]
-        for column, other in enumerate(peers[len(peers) - size :]):
-            null[row, column] = _compared(images[row], images[other], False, no_shift).aligned
+        peers = [peer for peer in range(len(images)) if peer != row]
+        for column, peer in enumerate(peers[len(peers) - size :]):
+            null[row, column] = _compared(images[row], images[peer], False, no_shift).aligned
     return null
 
 

@@ -113,11 +113,11 @@ def looks_converged(
         traces: (m, t + 1) scores over steps; the last one is of the image as it is, and left out.
         steps, can_be_inactive: as for `converged`.
     """
-    last, before = traces[:, -1 - patience : -1], traces[:, -1 - 2 * patience : -1 - patience]
-    if before.shape[1] < max(patience, 2):
+    last, earlier = traces[:, -1 - patience : -1], traces[:, -1 - 2 * patience : -1 - patience]
+    if earlier.shape[1] < max(patience, 2):
         return np.zeros(len(traces), bool)
-    rise = last.mean(1) - before.mean(1)
-    error = np.sqrt((last.var(1, ddof=1) + before.var(1, ddof=1)) / patience)
+    rise = last.mean(1) - earlier.mean(1)
+    error = np.sqrt((last.var(1, ddof=1) + earlier.var(1, ddof=1)) / patience)
     with np.errstate(invalid="ignore"):
         settled = rise <= np.maximum(_LEAST_GAIN * np.abs(last.mean(1)), 2 * error)
     is_done = (steps == traces.shape[1] - 1) & ((traces[:, -1] > 0) | ~can_be_inactive)
@@ -240,7 +240,7 @@ def _bounds_after(layer: keras.Layer, lower: np.ndarray, upper: np.ndarray) -> B
         deviation = np.maximum(deviation, np.finfo(np.float32).eps)
         return (lower - mean) / deviation, (upper - mean) / deviation
     if kind == "Rescaling" and np.ndim(layer.scale) == np.ndim(layer.offset) == 0:
-        ends = lower * layer.scale + layer.offset, upper * layer.scale + layer.offset
-        return np.minimum(*ends), np.maximum(*ends)
+        limits = lower * layer.scale + layer.offset, upper * layer.scale + layer.offset
+        return np.minimum(*limits), np.maximum(*limits)
     keeps = layer_types.is_pooling(layer) or layer_types.is_dropout(layer)
     return (lower, upper) if keeps or kind.startswith("ZeroPadding") else None

@@ -82,9 +82,9 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
     if files.has_checksum(run.path / NAME):  # else of an earlier version
         paths.add(copy_of(run.path / NAME))
     layers = {run.folder(layer.index): layer for layer in run.layers}
-    made = run.record.made or {}
+    made_files = run.record.made or {}
     for folder, layer in layers.items():
-        names = [*_files_of_layer(run, folder, layer.index), *made.get(folder.name, ())]
+        names = [*_files_of_layer(run, folder, layer.index), *made_files.get(folder.name, ())]
         paths |= {folder / name for name in names if files.is_plain_path(name)}
     gallery = run.path / "gallery"
     pictures = _gallery_digests(gallery)
@@ -93,7 +93,7 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
         paths.add(gallery / "drawn.json")
     keys: dict[bool, str] = {}  # of shards of maps, and of objectives: the first that can be read
     results = []
-    for done, path in enumerate(sorted(paths), 1):
+    for count, path in enumerate(sorted(paths), 1):
         name = path.relative_to(run.path).as_posix()
         if not os.path.lexists(path):
             results.append(Checked(name, "missing"))
@@ -102,7 +102,7 @@ def verify_run(run: Run | str | Path, progress: Progress = silent) -> list[Check
             results.append(Checked(name, "" if is_whole else "damaged"))
         else:
             results.append(_check_file(run, path, layers.get(path.parent), keys))
-        progress("files", done, len(paths))
+        progress("files", count, len(paths))
     return results
 
 
@@ -172,10 +172,10 @@ def repair_run(run: Run | str | Path) -> list[str]:
         Paths within the run of the files that were written.
     """
     run = Run.of(run)
-    written = []
+    names = []
     if not run.record.is_at(run.path / NAME):
         run.save()
-        written.append(NAME)
+        names.append(NAME)
     settings = run.record.settings.reconstruct or {}
     seed = settings.get("seed")
     for index in run.reconstructed():
@@ -183,8 +183,8 @@ def repair_run(run: Run | str | Path) -> list[str]:
             if stability_file(run, index) is None:
                 measure_stability(run, index, seed if isinstance(seed, int) else 0)
                 path = run.folder(index) / "stability.json"
-                written.append(path.relative_to(run.path).as_posix())
-    return written
+                names.append(path.relative_to(run.path).as_posix())
+    return names
 
 
 def _shard_problems(

@@ -69,10 +69,10 @@ def finish_layer(
 def is_finished(run: RunFolder, index: int) -> bool:
     """Return whether all files of `finish_layer` exist; False where a shard is damaged."""
     try:
-        whole = has_class_probabilities(run, index) and stability_file(run, index) is not None
+        is_complete = has_class_probabilities(run, index) and stability_file(run, index) is not None
     except RunError:
         return False
-    return whole and bool(run.shards(index))
+    return is_complete and bool(run.shards(index))
 
 
 class ClassProbabilities:
@@ -96,9 +96,9 @@ class ClassProbabilities:
             maps.append(oips.maps)
         numbers = np.concatenate(maps)
         rated = [values for values in rows if values is not None]
-        none = np.zeros((len(numbers), 0), np.float32)
+        empty = np.zeros((len(numbers), 0), np.float32)
         ClassProbabilitiesFile(
-            maps=numbers, probabilities=np.concatenate(rated) if len(rated) == len(rows) else none
+            maps=numbers, probabilities=np.concatenate(rated) if len(rated) == len(rows) else empty
         ).write(run.folder(index) / NAME)
 
     def _predicted(self, images: np.ndarray) -> np.ndarray | None:

@@ -108,13 +108,13 @@ def merge_runs(
         for layer in merged.layers
     }
     total = sum(len(names) for names in names_of_layer.values())
-    done = 0
-    ends = _picture_ends(merged)
+    count = 0
+    picture_ends = _picture_ends(merged)
     for index, names in names_of_layer.items():
         for name in names:
-            _merge_shard([run.folder(index) / name for run in all_runs], ends)
-            done += 1
-            progress("shards", done, total)
+            _merge_shard([run.folder(index) / name for run in all_runs], picture_ends)
+            count += 1
+            progress("shards", count, total)
     notices = _copy_other_files(runs, merged)
     grown = [index for index, names in names_of_layer.items() if names]
     for index in grown:
@@ -185,7 +185,7 @@ class _Shard(NamedTuple):
     key: str
 
 
-def _merge_shard(paths: list[Path], ends: Ends) -> None:
+def _merge_shard(paths: list[Path], picture_ends: Ends) -> None:
     """Write to the first path what the paths hold together; the others are only read."""
     target = paths[0]
     shards: list[_Shard] = []
@@ -197,19 +197,19 @@ def _merge_shard(paths: list[Path], ends: Ends) -> None:
                 if path is not target:  # a damaged target is written anew
                     raise
     merged: set[int] = set()
-    used: list[tuple[_Shard, np.ndarray]] = []
+    sources: list[tuple[_Shard, np.ndarray]] = []
     for shard in shards:
         rows = np.flatnonzero(~np.isin(shard.oips.maps, list(merged)))
         merged.update(shard.oips.maps.tolist())
         if rows.size:
-            used.append((shard, rows))
-    first_shard, first_rows = used[0]
-    if len(used) == 1 and len(first_rows) == len(first_shard.oips):
+            sources.append((shard, rows))
+    first_shard, first_rows = sources[0]
+    if len(sources) == 1 and len(first_rows) == len(first_shard.oips):
         if first_shard.path is not target:
             files.write_bytes(target, first_shard.path.read_bytes())
         return
-    joined = join_oips([shard.oips.rows(rows) for shard, rows in used])
-    write_shard(target, joined, shards[0].key, ends)
+    joined = join_oips([shard.oips.rows(rows) for shard, rows in sources])
+    write_shard(target, joined, shards[0].key, picture_ends)
 
 
 def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
@@ -237,21 +237,21 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
     notices = []
     for group in sorted(groups):
         copies = sorted(groups[group], key=lambda copy: not copy.has_table)
-        chosen, *left_out = copies
+        source, *left_out = copies
         names = {name for copy in copies for name in copy.digests}
         merged_digests = {name: _digest_if_whole(merged.path / name) for name in names}
         tables = [name for name in names if _is_table(name)]
-        if any(merged_digests[name] not in (None, chosen.digests.get(name)) for name in tables):
-            chosen, left_out = _GroupOfFiles(merged, merged_digests), copies
+        if any(merged_digests[name] not in (None, source.digests.get(name)) for name in tables):
+            source, left_out = _GroupOfFiles(merged, merged_digests), copies
         else:
-            for name in chosen.digests:
-                _copy(name, chosen.run, merged)
-        way = "kept" if chosen.run is merged else "taken"
+            for name in source.digests:
+                _copy(name, source.run, merged)
+        way = "kept" if source.run is merged else "taken"
         for copy in left_out:
             for name, digest in copy.digests.items():
-                is_other = digest != chosen.digests.get(name)
+                is_other = digest != source.digests.get(name)
                 if is_other and _is_table(name) and not _joined(merged, copy.run, name):
-                    notices.append(f"{name.as_posix()}: that of '{chosen.run.path}' was {way}")
+                    notices.append(f"{name.as_posix()}: that of '{source.run.path}' was {way}")
     return notices
 
 

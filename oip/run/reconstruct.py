@@ -122,15 +122,15 @@ def _grow_blocks(
 ) -> None:
     """Grow the blocks of a layer, one after the other."""
     label, total = f"{ascent.targets.name}: maps", sum(len(maps) for _, maps in blocks)
-    done = 0
+    count = 0
     for block_index, maps in blocks:
 
-        def report(grown: float, before: int = done, end: int = done + len(maps)) -> None:
-            progress(label, min(before + grown, end), total)
+        def report(grown: float, start: int = count, end: int = count + len(maps)) -> None:
+            progress(label, min(start + grown, end), total)
 
         report(0)
         grow_block(run, index, ascent, block_index, maps, key, report)
-        done += len(maps)
+        count += len(maps)
         report(len(maps))
 
 

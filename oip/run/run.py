@@ -132,10 +132,10 @@ class Run(RunFolder):
         clear_leftovers(Path(path))
         with files.locked(Path(path)):
             run = cls.check(path, record, beside)
-            begun = cls(path, record if run is None else _merged(run.record, record))
-            if not begun.record.is_at(begun.path / NAME):
-                begun.save()
-        return begun
+            new_run = cls(path, record if run is None else _merged(run.record, record))
+            if not new_run.record.is_at(new_run.path / NAME):
+                new_run.save()
+        return new_run
 
     @classmethod
     def check(cls, path: str | Path, record: RunFile, beside: tuple[str, ...] = ()) -> Run | None:
@@ -184,8 +184,8 @@ class Run(RunFolder):
 
     def check_unit_layer(self, network: Network, name: str) -> None:
         """Raise a RunError unless the run is of a network and shows the units of a layer."""
-        other = ModelRecord(name=network.name, sha256=network.digest)
-        check_same_model(self.path, self.record.model, other)
+        given_model = ModelRecord(name=network.name, sha256=network.digest)
+        check_same_model(self.path, self.record.model, given_model)
         layers = [self.layer(index) for index in {*self.reconstructed(), *self.ranked()}]
         if name not in [layer.name for layer in layers if not layer.objectives]:
             wording = f"OIPs or a ranking of '{name}'"
@@ -249,10 +249,14 @@ class Run(RunFolder):
         )
 
 
-def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: str = "") -> None:
+def check_same_model(
+    path: Path, model: ModelRecord, given_model: ModelRecord, hint: str = ""
+) -> None:
     """Raise a RunError, with a way out, unless the model of the run at a path is the other one."""
-    if model.sha256 != other.sha256:
-        expected, new = (f"'{record.name}' ({record.sha256[:12]})" for record in (model, other))
+    if model.sha256 != given_model.sha256:
+        expected, new = (
+            f"'{record.name}' ({record.sha256[:12]})" for record in (model, given_model)
+        )
         raise RunError(f"'{path}' is a run of another model", expected, new, hint)
 
 
@@ -268,10 +272,10 @@ def other_way(run: RunFolder, existing: RunFile | None, requested: RunFile | Non
     hint = "Choose another folder, or give the same values."
     names = [] if existing is None or requested is None else _differing(existing, requested)
     if existing is None or requested is None or not names:
-        same = "the same model, input, settings, seed and data"
-        return RunError(subject, same, "others", hint)
+        expected = "the same model, input, settings, seed and data"
+        return RunError(subject, expected, "others", hint)
     values, received = (
-        ", ".join(f"{name} {_grown_with(record).get(name)}" for name in names)
+        ", ".join(f"{name} {_oip_settings(record).get(name)}" for name in names)
         for record in (existing, requested)
     )
     return RunError(subject, values, received, hint)
@@ -282,12 +286,12 @@ def _differing(existing: RunFile, requested: RunFile) -> list[str]:
 
     A later ranking may have noted other data, in runs of earlier versions.
     """
-    old, new = map(_grown_with, (existing, requested))
+    old, new = map(_oip_settings, (existing, requested))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [name for name in names if name != "data"] or names
 
 
-def _grown_with(record: RunFile) -> dict[str, object]:
+def _oip_settings(record: RunFile) -> dict[str, object]:
     """Return the settings that OIPs depend on by their names in messages."""
     defaults = msgspec.to_builtins(AscentSettings())
     inputs = {} if record.input is None else record.input.to_dict()

@@ -60,12 +60,12 @@ def data_digest(images: np.ndarray | None) -> str | None:
     return digest.hexdigest()
 
 
-def write_shard(path: Path, oips: Oips, key: str, ends: Ends = None) -> None:
+def write_shard(path: Path, oips: Oips, key: str, picture_ends: Ends = None) -> None:
     """Write a shard at once; the same OIPs give the same bytes. See `shard_record`."""
-    shard_record(oips, key, ends).write(path)
+    shard_record(oips, key, picture_ends).write(path)
 
 
-def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
+def shard_record(oips: Oips, key: str, picture_ends: Ends = None) -> ShardFile:
     """Return OIPs as a shard holds them.
 
     Args:
@@ -82,11 +82,14 @@ def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
             values[name] = values[name].astype(np.float16)
         return ShardFile(**values, key=key)
     images, snapshots = values.pop("images"), values.pop("snapshots")
-    if ends is not None:
-        ends = ((ends[0] - oips.mean) / oips.std, (ends[1] - oips.mean) / oips.std)
+    if picture_ends is not None:
+        picture_ends = (
+            (picture_ends[0] - oips.mean) / oips.std,
+            (picture_ends[1] - oips.mean) / oips.std,
+        )
     if _ends_in_best(images, snapshots):
         snapshots = snapshots[:, :-1]
-    packed = PackedImages.of(images, ends)
+    packed = PackedImages.of(images, picture_ends)
     best = packed.first_images().unpacked(images.shape[2:])[:, 0]
     is_kept = np.isclose(best, images[:, 0], _EXACT, _EXACT, equal_nan=True).all((1, 2, 3))
     rows = np.flatnonzero(~is_kept)
@@ -94,8 +97,8 @@ def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
         values |= {"best_rows": rows, "best_images": images[rows, 0].astype(np.float16)}
         images = images.copy()
         images[rows, 0] = 0
-        packed = PackedImages.of(images, ends)
-    stages = PackedImages.of(snapshots, ends, _STAGE_QUALITY, STAGE)
+        packed = PackedImages.of(images, picture_ends)
+    stages = PackedImages.of(snapshots, picture_ends, _STAGE_QUALITY, STAGE)
     return ShardFile(
         **values,
         **{f"image_{name}": array for name, array in packed._asdict().items()},
@@ -121,7 +124,7 @@ def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
     left_out = () if snapshots else ("snapshots", "snapshot_pictures")
     record = ShardFile.read(path, left_out)
     values = {name: getattr(record, name) for name in (*SHARED, *PER_MAP)}
-    images = values["images"] = _images_of(record, path)
+    images = values["images"] = _shard_images(record, path)
     if not snapshots:
         values["snapshots"] = np.zeros((len(images), 0, *images.shape[2:]), np.float16)
     elif record.snapshots is None:
@@ -137,10 +140,10 @@ def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
 def read_best_images(path: Path) -> np.ndarray:
     """Read the best start of each map of a shard, (m, h, w, b) float16; a RunError if damaged."""
     record = ShardFile.read(path, ("snapshots", "snapshot_pictures"))
-    return _images_of(record, path, best=True)[:, 0]
+    return _shard_images(record, path, best=True)[:, 0]
 
 
-def _images_of(record: ShardFile, path: Path, best: bool = False) -> np.ndarray:
+def _shard_images(record: ShardFile, path: Path, best: bool = False) -> np.ndarray:
     """Return the images (m, k, h, w, b) of a shard, or (m, 1, h, w, b) of the best starts."""
     if record.images is not None:
         return record.images[:, :1] if best else record.images
@@ -222,27 +225,27 @@ def open_blocks(
     Only valid files of this key count as finished. Maps of damaged shards, as far as the files
     beside them tell which these were, are to be grown again, too.
     """
-    damaged = {_block_of(path) for path in run.shards(index) if shard_key(path) is None}
-    finished: dict[int, np.ndarray] = {}
+    damaged = {_block_number(path) for path in run.shards(index) if shard_key(path) is None}
+    maps_of_blocks: dict[int, np.ndarray] = {}
     for block_index, _ in aligned_blocks(maps):
         record = ShardFile.read_if_whole(run.shard(index, block_index))
         if record is None:
             damaged.add(block_index)
         elif record.key == key:
-            finished[block_index] = record.maps
+            maps_of_blocks[block_index] = record.maps
     if damaged:
         recorded = recorded_maps(run, index)
-        lost = recorded[np.isin(recorded // SHARD, list(damaged))]
-        maps = np.union1d(maps, lost).astype(np.int64)
+        damaged_maps = recorded[np.isin(recorded // SHARD, list(damaged))]
+        maps = np.union1d(maps, damaged_maps).astype(np.int64)
     blocks = []
     for block_index, requested in aligned_blocks(maps):
-        existing = finished.get(block_index, np.array([], np.int64))
+        existing = maps_of_blocks.get(block_index, np.array([], np.int64))
         if not np.isin(requested, existing).all():
             blocks.append((block_index, np.union1d(requested, existing).astype(np.int64)))
     return blocks
 
 
-def _block_of(path: Path) -> int:
+def _block_number(path: Path) -> int:
     """Return the number of the block of a shard's file."""
     block = path.stem.removeprefix("shard-")
     return int(block) if block.isdecimal() else -1
@@ -280,16 +283,16 @@ def grow_block(
     path = run.shard(index, block_index)
     requested = np.asarray(maps, np.int64)
     while True:
-        finished = finished_maps(path, key)
-        if np.isin(requested, finished).all():
+        existing = finished_maps(path, key)
+        if np.isin(requested, existing).all():
             return None
-        requested = np.union1d(requested, finished).astype(np.int64)
+        requested = np.union1d(requested, existing).astype(np.int64)
         with logged("%s: grew %d maps", path, len(requested)):
             oips = ascent.grow(requested, report)
         with files.locked(path.parent):
-            finished = finished_maps(path, key)
-            if np.isin(finished, requested).all():
-                if len(finished) < len(requested):
+            existing = finished_maps(path, key)
+            if np.isin(existing, requested).all():
+                if len(existing) < len(requested):
                     write_shard(path, oips, key, ascent.picture_ends)
                 return oips
 
