@@ -50,7 +50,7 @@ def alike_maps(layer: LayerEntry) -> dict[int, list[tuple[int, float]]]:
         likeness[row] = -np.inf
         order = np.argsort(-likeness, kind="stable")[: min(_ALIKE, len(maps) - 1)]
         result[map_index] = [
-            (int(maps[other]), round(float(likeness[other]), 2)) for other in order
+            (int(maps[neighbor]), round(float(likeness[neighbor]), 2)) for neighbor in order
         ]
     return result
 

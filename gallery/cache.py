@@ -125,6 +125,6 @@ class PictureKeys:
     def write(self, store: Store) -> None:
         """Write drawn.json, which lists all other files; it comes last."""
         digests = {name: value for name, value in sorted(store.digests.items()) if name != NAME}
-        drawn = dict(sorted(self._new.items()))
-        record = DrawnFile(drawn=drawn, files=digests, title=store.title)
+        keys = dict(sorted(self._new.items()))
+        record = DrawnFile(drawn=keys, files=digests, title=store.title)
         store.write(NAME, files.json_text(record.content(), indent=0))

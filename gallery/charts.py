@@ -84,11 +84,11 @@ def distribution(
     if not len(values):
         return None
     bits = np.asarray(values, np.float64)
-    least = min(0.0, float(bits.min()))
-    peak = max(float(bits.max()), ceiling or 0.0, least + 1e-3)
-    counts, edges = np.histogram(bits, _BINS, (least, peak))
-    most = float(max(counts.max(), 1))
-    frame = Frame((least, peak), (0.0, most), wide=440.0, high=186.0, top=38.0)
+    lowest = min(0.0, float(bits.min()))
+    peak = max(float(bits.max()), ceiling or 0.0, lowest + 1e-3)
+    counts, edges = np.histogram(bits, _BINS, (lowest, peak))
+    highest_count = float(max(counts.max(), 1))
+    frame = Frame((lowest, peak), (0.0, highest_count), wide=440.0, high=186.0, top=38.0)
     in_unit = f" {unit}" if unit else ""
     return {
         **frame.box,
@@ -106,9 +106,9 @@ def distribution(
         ],
         "median": frame.across(float(np.median(bits))),
         "median_title": f"median {np.median(bits):z.2f}",
-        "median_left": float(np.median(bits)) > (least + peak) / 2,
+        "median_left": float(np.median(bits)) > (lowest + peak) / 2,
         "ceiling": None if ceiling is None else frame.across(ceiling),
-        "x_ticks": _labeled(ticks(least, peak), frame.across),
+        "x_ticks": _labeled(ticks(lowest, peak), frame.across),
         "y_ticks": _labeled([0.0, float(counts.max())], frame.up),
         "summary": (
             f"{plural(len(bits), noun)} from {bits.min():z.2f} to {bits.max():z.2f}{in_unit}, "
@@ -133,8 +133,8 @@ def box_chart(
     if not any(len(values) for values in finite):
         return None
     peak = max(float(values.max()) for values in finite if len(values))
-    least = min(0.0, *(float(values.min()) for values in finite if len(values)))
-    frame = Frame((0.0, float(len(groups))), (least, peak or 1.0), high=250.0, bottom=46.0)
+    lowest = min(0.0, *(float(values.min()) for values in finite if len(values)))
+    frame = Frame((0.0, float(len(groups))), (lowest, peak or 1.0), high=250.0, bottom=46.0)
     half = min(24.0, 0.3 * (frame.wide - frame.left - frame.right) / len(groups))
     label_step = -(-len(groups) // 14)
     boxes = []
@@ -158,7 +158,7 @@ def box_chart(
         "unit": unit,
         "half": half,
         "boxes": boxes,
-        "y_ticks": _labeled(ticks(least, peak), frame.up),
+        "y_ticks": _labeled(ticks(lowest, peak), frame.up),
         "letters": max(4, int((frame.wide - 62) / len(groups) * label_step / 6.2)),
         "summary": "; ".join(box["title"] for box in boxes if box["values"])[:600],
     }
@@ -223,7 +223,7 @@ def _plane_path(
 ) -> PageValues:
     """Return the line of a layer, its points (darker at later steps), and its two ends."""
     positions = [(frame.across(point.input_bits), frame.up(point.label_bits)) for point in points]
-    drawn = [
+    plane_points = [
         {
             "x": x,
             "y": y,
@@ -236,7 +236,7 @@ def _plane_path(
     first, last = points[0], points[-1]
     return {
         "line": " ".join(f"{x},{y}" for x, y in positions),
-        "points": drawn,
+        "points": plane_points,
         "from": f"{first.input_bits:z.2f}, {first.label_bits:z.2f}",
         "to": f"{last.input_bits:z.2f}, {last.label_bits:z.2f}",
     }

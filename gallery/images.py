@@ -160,8 +160,8 @@ class Sheets:
         self._lock = threading.Lock()
         for sheet in range(-(-len(tiles) // PER_SHEET)):
             sheet_tiles = tiles[sheet * PER_SHEET : (sheet + 1) * PER_SHEET]
-            same = keys.note(f"sheet-{sheet:03d}", keys.key(*sheet_tiles))
-            if not (same and store.keep(_name(sheet))):
+            is_same = keys.note(f"sheet-{sheet:03d}", keys.key(*sheet_tiles))
+            if not (is_same and store.keep(_name(sheet))):
                 self._open.add(sheet)
 
     def wants(self, position: int) -> bool:
@@ -256,17 +256,17 @@ class MapImages:
         """Write the images of a layer's maps; layers come in the order of the gallery."""
         label = f"gallery: maps of {layer.name}"
         total = len(layer.maps)
-        done = total - sum(len(block.maps) for block in layer.blocks)
-        progress(label, done, total)
+        count = total - sum(len(block.maps) for block in layer.blocks)
+        progress(label, count, total)
         with ThreadPoolExecutor(usable_cores()) as pool:
             for block in layer.blocks:
-                same = self._keys.note(f"block-{block.name}", self._keys.key(block.content))
-                if not (same and self._kept(layer, block)):
+                is_same = self._keys.note(f"block-{block.name}", self._keys.key(block.content))
+                if not (is_same and self._kept(layer, block)):
                     self._draw(block, pool)
                 else:
                     self._fill(block)
-                done += len(block.maps)
-                progress(label, done, total)
+                count += len(block.maps)
+                progress(label, count, total)
         self.sheets.write_finished(
             max(self._positions[layer.index, entry.map] for entry in layer.maps)
         )
@@ -277,8 +277,8 @@ class MapImages:
         maps = {entry.map for entry in layer.maps}
         for row, map_index in enumerate([] if sums is None else sums.maps.tolist()):
             if sums is not None and map_index in maps:
-                whole, total = (array[row].astype(np.float32) for array in (sums.images, sums.sums))
-                panels = (sums.node_images[row], total, whole - total)
+                grown, total = (array[row].astype(np.float32) for array in (sums.images, sums.sums))
+                panels = (sums.node_images[row], total, grown - total)
                 tiles = [resized(self._drawn(image), TILE) for image in panels]
                 self._store.write(
                     _path("sum", layer.index, map_index), webp(strip([tiles]), self.lossless)
@@ -381,8 +381,8 @@ class MapImages:
         return None if true is None else self._bands(true)
 
     def _bands(self, images: np.ndarray) -> np.ndarray:
-        whole = images.dtype == np.uint8
-        bands = with_rows(images if whole else images.astype(np.float32), self._shape)
+        are_bytes = images.dtype == np.uint8
+        bands = with_rows(images if are_bytes else images.astype(np.float32), self._shape)
         return bands[..., ::-1] if self._swap and bands.shape[-1] == 3 else bands
 
 

@@ -80,7 +80,7 @@ def layer_details(
         **_shared_evidence(layer),
     }
     entries = sorted(layer.maps, key=lambda entry: entry.map)
-    alike = alike_maps(layer)
+    neighbors = alike_maps(layer)
     for block in sorted({entry.map // PER_SCRIPT for entry in entries}):
         maps = {
             str(entry.map): _map_details(layer, entry, points, run, run_name, data)
@@ -88,8 +88,8 @@ def layer_details(
             if entry.map // PER_SCRIPT == block
         }
         for map_index, details in maps.items():
-            if int(map_index) in alike:
-                details["alike"] = alike[int(map_index)]
+            if int(map_index) in neighbors:
+                details["alike"] = neighbors[int(map_index)]
             if stretches is not None and (layer.index, int(map_index)) in stretches:
                 details["stretches"] = stretches[layer.index, int(map_index)]
         yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}
@@ -244,7 +244,7 @@ def histograms(
     Args:
         classes: the classes to show, all if None.
     """
-    responses, row = layer.responses, _row_of(layer.responses, map_index)
+    responses, row = layer.responses, _map_row(layer.responses, map_index)
     if responses is None or row is None or not np.isfinite(responses.edges[row]).all():
         return {}
     positions = layer.class_positions or range(responses.histogram.shape[1])
@@ -258,7 +258,7 @@ def histograms(
 
 def best_data_images(layer: LayerEntry, map_index: int, data: ShownData) -> list[PageValues]:
     """Write the data images that excite a map most and return their descriptions."""
-    responses, row = layer.responses, _row_of(layer.responses, map_index)
+    responses, row = layer.responses, _map_row(layer.responses, map_index)
     if responses is None or row is None:
         return []
     images = []
@@ -274,7 +274,7 @@ def best_data_images(layer: LayerEntry, map_index: int, data: ShownData) -> list
     return images
 
 
-def _row_of(arrays: MapArrays | None, map_index: int) -> int | None:
+def _map_row(arrays: MapArrays | None, map_index: int) -> int | None:
     """Return a map's row in arrays of some maps, if there are any and it has one."""
     rows = [] if arrays is None else np.flatnonzero(np.asarray(arrays.maps) == map_index)
     return int(rows[0]) if len(rows) else None
@@ -385,7 +385,7 @@ def scaled_weights(rows: list[list[float]] | None) -> list[list[float]] | None:
 def _neighbors(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
     """Return the other maps that share most with a map, by the first measure."""
     redundancy = layer.evidence.redundancy
-    row = _row_of(redundancy, map_index)
+    row = _map_row(redundancy, map_index)
     if redundancy is None or row is None:
         return None
     shared = redundancy.pairs[0, row].astype(np.float64)
@@ -434,7 +434,7 @@ def _legibility(layer: LayerEntry, map_index: int) -> PageValues | None:
 
 def _record(layer: LayerEntry, map_index: int) -> list[float | None] | None:
     record = layer.evidence.record
-    row = _row_of(record, map_index)
+    row = _map_row(record, map_index)
     if record is None or row is None:
         return None
     return [rounded(value, 3) for value in record.label[:, row]]
@@ -449,8 +449,8 @@ def _causes(causes: UnitCauses | None) -> PageValues | None:
         causes.units[:_MOST_CAUSES], causes.share, causes.low, causes.high, strict=False
     ):
         value = "–" if share is None else _signed(share)
-        ends = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
-        cells.append([causes.source_index, unit, value, f"share of the response {value}{ends}"])
+        interval = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
+        cells.append([causes.source_index, unit, value, f"share of the response {value}{interval}"])
     columns = (causes.classes, causes.logit_effect, causes.logit_low, causes.logit_high)
     moves = [
         [plain_name(name), rounded(effect, 3), rounded(low, 3), rounded(high, 3)]
@@ -504,7 +504,7 @@ def _weighted(index: int, weights: np.ndarray, maps: int) -> list[list[int | str
 
 def _sum(decomposition: DecompositionFile | None, map_index: int) -> PageValues | None:
     """Return how much of a map's OIP is a sum of its nodes' OIPs."""
-    row = _row_of(decomposition, map_index)
+    row = _map_row(decomposition, map_index)
     if decomposition is None or row is None:
         return None
     share, low, high, null, p_value = (
@@ -527,10 +527,10 @@ def _sum(decomposition: DecompositionFile | None, map_index: int) -> PageValues 
 
 def _partner(partners: PartnersFile, map_index: int, address: str | None) -> PageValues:
     """Return the partner of a unit in another network; `address` is that of its layer's maps."""
-    row = _row_of(partners, map_index)
-    other, name = plain_name(partners.other), plain_name(partners.layer)
+    row = _map_row(partners, map_index)
+    model_name, name = plain_name(partners.other), plain_name(partners.layer)
     if row is None:
-        text = f"No unit of {name} in {other} is its partner: no unit that"
+        text = f"No unit of {name} in {model_name} is its partner: no unit that"
         text += f" is left for it correlates by {partners.threshold:g} or more."
         return {"text": text, "picture": None}
     partner = int(partners.partners[row])
@@ -544,7 +544,7 @@ def _partner(partners: PartnersFile, map_index: int, address: str | None) -> Pag
         text += f"; the pictures are more similar than those of {percentile:.0f} % of other pairs"
     picture = partners.pictures.shape[1:3] if partners.has_picture[row] else None
     return {
-        "name": f"{name}:{partner} of {other}",
+        "name": f"{name}:{partner} of {model_name}",
         "text": f"{text}.",
         "picture": None if picture is None else list(picture),
         "address": address and f"{address}.{partner}",

@@ -242,8 +242,8 @@ class MapTable:
     def _class_name(self, class_index: int | None) -> str | None:
         if class_index is None:
             return None
-        named = class_index < len(self.classes)
-        return self.classes[class_index] if named else str(class_index)
+        is_named = class_index < len(self.classes)
+        return self.classes[class_index] if is_named else str(class_index)
 
 
 def _evidence(entry: MapEntry, name: str) -> Any:

@@ -58,7 +58,7 @@ def write_match_page(
         second=plain_name(record.second),
         split=plain_name(record.split),
         paired_by=record.paired_by,
-        without_gallery=_without_gallery(folder, record, runs),
+        without_gallery=_gallery_commands(folder, record, runs),
         galleries=[None if run is None else gallery_address(folder, run) for run in runs],
         table=_table(record),
         parts=sections,
@@ -68,7 +68,7 @@ def write_match_page(
     return path
 
 
-def _without_gallery(
+def _gallery_commands(
     folder: Path, record: MatchFile, runs: Sequence[Run | None]
 ) -> list[PageValues]:
     """Return the runs that have OIPs and no gallery, with the command for it in `folder`."""
@@ -86,9 +86,10 @@ def _table(record: MatchFile) -> PageValues:
     def cell(row: int, column: int) -> PageValues:
         value = record.cka[row][column]
         low, high = record.cka_low[row][column], record.cka_high[row][column]
-        ends = "" if low is None or high is None else f"95 %: {low:z.2f} to {high:z.2f}"
+        interval = "" if low is None or high is None else f"95 %: {low:z.2f} to {high:z.2f}"
         shade = 0 if value is None else int(np.clip(value * _SHADES, 0, _SHADES - 1))
-        return {"text": "–" if value is None else f"{value:z.2f}", "shade": shade, "title": ends}
+        text = "–" if value is None else f"{value:z.2f}"
+        return {"text": text, "shade": shade, "title": interval}
 
     return {
         "others": [plain_name(name) for name in record.second_layers],
@@ -110,7 +111,7 @@ def _layer_values(
     runs: Sequence[Run | None],
 ) -> PageValues:
     ordered = sorted(match.maps, key=lambda unit: -(unit.correlation or -2.0))
-    alike = [unit.percentile for unit in match.maps if unit.percentile is not None]
+    percentiles = [unit.percentile for unit in match.maps if unit.percentile is not None]
     links = [
         None if run is None else map_address(folder, run, name)
         for run, name in zip(runs, (match.layer, match.second_layer), strict=True)
@@ -129,7 +130,7 @@ def _layer_values(
         "null": None if match.null is None else f"{match.null:z.2f}",
         "aligned": match.by == "aligned" and bool(match.grid),
         "half": match.samples - match.samples // 2,
-        "percentile": f"{np.median(alike):.0f}" if alike else None,
+        "percentile": f"{np.median(percentiles):.0f}" if percentiles else None,
         "pairs": [_unit(unit, pictures, links) for unit in ordered if unit.has_partner],
         "rest": [_unit(unit, pictures, links) for unit in ordered if not unit.has_partner],
     }
@@ -139,15 +140,15 @@ def _unit(
     unit: UnitMatch, pictures: dict[int, tuple[int, int]], links: Sequence[str | None]
 ) -> PageValues:
     correlation = None if unit.correlation is None else f"{unit.correlation:z.2f}"
-    ends = None
+    interval = None
     if unit.low is not None and unit.high is not None:
-        ends = f"{unit.low:z.2f} to {unit.high:z.2f}"
+        interval = f"{unit.low:z.2f} to {unit.high:z.2f}"
     first, second = links
     return {
         "map": unit.map,
         "partner": unit.partner,
         "correlation": correlation,
-        "interval": ends,
+        "interval": interval,
         "similarity": None if unit.similarity is None else f"{unit.similarity:z.2f}",
         "percentile": None if unit.percentile is None else f"{unit.percentile:.0f}",
         "size": pictures.get(unit.map),
@@ -166,17 +167,17 @@ def _write_pictures(
 ) -> dict[int, tuple[int, int]]:
     """Write a picture of each pair that has both OIPs; return (w, h) of each by its unit."""
     layer = first.reconstructed_layer(match.layer)
-    other = second.reconstructed_layer(match.second_layer)
-    if layer is None or other is None:
+    partner_layer = second.reconstructed_layer(match.second_layer)
+    if layer is None or partner_layer is None:
         return {}
     partners = {unit.map: unit.partner for unit in match.maps if unit.partner is not None}
-    right = tiles_of(second, other.index, set(partners.values()))
+    right = tiles_of(second, partner_layer.index, set(partners.values()))
     first_tiles = tiles_of(first, layer.index, set(partners))
     label = f"pictures of {match.layer}"
     sizes: dict[int, tuple[int, int]] = {}
     is_small = exact(size_of(first.record.input.shape)) if first.record.input else False
-    for done, (unit_index, partner) in enumerate(partners.items()):
-        progress(label, done, len(partners))
+    for count, (unit_index, partner) in enumerate(partners.items()):
+        progress(label, count, len(partners))
         if unit_index in first_tiles and partner in right:
             pair = _side_by_side(first_tiles[unit_index], right[partner])
             content = webp(pair, is_small, _QUALITY)

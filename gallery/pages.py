@@ -442,7 +442,7 @@ class Pages:
         noun = nouns.pop() if len(nouns) == 1 else "unit"
         meanings = {**VERDICT_MEANINGS, "no OIP": NO_OIP}
         return {
-            "line": self._line_of(),
+            "line": self._model_line(),
             "noun": noun,
             "overview": self._model,
             "digest": plain_name(run.model.sha256),
@@ -518,7 +518,7 @@ class Pages:
             "remarks": remarks(entry),
         }
 
-    def _line_of(self) -> str:
+    def _model_line(self) -> str:
         """Return the model's line under the title."""
         data, accuracy = self._run.data, rounded(self._run.accuracy)
         is_named = data is not None and data.source.partition(":")[0] != ARRAYS

@@ -217,8 +217,8 @@ class Information:
         def beside(values: Sequence[float | None] | None) -> np.ndarray | None:
             """Return values of the same classes; None where they are of others."""
             array = _class_values(values, rare)
-            same = array is not None and per_class is not None and len(array) == len(per_class)
-            return array if same else None
+            fits = array is not None and per_class is not None and len(array) == len(per_class)
+            return array if fits else None
 
         of_all = per_class if per_class is not None and len(per_class) == len(medians) else None
         informative = is_informative(entry.mi, entry.p_adjusted)
@@ -559,15 +559,15 @@ def _partner_address(run: Run, partners: PartnersFile) -> str | None:
     if not (partners.other_sha256 and files.is_plain_path(partners.other)) or "/" in partners.other:
         return None
     try:
-        other = Run.open(path.parent / partners.other)
+        partner_run = Run.open(path.parent / partners.other)
     except RunError:
         return None
-    if other.record.model.sha256 != partners.other_sha256:
+    if partner_run.record.model.sha256 != partners.other_sha256:
         return None
-    if other.path.samefile(path):
+    if partner_run.path.samefile(path):
         layer = run.reconstructed_layer(partners.layer)
         return None if layer is None else f"#m={layer.index}"
-    return map_address(path / "gallery", other, partners.layer)
+    return map_address(path / "gallery", partner_run, partners.layer)
 
 
 def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[ShardBlock, ...]]:

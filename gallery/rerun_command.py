@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -71,43 +72,53 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         names: paths of files within it.
     """
     layers = {run.folder(layer.index).name: layer for layer in run.layers}
-    grown: dict[str, list[str]] = {}
-    flags: dict[str, set[str]] = {}
-    galleries: dict[str, list[str]] = {}
-    directions: list[LayerRecord] = []
-    judged: set[str] = set()
-    related: list[str] = []
-    of_oips = (*_OF_OIPS, *(_OF_BEST if _is_best(run.record.settings.preset) else ()))
+    names, out = list(names), plain_name(str(run.path))
+    lost: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
+        if folder in layers:
+            lost[_command_of(file, run.record)][folder].append(file)
+    commands = [_directions(run.record, layers[folder], out) for folder in lost["directions"]]
+    for folder in lost["reconstruct"]:
+        maps = recorded_maps(run, layers[folder].index).tolist()
+        commands.append(_reconstruct(run.record, _targets(layers[folder], maps), out))
+    for folder, files in lost["rank"].items():
+        targets = _targets(layers[folder], _measured_maps(run, layers[folder].index))
+        commands.append(_rank(run.record, [*targets, *_flags(files)], out))
+    if lost["judge"]:
+        with_clusters = any(_CLUSTERS in files for files in lost["judge"].values())
+        commands.append(_judge(run, out, with_clusters))
+    for folder, files in lost["relations"].items():
+        commands += dict.fromkeys(_related(run, layers[folder], file) for file in files)
+    return commands + [shlex.join(["oip", "gallery", out, *o]) for o in _gallery_options(names)]
+
+
+def _command_of(file: str, run: RunFile) -> str:
+    """Return the command that makes a file of a layer; `relations` are made by several."""
+    if file.startswith(_OF_OIPS) or (_is_best(run.settings.preset) and file.startswith(_OF_BEST)):
+        return "reconstruct"
+    if file in (_LEGIBILITY, _CLUSTERS):
+        return "judge"
+    if file == _DIRECTIONS:
+        return "directions"
+    return "relations" if file in _RELATIONS else "rank"
+
+
+def _flags(files: Iterable[str]) -> list[str]:
+    """Return the options of `oip rank` that make some files."""
+    return sorted({flag for begin, flag in _FLAGS.items() for f in files if f.startswith(begin)})
+
+
+def _gallery_options(names: Iterable[str]) -> list[list[str]]:
+    """Return the options of each gallery that holds some of these files of a run."""
+    options: dict[str, list[str]] = {}
+    for name in names:
         if name == "gallery.html":
-            galleries[name] = ["--single-file"]
+            options[name] = ["--single-file"]
         elif name.startswith("gallery/"):
-            options = ["--with-data"] if name.startswith(_DATA_IMAGES) else []
-            galleries["gallery"] = galleries.get("gallery") or options
-        elif folder in layers and file.startswith(of_oips):
-            maps = recorded_maps(run, layers[folder].index).tolist()
-            grown[folder] = _targets(layers[folder], maps)
-        elif folder in layers and file in (_LEGIBILITY, _CLUSTERS):
-            judged.add(file)
-        elif folder in layers and file == _DIRECTIONS:
-            directions.append(layers[folder])
-        elif folder in layers and file in _RELATIONS:
-            related.append(_related(run, layers[folder], file))
-        elif folder in layers:
-            folder_flags = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
-            flags[folder] = flags.get(folder, set()) | folder_flags
-    out = plain_name(str(run.path))
-    commands = [_directions(run.record, layer, out) for layer in directions]
-    commands += [_reconstruct(run.record, targets, out) for targets in grown.values()]
-    for folder, folder_flags in flags.items():
-        layer = layers[folder]
-        targets = _targets(layer, _measured_maps(run, layer.index))
-        commands.append(_rank(run.record, [*targets, *sorted(folder_flags)], out))
-    commands += [_judge(run, out, _CLUSTERS in judged)] if judged else []
-    commands += dict.fromkeys(related)
-    commands += [shlex.join(["oip", "gallery", out, *options]) for options in galleries.values()]
-    return commands
+            needed = ["--with-data"] if name.startswith(_DATA_IMAGES) else []
+            options["gallery"] = options.get("gallery") or needed
+    return list(options.values())
 
 
 def _measured_maps(run: Run, index: int) -> list[int]:
@@ -253,15 +264,15 @@ def _input_arguments(run: RunFile, data: DataRecord | None = None) -> list[str]:
 def _statistics_arguments(spec: InputRecord) -> list[str]:
     arguments = ["--input", plain_name(spec.name)] if spec.name else []
     prepared, _, kind = spec.source.partition(" ")
-    given = spec.source == "told"
+    is_given = spec.source == "told"
     if prepared == "preprocess":
         arguments += ["--preprocess", plain_name(kind)]
-    elif given:
+    elif is_given:
         if spec.bgr:
             arguments += ["--preprocess", "caffe"]
         arguments.append(f"--input-mean={_shortest(spec.mean, np.float32)}")
         arguments.append(f"--input-std={_shortest(spec.std, np.float32)}")
-    if (given or spec.source == "assumed") and None not in (spec.low, spec.high):
+    if (is_given or spec.source == "assumed") and None not in (spec.low, spec.high):
         arguments.append(f"--input-range={_shortest((spec.low, spec.high), np.float64)}")
     return arguments
 

@@ -214,7 +214,9 @@ class _GivenData(NamedTuple):
         return _kept_data(store, keys, spec) if self.keep else None
 
 
-def _write(run: Run, store: Store, given: _GivenData, single: bool, progress: Progress) -> Pages:
+def _write(
+    run: Run, store: Store, given_data: _GivenData, single: bool, progress: Progress
+) -> Pages:
     """Write all files of a gallery."""
     record, spec = run.record, input_record(run)
     name = run.path.resolve().name
@@ -225,9 +227,9 @@ def _write(run: Run, store: Store, given: _GivenData, single: bool, progress: Pr
     if single:
         check_map_count(sum(len(layer.maps) for layer in layers))
     are_colors = bool((record.settings.reconstruct or {}).get("bound"))
-    keys = PictureKeys(store.old, _drawn_from(spec, layers, are_colors))
+    keys = PictureKeys(store.old, _picture_basis(spec, layers, are_colors))
     images = MapImages(store, keys, spec, layers, are_colors, single)
-    data = given.shown(store, keys, spec, classes)
+    data = given_data.shown(store, keys, spec, classes)
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     ranked_on_others: list[str] = []
@@ -247,7 +249,7 @@ def _write(run: Run, store: Store, given: _GivenData, single: bool, progress: Pr
     _warn_of_missing_images(data, ranked_on_others)
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _facts_of_run(images, data is not None, single, pages.title, line)
-    about["with_data"] = _with_data(run.record)
+    about["with_data"] = _data_images_call(run.record)
     about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
@@ -261,7 +263,9 @@ def _write(run: Run, store: Store, given: _GivenData, single: bool, progress: Pr
     return pages
 
 
-def _drawn_from(spec: InputRecord, layers: Sequence[LayerEntry], are_colors: bool) -> list[object]:
+def _picture_basis(
+    spec: InputRecord, layers: Sequence[LayerEntry], are_colors: bool
+) -> list[object]:
     """Return what all pictures depend on, beside their shards; if it changes, all are drawn."""
     values: list[object] = [size_of(spec.shape), spec.bgr]
     if are_colors:
@@ -334,7 +338,7 @@ def _facts_of_run(
     }
 
 
-def _with_data(run: RunFile) -> str | None:
+def _data_images_call(run: RunFile) -> str | None:
     """Return the call that shows the run's data images; None for a run without data."""
     if run.data is None or not run.data.source:
         return None
@@ -344,8 +348,8 @@ def _with_data(run: RunFile) -> str | None:
 
 def _is_gallery(target: Path) -> bool:
     """Return whether a folder is a gallery, by either of the files that say so."""
-    drawn = DrawnFile.read_if_whole(target / "drawn.json")
-    is_listed = drawn is not None and "maps.json" in drawn.files
+    record = DrawnFile.read_if_whole(target / "drawn.json")
+    is_listed = record is not None and "maps.json" in record.files
     return is_listed or GalleryMarker.read_if_whole(target / "maps.json") is not None
 
 

@@ -88,13 +88,13 @@ def preset_sentences(presets: PresetsFile | None, row: PresetChoice | None) -> l
         f"{plain_name(name)} {percent_text(share) if share is not None else 'not judged'}"
         for name, share in row.shares.items()
     )
-    kept = f"Of the presets {', '.join(map(plain_name, row.shares))}, "
-    kept += f"the pictures of {plain_name(row.preset)} were kept"
+    sentence = f"Of the presets {', '.join(map(plain_name, row.shares))}, "
+    sentence += f"the pictures of {plain_name(row.preset)} were kept"
     if all(share is None for share in row.shares.values()):
-        return [f"{kept}, without a choice: {judge} could judge none of them."]
+        return [f"{sentence}, without a choice: {judge} could judge none of them."]
     return [
-        f"{kept}, which {judge} read best (right choices over the {presets.samples} images that "
-        f"served for this: {shares})."
+        f"{sentence}, which {judge} read best (right choices over the {presets.samples} images "
+        f"that served for this: {shares})."
     ]
 
 
@@ -118,8 +118,8 @@ def _scores(evidence: MapEvidence) -> list[str]:
         for name, value in by_noise.items()
         if value is not None
     ]
-    before = f"; before the ascent {' and '.join(noise)}" if noise else ""
-    text = [f"Score {shown_figure(score)}{before}."]
+    noise_text = f"; before the ascent {' and '.join(noise)}" if noise else ""
+    text = [f"Score {shown_figure(score)}{noise_text}."]
     if data_score is not None and score is not None:
         ratio = (
             f", {shown_figure(score / data_score)} times as much"
