@@ -119,13 +119,13 @@ def forecast(job: Job | str | Path | Mapping[str, Json], progress: Progress = si
         runs = plan_runs(out, inspected)
         open_tasks = unfinished(runs, progress=progress)
         forecasts = []
-        for done, run in enumerate(runs, 1):
+        for count, run in enumerate(runs, 1):
             forecasts.append(
                 _run_forecast(
                     cache, run, [task for task in open_tasks if task.run == str(run.folder)]
                 )
             )
-            progress("runs calibrated", done, len(runs))
+            progress("runs calibrated", count, len(runs))
     workers = _speedup(job)
     layers = [layer for forecast in forecasts for layer in forecast.layers]
     seconds = sum(layer.seconds for layer in layers)
@@ -202,10 +202,10 @@ def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> Laye
     return LayerTiming(layer.cost, step, max(0.0, middle - started - seconds), packed)
 
 
-def _packed(oips: Oips, ends: Ends) -> float:
+def _packed(oips: Oips, picture_ends: Ends) -> float:
     """Return the bytes of a shard as a share of those of its arrays."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **shard_record(oips, "", ends).arrays())
+    np.savez_compressed(buffer, allow_pickle=False, **shard_record(oips, "", picture_ends).arrays())
     arrays = (getattr(oips, name) for name in PER_MAP)
     return len(buffer.getvalue()) / sum(array.nbytes for array in arrays if array is not None)
 

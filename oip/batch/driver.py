@@ -164,16 +164,16 @@ def run(
     watcher = watcher or Watcher()
     check_folder(out)
     jobs = model_jobs(job, out / "models")
-    used = engine_of(job.engine, out) if engine is None else wrapped(engine)
+    used_engine = engine_of(job.engine, out) if engine is None else wrapped(engine)
     try:
-        with _inspection(used, job.engine.kind if engine is None else None) as inspect_job:
+        with _inspection(used_engine, job.engine.kind if engine is None else None) as inspect_job:
             inspected, refused = inspect_all(jobs, inspect_job, watcher.prepared)
         runs = begin(out, inspected)
-        driver = _Driver(job, used, runs, part, watcher, out / LOG)
+        driver = _Driver(job, used_engine, runs, part, watcher, out / LOG)
         driver.drive(unfinished(runs, part, watcher.prepared))
     finally:
         if engine is None:
-            used.close()
+            used_engine.close()
     seconds = time.monotonic() - started
     failures = dict.fromkeys(Failure.of_model(*pair) for pair in refused)
     return BatchResult(out, runs, [*failures, *driver.failures], round(seconds, 2), driver.done)
@@ -311,8 +311,8 @@ class _Driver:
 
     def _handle_result(self, unit: _Unit, result: _UnitResult) -> None:
         if isinstance(result, BaseException):
-            lost = Outcome("again", 0.0, "", f"{type(result).__name__}: {result}")
-            result = [lost] * len(unit.tasks)
+            repeat = Outcome("again", 0.0, "", f"{type(result).__name__}: {result}")
+            result = [repeat] * len(unit.tasks)
         for task, outcome in zip(unit.tasks, result, strict=False):
             try:
                 self._handle_outcome(task, outcome, unit.attempt)

@@ -257,8 +257,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         with safe_path():
             executor = ProcessPoolExecutor(1, context, _prepare_process, (self._environment,))
-            begun = executor.submit(os.getpid)
-        process_id = begun.result()
+            future = executor.submit(os.getpid)
+        process_id = future.result()
         children = multiprocessing.active_children()
         self._process = next((child for child in children if child.pid == process_id), None)
         self._executor = executor
@@ -289,15 +289,15 @@ def safe_path() -> Iterator[None]:
     Modules that a model needs are still found there: `oip.network.loading` looks there last.
     """
     with _ENVIRONMENT_LOCK:
-        before = os.environ.get(_SAFE_PATH)
+        old_value = os.environ.get(_SAFE_PATH)
         os.environ[_SAFE_PATH] = "1"
         try:
             yield
         finally:
-            if before is None:
+            if old_value is None:
                 del os.environ[_SAFE_PATH]
             else:
-                os.environ[_SAFE_PATH] = before
+                os.environ[_SAFE_PATH] = old_value
 
 
 def _environment(device: str | None, threads: int | None) -> dict[str, str]:
@@ -314,10 +314,10 @@ def _prepare_process(environment: dict[str, str]) -> None:
     hide_optional_packages()
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: BaseProcess) -> None:
+def _exit_after(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
 

@@ -207,9 +207,9 @@ def checked(job: Job) -> Job:
         "engine.memory_gb": (engine.memory_gb, 1),
         "rank.samples": (job.rank.samples if job.rank else None, 20),
     }
-    for name, (value, least) in numbers.items():
-        if value is not None and not least <= value <= _LARGEST:
-            expected = f"{least} or more" if value < least else f"at most {_LARGEST}"
+    for name, (value, minimum) in numbers.items():
+        if value is not None and not minimum <= value <= _LARGEST:
+            expected = f"{minimum} or more" if value < minimum else f"at most {_LARGEST}"
             raise SettingsError(name, expected, value)
     if engine.kind == "dask" and engine.scheduler is None:
         hint = "Start one with 'dask scheduler', or use the local engine."
@@ -234,8 +234,8 @@ def _check_source(source: ModelSource, job: Job) -> None:
         for name in _OF_APPLICATIONS:
             if getattr(source, name) != getattr(plain, name):
                 hint = "The key is input_size." if name == "size" else ""
-                where = f"the key '{name}' of a model"
-                raise SettingsError(where, "an application", f"the file '{source.path}'", hint)
+                key_name = f"the key '{name}' of a model"
+                raise SettingsError(key_name, "an application", f"the file '{source.path}'", hint)
     layers = job.layers if source.layers is None else source.layers
     if job.rank is not None and job.objectives and not layers:
         hint = "Name layers whose maps are grown and ranked beside them."

@@ -26,9 +26,9 @@ _MARK = "oip: "
 def application_name(source: ModelSource) -> str:
     """Return the name of the file of an application."""
     height, width = source.size
-    drawn = f"seed-{source.seed}" if source.weights == "none" else source.weights
+    weights = f"seed-{source.seed}" if source.weights == "none" else source.weights
     top = "-top" if source.top else ""
-    return f"{source.application}-{height}x{width}-{drawn}{top}.keras"
+    return f"{source.application}-{height}x{width}-{weights}{top}.keras"
 
 
 def application_file(source: ModelSource, folder: Path) -> Path:

@@ -103,7 +103,7 @@ def model_jobs(
     call = uuid.uuid4().hex
     jobs: dict[ModelJob, None] = {}
     for source in job.sources():
-        given = ModelInput(
+        model_input = ModelInput(
             source.imports,
             source.input_size,
             source.input,
@@ -116,7 +116,7 @@ def model_jobs(
             for settings in variants:
                 model_job = ModelJob(
                     path=str(path.absolute()),
-                    input=given,
+                    input=model_input,
                     layers=job.layers if source.layers is None else source.layers,
                     objectives=job.objectives,
                     data=data_source(job.data, Path.cwd()),
@@ -169,9 +169,9 @@ def begin(out: Path, inspected: Inspected) -> list[PlannedRun]:
         if not batch.is_at(out / NAME):
             batch.write(out / NAME)
     for run in planned:
-        begun = Run.begin(run.folder, run.inspection.record)
+        new_run = Run.begin(run.folder, run.inspection.record)
         if run.job.directions is not None:
-            copy_directions(run.job.directions, begun)
+            copy_directions(run.job.directions, new_run)
     return planned
 
 
@@ -187,12 +187,12 @@ def unfinished(
     """
     tasks = [task for run in runs for task in run.tasks()][part[0] :: part[1]]
     open_tasks = []
-    for done, task in enumerate(tasks, 1):
+    for count, task in enumerate(tasks, 1):
         run = RunFolder(task.run)
         blocks = dict(open_blocks(run, task.layer, np.array(task.maps), task.key))
         if task.block in blocks:
             open_tasks.append(replace(task, maps=tuple(blocks[task.block].tolist())))
-        progress("shards checked", done, len(tasks))
+        progress("shards checked", count, len(tasks))
     return open_tasks
 
 
@@ -211,12 +211,12 @@ def inspect_all(
     """
     inspected: Inspected = []
     refused: Refused = []
-    for done, job in enumerate(jobs, 1):
+    for count, job in enumerate(jobs, 1):
         try:
             inspected.append((job, inspect(job)))
         except OipError as error:
             refused.append((job, error))
-        progress("models read", done, len(jobs))
+        progress("models read", count, len(jobs))
     if refused and not inspected:
         raise refused[0][1]
     for text in dict.fromkeys(f"'{job.path}' is left out: {error}" for job, error in refused):
@@ -351,18 +351,18 @@ def repair_batch(path: Path) -> list[str]:
     """
     if not is_there(path / NAME):
         return []
-    written = []
+    names = []
     record = read_batch(path)
     if not record.is_at(path / NAME):
         record.write(path / NAME)
-        written.append(NAME)
+        names.append(NAME)
     log = path / LOG
     lines = _lines(log) if log.is_file() else []
-    whole = [line for line in lines if _is_whole(line, log)]
-    if len(whole) < len(lines):
-        files.write_bytes(log, b"".join(whole))
-        written.append(LOG)
-    return written
+    whole_lines = [line for line in lines if _is_whole(line, log)]
+    if len(whole_lines) < len(lines):
+        files.write_bytes(log, b"".join(whole_lines))
+        names.append(LOG)
+    return names
 
 
 class BatchStatus(Part, frozen=True, kw_only=True):
@@ -386,8 +386,8 @@ def batch_status(out: str | Path) -> BatchStatus:
     out, runs = check_path("folder of the batch", out), []
     for run in read_batch(out).runs:
         folder = RunFolder(out / "runs" / run.run)
-        begun = Run.open(folder.path).layers if folder.path.exists() else []
-        maps = {layer.index: layer.maps for layer in begun}
+        run_layers = Run.open(folder.path).layers if folder.path.exists() else []
+        maps = {layer.index: layer.maps for layer in run_layers}
         layers = [
             msgspec.structs.replace(
                 layer_status(folder, layer.index, layer.layer, maps.get(layer.index)),

@@ -112,7 +112,7 @@ def command(
     across = count if names and count <= ACROSS else None
     pictures = _Pictures(out, kind, colour, scale, columns, across)
     records: list[Record] = []
-    drawn: list[_DrawnLayer] = []
+    drawn_layers: list[_DrawnLayer] = []
     errors: list[DataError] = []
     for layer, map_order in zip(layer_outputs, orders, strict=True):
         try:
@@ -122,23 +122,23 @@ def command(
             records.append({"layer": layer.name, "file": None, "error": str(error)})
             output.note(f"oip: {error}")
             continue
-        drawn.append(pictures.draw(layer, result, map_order))
-        records.append({**result.to_dict(), "file": drawn[-1].path.name})
+        drawn_layers.append(pictures.draw(layer, result, map_order))
+        records.append({**result.to_dict(), "file": drawn_layers[-1].path.name})
         if len(result.unusable):
             listed = ", ".join(str(map_index) for map_index in result.unusable[:8])
             output.note(f"oip: {layer.name}: not finite: {result.nouns} {listed}")
     if len(errors) == len(layer_outputs):
         raise errors[-1]
-    overview = pictures.draw_overview(drawn, output) if len(indices) == 1 else None
+    overview = pictures.draw_overview(drawn_layers, output) if len(indices) == 1 else None
     if overview is None:
         pictures.overview_path.unlink(missing_ok=True)  # of an earlier call
     if output.as_json:
         print_json({"folder": str(out), "overview": overview, "layers": records})
     else:
-        _print(drawn)
+        _print(drawn_layers)
         print_text(out)
     output.next_steps(model.command("reconstruct", data=data, out=model.run))
-    return 1 if errors or any(len(layer.responses.unusable) for layer in drawn) else 0
+    return 1 if errors or any(len(layer.responses.unusable) for layer in drawn_layers) else 0
 
 
 class _DrawnLayer(NamedTuple):
@@ -181,27 +181,27 @@ class _Pictures:
         plots.save(figure, path)
         return _DrawnLayer(path, responses, order)
 
-    def draw_overview(self, drawn: Sequence[_DrawnLayer], output: Output) -> str | None:
+    def draw_overview(self, drawn_layers: Sequence[_DrawnLayer], output: Output) -> str | None:
         """Draw several layers for a single image as one picture and return its name."""
         from oip.network.responses import MOST, overview
 
-        if len(drawn) < 2:
+        if len(drawn_layers) < 2:
             return None
-        if len(drawn) > MOST:
+        if len(drawn_layers) > MOST:
             output.note(
-                f"oip: no overview was drawn: it holds {MOST} layers, not {len(drawn)}. Name fewer "
-                "layers."
+                f"oip: no overview was drawn: it holds {MOST} layers, not {len(drawn_layers)}. "
+                "Name fewer layers."
             )
             return None
-        results = [layer.responses for layer in drawn]
-        orders = [layer.order for layer in drawn]
+        results = [layer.responses for layer in drawn_layers]
+        orders = [layer.order for layer in drawn_layers]
         plots.save(
             overview(results, orders, color=self.color, scale=self.scale), self.overview_path
         )
         return self.overview_path.name
 
 
-def _print(drawn: Sequence[_DrawnLayer]) -> None:
+def _print(drawn_layers: Sequence[_DrawnLayer]) -> None:
     rows = [
         (
             layer.path.name,
@@ -211,11 +211,11 @@ def _print(drawn: Sequence[_DrawnLayer]) -> None:
             "x".join(str(side) for side in layer.responses.values.shape[2:]) or "-",
             f"{layer.responses.lowest:z.3g} to {layer.responses.largest:z.3g}",
         )
-        for layer in drawn
+        for layer in drawn_layers
     ]
-    noun = "maps" if all(layer.responses.kind == "maps" for layer in drawn) else "units"
+    noun = "maps" if all(layer.responses.kind == "maps" for layer in drawn_layers) else "units"
     headings = ("file", "layer", "class", noun, "size", "responses")
-    print_table(headings, rows, ", ".join(drawn[0].responses.titles), left=headings[:3])
+    print_table(headings, rows, ", ".join(drawn_layers[0].responses.titles), left=headings[:3])
 
 
 def _indices(images: Dataset, numbers: str | None, names: Sequence[str], count: int) -> np.ndarray:
@@ -223,7 +223,7 @@ def _indices(images: Dataset, numbers: str | None, names: Sequence[str], count: 
     if numbers is not None:
         indices = _parse_indices(numbers, len(images))
     else:
-        indices = _of_classes(images, names, count)
+        indices = _class_image_indices(images, names, count)
     if len(indices) > _MOST_IMAGES:
         limit = f"at most {_MOST_IMAGES}"
         raise SettingsError("images in one picture", limit, len(indices))
@@ -246,7 +246,7 @@ def _parse_indices(text: str, count: int) -> np.ndarray:
     return np.array(indices)
 
 
-def _of_classes(data: Dataset, names: Sequence[str], count: int) -> np.ndarray:
+def _class_image_indices(data: Dataset, names: Sequence[str], count: int) -> np.ndarray:
     """Return the indices of the first images of each class."""
     from oip.mi.class_images import class_name
 
@@ -285,7 +285,7 @@ def _orders(
     ranked = (
         _ranked(network, indices, data, seed, output)
         if order == "mi"
-        else _ranked_in(Path(order), network, indices)
+        else _ranked_order(Path(order), network, indices)
     )
     missing = [layer.name for layer in layers if layer.index not in ranked]
     if missing:
@@ -328,7 +328,7 @@ def _ranked(
     return orders
 
 
-def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int, np.ndarray]:
+def _ranked_order(path: Path, network: Network, indices: Sequence[int]) -> dict[int, np.ndarray]:
     """Return the maps in the order of a run's rankings, then those that it has not ranked.
 
     Raises:

@@ -106,8 +106,8 @@ def command(
         raise SettingsError("--workers", "--engine local or slurm as well", f"the engine {kind}")
     share = _part(part)
     if part is not None and (print_sbatch or dry_run):
-        other = "--print-sbatch" if print_sbatch else "--dry-run"
-        raise SettingsError("--part", f"no {other}, which is about all shards", f"'{part}'")
+        option = "--print-sbatch" if print_sbatch else "--dry-run"
+        raise SettingsError("--part", f"no {option}, which is about all shards", f"'{part}'")
     if print_sbatch:
         from oip.batch.executors import sbatch_script
 

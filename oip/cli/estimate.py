@@ -132,7 +132,7 @@ def command(
     from oip.core.checks import parse_assignments
 
     arrays = _arrays(file)
-    named = [] if quantity is None else ["--quantity", quantity]
+    quantity_arguments = [] if quantity is None else ["--quantity", quantity]
     if quantity is None:
         quantity = "conditional-mi" if "given" in arrays else "mi" if "y" in arrays else "entropy"
     function, names, parameters = _QUANTITIES[quantity]
@@ -140,7 +140,7 @@ def command(
     if name is None and settings:
         raise SettingsError("--set", "--estimator as well", "--set alone")
     values = parse_assignments(settings, "--set")
-    chosen = {} if name is None else {"estimator": mi.estimator(name, **values)}
+    choice = {} if name is None else {"estimator": mi.estimator(name, **values)}
     arguments: dict[str, int | bool | None] = {"seed": seed, "draws": draws}
     for option, value in optional.items():
         if option in parameters:
@@ -148,11 +148,13 @@ def command(
         elif value is not None:
             flag = f"--{option.replace('_', '-')}"
             raise SettingsError(flag, f"none for quantity '{quantity}'", value)
-    result = getattr(mi, function)(*samples, **chosen, **arguments)
+    result = getattr(mi, function)(*samples, **choice, **arguments)
     if not output.as_json:
         print_text(result)
         output.next_steps(
-            *_comparison([file, *named], quantity, result.estimator, samples, optional),
+            *_comparison(
+                [file, *quantity_arguments], quantity, result.estimator, samples, optional
+            ),
             f"{quoted('oip', 'cite', '--estimator', result.estimator)}, for its references",
         )
         return
@@ -164,7 +166,7 @@ def command(
 def _comparison(
     call: Sequence[str | Path],
     quantity: str,
-    used: str,
+    estimator: str,
     samples: Sequence[np.ndarray],
     optional: Mapping[str, int | bool | None],
 ) -> list[str]:
@@ -180,14 +182,15 @@ def _comparison(
     from oip.mi.validation import check_side
 
     kind = quantity
-    given = {name: value for name, value in optional.items() if isinstance(value, bool)}
+    switches = {name: value for name, value in optional.items() if isinstance(value, bool)}
     if quantity in ("mi", "entropy"):
-        labels = [check_side("x", samples[0], given.get("discrete_x"), False).is_label]
-        labels += [check_side("y", y, given.get("discrete"), True).is_label for y in samples[1:]]
+        labels = [check_side("x", samples[0], switches.get("discrete_x"), False).is_label]
+        labels += [check_side("y", y, switches.get("discrete"), True).is_label for y in samples[1:]]
         kind += " of labels" if all(labels) else " of a label" if any(labels) else ""
-    candidates = [name for name in _COMPARED[kind] if name != used][:1]
+    candidates = [name for name in _COMPARED[kind] if name != estimator][:1]
     flags = [
-        f"--{'' if value else 'no-'}{option.replace('_', '-')}" for option, value in given.items()
+        f"--{'' if value else 'no-'}{option.replace('_', '-')}"
+        for option, value in switches.items()
     ]
     commands = [
         quoted("oip", "estimate", *call, "--estimator", name, *flags) for name in candidates

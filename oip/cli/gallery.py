@@ -65,7 +65,7 @@ def command(
     if not with_data:
         options.refuse_alone("--with-data", "source", "data_dir", "resize")
     source = Run.open(run)
-    images = _data_of(source, data) if with_data else None
+    images = _load_run_data(source, data) if with_data else None
     with output.progress() as progress:
         page = gallery.build(
             source,
@@ -91,7 +91,7 @@ def command(
         output.next_steps(f"open {plain_text(page)} in a browser, or add --open")
 
 
-def _data_of(run: Run, options: DataOptions) -> Dataset:
+def _load_run_data(run: Run, options: DataOptions) -> Dataset:
     """Load the data that the run was made with; refuse another number of images."""
     from oip import models
     from oip.core.formats import ARRAYS

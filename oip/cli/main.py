@@ -232,11 +232,13 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     original = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+    def show(
+        message: Warning | str, category: type[Warning], *location: Any, **options: Any
+    ) -> None:
         if issubclass(category, Notice):
             click.echo(f"oip: {plain_text(with_options(str(message)))}", err=True)
         else:
-            original(message, category, *where, **options)
+            original(message, category, *location, **options)
 
     warnings.showwarning = show
     log = logging.StreamHandler()
@@ -244,7 +246,7 @@ def run(arguments: list[str] | None = None) -> int:
     LOG.addHandler(log)
     level = LOG.level
     in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
+    previous = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
     try:
         result: Any = root.main(args=arguments, prog_name="oip", standalone_mode=False)
     except click.ClickException as error:
@@ -263,13 +265,13 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        where = f"'{error.filename}': " if error.filename else ""
-        click.echo(f"oip: {plain_text(where)}{plain_text(error.strerror or error)}", err=True)
+        location = f"'{error.filename}': " if error.filename else ""
+        click.echo(f"oip: {plain_text(location)}{plain_text(error.strerror or error)}", err=True)
         return 2
     finally:
         warnings.showwarning = original
         LOG.removeHandler(log)
         LOG.setLevel(level)
         if in_main_thread:
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
     return result if isinstance(result, int) else 0

@@ -141,7 +141,7 @@ class ModelOptions:
         """
         from oip.workflows.inputs import open_network
 
-        return self._with_directions(open_network(self.model, data, self.input))
+        return self._add_directions(open_network(self.model, data, self.input))
 
     def open_with(self, data: DataOptions, output: Output) -> tuple[Network, Dataset]:
         """Open the model and the test part of the data, image files in the size of its input.
@@ -155,13 +155,13 @@ class ModelOptions:
         from oip.network.inputs import check_images
         from oip.workflows.inputs import opened
 
-        where = {"data_dir": data.data_dir, "resize": data.resize}
+        loading = {"data_dir": data.data_dir, "resize": data.resize}
         with output.waiting(f"opening {self.model.name}"):
-            network, images = opened(self.model, data.required(), given=self.input, **where)
+            network, images = opened(self.model, data.required(), model_input=self.input, **loading)
             check_images(network.inputs, images.images, "data")
-            return self._with_directions(network), images
+            return self._add_directions(network), images
 
-    def _with_directions(self, network: Network) -> Network:
+    def _add_directions(self, network: Network) -> Network:
         if self.directions is None:
             return network
         from oip.workflows.directions import with_directions_of

@@ -91,9 +91,9 @@ def command(
     several = plans(method or DEFAULT_METHOD, **settings)
     _check_out(out, len(several) > 1)
     target = None if out is None else check_target(out, model.model)
-    where = {"data_dir": data.data_dir, "resize": data.resize}
+    loading = {"data_dir": data.data_dir, "resize": data.resize}
     network, train, test = opened_with_parts(
-        model.model, data.required(), given=model.input, **where
+        model.model, data.required(), model_input=model.input, **loading
     )
     pruned_layers = [network.find(layer) for layer in layers] or None
     with output.progress() as progress:

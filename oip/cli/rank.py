@@ -183,10 +183,10 @@ def command(
     settings.check_about()
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
-    request = model.request("rank", out, data, _request_of(selections, settings))
-    finished = request.finished_result(FinishedRanking) if not model.imports else None
-    if finished is not None:
-        return _print_finished(finished, out, output, started)
+    request = model.request("rank", out, data, _ranking_request(selections, settings))
+    stored = request.finished_result(FinishedRanking) if not model.imports else None
+    if stored is not None:
+        return _print_finished(stored, out, output, started)
     network, images = model.open_with(data, output)
     network = with_run_directions(network, out)
     maps_of_layers = maps_to_rank(network, selections, settings.at)
@@ -206,12 +206,12 @@ def command(
         return 1
     if network.inputs.is_known and not model.imports and settings.at == "response":
         indices = [layer.layer.index for layer in ranked]
-        finished = FinishedRanking(layers=[layer.content() for layer in ranked])
-        request.save_result(RunFolder(out), indices, images, finished)
+        stored = FinishedRanking(layers=[layer.content() for layer in ranked])
+        request.save_result(RunFolder(out), indices, images, stored)
     return 0
 
 
-def _request_of(selections: tuple[str, ...], settings: RankingOptions) -> dict[str, object]:
+def _ranking_request(selections: tuple[str, ...], settings: RankingOptions) -> dict[str, object]:
     """Return the choices that a ranking depends on, its target as a digest."""
     from oip.run.shards import data_digest
     from oip.workflows.rank import FORM
@@ -223,12 +223,12 @@ def _request_of(selections: tuple[str, ...], settings: RankingOptions) -> dict[s
     return request
 
 
-def _print_finished(finished: FinishedRanking, out: Path, output: Output, started: float) -> int:
+def _print_finished(stored: FinishedRanking, out: Path, output: Output, started: float) -> int:
     """Print rankings that the run holds already, and return the exit status."""
     from oip.run.run import Run
     from oip.workflows.layer_records import RankedLayer
 
-    ranked = [RankedLayer.of_content(Run.open(out), content) for content in finished.layers]
+    ranked = [RankedLayer.of_content(Run.open(out), content) for content in stored.layers]
     for layer in ranked:
         _report_layer(layer, output)
     _print_end(ranked, out, output, started)
@@ -314,8 +314,8 @@ def _row(
         bits = number(row.mi) + (" saturated" if row.saturated else "")
         if row.chance is not None and row.chance >= _CHANCE:
             bits += f" (chance {row.chance:z.3f})"
-        ends = interval(row.low, row.high, 3)
-        cells += [bits, ends, p_value(row.p_adjusted), _best_for(row, by, classes, medians)]
+        bounds = interval(row.low, row.high, 3)
+        cells += [bits, bounds, p_value(row.p_adjusted), _best_class(row, by, classes, medians)]
     if by.input_ceiling is not None:
         cells.append(number(row.input, 2))
     if losses is not None:
@@ -324,7 +324,7 @@ def _row(
     return cells
 
 
-def _best_for(
+def _best_class(
     row: MapInformation, by: EstimatorRecord, classes: Sequence[str], medians: np.ndarray
 ) -> str:
     """Return the class that a map is best for, with bits and the share of the ceiling.

@@ -325,13 +325,13 @@ def command(
     choices |= {"top": ascent.top, "objectives": ascent.expressions, "by": plan.by}
     request = model.request("reconstruct", out, data, choices)
     is_reusable = plan.depends_on_options_alone and not model.imports
-    finished = request.finished_result(FinishedReconstruction) if is_reusable else None
+    stored = request.finished_result(FinishedReconstruction) if is_reusable else None
     layers_to_rank = None if ascent.expressions else selections
-    if finished is not None:
-        for text in finished.notes:
+    if stored is not None:
+        for text in stored.notes:
             output.note(text)
-        result = RunSummary(run=str(out), seconds=_since(started), layers=finished.result.layers)
-        steps = _next_steps(model, data, layers_to_rank, out, finished.labeled)
+        result = RunSummary(run=str(out), seconds=_elapsed(started), layers=stored.result.layers)
+        steps = _next_steps(model, data, layers_to_rank, out, stored.labeled)
         return _print_result(result, details, output, steps, {})
     network, images = _opened(model, data, out, output)
     layers, targets = select_targets(network, selections, objectives)
@@ -346,7 +346,7 @@ def command(
         output.note(text)
     indices = [layer.index for layer, _ in grown]
     indices += [targets.index] if targets is not None else []
-    result = summary(run, indices, _since(started))
+    result = summary(run, indices, _elapsed(started))
     judged = _judged(run, indices, details, output) if plan.candidates else {}
     labeled = data.source if images is not None and images.targets is not None else None
     steps = _next_steps(model, data, layers_to_rank, out, labeled)
@@ -357,8 +357,8 @@ def command(
     has_notice = bool(network.elsewhere) and not selections and not ascent.expressions
     if status == 0 and network.inputs.is_known and is_reusable and not has_notice:
         content = SummaryLayers(layers=result.layers)
-        finished = FinishedReconstruction(result=content, notes=notes, labeled=labeled)
-        request.save_result(run, indices, images, finished)
+        stored = FinishedReconstruction(result=content, notes=notes, labeled=labeled)
+        request.save_result(run, indices, images, stored)
     return status
 
 
@@ -376,7 +376,7 @@ def _opened(
     return with_run_directions(network, out), None
 
 
-def _since(started: float) -> float:
+def _elapsed(started: float) -> float:
     return round(time.monotonic() - started, 2)
 
 
@@ -386,15 +386,17 @@ def _judged(run: Run, indices: list[int], details: bool, output: Output) -> Reco
     from oip.core.layer_formats import LegibilityFile, PresetsFile
 
     records = [LegibilityFile.read(run.folder(index) / "legibility.json") for index in indices]
-    kept = [PresetsFile.read(run.folder(index) / "presets.json") for index in indices]
+    preset_files = [PresetsFile.read(run.folder(index) / "presets.json") for index in indices]
     if output.as_json:
         layers = [{"layer": record.layer, "index": record.index} for record in records]
-        choices = [layer | file.public_dict() for layer, file in zip(layers, kept, strict=True)]
+        choices = [
+            layer | file.public_dict() for layer, file in zip(layers, preset_files, strict=True)
+        ]
         legibility = [record.public_dict() for record in records]
         return {"presets": choices, "legibility": legibility}
     names = {layer.index: layer.objectives or () for layer in run.layers}
     print_legibility(records, names, details)
-    for record, file in zip(records, kept, strict=True):
+    for record, file in zip(records, preset_files, strict=True):
         counts = Counter(row.preset for row in file.maps).most_common()
         presets = ", ".join(f"{preset} {count}" for preset, count in counts)
         print_text(f"{record.layer}: most legible preset, by units: {presets}")
@@ -471,8 +473,8 @@ def print_summary(result: RunSummary, details: bool = False) -> None:
             visible = layer.pixels - layer.unseen_pixels
             text = f"{layer.layer} sees {visible} of {layer.pixels} pixels"
             print_text(f"{text}; the others have the background.")
-    few = sum(len(layer.maps) for layer in layers) <= _FEW
-    if details or few or len(layers) == 1:
+    is_short = sum(len(layer.maps) for layer in layers) <= _FEW
+    if details or is_short or len(layers) == 1:
         for layer in layers:
             title = layer.layer if len(layers) > 1 else ""
             headings, rows = without_empty((layer.noun, *_EVIDENCE), map(_evidence, layer.maps))
@@ -485,8 +487,8 @@ def print_summary(result: RunSummary, details: bool = False) -> None:
 def _counts(layer: ReconstructedLayer, by_verdict: list[int]) -> tuple[object, ...]:
     """Return a layer's row: its maps by verdict."""
     excitable = [row for row in layer.maps if row.is_excitable]
-    above = sum((row.score or 0) > (row.data_score or 0) for row in excitable)
-    text = f"{above} of {len(excitable)}" if excitable else "-"
+    count = sum((row.score or 0) > (row.data_score or 0) for row in excitable)
+    text = f"{count} of {len(excitable)}" if excitable else "-"
     return layer.layer, len(layer.maps), *by_verdict, text
 
 

@@ -160,7 +160,7 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
     verification = _Verification(
         checked=checked,
         damaged=damaged,
-        commands=_commands_again(run, members, damaged),
+        commands=_restoring_commands(run, members, damaged),
         repaired=repaired,
         leftovers=[str(path) for member in members for path in leftovers(member.path)],
         cleared=cleared,
@@ -240,7 +240,7 @@ class _Verification:
         print_text(f"{self.read} files read{unread_note}: {len(self.damaged)} wrong")
 
 
-def _commands_again(
+def _restoring_commands(
     run: Path, members: Sequence[Run], damaged: Sequence[tuple[str, Checked]]
 ) -> list[str]:
     """Return the commands that restore damaged files: those of the batch, or of the run."""
@@ -421,7 +421,7 @@ def _pairs(layers: Sequence[str]) -> dict[str, str] | list[str] | None:
     """Return layers `L` or `L=L2` as pairs if one of them names the second layer, else as names."""
     split = [name.partition("=") for name in layers]
     if any(equals for _, equals, _ in split):
-        return {name: other or name for name, _, other in split}
+        return {name: second_name or name for name, _, second_name in split}
     return list(layers) or None
 
 
@@ -614,14 +614,14 @@ def export_command(
         hint = "'oip gallery' writes the table gallery/maps.csv." if out.suffix == ".csv" else ""
         raise RunError("--out", "a folder, or a file that ends in .npz", f"'{out}'", hint)
     check_writable(out.parent if out.suffix == ".npz" else out)
-    written: list[Path] = []
+    paths: list[Path] = []
     if out.suffix == ".npz":
         if option := options.typed_option("kind", "plain", "size"):
             raise SettingsError(option, "a folder as --out, for pictures", f"'{out}'")
         if len(indices) > 1:
             names = ", ".join(source.layer(index).name for index in indices)
             raise RunError("an .npz", "one LAYER", f"a run of {names}")
-        written.append(export_arrays(layer_parts(source, indices[0], False), out, force))
+        paths.append(export_arrays(layer_parts(source, indices[0], False), out, force))
     else:
         for index in indices:  # nothing is written before all names are known to be free
             info = source.layer(index)
@@ -630,11 +630,11 @@ def export_command(
         for index in indices:
             for oips in layer_parts(source, index, kind != "png"):
                 enhance = False if plain else None
-                written += export_pictures(oips, out, kind, enhance, size, force)
+                paths += export_pictures(oips, out, kind, enhance, size, force)
     if output.as_json:
-        print_json({"files": [str(path) for path in written]})
+        print_json({"files": [str(path) for path in paths]})
     else:
-        pictures = f"{len(written)} picture{'s' if len(written) != 1 else ''} in "
+        pictures = f"{len(paths)} picture{'s' if len(paths) != 1 else ''} in "
         print_text(out if out.suffix == ".npz" else f"{pictures}{out}")
     output.next_steps(f"{quoted('oip', 'cite', run)}, for the references of a figure")
 

@@ -89,7 +89,7 @@ def print_table(
     console.print(table)
     if len(shown_rows) < len(cells):
         click.echo(f"  and {len(cells) - len(shown_rows)} more rows: --all prints them\n")
-    for heading, meaning in _not_yet_printed(legend or {}).items():
+    for heading, meaning in _new_entries(legend or {}).items():
         lines = _wrapped(f"  {heading}: {meaning}", room if is_terminal else None)
         console.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
 
@@ -161,24 +161,24 @@ def _widths(
     least_widths = [broken_headings]
     if is_terminal:
         least_widths += [broken_texts, shortened_names]
-    gaps = (gap for least in least_widths for gap in _PADDING if _total(least, gap) <= room)
+    gaps = (gap for candidate in least_widths for gap in _PADDING if _total(candidate, gap) <= room)
     gap = next(gaps, min(_PADDING))
-    for least in least_widths:
-        widths = _narrowed(widths, least, _total(widths, gap) - room)
+    for candidate in least_widths:
+        widths = _narrowed(widths, candidate, _total(widths, gap) - room)
     return widths, gap
 
 
-def _narrowed(widths: Sequence[int], least: Sequence[int], excess: int) -> list[int]:
+def _narrowed(widths: Sequence[int], minimum_widths: Sequence[int], excess: int) -> list[int]:
     """Return widths that are narrower by an excess in all, as far as the least widths allow."""
     narrowed = list(widths)
     while excess > 0:
-        spare = [width - low for width, low in zip(narrowed, least, strict=True)]
+        spare = [width - low for width, low in zip(narrowed, minimum_widths, strict=True)]
         widest = max(range(len(spare)), key=spare.__getitem__)
         if spare[widest] <= 0:
             break
-        taken = min(spare[widest], excess)
-        narrowed[widest] -= taken
-        excess -= taken
+        removed = min(spare[widest], excess)
+        narrowed[widest] -= removed
+        excess -= removed
     return narrowed
 
 
@@ -186,7 +186,7 @@ def _total(widths: Sequence[int], gap: int) -> int:
     return sum(widths) + gap * len(widths) + 1
 
 
-def _not_yet_printed(legend: Mapping[str, str]) -> Mapping[str, str]:
+def _new_entries(legend: Mapping[str, str]) -> Mapping[str, str]:
     """Return the entries of a legend that this command has not printed yet."""
     context = click.get_current_context(silent=True)
     if context is None:

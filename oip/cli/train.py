@@ -168,8 +168,8 @@ def command(
         if entropy is None:
             return None
         estimator = mi.estimator("dse", reference=True)
-        drawn = generator(training.seed, "images of a start").permutation(len(train))[:_MEASURED]
-        return models.initialize(model, train.images[drawn], estimator, entropy, training.seed)
+        rows = generator(training.seed, "images of a start").permutation(len(train))[:_MEASURED]
+        return models.initialize(model, train.images[rows], estimator, entropy, training.seed)
 
     with output.progress() as progress:
         result = models.train(configured, train, test, training, out, progress, recorder, begin)
@@ -208,7 +208,7 @@ def _matrix(result: TrainResult) -> Table:
     """Return the confusion matrix: rows are true classes, columns predicted ones, zeros dots."""
     from rich.text import Text
 
-    named = any(name != str(label) for label, name in enumerate(result.classes))
+    are_named = any(name != str(label) for label, name in enumerate(result.classes))
     table = _table("true class (rows), predicted (columns)")
     table.add_column()
     for label in range(len(result.classes)):
@@ -221,7 +221,7 @@ def _matrix(result: TrainResult) -> Table:
         ]
         total = int(counts.sum())
         share = f"{100 * (total - int(counts[label])) / total:.1f} %" if total else "none"
-        table.add_row(Text(f"{label} {_short(name)}" if named else str(label)), *cells, share)
+        table.add_row(Text(f"{label} {_short(name)}" if are_named else str(label)), *cells, share)
     return table
 
 

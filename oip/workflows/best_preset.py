@@ -118,8 +118,8 @@ def reconstruct_best_into(
     """
     settings = candidate_settings(presets, changes)
     expressions = parse_objectives(objectives) if objectives else []
-    given = ModelInput(tuple(imports))
-    network, images = opened(model, data, given=given, resize=resize)
+    model_input = ModelInput(tuple(imports))
+    network, images = opened(model, data, model_input=model_input, resize=resize)
     selections, targets = select_targets(network, layers, expressions)
     return grow_best(
         out,
@@ -139,8 +139,8 @@ def candidate_settings(
     presets: Sequence[str], changes: Mapping[str, object]
 ) -> dict[str, AscentSettings]:
     """Return the settings of each preset, with the changes; a SettingsError for an unknown one."""
-    given = {name: value for name, value in changes.items() if value is not None}
-    return {preset: ascent_settings(preset, **{**_COMMON, **given}) for preset in presets}
+    settings = {name: value for name, value in changes.items() if value is not None}
+    return {preset: ascent_settings(preset, **{**_COMMON, **settings}) for preset in presets}
 
 
 def grow_best(
@@ -172,12 +172,12 @@ def grow_best(
     image_parts = _image_parts(images, settings)
     folder = Path(out)
     stored = settings.get("natural", next(iter(settings.values())))
-    written = RunSettings(
+    run_settings = RunSettings(
         reconstruct=stored_settings(stored), preset=f"{BEST}:{','.join(settings)}"
     )
     labels = targets.labels if targets is not None else ()
     layers = [layer for layer, _ in selections]
-    record = run_record(network, written, images, labels, layers)
+    record = run_record(network, run_settings, images, labels, layers)
     beside = (*own_files(folder, network.path), FOLDER)
     Run.check(folder, record, beside)
     # The judge is opened before anything is grown: a bad one leaves nothing behind.
@@ -260,7 +260,7 @@ def _keep_best(
     candidates: Mapping[str, Run],
     judged: Mapping[str, LegibilityFile],
     key: str,
-    ends: Ends,
+    picture_ends: Ends,
 ) -> None:
     """Write the best preset's OIPs of each map of a layer, and which these are."""
     by_preset = {preset: {row.map: row for row in record.maps} for preset, record in judged.items()}
@@ -288,7 +288,7 @@ def _keep_best(
                 ]
                 kept_oips += [oips.rows(np.array(own_rows))] if own_rows else []
             with files.locked(run.folder(index)):
-                write_shard(run.shard(index, block_index), join_oips(kept_oips), key, ends)
+                write_shard(run.shard(index, block_index), join_oips(kept_oips), key, picture_ends)
         record.write(path)
     run.note_made(index, NAME)
 

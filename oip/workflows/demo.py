@@ -314,13 +314,13 @@ def run_pretrained_demo(
     seconds: dict[str, float] = {}
     folder = Path(out) if out is not None else Path("runs") / f"demo-{network}"
     check_writable(folder)
-    given = None if data is None else _data_of(network, data, data_dir, resize)
+    dataset = None if data is None else _load_data(network, data, data_dir, resize)
     with timed(seconds, "model"):
         path = _model(network, folder)
-        if given is None:
+        if dataset is None:
             opened_network, images = Network(path), None
         else:
-            opened_network, images = opened(path, given)
+            opened_network, images = opened(path, dataset)
     selections: list[Selection] = []
     for name in _LAYERS:
         layer = opened_network.find(name)
@@ -345,7 +345,7 @@ def run_pretrained_demo(
     return _result(run, page, seconds, started)
 
 
-def _data_of(
+def _load_data(
     network: str, data: str, data_dir: str | Path | None, resize: str | None
 ) -> Dataset | None:
     """Load images in the size of a pretrained network, before its file is written."""

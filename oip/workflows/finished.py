@@ -68,18 +68,18 @@ class Request:
         """
         try:
             record = FinishedFile.read_if_whole(self._out / NAME)
-            finished = record.commands.get(self.command) if record is not None else None
-            if finished is None or finished.arguments != key_of(self._arguments()):
+            stored = record.commands.get(self.command) if record is not None else None
+            if stored is None or stored.arguments != key_of(self._arguments()):
                 return None
-            if finished.request != self._key(self._images):
+            if stored.request != self._key(self._images):
                 return None
-            same = all(
+            is_same = all(
                 files.is_plain_path(name) and _digest(self._out / name) == digest
-                for name, digest in finished.files.items()
+                for name, digest in stored.files.items()
             )
-            if same:
+            if is_same:
                 LOG.info("done before, by %s", self._out / NAME)
-            return msgspec.convert(finished.result, kind) if same else None
+            return msgspec.convert(stored.result, kind) if is_same else None
         except (OipError, OSError, msgspec.ValidationError):
             return None  # the command itself says what is wrong
 

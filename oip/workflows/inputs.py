@@ -77,22 +77,22 @@ class ModelInput:
 def _warn_of_pixel_range(spec: InputSpec, data: Dataset) -> None:
     """Warn where pixels are changed for the model, or may have to be."""
     if spec.takes_pictures(data.images):
-        how = spec.source if preprocess_in(spec.source) else f"{spec.low:g} to {spec.high:g}"
-        notice(f"{data.source}: pixels from 0 to 255 are brought to those of the model ({how}).")
+        scale = spec.source if preprocess_in(spec.source) else f"{spec.low:g} to {spec.high:g}"
+        notice(f"{data.source}: pixels from 0 to 255 are brought to those of the model ({scale}).")
     elif spec.application and data.images.dtype == np.uint8:
         hint = preprocess_hint(spec.application)
         notice(f"{data.source}: the model is fed with pixels from 0 to 255. {hint}")
 
 
 def open_network(
-    model: Model, data: Dataset | None = None, given: ModelInput = ModelInput()
+    model: Model, data: Dataset | None = None, model_input: ModelInput = ModelInput()
 ) -> Network:
     """Open a network and set the statistics of its input.
 
     Args:
         model: a file, a Keras model, or a `Network`, which is opened already and stays as it is.
         data: images that the network is to be fed with.
-        given: by the user.
+        model_input: by the user.
 
     Raises:
         ModelError: a model that cannot be opened, or has no such input.
@@ -103,27 +103,27 @@ def open_network(
     if isinstance(model, Network):
         network = copy.copy(model)
     else:
-        network = Network(model, given.imports, given.size, given.name)
-        if data is not None and given.size is None:
+        network = Network(model, model_input.imports, model_input.size, model_input.name)
+        if data is not None and model_input.size is None:
             network = network.fitted_to(data.images)
-    given.set_statistics(network, data)
+    model_input.set_statistics(network, data)
     return network
 
 
 class ModelSize:
     """The shape of a model's input, for images that are brought to it; the model is opened once."""
 
-    def __init__(self, model: Model, given: ModelInput):
-        self.model, self.given = model, given
+    def __init__(self, model: Model, model_input: ModelInput):
+        self.model, self.model_input = model, model_input
 
     def __call__(self, image_shape: tuple[int, ...] | None) -> tuple[int, ...]:
         """Return (h, w, bands); of a model that takes any size, that of the images."""
         from oip.network.network import Network
 
         if not isinstance(self.model, Network):
-            given = self.given
-            network = Network(self.model, given.imports, given.size, given.name)
-            if network.free and given.size is None:
+            model_input = self.model_input
+            network = Network(self.model, model_input.imports, model_input.size, model_input.name)
+            if network.free and model_input.size is None:
                 if image_shape is None:
                     sizes = "images of one size, for a model that takes any"
                     hint = "Say which size: input_shape=(h, w)."
@@ -232,10 +232,10 @@ def in_order_of_outputs(network: Network, data: Dataset) -> Dataset:
     """
     names = network.classes or ()
     units = {name: unit for unit, name in enumerate(names) if names.count(name) == 1}
-    named = [units.get(name) for name in data.classes]
-    if data.labels is None or None in named or named == list(range(len(named))):
+    outputs = [units.get(name) for name in data.classes]
+    if data.labels is None or None in outputs or outputs == list(range(len(outputs))):
         return data
-    return replace(data, labels=np.array(named, np.int64)[data.labels], classes=tuple(names))
+    return replace(data, labels=np.array(outputs, np.int64)[data.labels], classes=tuple(names))
 
 
 def opened(
@@ -243,7 +243,7 @@ def opened(
     data: Images,
     labels: Sequence[int] | np.ndarray | None = None,
     *,
-    given: ModelInput = ModelInput(),
+    model_input: ModelInput = ModelInput(),
     data_dir: str | Path | None = None,
     resize: str | None = None,
 ) -> tuple[Network, Dataset]:
@@ -254,9 +254,9 @@ def opened(
         data, labels, data_dir: as for `load_data`.
         resize: how images get the model's size, as for `models.load`.
     """
-    size = ModelSize(model, given)
+    size = ModelSize(model, model_input)
     images = load_data(data, labels, "test", data_dir, resize, size)
-    network = open_network(size.model, images, given)
+    network = open_network(size.model, images, model_input)
     return network, in_order_of_outputs(network, images)
 
 
@@ -284,11 +284,11 @@ def opened_run(
     """
     record = run.record.input
     free = run.record.loading and run.record.loading.input_size
-    given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
+    model_input = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
     if record is not None:
-        given = replace(given, preprocess=preprocess_in(record.source))
+        model_input = replace(model_input, preprocess=preprocess_in(record.source))
     path = _model_file(run, hint) if model is None else model
-    network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
+    network, images = opened(path, data, model_input=model_input, data_dir=data_dir, resize=resize)
     model_record = ModelRecord(name=network.name, sha256=network.digest)
     check_same_model(run.path, run.record.model, model_record)
     if record is not None:
@@ -325,14 +325,14 @@ def opened_with_parts(
     data: Images,
     labels: Sequence[int] | np.ndarray | None = None,
     *,
-    given: ModelInput = ModelInput(),
+    model_input: ModelInput = ModelInput(),
     data_dir: str | Path | None = None,
     resize: str | None = None,
 ) -> tuple[Network, Dataset, Dataset]:
     """Open a model and load both parts of its data; arguments as for `opened`."""
-    size = ModelSize(model, given)
+    size = ModelSize(model, model_input)
     train, test = load_both_parts(data, labels, data_dir, resize, size)
-    network = open_network(size.model, train, given)
+    network = open_network(size.model, train, model_input)
     return network, in_order_of_outputs(network, train), in_order_of_outputs(network, test)
 
 
@@ -354,9 +354,9 @@ def select_maps(network: Network, layers: Layers) -> list[Selection]:
         return [(layers, map_numbers(layers, None))]
     if layers is not None and not hasattr(layers, "__iter__"):
         raise SettingsError("layers", _LAYERS, described(layers))
-    named = [layers] if isinstance(layers, str) else list(() if layers is None else layers)
-    pairs = [pair for pair in named if not isinstance(pair, str)]
+    entries = [layers] if isinstance(layers, str) else list(() if layers is None else layers)
+    pairs = [pair for pair in entries if not isinstance(pair, str)]
     if not all(isinstance(pair, tuple) and isinstance(pair[0], LayerInfo) for pair in pairs):
         raise SettingsError("layers", _LAYERS, f"a list of {described(pairs[0])}")
-    texts = [text for text in named if isinstance(text, str)]
+    texts = [text for text in entries if isinstance(text, str)]
     return pairs if pairs and not texts else pairs + parse_selections(network, texts)

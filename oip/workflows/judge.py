@@ -191,9 +191,9 @@ class JudgedRun:
 
     def with_run(self, run: Run) -> JudgedRun:
         """Return the same images and judge, with all that was computed, for another run."""
-        other = copy.copy(self)
-        other.run = run
-        return other
+        judged_run = copy.copy(self)
+        judged_run.run = run
+        return judged_run
 
     def layers(self, errors: list[OipError] | None = None) -> Iterator[LegibilityFile]:
         """Judge the layers that have OIPs and are not judged in this way, and yield each result.

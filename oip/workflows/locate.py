@@ -164,7 +164,7 @@ def locate_into(
     selections = select_maps(network, layers)
     for layer, _ in selections if translation else ():
         check_receptive_field(layer)
-    opened_run = None if run_path is None else _run_of(network, selections, run_path)
+    opened_run = None if run_path is None else _open_run(network, selections, run_path)
     search = _Search(
         network, images, count, copies if translation else None, starts, seed, progress
     )
@@ -183,10 +183,10 @@ def locate_into(
             any_finite = any_finite or len(block.unusable) < len(block.record.maps)
             unwritten.append(block)
             if any_finite:
-                for finished in unwritten:
-                    pictures += finished.draw(folder)
+                for searched in unwritten:
+                    pictures += searched.draw(folder)
                     if opened_run is not None:
-                        finished.keep_sums(opened_run, search.key)
+                        searched.keep_sums(opened_run, search.key)
                 unwritten.clear()
         located.append(_merged(records))
     if not any_finite:
@@ -287,10 +287,10 @@ class _Search:
         growing["starts"] = self._starts_of_sums
         nodes = translate(self.network, name, maps, **growing)
         sums = decompose(self.network, name, maps, copies=self.copies, **growing)
-        return _LocatedBlock(_with_sums(record, nodes, sums), locations, nodes, sums)
+        return _LocatedBlock(_add_sums(record, nodes, sums), locations, nodes, sums)
 
 
-def _run_of(network: Network, selections: Sequence[Selection], path: Path) -> Run:
+def _open_run(network: Network, selections: Sequence[Selection], path: Path) -> Run:
     """Open a run; a RunError if it is of another model, or does not show the layers."""
     run = Run.open(path)
     for layer, _ in selections:
@@ -298,7 +298,7 @@ def _run_of(network: Network, selections: Sequence[Selection], path: Path) -> Ru
     return run
 
 
-def _with_sums(block: LocatedLayer, nodes: Translations, sums: Decompositions) -> LocatedLayer:
+def _add_sums(block: LocatedLayer, nodes: Translations, sums: Decompositions) -> LocatedLayer:
     """Return the record of a block of maps, with their OIPs of several nodes and as sums."""
     return msgspec.structs.replace(
         block,
@@ -314,20 +314,22 @@ def _added(sums: Decompositions, key: str, path: Path) -> DecompositionFile:
 
 def _merged(layers: Sequence[LocatedLayer]) -> LocatedLayer:
     """Merge the records of blocks of maps of one layer."""
-    whole = msgspec.structs.replace(layers[0], maps=[row for layer in layers for row in layer.maps])
+    merged = msgspec.structs.replace(
+        layers[0], maps=[row for layer in layers for row in layer.maps]
+    )
     translations = [layer.translation for layer in layers if layer.translation]
     if translations:
         rows = [row for layer in translations for row in layer.maps]
-        whole = msgspec.structs.replace(
-            whole, translation=msgspec.structs.replace(translations[0], maps=rows)
+        merged = msgspec.structs.replace(
+            merged, translation=msgspec.structs.replace(translations[0], maps=rows)
         )
     sums = [layer.decomposition for layer in layers if layer.decomposition]
     if sums:
         rows = [row for layer in sums for row in layer.maps]
-        whole = msgspec.structs.replace(
-            whole, decomposition=msgspec.structs.replace(sums[0], maps=rows)
+        merged = msgspec.structs.replace(
+            merged, decomposition=msgspec.structs.replace(sums[0], maps=rows)
         )
-    return whole
+    return merged
 
 
 def _draw(

@@ -76,10 +76,10 @@ def match_into(
 
     >>> oip.match_into("runs/a", "runs/b", data="mnist", out="runs/a-b")  # doctest: +SKIP
     """
-    folder, keepers = _destinations(out, (_run_of(first), _run_of(second)))
-    given = ModelInput(tuple(imports))
+    folder, keepers = _destinations(out, (_open_run(first), _open_run(second)))
+    model_input = ModelInput(tuple(imports))
     sides = [
-        _Side.of(network, model, data, given, resize, data_dir)
+        _Side.of(network, model, data, model_input, resize, data_dir)
         for network, model in zip((first, second), models, strict=True)
     ]
     if len(sides[0].data.images) != len(sides[1].data.images):
@@ -119,7 +119,7 @@ def _record(
     if first.run is not None and second.run is not None:
         for layer_index, record in enumerate(records):
             progress("OIPs compared", layer_index, len(records))
-            records[layer_index] = _with_similarity(record, first.run, second.run)
+            records[layer_index] = _add_similarity(record, first.run, second.run)
         progress("OIPs compared", len(records), len(records))
     return MatchFile(
         first=first.name,
@@ -195,16 +195,17 @@ def _partners_file(
     order = np.argsort(units[:, side])
     maps, partners = units[order, side], units[order, 1 - side]
     if side == 0:
-        other, other_sha256, layer = record.second, record.second_sha256, layer_match.second_layer
+        partner_model, other_sha256 = record.second, record.second_sha256
+        layer = layer_match.second_layer
     else:
-        other, other_sha256, layer = record.first, record.first_sha256, layer_match.layer
+        partner_model, other_sha256, layer = record.first, record.first_sha256, layer_match.layer
     pictures = _partner_tiles(partner_run, layer, partners)
 
     def numbers(field: str) -> np.ndarray:
         return np.array([getattr(unit, field) for unit in pairs], np.float32)[order]
 
     return PartnersFile(
-        other=other,
+        other=partner_model,
         other_sha256=other_sha256,
         layer=layer,
         split=record.split,
@@ -274,16 +275,16 @@ class _Side:
         side: Model | Run,
         model: Model | None,
         data: Images,
-        given: ModelInput,
+        model_input: ModelInput,
         resize: str | None,
         data_dir: str | Path | None,
     ) -> _Side:
         from oip.models import pretrained
         from oip.models.imagenet import NETWORKS
 
-        run = _run_of(side)
+        run = _open_run(side)
         if run is not None:
-            run_arguments = (run, model, data, given.imports)
+            run_arguments = (run, model, data, model_input.imports)
             hint = "Copy it there, or name both models (models=...)."
             network, images = opened_run(
                 *run_arguments, data_dir=data_dir, resize=resize, hint=hint
@@ -291,11 +292,13 @@ class _Side:
             return cls(run.path.absolute().name, run, network, images)
         if isinstance(side, str | Path) and str(side) in NETWORKS:
             side = pretrained(str(side))
-        network, images = opened(side, data, given=given, data_dir=data_dir, resize=resize)
+        network, images = opened(
+            side, data, model_input=model_input, data_dir=data_dir, resize=resize
+        )
         return cls(network.name, None, network, images)
 
 
-def _run_of(side: object) -> Run | None:
+def _open_run(side: object) -> Run | None:
     """Return a run, or the run in a folder; None for a model."""
     if isinstance(side, str | Path) and Path(side).is_dir():
         return Run.open(side)
@@ -305,14 +308,14 @@ def _run_of(side: object) -> Run | None:
 # OIPs.
 
 
-def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> LayerMatchRecord:
+def _add_similarity(record: LayerMatchRecord, first: Run, second: Run) -> LayerMatchRecord:
     """Return the pairs of two layers with the similarity of their OIPs, where both have them."""
     layer = first.reconstructed_layer(record.layer)
-    other = second.reconstructed_layer(record.second_layer)
-    if layer is None or other is None or _shape(first) != _shape(second):
+    partner_layer = second.reconstructed_layer(record.second_layer)
+    if layer is None or partner_layer is None or _shape(first) != _shape(second):
         return record
     partners = {unit.map: unit.partner for unit in record.maps if unit.partner is not None}
-    partner_images = _best_images(second, other, set(partners.values()))
+    partner_images = _best_images(second, partner_layer, set(partners.values()))
     own_images = _best_images(first, layer, set(partners))
     units = [unit_index for unit_index in own_images if partners[unit_index] in partner_images]
     jump = None
@@ -322,9 +325,9 @@ def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> Layer
     similarities: dict[int, _PairSimilarity] = {}
     for start in range(0, len(units), _BLOCK):
         block = units[start : start + _BLOCK]
-        left = np.stack([own_images[unit_index] for unit_index in block])
+        images = np.stack([own_images[unit_index] for unit_index in block])
         right = np.stack([partner_images[partners[unit_index]] for unit_index in block])
-        table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
+        table = image_similarity(images, right, shift_reach(jump, images.shape[1:-1]))
         for row, unit_index in enumerate(block):
             similarities[unit_index] = _PairSimilarity.of(table, row)
     maps = [

@@ -277,7 +277,7 @@ class Pruner:
 
     def prune(self, plan: PruningPlan) -> PrunedModel:
         """Return the model made smaller as planned, measured at every stage."""
-        before = self.before
+        quality = self.before
         orders, unordered = self._map_orders(plan)
         notices = [f"{name}: {text}" for name, order in orders.items() for text in order.notices]
         if not_pruned := self._not_pruned | unordered:
@@ -299,12 +299,14 @@ class Pruner:
             with _seeded(plan.seed):
                 self._fine_tune(model, plan)
             stages["fine-tuned"] = self.measure(model)
-        kept = {
+        kept_maps = {
             layer.name: np.setdiff1d(np.arange(layer.maps), removed[layer.name]).tolist()
             for layer in self.layers
             if layer.name in orders
         }
-        return PrunedModel(model, plan, kept, before, stages, tuple(notices), self.test.source)
+        return PrunedModel(
+            model, plan, kept_maps, quality, stages, tuple(notices), self.test.source
+        )
 
     def _prunable(self, layers: Sequence[LayerInfo] | None) -> list[LayerInfo]:
         prunable, reasons = [], {}
@@ -338,14 +340,14 @@ class Pruner:
             orders, unordered = {}, {}
             images, labels = self._train_images, self.train.labels
             settings = {"method": plan.method, "samples": plan.samples, "seed": plan.seed}
-            for done, layer in enumerate(self.layers, 1):
+            for count, layer in enumerate(self.layers, 1):
                 try:
                     orders[layer.name] = select(self.network, images, labels, layer, **settings)
                 except ModelError as error:
                     if self._named:
                         raise
                     unordered[layer.name] = str(error).rstrip(".")
-                self.progress(label, done, len(self.layers))
+                self.progress(label, count, len(self.layers))
             if not orders:
                 self._refuse(unordered)
             self._orders[key] = _Orders(orders, unordered)
@@ -427,13 +429,15 @@ class Pruner:
         def step(images: Tensor, labels: Tensor) -> None:
             inputs = network.feed(images)
             with without_noise(network.model):
-                whole = keras.tree.flatten(call_model(network.model, inputs))
+                outputs_of_model = keras.tree.flatten(call_model(network.model, inputs))
             with tf.GradientTape() as tape:
                 outputs = keras.tree.flatten(call_model(model, inputs, training=True))
                 of_classes: Any = loss(labels, outputs[head])
                 total = tf.cast(of_classes, tf.float32)
                 total += sum(tf.cast(penalty, tf.float32) for penalty in model.losses)
-                for index, (output, target) in enumerate(zip(outputs, whole, strict=True)):
+                for index, (output, target) in enumerate(
+                    zip(outputs, outputs_of_model, strict=True)
+                ):
                     if index != head and output.dtype.is_floating:
                         target = tf.cast(target, tf.float32)
                         error = tf.reduce_mean((tf.cast(output, tf.float32) - target) ** 2)
@@ -458,15 +462,16 @@ class Pruner:
     def _loss(self) -> keras.losses.Loss:
         import keras
 
-        after = self.network.recording.outputs[self._class_output()].changed_by
+        activations = self.network.recording.outputs[self._class_output()].changed_by
         layer = self.head.response.layer
         if self.head.maps == 1:
-            is_share = "Sigmoid" in after or self._ends_in("sigmoid")
+            is_share = "Sigmoid" in activations or self._has_activation("sigmoid")
             return keras.losses.BinaryCrossentropy(from_logits=not is_share)
-        softmax = "Softmax" in after or layer_types.is_softmax(layer) or self._ends_in("softmax")
+        softmax = "Softmax" in activations or layer_types.is_softmax(layer)
+        softmax = softmax or self._has_activation("softmax")
         return keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
 
-    def _ends_in(self, activation: str) -> bool:
+    def _has_activation(self, activation: str) -> bool:
         return layer_types.activation_name(self.head.response.layer) == activation
 
 

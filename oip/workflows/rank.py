@@ -216,7 +216,7 @@ def rank_layers(
     sampling: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
     for layer, maps in selections:
         try:
-            ranking = _rows_of(run.rank(layer, maps, progress), maps)
+            ranking = _select_rows(run.rank(layer, maps, progress), maps)
         except NoFiniteResponses as error:
             if errors is None:
                 raise
@@ -352,7 +352,7 @@ class _RunOfRankings:
         return self._run
 
 
-def _rows_of(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
+def _select_rows(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
     """Return a ranking with the rows of some maps only; ranks stay those among all maps.
 
     Raises:
@@ -428,7 +428,7 @@ def kernels_into(
     all_maps = [*numbers, *sorted(existing - set(numbers))]
     label = f"{layer.name}: kernels"
     progress(label, 0, len(all_maps))
-    for done, map_index in enumerate(all_maps, 1):
+    for count, map_index in enumerate(all_maps, 1):
         picture = folder / f"kernels-{map_index:04d}.png"
         if map_index not in by_map or not is_whole_picture(picture):
             kernels = rank_kernels(
@@ -443,7 +443,7 @@ def kernels_into(
             with files.locked(folder):  # another process may have added others
                 by_map = _recorded_kernels(path, key)[0] | by_map | {map_index: kernels.to_part()}
                 kernels.to_file(key, [by_map[name] for name in sorted(by_map)]).write(path)
-        progress(label, done, len(all_maps))
+        progress(label, count, len(all_maps))
     record = KernelsFile.read(path)
     run.note_made(layer.index, path.name)
     return msgspec.structs.replace(record, maps=[by_map[map_index] for map_index in numbers])
@@ -525,19 +525,19 @@ def maps_to_rank(network: Network, layers: Layers, at: str) -> list[Selection]:
     Where none is named, layers that cannot be ranked at their block are left out, with a notice.
     """
     selections = select_maps(network, layers)
-    lacking = _without_pooling(selections) if at == "block" and not layers else []
+    lacking = _unpooled_layers(selections) if at == "block" and not layers else []
     if not lacking or len(lacking) == len(selections):
         return selections  # what cannot be ranked is refused there
     notice(f"left out, because no pooling follows them: {', '.join(lacking)}")
     return [pair for pair in selections if pair[0].name not in lacking]
 
 
-def _without_pooling(selections: Iterable[Selection]) -> list[str]:
+def _unpooled_layers(selections: Iterable[Selection]) -> list[str]:
     """Return the names of layers that no pooling follows."""
     return [layer.name for layer, _ in selections if layer.block_size is None]
 
 
 def _check_pooling(selections: Iterable[Selection], at: str) -> None:
-    if at == "block" and (names := _without_pooling(selections)):
-        named = ", ".join(names[:8])
-        raise SettingsError("at", "layers that pooling follows, for 'block'", named)
+    if at == "block" and (names := _unpooled_layers(selections)):
+        listing = ", ".join(names[:8])
+        raise SettingsError("at", "layers that pooling follows, for 'block'", listing)

@@ -329,10 +329,10 @@ def _bars(figure: Figure, row: np.ndarray, causes: Causes) -> None:
     grid = row[0].get_gridspec()
     axes = figure.add_subplot(grid[2, :])
     values = causes.logit_effect[rows]
-    ends = np.abs(np.stack([causes.logit_low[rows], causes.logit_high[rows]]) - values)
+    errors = np.abs(np.stack([causes.logit_low[rows], causes.logit_high[rows]]) - values)
     names = [plots.printable(causes.classes[output]) for output in rows]
     colors = [plots.PALETTE[0] if value >= 0 else plots.PALETTE[1] for value in values]
-    axes.bar(np.arange(len(rows)), values, color=colors, yerr=ends, width=0.7)
+    axes.bar(np.arange(len(rows)), values, color=colors, yerr=errors, width=0.7)
     axes.axhline(0.0, color=plots.QUIET, linewidth=0.6)
     axes.set_xticks(np.arange(len(rows)), names)
     axes.set_ylabel("effect on the logit", fontsize=plots.FONT)

@@ -137,9 +137,9 @@ def find_top_maps(
     top = check_whole("top", top)
     pair = parse_by(by)
     if pair is None:
-        ranked, notices = _by_information(out, network, selections, data, seed, progress)
+        ranked, notices = _order_by_information(out, network, selections, data, seed, progress)
     else:
-        ranked, notices = _by_separation(network, selections, data, pair, seed, progress)
+        ranked, notices = _order_by_separation(network, selections, data, pair, seed, progress)
     layers, maps = zip(*ranked, strict=True)
     return TopMaps(layers, tuple(order[:top] for order in maps), by, tuple(notices))
 
@@ -159,7 +159,7 @@ def parse_by(text: str) -> tuple[str, str] | None:
     return first, second
 
 
-def _by_information(
+def _order_by_information(
     out: str | Path,
     network: Network,
     selections: Sequence[Selection],
@@ -183,7 +183,7 @@ def _by_information(
     return ordered, notices + list(map(str, errors))
 
 
-def _by_separation(
+def _order_by_separation(
     network: Network,
     selections: Sequence[Selection],
     data: Dataset,

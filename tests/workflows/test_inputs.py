@@ -116,7 +116,7 @@ def test_pictures_are_prepared_as_keras_applications_does_it(kind):
     pictures = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     with pytest.warns(UserWarning, match=f"are brought to those of the model .preprocess {kind}"):
-        network, data = opened(model, pictures, given=ModelInput(preprocess=kind))
+        network, data = opened(model, pictures, model_input=ModelInput(preprocess=kind))
     module = getattr(keras.applications, PREPARED[kind])
     fed = module.preprocess_input(pictures.astype(np.float32))
     received = check_images(network.inputs, data.images)
@@ -129,12 +129,12 @@ def test_pictures_are_brought_to_a_range_that_leaves_them_out():
     pictures = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     with pytest.warns(UserWarning, match="are brought to those of the model .0 to 1"):
-        network, data = opened(model, pictures, given=ModelInput(value_range=(0.0, 1.0)))
+        network, data = opened(model, pictures, model_input=ModelInput(value_range=(0.0, 1.0)))
     received = check_images(network.inputs, data.images)
     np.testing.assert_allclose(received, pictures / 255, atol=1e-6)
     np.testing.assert_allclose(network.inputs.mean, received.mean((0, 1, 2)), rtol=1e-5)
     levels = (pictures > 99).astype(np.uint8)
-    network, data = opened(model, levels, given=ModelInput(value_range=(0.0, 1.0)))
+    network, data = opened(model, levels, model_input=ModelInput(value_range=(0.0, 1.0)))
     assert check_images(network.inputs, data.images).max() == 1
 
 
