@@ -181,9 +181,9 @@ def compare_methods(folder: Folder, images: Images, size: DiffusionSize) -> None
         for method in training.METHODS:
             epochs = size.epochs * (_LONGER if method == "random labels" else 1)
             plans[method] = training.TrainingPlan(images.name, recipe, method, epochs)
-        trainings = _over_seeds(folder, images, size, plans)
-        where = f"{recipe} on {images.name}, {len(images.train)} images"
-        setting = f"{where}, {size.measured} test images measured"
+        trainings = _seed_trainings(folder, images, size, plans)
+        subject = f"{recipe} on {images.name}, {len(images.train)} images"
+        setting = f"{subject}, {size.measured} test images measured"
         key, classes = f"{images.name}-{recipe}", len(images.test.classes)
         draw_trainings(folder, key, trainings, setting)
         training.draw_over_accuracy(folder, key, trainings, setting)
@@ -196,7 +196,7 @@ def compare_starts(folder: Folder, images: Images, size: DiffusionSize) -> None:
     recipe = size.start_recipe
     plan = training.TrainingPlan(images.name, recipe, "supervised", size.start_epochs)
     plans = {deviation: replace(plan, deviation=deviation) for deviation in size.deviations}
-    trainings = _over_seeds(folder, images, size, plans)
+    trainings = _seed_trainings(folder, images, size, plans)
     setting = f"{recipe} on {images.name}, {len(images.train)} images, {size.seeds} seeds"
     draw_starts(folder, images.name, trainings, setting)
     folder.add(*start_findings(f"{recipe}, {images.name}", trainings))
@@ -211,13 +211,15 @@ def compare_entropies(folder: Folder, images: Images, size: DiffusionSize) -> No
             "Glorot": plan,
             "He": replace(plan, he=True),
         }
-        trainings = _over_seeds(folder, images, size, plans)
-        where = f"{recipe} on {images.name}, {len(images.train)} images, {size.start_epochs} epochs"
-        draw_entropies(folder, f"{images.name}-{recipe}", trainings, where)
-        folder.add(*entropy_findings(where, trainings))
+        trainings = _seed_trainings(folder, images, size, plans)
+        subject = (
+            f"{recipe} on {images.name}, {len(images.train)} images, {size.start_epochs} epochs"
+        )
+        draw_entropies(folder, f"{images.name}-{recipe}", trainings, subject)
+        folder.add(*entropy_findings(subject, trainings))
 
 
-def _over_seeds(
+def _seed_trainings(
     folder: Folder, images: Images, size: DiffusionSize, plans: Mapping[Key, training.TrainingPlan]
 ) -> dict[Key, list[Arrays]]:
     """Return the measured trainings of each plan, one for each seed; each is a part."""
@@ -226,8 +228,8 @@ def _over_seeds(
     of_each = {key: [replace(plan, seed=s) for s in seeds] for key, plan in plans.items()}
     arguments = images, size.measured, size.records, folder.progress
     every_plan = itertools.chain(*of_each.values())
-    measure, of = training.measured_training, images.digest
-    measured = folder.parts("trainings", every_plan, measure, *arguments, of=of)
+    measure, digest = training.measured_training, images.digest
+    measured = folder.parts("trainings", every_plan, measure, *arguments, digest=digest)
     return {key: [measured[plan] for plan in several] for key, several in of_each.items()}
 
 
@@ -235,8 +237,8 @@ def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) 
     """Compare networks of different kinds and numbers of images (figure 10)."""
     seed = folder.settings.seed
     arguments = images, training.measured_images(images.test, size.measured, seed), seed
-    measure, of = training.trained_small_network, images.digest
-    measured = folder.parts("networks", size.networks, measure, *arguments, of=of)
+    measure, digest = training.trained_small_network, images.digest
+    measured = folder.parts("networks", size.networks, measure, *arguments, digest=digest)
     arrays = {network.name: row for network, row in measured.items()}
     folder.note(folder.text("small_networks", count=len(arrays), key=images.name))
     setting = f"{len(arrays)} small networks trained here on {images.name}"
@@ -262,13 +264,13 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
         data_digest = data_key(load(_SMALL_IMAGE, 3))
         for path in folder.tracked(f"models on {key}", paths):
             digest = sha256(path)
-            name, of = (
+            name, files_digest = (
                 f"models/{slug(key)}-{digest[:12]}",
                 f"{data_digest} {digest} {_sidecar(path)}",
             )
             arguments = path, load, count, settings.seed
             try:
-                arrays = folder.part(name, training.file_network, *arguments, of=of)
+                arrays = folder.part(name, training.file_network, *arguments, digest=files_digest)
             except MissingData:
                 raise
             except OipError as error:
@@ -330,7 +332,7 @@ def _changes(
 
 
 def training_findings(
-    source: str, where: str, trainings: Mapping[str, list[Arrays]]
+    source: str, subject: str, trainings: Mapping[str, list[Arrays]]
 ) -> list[Finding]:
     """Return the findings on entropy and information over training, by method.
 
@@ -358,7 +360,7 @@ def training_findings(
         "input_of_random_labels": (by_chance, inputs),
     }
     constants = {
-        "where_trained": where,
+        "where_trained": subject,
         "seeds": len(random),
         "fitted": fitted,
         "statement": statement,
@@ -423,7 +425,7 @@ def _peaks(several: list[Arrays], quantity: str) -> str:
     return f"Supervised it is largest: {'; '.join(sentences)}."
 
 
-def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[Finding]:
+def start_findings(subject: str, trainings: Mapping[float, list[Arrays]]) -> list[Finding]:
     """Return the findings on entropy at the start, by deviation of the kernels."""
 
     def measured(statistic: Callable[[Arrays], float]) -> np.ndarray:
@@ -448,7 +450,7 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
     entropies = {name: by_deviation(row) for name, row in entropy.items()}
     shares = {name: by_deviation(100 * row, ".1f") for name, row in scores.items()}
     shares["rank correlation"] = named_values(scores, ranks, "+.2f")
-    constants = {"where_trained": where, "count": len(trainings)}
+    constants = {"where_trained": subject, "count": len(trainings)}
     constants["seeds"] = len(next(iter(trainings.values())))
     rises = agreement(toy.rising(row.mean(axis=1)) for row in entropy.values())
     return [
@@ -457,10 +459,10 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
     ]
 
 
-def entropy_findings(where: str, trainings: Mapping[str, list[Arrays]]) -> list[Finding]:
+def entropy_findings(subject: str, trainings: Mapping[str, list[Arrays]]) -> list[Finding]:
     """Return the findings on a start at low entropy, beside the other starts."""
     seeds_of = len(trainings["low"])
-    constants = {"where_trained": where, "seeds": seeds_of, **_STARTS}
+    constants = {"where_trained": subject, "seeds": seeds_of, **_STARTS}
     values: dict[str, list[Value]] = {}
     outcomes = []
     scores: dict[str, Callable[[Arrays], float]] = {
@@ -523,8 +525,8 @@ def network_findings(networks: Networks, setting: str, seed: int) -> list[Findin
         scores, gaps = number_of_each(networks, "accuracy"), []
         for scale in training.SCALES:
             label = number_of_each(networks, f"{scale.name} label")
-            other = number_of_each(networks, f"{scale.name} {quantity}")
-            gaps.append(training.correlation_gap(label, other, scores, seed))
+            numbers = number_of_each(networks, f"{scale.name} {quantity}")
+            gaps.append(training.correlation_gap(label, numbers, scores, seed))
         measured = all(math.isfinite(gap.low) for gap in gaps)
         verdict = weighed(gap.above() for gap in gaps) if measured else "not tested"
         return row("accuracy_and_others", quantity, verdict, gaps)
@@ -553,11 +555,11 @@ def _few_excellent(networks: Networks, setting: str) -> Finding:
         order = np.argsort(-number_of_each(networks, f"{scale.name} label"), kind="stable")[:count]
         shared = len(best & set(order.tolist()))
         chance = float(hypergeom.sf(shared - 1, len(accuracy), count, count))
-        lost = 100 * float(accuracy.max() - accuracy[order].max())
+        loss = 100 * float(accuracy.max() - accuracy[order].max())
         values[scale.short] = [
             Value(f"of {count} chosen, among the {count} best", shared, form=".0f"),
             Value("as many by chance, p", chance, form=".2g"),
-            Value("the best chosen lacks, points", lost, form=".1f"),
+            Value("the best chosen lacks, points", loss, form=".1f"),
         ]
         decides = float(hypergeom.sf(count - 1, len(accuracy), count, count)) < 0.05
         outcomes.append((shared >= count / 2 and chance < 0.05) if decides else None)
@@ -594,24 +596,26 @@ def draw_starts(
     drawing, grid = figure(6.6, 2.6, 1, 2)
     deviations = np.array(list(trainings))
     numbers = {"deviations": deviations}
-    before, after = grid[0]
+    start_panel, accuracy_panel = grid[0]
     for index, scale in enumerate(training.SCALES):
         name = f"{scale.name} entropy"
         values = np.array([[row[name][0] for row in rows] for rows in trainings.values()]).T
-        panels.runs(before, deviations, values, index, scale.label)
+        panels.runs(start_panel, deviations, values, index, scale.label)
         numbers[f"{name} at the start"] = values
-    before.set(xscale="log", xlabel="deviation of the kernels", ylabel="S(Z) (bits)")
-    before.set_title("before training")
-    before.legend(frameon=False, loc="upper left", fontsize=6, bbox_to_anchor=(0.0, 0.86))
+    start_panel.set(xscale="log", xlabel="deviation of the kernels", ylabel="S(Z) (bits)")
+    start_panel.set_title("before training")
+    start_panel.legend(frameon=False, loc="upper left", fontsize=6, bbox_to_anchor=(0.0, 0.86))
     colors = panels.sequence_colors(len(deviations))
     for (deviation, several), shade in zip(trainings.items(), colors, strict=True):
         steps, values = over_steps(several, "accuracy")
         values = 100 * values
-        after.plot(steps, values.mean(axis=0), marker="o", color=shade, label=f"{deviation:g}")
+        accuracy_panel.plot(
+            steps, values.mean(axis=0), marker="o", color=shade, label=f"{deviation:g}"
+        )
         numbers |= {f"accuracy (%) {deviation:g}": values, f"steps {deviation:g}": steps}
-    panels.step_axis(after, "iterations")
-    after.set_ylabel("accuracy (%)")
-    after.legend(frameon=False, title="deviation", title_fontsize=7)
+    panels.step_axis(accuracy_panel, "iterations")
+    accuracy_panel.set_ylabel("accuracy (%)")
+    accuracy_panel.legend(frameon=False, title="deviation", title_fontsize=7)
     folder.figure(f"starts-{key}", drawing, folder.caption("starts", key, setting=setting), numbers)
 
 
@@ -619,21 +623,21 @@ def draw_entropies(
     folder: Folder, key: str, trainings: Mapping[str, list[Arrays]], setting: str
 ) -> None:
     """Draw entropy and accuracy over trainings by their start (figure 9)."""
-    drawing, ((before, after),) = figure(6.6, 2.6, 1, 2)
+    drawing, ((entropy_panel, accuracy_panel),) = figure(6.6, 2.6, 1, 2)
     numbers = {}
     name = f"{training.SCALES[0].name} entropy"
     for index, (start, several) in enumerate(trainings.items()):
         steps, values = over_steps(several, name)
         _, rates = over_steps(several, "accuracy")
         label = f"{start} ({values[:, 0].mean():z.2g} bits)"
-        panels.runs(before, steps, values, index, label)
-        panels.runs(after, steps, 100 * rates, index, label)
+        panels.runs(entropy_panel, steps, values, index, label)
+        panels.runs(accuracy_panel, steps, 100 * rates, index, label)
         numbers |= {f"{start}: S(Z) (bits)": values, f"{start}: accuracy (%)": 100 * rates}
         numbers[f"{start}: iterations"] = steps
-    for axes, label in ((before, "S(Z) (bits)"), (after, "accuracy (%)")):
+    for axes, label in ((entropy_panel, "S(Z) (bits)"), (accuracy_panel, "accuracy (%)")):
         panels.step_axis(axes, "iterations")
         axes.set_ylabel(label)
-    panels.legend_below(drawing, before, 4, "start: entropy before training")
+    panels.legend_below(drawing, entropy_panel, 4, "start: entropy before training")
     texts = {"setting": setting, "seeds": len(trainings["low"]), **_STARTS}
     caption = folder.caption("entropies", key, **texts)
     folder.figure(f"entropies-{key}", drawing, caption, numbers)

@@ -91,8 +91,8 @@ QUICK_TOYS = ToySize(
 
 def texts_of(size: ToySize | BlobSize) -> dict[str, int]:
     """Return numbers of toys or blobs for the names in braces of findings and captions."""
-    ends = {"least": size.dimensions[0], "most": size.dimensions[-1]}
-    return {"runs": size.runs, "samples": size.samples, **ends}
+    limits = {"least": size.dimensions[0], "most": size.dimensions[-1]}
+    return {"runs": size.runs, "samples": size.samples, **limits}
 
 
 def classic_estimators() -> dict[str, LabelEstimator]:
@@ -276,8 +276,8 @@ def blob_information(folder: Folder, size: BlobSize) -> Arrays:
     """
     methods = list(blob_estimators(size.steps, CORRUPTED_DIMENSIONS[0]))
     panel_names = [*(f"corrupted-{d}" for d in CORRUPTED_DIMENSIONS), *CENTERS]
-    measures = [*(partial(_over_corruption, d=d) for d in CORRUPTED_DIMENSIONS)]
-    measures += [partial(_over_dimension, kind=kind) for kind in CENTERS]
+    measures = [*(partial(_corruption_estimates, d=d) for d in CORRUPTED_DIMENSIONS)]
+    measures += [partial(_dimension_estimates, kind=kind) for kind in CENTERS]
 
     def file_name(item: tuple[int, int]) -> str:
         return "blobs/run-{}-method-{}".format(*item)
@@ -312,7 +312,7 @@ def blob_information(folder: Folder, size: BlobSize) -> Arrays:
     return arrays
 
 
-def _over_corruption(size: BlobSize, method: str, run: int, seed: int, d: int) -> Arrays:
+def _corruption_estimates(size: BlobSize, method: str, run: int, seed: int, d: int) -> Arrays:
     """Return `value` and `truth` (corruptions,) in bits, of one estimator."""
     estimator = blob_estimators(size.steps, d)[method]
     rng = seeds.generator(seed, "blobs", run)
@@ -323,7 +323,7 @@ def _over_corruption(size: BlobSize, method: str, run: int, seed: int, d: int) -
     return {"value": bits(np.array(values)), "truth": bits(np.array(truth))}
 
 
-def _over_dimension(size: BlobSize, method: str, run: int, seed: int, kind: str) -> Arrays:
+def _dimension_estimates(size: BlobSize, method: str, run: int, seed: int, kind: str) -> Arrays:
     """Return `value` and `truth` in bits and the shortest of `seconds`, (dimensions,).
 
     The first run of the first kind is timed several times.
@@ -521,11 +521,11 @@ def corruption_finding(names: list[str], information: np.ndarray, size: BlobSize
     means = information.mean(axis=0)
     clean = np.maximum(means[..., 0], 1e-12)
     is_gone = np.all(np.abs(means[..., -1]) < _GONE * clean, axis=0).tolist()
-    ends: dict[str, list[Value]] = {name: [] for name in names}
+    end_values: dict[str, list[Value]] = {name: [] for name in names}
     for panel, d in enumerate(CORRUPTED_DIMENSIONS):
         for row, name in enumerate(names):
-            ends[name] += _ends(f"{d} dimensions", information[:, panel, row])
-    return finding(NAME, "corruption", agreement(is_gone), ends, **texts_of(size), gone=_GONE)
+            end_values[name] += _ends(f"{d} dimensions", information[:, panel, row])
+    return finding(NAME, "corruption", agreement(is_gone), end_values, **texts_of(size), gone=_GONE)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:
@@ -552,13 +552,13 @@ def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Find
     """Return whether the run time (methods, dimensions) of diffusion information grows least."""
     grows = seconds[:, -1] / seconds[:, 0]
     count = len(SCALES)
-    least = (grows[:count] <= grows[count:].min()).tolist()
+    fastest = (grows[:count] <= grows[count:].min()).tolist()
     slow = (seconds[:count, 0] > seconds[count:, 0].min()).tolist()
     values = {
         name: _ends("", row, ".3f", f"times {factor:.1f}")
         for name, row, factor in zip(names, seconds, grows, strict=True)
     }
-    return finding(NAME, "run_time", agreement(least + slow), values, **texts_of(size))
+    return finding(NAME, "run_time", agreement(fastest + slow), values, **texts_of(size))
 
 
 def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:

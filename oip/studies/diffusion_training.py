@@ -129,7 +129,7 @@ def entropy_over_times(z: np.ndarray, seed: int) -> Arrays:
 
 
 def add_times(
-    folder: Folder, key: str, where: str, trainings: Mapping[str, list[Arrays]], classes: int
+    folder: Folder, key: str, subject: str, trainings: Mapping[str, list[Arrays]], classes: int
 ) -> None:
     """Draw S(Z) over the diffusion time before and after training, and add the finding on it."""
     drawing, (row,) = figure(6.4, 2.6, 1, len(SCALES))
@@ -153,7 +153,7 @@ def add_times(
         ]
         outcomes.append(abs(last.mean() - math.log2(classes)) < _CLUSTERED)
     panels.legend_below(drawing, row[0], 4)
-    constants = {"time": TIMES[-1], "classes": classes, "where_trained": where}
+    constants = {"time": TIMES[-1], "classes": classes, "where_trained": subject}
     constants |= {"seeds": len(trainings["supervised"]), "near": _CLUSTERED}
     folder.figure(f"times-{key}", drawing, folder.text("times", **constants), numbers)
     folder.add(finding("diffusion", "ten_clusters", agreement(outcomes), values, **constants))
@@ -569,10 +569,14 @@ def file_network(
 def _image_shape(network: Network) -> tuple[int, ...]:
     """Return height, width and bands; raise ModelError if it is no network of finite weights."""
     model, shape = network.model, network.inputs.shape
-    ends, outputs = (len(model.inputs), len(model.outputs)), tuple(model.outputs[0].shape)
+    counts, outputs = (len(model.inputs), len(model.outputs)), tuple(model.outputs[0].shape)
     finite = all(np.isfinite(weight).all() for weight in model.get_weights())
     for holds, needs, received in (
-        (ends == (1, 1), "one input and one output", f"{ends[0]} inputs and {ends[1]} outputs"),
+        (
+            counts == (1, 1),
+            "one input and one output",
+            f"{counts[0]} inputs and {counts[1]} outputs",
+        ),
         (len(shape) == 3 and shape[-1] in (1, 3), "an input of images of 1 or 3 bands", shape),
         (len(outputs) == 2, "an output (n, classes)", outputs),
         (finite, "finite weights", "NaN or infinity"),
@@ -624,7 +628,9 @@ def draw_networks(
     accuracies, sizes = number_of_each(networks, "accuracy"), number_of_each(networks, "size")
     numbers = {"networks": np.array(list(networks)), "accuracy": accuracies}
     areas = 6 + 30 * np.sqrt(sizes / sizes.max())
-    of_kind = {kind: np.array([kind == other for other in kinds]) for kind in dict.fromkeys(kinds)}
+    of_kind = {
+        kind: np.array([kind == own_kind for own_kind in kinds]) for kind in dict.fromkeys(kinds)
+    }
     of_kind = of_kind or {"": np.ones(len(accuracies), bool)}
     for row, scale in zip(grid, SCALES, strict=True):
         for axes, (quantity, symbol) in zip(row, QUANTITIES.items(), strict=True):

@@ -89,26 +89,26 @@ class Value:
         value, low, high = (100 * share for share in (self.value, self.low, self.high))
         return Value(name, value, low, high, form)
 
-    def above(self, least: Value | float = 0.0, floor: float | None = None) -> bool | None:
+    def above(self, minimum: Value | float = 0.0, floor: float | None = None) -> bool | None:
         """Return whether the whole interval is above a number, or a value above another one's.
 
-        False where the whole interval is below `floor` (`least` if None); None where it does not
+        False where the whole interval is below `floor` (`minimum` if None); None where it does not
         decide.
         """
-        if isinstance(least, Value):
-            return larger(self.value, least.value, math.hypot(self.spread, least.spread))
-        if self.low > least:
+        if isinstance(minimum, Value):
+            return larger(self.value, minimum.value, math.hypot(self.spread, minimum.spread))
+        if self.low > minimum:
             return True
-        return False if self.high < (least if floor is None else floor) else None
+        return False if self.high < (minimum if floor is None else floor) else None
 
     def text(self) -> str:
         """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
         form, interval = self.form.replace(".", "z.", 1), ""  # never -0
         if math.isfinite(self.low) and math.isfinite(self.high):
             interval = f"{self.low:{form}} to {self.high:{form}}"
-        inside = ", ".join(filter(None, (interval, self.remark)))
+        note = ", ".join(filter(None, (interval, self.remark)))
         value_text = format(self.value, form) if math.isfinite(self.value) else "unknown"
-        return f"{self.name} {value_text}" + (f" ({inside})" if inside else "")
+        return f"{self.name} {value_text}" + (f" ({note})" if note else "")
 
 
 Values = Mapping[str, Sequence[Value]] | Sequence[Value]
@@ -189,26 +189,26 @@ def finding(
     name: str,
     verdict: Agreement = "not tested",
     values: Values = (),
-    where: str = "",
+    subject: str = "",
     /,
     **constants: object,
 ) -> Finding:
     """Return a row of the report's table; its texts are row `name` of `findings.toml`.
 
-    `where`, the data or network that the row is about, stands before the paper's statement; the
+    `subject`, the data or network that the row is about, stands before the paper's statement; the
     constants are the values of the names in braces. On other data than those that the paper speaks
     of, the row says so, and has the figure of these data where there is one.
     """
     row = text_file("findings")[study][name]
     texts = {field: row[field].format(**constants) for field in _TEXTS if field in row}
-    data = (where or str(constants.get("key", ""))).lower()
+    data = (subject or str(constants.get("key", ""))).lower()
     for part, figure in row.get("figure_on", {}).items():
         if part in data:
             texts["figure"] = figure
-    if where:
-        said_of = row.get("said_of", where)
-        of_others = "" if said_of == where else f" (said of {said_of})"
-        texts["paper"] = f"{where}{of_others}: {texts['paper']}"
+    if subject:
+        said_of = row.get("said_of", subject)
+        of_others = "" if said_of == subject else f" (said of {said_of})"
+        texts["paper"] = f"{subject}{of_others}: {texts['paper']}"
     return replace(Finding("", verdict, values=values), **texts)
 
 
@@ -279,15 +279,15 @@ NO_EFFECT = 0.01
 """An effect whose whole interval is below it is none."""
 
 
-def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
+def judged(effects: Sequence[Value], minimum: float = 0.0) -> Agreement:
     """Return the verdict over the effects of all sources, NaN where there was nothing to measure.
 
-    Yes where all of them are above `least`, no where all are below `NO_EFFECT`; an interval that
+    Yes where all of them are above `minimum`, no where all are below `NO_EFFECT`; an interval that
     holds both does not decide, and partly where none does.
     """
     if not any(np.isfinite(effect.low) for effect in effects):
         return "not tested"
-    return weighed(effect.above(least, NO_EFFECT) for effect in effects)
+    return weighed(effect.above(minimum, NO_EFFECT) for effect in effects)
 
 
 def graded(share: float, yes: float, partly: float) -> Agreement:
@@ -384,7 +384,7 @@ def rank_agreement(table: np.ndarray) -> np.ndarray:
 
 
 def partial_rank_correlation(
-    first: np.ndarray, second: np.ndarray, given: np.ndarray, seed: int
+    first: np.ndarray, second: np.ndarray, condition: np.ndarray, seed: int
 ) -> Value:
     """Return Spearman's correlation of two numbers, a third one's part taken out of both.
 
@@ -395,7 +395,7 @@ def partial_rank_correlation(
 
     def partial(rows: np.ndarray) -> np.ndarray:
         """Return the correlation (k,) of each row of numbers (k, n) of pairs."""
-        ranks = rankdata(np.stack([first, second, given])[:, rows], axis=2)  # (3, k, n)
+        ranks = rankdata(np.stack([first, second, condition])[:, rows], axis=2)  # (3, k, n)
         ranks -= ranks.mean(axis=2, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
             ranks /= np.linalg.norm(ranks, axis=2, keepdims=True)
@@ -404,9 +404,9 @@ def partial_rank_correlation(
             return np.where(unexplained > 1e-13, (ab - ac * bc) / np.sqrt(unexplained), np.nan)
 
     rng = generator(seed, "bootstrap of pairs", len(first))
-    drawn = partial(rng.integers(0, len(first), (_DRAWS, len(first))))
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (math.nan, math.nan)
+    draws = partial(rng.integers(0, len(first), (_DRAWS, len(first))))
+    draws = draws[np.isfinite(draws)]
+    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (math.nan, math.nan)
     (value,) = partial(np.arange(len(first))[None])
     return Value("", float(value), float(low), float(high), "+.2f")
 
@@ -417,8 +417,8 @@ def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> V
     The statistic takes indices (..., m) of the kernels and returns values (...).
     """
     rng = generator(0, "study-kernels-bootstrap", count)
-    drawn = np.asarray(statistic(rng.integers(0, count, (_KERNEL_DRAWS, count))))
-    finite = drawn[np.isfinite(drawn)]
+    draws = np.asarray(statistic(rng.integers(0, count, (_KERNEL_DRAWS, count))))
+    finite = draws[np.isfinite(draws)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
     return Value.within(float(statistic(np.arange(count))), spread)
 
@@ -452,8 +452,8 @@ def rises_all_along(
     """
     if at_ceiling(values[-1], ceiling):
         return None, None
-    whole = all_of([late(values, steps).above(values[0]), larger(trend(values), RISING, 0.0)])
-    return whole, second_half(values, steps).above()
+    rises = all_of([late(values, steps).above(values[0]), larger(trend(values), RISING, 0.0)])
+    return rises, second_half(values, steps).above()
 
 
 def peak(values: np.ndarray) -> tuple[float, int]:

@@ -65,15 +65,15 @@ def measured_redundancy(training: RecordedTraining, data: Images, tested: int, s
     networks = [Network(training.model(training.saved_iterations[end])) for end in (0, -1)]
     arrays: Arrays = {}
     for index, (block, layer) in enumerate(zip(BLOCK_NAMES, training.network.blocks, strict=False)):
-        ends = [response_correlations(network, layer, images) for network in networks]
-        arrays[f"{block} correlations"] = np.stack(ends)
+        correlations = [response_correlations(network, layer, images) for network in networks]
+        arrays[f"{block} correlations"] = np.stack(correlations)
         information = [training.records[width][layer].label[-1] for width in WIDTHS]
         quarters = [quarter for row in information for quarter in extreme_quarters(row)]
         rng = seeds.generator(seed, "removed kernels", index)
         count, size = len(information[0]), len(quarters[0])
         quarters += [rng.permutation(count)[:size] for _ in range(_DRAWS)]
-        lost = accuracy_lost(networks[-1], layer, quarters, data, tested, seed)
-        ends_by_width, arrays[f"{block} lost"] = np.split(lost, [2 * len(WIDTHS)])
+        losses = accuracy_lost(networks[-1], layer, quarters, data, tested, seed)
+        ends_by_width, arrays[f"{block} lost"] = np.split(losses, [2 * len(WIDTHS)])
         for width, row in zip(WIDTHS, ends_by_width.reshape(-1, 2), strict=True):
             arrays[f"{block} {width} lost"] = row
     return arrays
@@ -111,8 +111,8 @@ def accuracy_lost(
     from oip.mi.silencing import SilencedNodeSets, silencing_effects
 
     info, labels = network.find(layer), data.test.required_labels()
-    whole = LayerSample.of(network, data.test.images, info)
-    sample = whole.take(labeled_subset(labels, len(labels), tested, seed))
+    full_sample = LayerSample.of(network, data.test.images, info)
+    sample = full_sample.take(labeled_subset(labels, len(labels), tested, seed))
     nodes = np.indices(info.size).reshape(len(info.size), -1).T
     node_sets = [
         np.concatenate([np.insert(nodes, 0, map_index, axis=1) for map_index in maps])
@@ -177,16 +177,18 @@ def removal_finding(source: str, measured: Mapping[str, Arrays]) -> Finding:
     """Return whether LeNet does without the kernels of its second block that know least."""
     values: dict[str, list[Value]] = {}
     for (name, arrays), block in itertools.product(measured.items(), BLOCK_NAMES):
-        drawn = arrays[f"{block} lost"]
-        low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-        group = values[f"{name}, {block}"] = [Value("random", float(drawn.mean()), low, high)]
+        random_losses = arrays[f"{block} lost"]
+        low, high = np.quantile(random_losses, [0.025, 0.975]).tolist()
+        group = values[f"{name}, {block}"] = [
+            Value("random", float(random_losses.mean()), low, high)
+        ]
         for width in WIDTHS:
             names = (f"least informative by the {width} width", "most")
             group += findings.named_values(names, arrays[f"{block} {width} lost"])
     outcomes = []
-    drawn = measured[LENET.title][f"{BLOCK_NAMES[1]} lost"]
+    random_losses = measured[LENET.title][f"{BLOCK_NAMES[1]} lost"]
     for width in WIDTHS:
-        lost = measured[LENET.title][f"{BLOCK_NAMES[1]} {width} lost"][0]
-        outcomes.append(all_of([lost < _LITTLE, lost < np.median(drawn)]))
+        loss = measured[LENET.title][f"{BLOCK_NAMES[1]} {width} lost"][0]
+        outcomes.append(all_of([loss < _LITTLE, loss < np.median(random_losses)]))
     constants = {"little": _LITTLE, "draws": _DRAWS}
     return finding(STUDY, "removal", agreement(outcomes), values, source, **constants)

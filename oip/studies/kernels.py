@@ -62,21 +62,21 @@ def run(folder: Folder) -> None:
     for data in every_source(folder):
         networks = dict.fromkeys((LENET, DENSENET, trained.STRIDED), data)
         trainings = trained.study_trainings(folder, networks)
-        drawn = {name: trainings[name] for name in (_LENET, _DENSENET)}
+        pair = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
-            draw_boxes(folder, data, drawn, width)
-        shown = {name: first_block_responses(folder, data, drawn[name]) for name in drawn}
-        for name, responses in shown.items():
+            draw_boxes(folder, data, pair, width)
+        block_responses = {name: first_block_responses(folder, data, pair[name]) for name in pair}
+        for name, responses in block_responses.items():
             draw_responses(folder, data, name, responses)
-        for (name, training), width in itertools.product(drawn.items(), WIDTHS):
+        for (name, training), width in itertools.product(pair.items(), WIDTHS):
             draw_heat_maps(folder, data, name, training, width)
-        sweeps = {name: variance_sweep(folder, data, training) for name, training in drawn.items()}
-        draw_variances(folder, data, drawn, sweeps)
+        sweeps = {name: variance_sweep(folder, data, training) for name, training in pair.items()}
+        draw_variances(folder, data, pair, sweeps)
         add_kernel_findings(folder, data, trainings)
-        folder.add(blur_finding(data.name, shown))
-        kernel_redundancy.add_redundancy(folder, data, drawn)
+        folder.add(blur_finding(data.name, block_responses))
+        kernel_redundancy.add_redundancy(folder, data, pair)
         if data.name == DIGITS:
-            folder.add(variance_finding(sweeps[_DENSENET], drawn[_DENSENET]))
+            folder.add(variance_finding(sweeps[_DENSENET], pair[_DENSENET]))
         by_source[data.name] = trainings
     add_gains_by_source(folder, by_source)
 
@@ -138,8 +138,8 @@ class Block:
 
     def order_kept(self) -> Value:
         """Return Spearman's correlation of the kernels at the start and at the end."""
-        ends = self.label[[0, -1]].T
-        return findings.over_kernels(lambda rows: findings.rank_agreement(ends[rows]), len(ends))
+        pair = self.label[[0, -1]].T
+        return findings.over_kernels(lambda rows: findings.rank_agreement(pair[rows]), len(pair))
 
     def consistency(self, record: int) -> Value:
         """Return the mean rank correlation between the classes' orders of the kernels."""
@@ -232,14 +232,14 @@ def second_block_of_lenet(trainings: Trainings, width: str) -> Outcome:
     median, steps = block.medians, block.steps
     end, half = findings.late(median, steps), findings.second_half(median, steps)
     middle = median[(steps >= steps[-1] / 4) & (steps < steps[-1] / 2)]
-    before = float(middle.mean()) if len(middle) else np.nan
+    middle_median = float(middle.mean()) if len(middle) else np.nan
     values = [
-        Value("median in the second quarter", before),
+        Value("median in the second quarter", middle_median),
         end.named("in the last", remark=block.remark),
         half.named("rise in the second half", "+.2f"),
     ]
     fell = [
-        findings.larger(before, end.value, end.spread),
+        findings.larger(middle_median, end.value, end.spread),
         findings.larger(-half.value, 0.0, half.spread),
     ]
     return values, [None if block.full() else all_of(fell)]
@@ -330,7 +330,7 @@ def add_kernel_findings(folder: Folder, data: Images, trainings: Trainings) -> N
         folder.add(trained.finding_by_width(NAME, measure, trainings, data.name, **_CONSTANTS))
     folder.add(_stride(data.name, trainings, len(data.test)))
     if set(_ALIKE) <= set(data.test.classes):
-        folder.add(_classes_that_look_alike(data.name, trainings, data.test.classes))
+        folder.add(_similar_classes(data.name, trainings, data.test.classes))
 
 
 def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
@@ -340,18 +340,18 @@ def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
     plain, strided = trainings[_LENET], trainings[trained.STRIDED.title]
     for width in WIDTHS:
         records = [training.records[width] for training in (plain, strided)]
-        ends = [
+        late_values = [
             findings.late(record["classes"].whole_label, record.steps).value for record in records
         ]
         group = f"information of the last layer, bits, {width} width"
-        values[group] = findings.named_values(("stride 1", "stride 2"), ends)
+        values[group] = findings.named_values(("stride 1", "stride 2"), late_values)
     close = abs(plain.accuracy - strided.accuracy) < _LITTLE
     verdict = "not tested" if plain.iterations < findings.TOO_SHORT else agreement([close])
     sizes = {"iterations": plain.iterations, "tested": tested}
     return finding(NAME, "stride", verdict, values, source, **sizes)
 
 
-def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequence[str]) -> Finding:
+def _similar_classes(source: str, trainings: Trainings, classes: Sequence[str]) -> Finding:
     names = np.array(classes)
     texts, outcomes = [], []
     for width, name in itertools.product(WIDTHS, (_LENET, _DENSENET)):
@@ -407,17 +407,17 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
         ):
             values = record[layer].label
             change = rates(values.mean(axis=1), record.steps)
-            above, below = axes[2 * block_index, column], axes[2 * block_index + 1, column]
-            panels.boxes(above, list(values[indices]), ticks)
-            panels.ceiling(above, record.label_ceiling)
-            above.set_title(f"{name}, {block}: {values.shape[1]} kernels")
-            below.axhline(0, color=plots.QUIET, lw=0.6)
-            below.plot(record.steps[1:], change, marker="o", ms=2)
-            panels.step_axis(below)
-            below.set_yscale("symlog", linthresh=0.1)
+            box_panel, rate_panel = axes[2 * block_index, column], axes[2 * block_index + 1, column]
+            panels.boxes(box_panel, list(values[indices]), ticks)
+            panels.ceiling(box_panel, record.label_ceiling)
+            box_panel.set_title(f"{name}, {block}: {values.shape[1]} kernels")
+            rate_panel.axhline(0, color=plots.QUIET, lw=0.6)
+            rate_panel.plot(record.steps[1:], change, marker="o", ms=2)
+            panels.step_axis(rate_panel)
+            rate_panel.set_yscale("symlog", linthresh=0.1)
             if not column:
-                above.set_ylabel("MI with the label, bits")
-                below.set_ylabel("rate of the mean, bits\nper 1,000 iterations")
+                box_panel.set_ylabel("MI with the label, bits")
+                rate_panel.set_ylabel("rate of the mean, bits\nper 1,000 iterations")
             numbers[f"{name}, {block}: bits by iteration and kernel"] = values
             numbers[f"{name}, {block}: rate of the mean, bits per 1,000 iterations"] = change
         numbers[f"{name}: iterations"] = record.steps
@@ -558,10 +558,10 @@ def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResp
     )
 
 
-def blur_finding(source: str, shown: Mapping[str, ShownResponses]) -> Finding:
+def blur_finding(source: str, block_responses: Mapping[str, ShownResponses]) -> Finding:
     """Return whether the shown responses of DenseNet have less power at high frequencies."""
     values = []
-    for name, responses in shown.items():
+    for name, responses in block_responses.items():
         shares = np.ma.masked_invalid(high_power(responses.values[..., None])).mean(axis=1)
         values.append(Value.mean_of(shares.compressed()).percent(name, ".0f"))
     lenet, dense = values
@@ -585,7 +585,7 @@ def variance_sweep(folder: Folder, data: Images, training: RecordedTraining) -> 
         labels = data.test.required_labels()
         subset = labeled_subset(labels, len(labels), trained.RECORDED, folder.settings.seed)
         images = data.test.images[subset.indices]
-        ends = []
+        values = []
         for iteration in (training.saved_iterations[0], training.saved_iterations[-1]):
             network = Network(training.model(iteration))
             info = network.find(block)
@@ -594,8 +594,8 @@ def variance_sweep(folder: Folder, data: Images, training: RecordedTraining) -> 
             kde = mi.estimator("kde")
             relative, fixed = _VARIANCES.values()
             nats = kde.over_variances(responses, subset.codes, relative, fixed)  # type: ignore[attr-defined]
-            ends.append(bits(nats))
-        rows = np.array(ends)
+            values.append(bits(nats))
+        rows = np.array(values)
         return {"relative": rows[:, : len(relative)], "fixed": rows[:, len(relative) :]}
 
     return folder.part(f"variances-{training.path.name}-{training.iterations}", compute)

@@ -108,15 +108,15 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     matches: list[tuple[Measured, Arrays]] = []
     sources = [source for source in folder.settings.data if not is_photographs(source)]
     for source_index, data in enumerate(every_source(folder, sources)):
-        given = [] if source_index else _model_files(folder.settings)
-        paths = given or _trained(folder, data, sizes)
+        model_files = [] if source_index else _model_files(folder.settings)
+        paths = model_files or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
         results.append(_measured(folder, source_index, data, networks, sizes))
         if len(networks) > 1 and len(data.test) >= FEWEST:
-            of = " ".join([data.digest, *map(sha256, networks)])
+            digest = " ".join([data.digest, *map(sha256, networks)])
             arguments = list(networks.values()), data.test, sizes, folder.settings.seed
             part = f"source-{source_index}/matches", arms.match_networks, *arguments
-            matches.append((results[-1], folder.part(*part, of=of)))
+            matches.append((results[-1], folder.part(*part, digest=digest)))
         if not source_index and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(source_index), results[-1])
@@ -142,8 +142,8 @@ def _measured(
     starts: dict[int, list[arms.LayerStarts]] = {layer.index: [] for layer in layers}
     for network in networks.values():
         if [layer.name for layer in _layers(network)] != names:
-            same = f"a network with {', '.join(names)}"
-            raise DataError(f"'{network.name}'", same, "another")
+            expected = f"a network with {', '.join(names)}"
+            raise DataError(f"'{network.name}'", expected, "another")
     work = {
         (index, layer.index): (path, layer)
         for index, (path, network) in enumerate(networks.items())
@@ -159,7 +159,7 @@ def _measured(
         report = folder.labelled(f"{data.name}, network {key[0] + 1}")
         settings = images, sizes, folder.settings.seed, with_ascent, report
         arguments = arms.measure_layer, networks[path], layer, *settings
-        return folder.part(name(key), *arguments, of=f"{data.digest} {sha256(path)}")
+        return folder.part(name(key), *arguments, digest=f"{data.digest} {sha256(path)}")
 
     rows = folder.results(f"{data.name}: layers", work, name, measured)
     for (_, layer_index), arrays in rows.items():
@@ -196,8 +196,8 @@ def _learned(data: Images, sizes: Sizes, seed: int) -> Dataset:
     from oip.models.datasets import take_images
 
     count = min(sizes.images, len(data.train))
-    drawn = subset(len(data.train), count, seed, "study images")
-    return take_images(data.train, drawn, data.train.source)
+    rows = subset(len(data.train), count, seed, "study images")
+    return take_images(data.train, rows, data.train.source)
 
 
 def _model_files(settings: StudySettings) -> list[Path]:
@@ -277,7 +277,7 @@ def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
         np.concatenate([network.first[row, 0][network.excitable] for network in networks])
         for row in range(len(kinds))
     )
-    tests = [arms.mcnemar(other, white) for other in other_noises]
+    tests = [arms.mcnemar(noise, white) for noise in other_noises]
     row = kinds.index(EQUAL) - 1
     only_octaves, only_white, _ = tests[row]
     return [
@@ -356,10 +356,10 @@ def smoothing(result: Measured) -> Effects:
 
 
 def _ratio(
-    result: Measured, layer: LayerInfo, measure: str, arm: tuple[str, str], other: tuple[str, str]
+    result: Measured, layer: LayerInfo, measure: str, arm: tuple[str, str], basis: tuple[str, str]
 ) -> Value:
     """Median over maps of a measure in one arm over that in another."""
-    values, bases = (result.per_map(layer, *setting, measure) for setting in (arm, other))
+    values, bases = (result.per_map(layer, *setting, measure) for setting in (arm, basis))
     with np.errstate(invalid="ignore", divide="ignore"):
         groups = [
             np.where(base > 0, value / base, np.nan)
@@ -373,8 +373,8 @@ def stable(result: Measured) -> Effects:
     layer = result.layers[-1]
     stability, null = (result.per_map(layer, EQUAL, POST, name) for name in ("stability", "null"))
     gap = result.interval(arms.differences(stability, null), np.median)
-    alike = result.interval(stability, np.median).named("starts of one map")
-    return {layer.name: [alike, gap.named("more than the likeness to other maps by")]}, gap
+    own_similarity = result.interval(stability, np.median).named("starts of one map")
+    return {layer.name: [own_similarity, gap.named("more than the likeness to other maps by")]}, gap
 
 
 _MEASURES: tuple[Callable[[Measured], Effects], ...] = (
@@ -401,7 +401,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
             decisive.append(effect)
         verdict = judged(decisive, NO_EFFECT if measure is inactive_for_noise else 0.0)
         if measure is stable:
-            verdict = steady([alike for alike, _ in values.values()], decisive)
+            verdict = steady([own_similarity for own_similarity, _ in values.values()], decisive)
         folder.add(finding(NAME, measure.__name__, verdict, values, **constants))
 
 
@@ -420,7 +420,7 @@ def add_matches(folder: Folder, matches: Sequence[tuple[Measured, Arrays]]) -> N
             )
             shares.append(share)
             gains.append(share.low - chance.high)
-    verdict = _same_features(shares, gains)
+    verdict = _are_features_same(shares, gains)
     count = len(matches[0][0].accuracy)
     constants = {"networks": f"{count} networks per data set", "threshold": THRESHOLD}
     folder.add(finding(NAME, "matched", verdict, values, same=_SAME, **constants))
@@ -441,9 +441,9 @@ def add_pretrained(folder: Folder, count: int) -> None:
         folder.missing(f"{PRETRAINED[0]} and {PRETRAINED[1]}: the features are the same.", error)
         return
     images = [limited(dataset, count) for dataset in images]
-    of = " ".join([*(data_key(dataset) for dataset in images), *(net.digest for net in networks)])
+    digest = " ".join([*map(data_key, images), *(network.digest for network in networks)])
     arguments = networks, images, settings.seed
-    arrays = folder.part("photographs/matches", arms.match_pretrained, *arguments, of=of)
+    arrays = folder.part("photographs/matches", arms.match_pretrained, *arguments, digest=digest)
     folder.add(pretrained_finding(arrays, len(images[0])))
 
 
@@ -459,27 +459,27 @@ def pretrained_finding(arrays: Arrays, count: int) -> Finding:
             Value("linear CKA", float(cka), float(low), float(high)),
             Value("shuffled", float(shuffled)),
         ]
-    verdict = _same_features(shares, [share.low for share in shares])
+    verdict = _are_features_same(shares, [share.low for share in shares])
     constants = {"n": f"{count:,} photographs", "threshold": THRESHOLD, "same": _SAME}
-    where = f"{PRETRAINED[0]} and {PRETRAINED[1]}"
-    return finding(NAME, "pretrained", verdict, values, where, **constants)
+    subject = f"{PRETRAINED[0]} and {PRETRAINED[1]}"
+    return finding(NAME, "pretrained", verdict, values, subject, **constants)
 
 
-def _same_features(shares: Sequence[Value], gains: Sequence[float]) -> Agreement:
+def _are_features_same(shares: Sequence[Value], gains: Sequence[float]) -> Agreement:
     """Return whether features are the same: shares of units with a partner, and above chance."""
     if all(share.value >= _SAME for share in shares):
         return "yes"
     return "partly" if max(gains) > 0 else "no"
 
 
-def steady(alike: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
+def steady(similarities: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
     """Return whether starts of a map end in one pattern.
 
-    Of each source, `alike` is the median similarity of a map's starts, and `gaps` by how much it is
+    Of each source, `similarities` are the median ones of a map's starts, `gaps` by how much it is
     above the similarity to other maps.
     """
     verdict = judged(gaps)
-    if verdict == "yes" and not all(value.value >= arms.ALIKE for value in alike):
+    if verdict == "yes" and not all(value.value >= arms.ALIKE for value in similarities):
         return "partly"
     return verdict
 
@@ -488,7 +488,7 @@ def add_classifiers(
     folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
 ) -> None:
     """Compare the networks with perceptrons on pixels and on distances from cluster centers."""
-    of = " ".join([data.digest, *map(sha256, networks)])
+    digest = " ".join([data.digest, *map(sha256, networks)])
     name, seed = f"source-{source}/classifiers", folder.settings.seed
     learned = _learned(data, sizes, seed)
     classifiers = [
@@ -498,7 +498,7 @@ def add_classifiers(
     ]
     count = max(1, len(networks))
     arguments = classifiers, learned, data.test, sizes.epochs, range(seed, seed + count)
-    arrays = folder.part(name, arms.classify, *arguments, of=of)
+    arrays = folder.part(name, arms.classify, *arguments, digest=digest)
     oip_plots.draw_confusions(folder, str(source), data, arrays)
     folder.add(*classifier_findings(data, arrays))
 
@@ -509,7 +509,7 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
     right = {name: [row == labels for row in rows] for name, rows in arrays.items()}
     rates = {name: Value.mean_of(np.mean(rows, axis=0)) for name, rows in right.items()}
     constants = {"n": f"{len(labels):,} test images, {len(arrays[MLP])} trainings of each"}
-    where, results = data.name, []
+    title, results = data.name, []
     for statement, (first, second) in _BETTER.items():
         values, outcome = [rate.percent(name, ".1f") for name, rate in rates.items()], None
         if first in rates:
@@ -517,7 +517,7 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
             values.append(gap.percent(f"{first} less {second}, points", "+.1f"))
             outcome = gap.above()
         verdict = agreement([outcome])
-        results.append(finding(NAME, statement, verdict, values, where, **constants))
+        results.append(finding(NAME, statement, verdict, values, title, **constants))
     if not set(PAIR) <= set(classes):
         return results
     first, second = (classes.index(name) for name in PAIR)
@@ -535,7 +535,7 @@ def classifier_findings(data: Images, arrays: Arrays) -> list[Finding]:
         fewer = Value.mean_of(confused[MLP] - confused[CNN])
         texts.append(fewer.percent("MLP less CNN, points", "+.2f"))
         outcomes.append(fewer.above())
-    results.append(finding(NAME, "four_and_nine", agreement(outcomes), texts, where, **constants))
+    results.append(finding(NAME, "four_and_nine", agreement(outcomes), texts, title, **constants))
     return results
 
 
@@ -564,9 +564,9 @@ def add_patterns(
     """Compare which maps are active with which points are, and what dense units know."""
     measured = []
     for index, (path, network) in enumerate(networks.items()):
-        name, of = f"source-{source}/patterns-{index}", f"{data.digest} {sha256(path)}"
+        name, digest = f"source-{source}/patterns-{index}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed
-        measured.append(folder.part(name, arms.measure_patterns, *arguments, of=of))
+        measured.append(folder.part(name, arms.measure_patterns, *arguments, digest=digest))
     folder.add(*pattern_findings(data, measured, sizes.judged))
 
 
@@ -586,10 +586,10 @@ def pattern_findings(data: Images, measured: Sequence[Arrays], count: int) -> li
             gap.percent("nodes less maps, points", "+.1f"),
         ]
         shares.append(gap)
-    where, images = data.name, min(len(data.test), count, arms.PATTERN_IMAGES)
+    title, images = data.name, min(len(data.test), count, arms.PATTERN_IMAGES)
     constants = {"n": f"{len(measured)} networks, {images:,} test images"}
     outcomes = [shares[0].above(), shares[0].above(shares[-1])] if len(shares) > 1 else [None]
-    results = [finding(NAME, "maps_not_activated", agreement(outcomes), values, where, **constants)]
+    results = [finding(NAME, "maps_not_activated", agreement(outcomes), values, title, **constants)]
     if "units" in measured[0]:
         p_values = np.concatenate([arrays["units p"] for arrays in measured])
         information = np.concatenate([arrays["units"] for arrays in measured])
@@ -602,7 +602,7 @@ def pattern_findings(data: Images, measured: Sequence[Arrays], count: int) -> li
         verdict = agreement([significant.low > 0.05])
         first, second = (data.test.classes[code] for code in arms.pair_of(data.test.classes))
         constants |= {"first": first, "second": second}
-        results.append(finding(NAME, "dense_units", verdict, units, where, **constants))
+        results.append(finding(NAME, "dense_units", verdict, units, title, **constants))
     return results
 
 
@@ -612,9 +612,9 @@ def add_nodes(
     """Measure how much of an OIP is a sum of its nodes' OIPs, and what common points decide."""
     sums = []
     for index, (path, network) in enumerate(networks.items()):
-        name, of = f"source-{source}/nodes-{index}", f"{data.digest} {sha256(path)}"
+        name, digest = f"source-{source}/nodes-{index}", f"{data.digest} {sha256(path)}"
         arguments = network, data.test, sizes, folder.settings.seed, folder.progress
-        arrays = folder.part(name, arms.measure_nodes, *arguments, of=of)
+        arrays = folder.part(name, arms.measure_nodes, *arguments, digest=digest)
         sums.append(record_of(arms.NodeSums, arrays))
     folder.add(*node_findings(data.name, sums, folder.settings.seed))
 
@@ -622,10 +622,10 @@ def add_nodes(
 def node_findings(source: str, networks: Sequence[arms.NodeSums], seed: int) -> list[Finding]:
     """Return the findings on the sum of nodes' OIPs, and on common points, of some networks."""
     share, null = [sums.share for sums in networks], [sums.null for sums in networks]
-    observed, other = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
+    observed, base = (arms.bootstrap(rows, np.median, seed, 1000) for rows in (share, null))
     gap = arms.bootstrap(arms.differences(share, null), np.median, seed, 1000)
     values = percents(
-        {"nodes of the map": observed, "as many of other maps": other, "difference, points": gap},
+        {"nodes of the map": observed, "as many of other maps": base, "difference, points": gap},
         ".0f",
     )
     maps = sum(len(rows) for rows in share)

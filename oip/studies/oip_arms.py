@@ -106,10 +106,10 @@ def share_found(opened: np.ndarray, tried: int, starts: int) -> np.ndarray:
     [0.0, 0.5, 1.0]
     """
     closed = tried - np.asarray(opened, float)
-    none = np.ones(closed.shape)
+    chance = np.ones(closed.shape)
     for start_index in range(starts):
-        none *= np.clip(closed - start_index, 0, None) / (tried - start_index)
-    return 1.0 - none
+        chance *= np.clip(closed - start_index, 0, None) / (tried - start_index)
+    return 1.0 - chance
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
@@ -164,11 +164,11 @@ def bootstrap(
     resampled = (
         [rows[random.integers(len(rows), size=len(rows))] for rows in groups] for _ in range(draws)
     )
-    drawn = np.array([of_finite(samples) for samples in resampled])
+    statistics = np.array([of_finite(samples) for samples in resampled])
     value = of_finite(groups)
-    if np.isnan(drawn).all():
+    if np.isnan(statistics).all():
         return Value("", value)
-    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.nanquantile(statistics, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Value("", value, float(low), float(high))
 
 
@@ -403,7 +403,7 @@ def _stability(
     images: np.ndarray, alive: np.ndarray, reach: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Median similarity of a map's live starts, and of its first one to those of other maps."""
-    within, beside = np.full(len(images), np.nan), np.full(len(images), np.nan)
+    stability, beside = np.full(len(images), np.nan), np.full(len(images), np.nan)
     live = [starts[lives] for starts, lives in zip(images, alive, strict=True)]
     rows = [row for row, starts in enumerate(live) if len(starts)]
     firsts = np.stack([live[row][0] for row in rows]) if rows else images[:0, 0]
@@ -412,9 +412,9 @@ def _stability(
         other_maps = np.delete(mutual[index], index)
         beside[row] = np.median(other_maps) if len(other_maps) else np.nan
         if len(live[row]) > 1:
-            alike = image_similarity(live[row], live[row], reach)
-            within[row] = np.median(alike[np.triu_indices(len(alike), 1)])
-    return within, beside
+            similarity = image_similarity(live[row], live[row], reach)
+            stability[row] = np.median(similarity[np.triu_indices(len(similarity), 1)])
+    return stability, beside
 
 
 CNN, MLP, CLUSTERS = "CNN", "MLP", "clusters and MLP"
@@ -612,7 +612,7 @@ def measure_nodes(
             return arrays
         sample = network, test.images[~half], labels[~half], layer.name
         ablation_arguments = {"of": label, "samples": _SILENCED, **options}
-        whole = mi.ablate_nodes(*sample, points, **ablation_arguments)
+        effect = mi.ablate_nodes(*sample, points, **ablation_arguments)
         order = np.argsort(-common.share[common.own], kind="stable")[: sizes.decomposed]
         alone = [
             mi.ablate_nodes(*sample, points[[row]], draws=19, **ablation_arguments) for row in order
@@ -622,9 +622,9 @@ def measure_nodes(
     return {
         **arrays,
         "points": np.array(len(points)),
-        "together": np.array([whole.loss_increase, whole.loss_low, whole.loss_high]),
-        "random": np.array(np.median(whole.loss_null)),
-        "together p": np.array(whole.loss_p),
+        "together": np.array([effect.loss_increase, effect.loss_low, effect.loss_high]),
+        "random": np.array(np.median(effect.loss_null)),
+        "together p": np.array(effect.loss_p),
         "alone": np.array([ablation.loss_increase for ablation in alone]),
         "label": np.array(label),
     }

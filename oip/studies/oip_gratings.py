@@ -91,9 +91,9 @@ def add_gratings(
     """Measure which wavelengths the maps of each convolutional layer prefer, draw, and judge."""
     measured = []
     for index, (path, network) in enumerate(networks.items()):
-        name, of = f"source-{source}/gratings-{index}", f"{data.digest} {sha256(path)}"
+        name, digest = f"source-{source}/gratings-{index}", f"{data.digest} {sha256(path)}"
         layers = network.convolutional
-        measured.append(folder.part(name, grating_responses, network, layers, of=of))
+        measured.append(folder.part(name, grating_responses, network, layers, digest=digest))
     first = next(iter(networks.values()))
     side = max(first.inputs.shape[:-1])
     draw_gratings(folder, str(source), data.name, measured, side)
@@ -123,14 +123,14 @@ def wavelength_finding(
     longest = np.log2(wavelengths(side)[-1])
     for name, mean in means.items():
         remark = f"{100 * (logarithms[name] == longest).mean():.0f} % at the longest"
-        values.append(_as_power(mean, f"{name}, pixels", ".1f", remark))
+        values.append(_power_of_two(mean, f"{name}, pixels", ".1f", remark))
     for first, second in pairwise(means):
         factor = jumps[second] / jumps[first]
         if factor < _ROUGHLY:
             continue
         difference = means[second].value - means[first].value
         spread = math.hypot(means[first].spread, means[second].spread)
-        growth = _as_power(Value.within(difference, spread), f"{second} over {first}, times")
+        growth = _power_of_two(Value.within(difference, spread), f"{second} over {first}, times")
         values.append(growth)
         close = factor / _ROUGHLY <= growth.value <= factor * _ROUGHLY
         outcomes.append(growth.above(1.0) and close)
@@ -138,7 +138,7 @@ def wavelength_finding(
     return finding(STUDY, "doubled_wavelength", verdict, values, source, networks=len(measured))
 
 
-def _as_power(logarithm: Value, name: str, form: str = ".2f", remark: str = "") -> Value:
+def _power_of_two(logarithm: Value, name: str, form: str = ".2f", remark: str = "") -> Value:
     """Return 2 to the power of a value and of the ends of its interval."""
     value, low, high = (2**number for number in (logarithm.value, logarithm.low, logarithm.high))
     return Value(name, value, low, high, form, remark)

@@ -119,7 +119,7 @@ def add_older_networks(folder: Folder, data: Images) -> None:
 def add_plane_findings(folder: Folder, source: str, trainings: Trainings) -> None:
     """Add one row to the table for each finding about the planes of one data set."""
     training = next(iter(trainings.values()))
-    span = {"first": _converged_from(training), "last": training.iterations}
+    span = {"first": _convergence_start(training), "last": training.iterations}
     for measure in (last_layer_ends_high, still_rises, layers_grow, fits_then_compresses):
         folder.add(trained.finding_by_width(NAME, measure, trainings, source, **span, **_CONSTANTS))
 
@@ -137,17 +137,21 @@ def accuracies(trainings: Trainings, tested: int) -> Finding:
 
 def last_layer_ends_high(trainings: Trainings, width: str) -> Outcome:
     """Measure whether the last layer of DenseNet ends with the most information."""
-    ends = {name: _late(training.records[width]) for name, training in trainings.items()}
+    late_values = {name: _late(training.records[width]) for name, training in trainings.items()}
     full = {name: _full(training.records[width]) for name, training in trainings.items()}
     dense = DENSENET.title
     outcomes = [
         None
         if full[name] or full[dense]
-        else findings.larger(ends[dense].value, end.value, max(end.spread, ends[dense].spread))
-        for name, end in ends.items()
+        else findings.larger(
+            late_values[dense].value, end.value, max(end.spread, late_values[dense].spread)
+        )
+        for name, end in late_values.items()
         if name != dense
     ]
-    return [end.named(name, remark=AT_CEILING * full[name]) for name, end in ends.items()], outcomes
+    return [
+        end.named(name, remark=AT_CEILING * full[name]) for name, end in late_values.items()
+    ], outcomes
 
 
 def each_network(
@@ -170,12 +174,12 @@ def each_network(
 @each_network
 def still_rises(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
     """Measure whether the last layer still gains information late."""
-    full, is_late = _full(record), record.steps >= _converged_from(training)
+    full, is_late = _full(record), record.steps >= _convergence_start(training)
     rise = findings.drift(record.layers[-1].whole_label[is_late], record.steps[is_late])
     return [rise.named(name, "+.3f", AT_CEILING * full)], [None if full else rise.above()]
 
 
-def _converged_from(training: RecordedTraining) -> float:
+def _convergence_start(training: RecordedTraining) -> float:
     return _USUAL if training.iterations > _USUAL else training.iterations / 2
 
 
@@ -260,8 +264,10 @@ def add_older_findings(folder: Folder, trainings: Trainings) -> None:
             NAME, rises_consistently, {name: training}, name, rising=findings.RISING
         )
         folder.add(replace(row, remark=f"Accuracy {100 * training.accuracy:.1f} %."))
-    where = "The older networks"
-    folder.add(trained.finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
+    subject = "The older networks"
+    folder.add(
+        trained.finding_by_width(NAME, fits_then_compresses, trainings, subject, **_CONSTANTS)
+    )
 
 
 def _late(record: TrainingRecord) -> Value:
@@ -392,7 +398,7 @@ def add_decisions(folder: Folder, data: Images, size: UseSize) -> None:
         for seed in range(first_seed, first_seed + size.seeds)
     ]
     label = f"decisions-{slug(data.name)}"
-    measured = folder.parts(label, networks, decisions, data, size, of=data.digest)
+    measured = folder.parts(label, networks, decisions, data, size, digest=data.digest)
     draw_decisions(folder, data.name, measured)
     folder.add(decision_finding(data.name, measured, first_seed))
 
@@ -511,12 +517,12 @@ def add_regularized(folder: Folder, data: Images, size: UseSize) -> None:
         for seed in range(first_seed, first_seed + size.seeds)
     ]
     label = f"regularized-{slug(data.name)}"
-    rows = folder.parts(label, plans, regularized, data, size, of=data.digest)
+    rows = folder.parts(label, plans, regularized, data, size, digest=data.digest)
     results: dict[str, dict[str, list[Arrays]]] = {}
     for plan, arrays in rows.items():
-        where = f"{plan.recipe}, {min(plan.images, len(data.train)):,} images"
+        subject = f"{plan.recipe}, {min(plan.images, len(data.train)):,} images"
         arm = f"{plan.weight:g} {plan.term}" if plan.term else "without"
-        results.setdefault(where, {}).setdefault(arm, []).append(arrays)
+        results.setdefault(subject, {}).setdefault(arm, []).append(arrays)
     draw_regularized(folder, data.name, results)
     folder.add(regularizer_finding(data.name, results, size))
 
@@ -526,14 +532,14 @@ def regularizer_finding(
 ) -> Finding:
     """Return the finding on information in the loss: accuracy less that without, by seed."""
     values, outcomes = {}, []
-    for where, arms in results.items():
+    for subject, arms in results.items():
         base = np.array([float(arrays["accuracy"]) for arrays in arms["without"]])
-        values[where] = [Value.mean_of(100 * base, "without")]
+        values[subject] = [Value.mean_of(100 * base, "without")]
         for name, rows in arms.items():
             if name != "without":
                 gains = np.array([float(arrays["accuracy"]) for arrays in rows]) - base
                 gain = Value.mean_of(100 * gains, name, "+.2f")
-                values[where].append(gain)
+                values[subject].append(gain)
                 outcomes.append(gain.above())
     constants = {"seeds": size.seeds, "batches": size.batches}
     return finding(NAME, "regularizer", findings.weighed(outcomes), values, source, **constants)
@@ -546,7 +552,9 @@ def draw_regularized(
     drawing, axes = plots.figure(7.4, 0.6 + 1.5 * len(results), len(results), 3, sharey=True)
     numbers: dict[str, np.ndarray] = {}
     labels = {"accuracy": "accuracy, %", "label": "I(T;Y), bits", "input": "I(X;T), bits"}
-    for line_number, (line, (where, arms)) in enumerate(zip(axes, results.items(), strict=True), 1):
+    for line_number, (line, (subject, arms)) in enumerate(
+        zip(axes, results.items(), strict=True), 1
+    ):
         for panel, (key, label) in zip(line, labels.items(), strict=True):
             factor = 100 if key == "accuracy" else 1
             heights = np.arange(len(arms))[::-1]
@@ -555,11 +563,11 @@ def draw_regularized(
                 shade = panels.color(int(arm != "without") + int(INPUT in arm))
                 panel.scatter(values, np.full(len(values), height), color=shade, s=10, alpha=0.6)
                 panel.scatter(values.mean(), height, color=shade, marker="|", s=120)
-                numbers[f"{where}, {arm}: {label}"] = values
+                numbers[f"{subject}, {arm}: {label}"] = values
             panel.set_yticks(heights, list(arms))
             panel.set_ylim(-0.6, len(arms) - 0.4)
             panel.set_xlabel(label if line_number == len(axes) else "")
-        line[0].set_title(where, loc="left")
+        line[0].set_title(subject, loc="left")
     folder.figure(
         f"regularized-{slug(name)}", drawing, folder.text("regularized", name=name), numbers
     )

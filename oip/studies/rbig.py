@@ -108,12 +108,12 @@ class StudentT:
         student: Any = multivariate_t  # whose hints are wrong
         return float(student(shape=self.scatter[columns, columns], df=self.freedom).entropy())
 
-    def information(self, *ends: int) -> float:
+    def information(self, *borders: int) -> float:
         """Return the sum of the entropies of groups of coordinates less that of all, in nats.
 
-        Groups end before the coordinates `ends`; two make it I, and as many as coordinates T.
+        Groups end before the coordinates `borders`; two make it I, and as many as coordinates T.
         """
-        groups = map(slice, (0, *ends), (*ends, None))
+        groups = map(slice, (0, *borders), (*borders, None))
         return sum(map(self.entropy, groups)) - self.entropy(slice(None))
 
     @property
@@ -187,7 +187,9 @@ def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
         for number in range(size.trials)
     ]
     trials: dict[Case, list[Arrays]] = defaultdict(list)
-    for trial, arrays in folder.parts("student", work, estimates, seed, size.room, of="").items():
+    for trial, arrays in folder.parts(
+        "student", work, estimates, seed, size.room, digest=""
+    ).items():
         trials[trial.case].append(arrays)
 
     def table(case: Case, quantity: Quantity) -> MethodTable:

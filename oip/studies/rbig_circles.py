@@ -59,7 +59,7 @@ def add_both_ways(folder: Folder, counts: Sequence[int], trials: int, layers: in
     """Compare the two ways to T, eq. 6 and eq. 7, over the number of points."""
     fits = [CircleFit(count, trial) for count in counts for trial in range(trials)]
     arguments = layers, folder.settings.seed
-    folder.add(ways_finding(folder.parts("ways", fits, both_ways, *arguments, of=""), trials))
+    folder.add(ways_finding(folder.parts("ways", fits, both_ways, *arguments, digest=""), trials))
 
 
 def circles(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -161,10 +161,10 @@ def removed_by_jacobian(destructor: Destructor, x: np.ndarray) -> float:
 
     sum_d (H(x_d) - H(z_d)) + <log |det dD/dx|>.
     """
-    before, after = (
+    entropy_before, entropy_after = (
         sorted_entropies(np.sort(values.T, axis=1)).sum() for values in (x, destructor.transform(x))
     )
-    return float(before - after + destructor.log_jacobian(x).mean())
+    return float(entropy_before - entropy_after + destructor.log_jacobian(x).mean())
 
 
 def evenness(points: np.ndarray) -> float:

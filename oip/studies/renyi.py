@@ -88,7 +88,7 @@ def run(folder: Folder, size: RenyiSize | None = None) -> None:
     """
     size = size or (measures.QUICK if folder.settings.quick else measures.FULL)
     for source_index, images in enumerate(every_source(folder)):
-        _run_on(folder, images, size, source_index == 0)
+        _run_source(folder, images, size, source_index == 0)
     seconds = {
         n: folder.part(f"seconds-{n}", measures.entropy_seconds, n, folder.settings.seed)
         for n in size.timed
@@ -99,7 +99,7 @@ def run(folder: Folder, size: RenyiSize | None = None) -> None:
         folder.note(folder.text(name, **measures.RATES))
 
 
-def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bool) -> None:
+def _run_source(folder: Folder, images: Images, size: RenyiSize, is_first_source: bool) -> None:
     """Train the networks on one source; draw figures and add findings in the paper's order."""
     key, seed = images.name, folder.settings.seed
     images = images.limited(size.images, size.tested)
@@ -109,7 +109,7 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
         size = replace(size, batches=2, records=4)
     varied = measures.varied_layers(plans)
     arguments = train_and_measure, images, size, folder, varied
-    arrays = folder.parts("trainings", varied, *arguments, of=images.digest)
+    arrays = folder.parts("trainings", varied, *arguments, digest=images.digest)
     arrays = {plan: measures.of_informative(several) for plan, several in arrays.items()}
 
     def networks(purpose: str, layer: int = 0) -> MeasuredNetworks:
@@ -125,9 +125,9 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     label_entropy = measures.mean_label_entropy(images.test.required_labels(), size.batches, seed)
     planes = networks("planes")
     # These are measured whole, also the one that is among the widths.
-    whole = {plan: None for plan in plans["inequalities"] if plan not in plans["planes"]}
-    arguments = train_and_measure, images, size, folder, whole
-    chains = arrays | folder.parts("inequalities", whole, *arguments, of=images.digest)
+    chain_plans = {plan: None for plan in plans["inequalities"] if plan not in plans["planes"]}
+    arguments = train_and_measure, images, size, folder, chain_plans
+    chains = arrays | folder.parts("inequalities", chain_plans, *arguments, digest=images.digest)
     chains = {plan: chains[plan] for plan in plans["inequalities"]}
     inequalities = replace(planes, trainings=chains)
     for kernel in KERNELS:
@@ -149,12 +149,12 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
             continue
         model = folder.file(f"models/{plan.name}.keras")
         arguments = f"selections/{plan.name}", map_selection, model, images, size, seed
-        stored = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
+        stored = folder.part(*arguments, digest=f"{images.digest} {sha256(model)}")
         selection = MapSelection.of(stored)
         draw_selection(folder, key, selection, setting)
-        where = f"{selection.layer} of {plan.recipe} on {key}"
-        folder.add(width_finding(where, selection, tested))
-        pruned.append(pruning_finding(where, selection, tested))
+        subject = f"{selection.layer} of {plan.recipe} on {key}"
+        folder.add(width_finding(subject, selection, tested))
+        pruned.append(pruning_finding(subject, selection, tested))
     for kernel in KERNELS:
         draw_planes(folder, planes, kernel)
     folder.add(plane_finding(planes), compression_finding(planes))
@@ -162,7 +162,7 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, is_first_source: bo
     model = folder.file(f"models/{plan.name}.keras")
     if model.is_file():  # none of a training that diverged
         arguments = f"widths/{plan.name}", widths_and_orders, model, images, size, seed
-        swept = folder.part(*arguments, of=f"{images.digest} {sha256(model)}")
+        swept = folder.part(*arguments, digest=f"{images.digest} {sha256(model)}")
         folder.add(widths_finding(f"{plan.label} on {key}", swept))
     folder.add(*pruned)
 
@@ -257,8 +257,8 @@ def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
                 rows = [row for row in rows if np.isfinite(row).all()]
                 moving = [row for row in rows if not _is_constant(row.mean(axis=1) / ceiling)]
                 shapes = [curve_shape(row) for row in moving]
-                before, constant = group.get(plan.activation, ([], 0))
-                group[plan.activation] = before + shapes, constant + len(rows) - len(moving)
+                curves, constant = group.get(plan.activation, ([], 0))
+                group[plan.activation] = curves + shapes, constant + len(rows) - len(moving)
     return groups
 
 
@@ -266,20 +266,20 @@ def _is_constant(shares: np.ndarray) -> bool:
     return bool((shares >= 1 - CHANGE).all() or (np.abs(shares) <= _NEAR).all())
 
 
-def widths_finding(where: str, swept: Arrays) -> Finding:
+def widths_finding(subject: str, swept: Arrays) -> Finding:
     """Return whether the paper's widths leave hidden layers of a network below the ceiling."""
     values, outcomes = {}, []
     for order, by_width in zip(measures.ORDERS, swept["input"].swapaxes(0, 1), strict=True):
         group = values[f"alpha {order:g}"] = []
         for share, information in zip(measures.WIDTHS, by_width, strict=True):
-            means, most = information.mean(axis=0), math.log2(measures.BATCH)
+            means, ceiling = information.mean(axis=0), math.log2(measures.BATCH)
             against, steps = violations(information, True)
             by_layer = ", ".join(f"{mean:.2f}" for mean in means)
             name = f"sigma {share:.0%} of the median"
             group.append(Value(name, against, form=".0f", remark=f"of {steps}; {by_layer} bits"))
             if share <= _NAMED_WIDTH:
-                outcomes.append(bool((means[:-1] < (1 - _NEAR) * most).any()))
-    constants = {"where_found": where, "batches": swept["input"].shape[2], "near": _NEAR}
+                outcomes.append(bool((means[:-1] < (1 - _NEAR) * ceiling).any()))
+    constants = {"where_found": subject, "batches": swept["input"].shape[2], "near": _NEAR}
     return finding(NAME, "widths", agreement(outcomes), values, **constants)
 
 
@@ -373,18 +373,22 @@ def amount_in_training_finding(networks: MeasuredNetworks) -> Finding:
             steps, rows = over_steps(several, f"{kernel.name} input")
             ceiling = measures.input_entropy(several, kernel)
             mean = rows[..., networks.layer].mean(axis=(0, 2))
-            below = np.flatnonzero(mean < (1 - _NEAR) * ceiling)
-            full[count] = not len(below) or below[-1] < len(mean) - 1
-            share = 100 * steps[below[-1] + 1] / steps[-1] if len(below) and full[count] else 0.0
-            remark = "" if len(below) else "from the start"
+            rising_steps = np.flatnonzero(mean < (1 - _NEAR) * ceiling)
+            full[count] = not len(rising_steps) or rising_steps[-1] < len(mean) - 1
+            share = (
+                100 * steps[rising_steps[-1] + 1] / steps[-1]
+                if len(rising_steps) and full[count]
+                else 0.0
+            )
+            remark = "" if len(rising_steps) else "from the start"
             end, remark = (share, remark) if full[count] else (math.nan, "not at the ceiling")
             values[kernel.label].append(
                 Value(plural(count, "filter"), end, form=".0f", remark=remark)
             )
             if count == min(networks.by_filters):
-                grows = bool(len(below))
-        few = [count for count in full if count <= max(full) / 2]
-        outcomes.append(any(full[count] for count in few) if grows else None)
+                grows = bool(len(rising_steps))
+        small_counts = [count for count in full if count <= max(full) / 2]
+        outcomes.append(any(full[count] for count in small_counts) if grows else None)
     return networks.finding("amount_in_training", agreement(outcomes), values)
 
 
@@ -418,7 +422,7 @@ def accuracy_finding(networks: MeasuredNetworks) -> Finding:
     return networks.finding("accuracy", verdict, values, remarks=remark, tested=tested)
 
 
-def _of_pairs(networks: MeasuredNetworks) -> MeasuredNetworks:
+def _pair_networks(networks: MeasuredNetworks) -> MeasuredNetworks:
     """Return the networks with two maps or more in the varied convolution."""
     trainings = networks.trainings.items()
     pairs = {plan: arrays for plan, arrays in trainings if plan.filters[networks.layer] > 1}
@@ -427,7 +431,7 @@ def _of_pairs(networks: MeasuredNetworks) -> MeasuredNetworks:
 
 def redundancy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether redundancy gives way to synergy with more filters."""
-    networks = _of_pairs(networks)
+    networks = _pair_networks(networks)
     counts = list(networks.by_filters)
     values, trends = {}, []
     for kernel in KERNELS:
@@ -446,14 +450,14 @@ def redundancy_finding(networks: MeasuredNetworks) -> Finding:
 
 def synergy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether redundancy stays above synergy in every network."""
-    networks = _of_pairs(networks)
+    networks = _pair_networks(networks)
     values, outcomes = [], []
     for kernel in KERNELS:
         row = networks.over_filters(f"{kernel.name} redundant")
-        least = min(row, key=lambda value: value.value)
-        values.append(least.percent(kernel.label, ".1f").named(kernel.label, remark=least.name))
-        ends = [end for end in (least.low, least.high) if math.isfinite(end)] or [least.value]
-        outcomes.append(True if min(ends) > 0 else False if max(ends) < 0 else None)
+        lowest = min(row, key=lambda value: value.value)
+        values.append(lowest.percent(kernel.label, ".1f").named(kernel.label, remark=lowest.name))
+        limits = [end for end in (lowest.low, lowest.high) if math.isfinite(end)] or [lowest.value]
+        outcomes.append(True if min(limits) > 0 else False if max(limits) < 0 else None)
     return networks.finding("synergy", agreement(outcomes), values)
 
 
@@ -517,7 +521,7 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
     """Draw information of a convolution, and accuracy, over its number of filters (fig. 4)."""
     grouped = networks.by_filters
     counts, measured = list(grouped), networks.trainings.values()
-    drawing, ((axes, below),) = figure(6.4, 2.5, 1, 2)
+    drawing, ((axes, accuracy_panel),) = figure(6.4, 2.5, 1, 2)
     numbers: dict[str, np.ndarray | float] = {"filters": np.array(counts)}
     for index, kernel in enumerate(KERNELS):
         for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
@@ -535,12 +539,14 @@ def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
     for count, share in zip(counts, shares, strict=True):
         half = 196 * np.sqrt(share * (1 - share) / tested)
         style = {"color": panels.color(1), "alpha": 0.5, "capsize": 2}
-        below.errorbar([count] * len(share), 100 * share, half, fmt="o", **style)
-    below.plot(counts, [100 * np.nanmean(share) for share in shares], color=panels.color(1))
-    below.set_ylabel("accuracy (%)")
+        accuracy_panel.errorbar([count] * len(share), 100 * share, half, fmt="o", **style)
+    accuracy_panel.plot(
+        counts, [100 * np.nanmean(share) for share in shares], color=panels.color(1)
+    )
+    accuracy_panel.set_ylabel("accuracy (%)")
     numbers["accuracy (%)"] = 100 * np.array(shares)
     ordinal = ORDINALS[networks.layer]
-    for panel in (axes, below):
+    for panel in (axes, accuracy_panel):
         panel.set_xlabel(f"filters of the {ordinal} convolution")
         panel.set_xscale("log", base=2)
         panel.set_xticks(counts, map(str, counts))

@@ -318,7 +318,7 @@ def batch_information(
     codes = batch.codes if varied is None else None
     backward = itertools.repeat(math.nan)
     if varied is None:
-        backward = _about_last(
+        backward = _last_layer_information(
             [map_grams(of_layer, kernel.backward) for of_layer in readings.errors]
         )
     rows = []
@@ -344,7 +344,7 @@ def batch_information(
     return {**columns, "x": np.array(bits(_entropy(input_gram)))}
 
 
-def _about_last(layers: list[np.ndarray]) -> list[float]:
+def _last_layer_information(layers: list[np.ndarray]) -> list[float]:
     """Return I(error of the last layer; error) in nats of layers' Gram matrices (maps, n, n)."""
     errors = [hadamard(list(grams)) for grams in layers]
     last, last_entropy = errors[-1], _entropy(errors[-1])
@@ -372,16 +372,16 @@ def pair_information(
     about the input, shares (eq. 11 and 12), 0 of pairs that know nothing, see `of_informative`;
     `plane input`, `plane label`: 2 I_ij - I_i - I_j, bits.
     """
-    used, indices = np.unique(pairs, return_inverse=True)
-    _, *single = information(grams[used], input_gram, codes)
+    maps, indices = np.unique(pairs, return_inverse=True)
+    _, *single = information(grams[maps], input_gram, codes)
     _, *joint = information(grams[pairs[:, 0]] * grams[pairs[:, 1]], input_gram, codes)
     first, second = indices.reshape(pairs.shape).T
     alone = [values[first] + values[second] for values in single]
-    whole = np.maximum(joint[0], 1e-12)
+    joint_information = np.maximum(joint[0], 1e-12)
     new_input, new_label = (2 * pair - sums for pair, sums in zip(joint, alone, strict=True))
     return {
-        "redundant": float(((alone[0] - joint[0]) / whole).mean()),
-        "non-redundant": float((new_input / whole).mean()),
+        "redundant": float(((alone[0] - joint[0]) / joint_information).mean()),
+        "non-redundant": float((new_input / joint_information).mean()),
         "plane input": float(bits(new_input.mean())),
         "plane label": float(bits(new_label.mean())),
     }

@@ -95,8 +95,8 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
         reached = accuracy_with(order[:count]) if 0 < count < len(order) else math.nan
         return {f"{name} width": np.array(count), f"{name} kept": np.array(reached)}
 
-    whole = trained.accuracy(trained.network_predictor(network), images.test)
-    result = {"layer": np.array(layer), "accuracy": np.array(whole)}
+    accuracy = trained.accuracy(trained.network_predictor(network), images.test)
+    result = {"layer": np.array(layer), "accuracy": np.array(accuracy)}
     batches = probe_batches(images.train, _OBJECTIVE_BATCHES, BATCH, seed)
     responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]
     orders: dict[str, list[np.ndarray]] = {}
@@ -146,9 +146,9 @@ def _pruned(
     return pruned
 
 
-def width_finding(where: str, selection: MapSelection, tested: int) -> Finding:
-    """Return how many maps of a layer `where` are enough by CMI-permutation, or too few."""
-    whole = 100 * float(selection.accuracy)
+def width_finding(subject: str, selection: MapSelection, tested: int) -> Finding:
+    """Return how many maps of a layer are enough by CMI-permutation, or too few."""
+    full_accuracy = 100 * float(selection.accuracy)
     maps = len(selection.kernels[KERNELS[0].name].objective)
     rows = {f"{kernel.label}, 128 samples": selection.kernels[kernel.name] for kernel in KERNELS}
     rows[f"the median distance, {MANY} samples, alpha 2"] = selection.kernels["many"]
@@ -157,15 +157,15 @@ def width_finding(where: str, selection: MapSelection, tested: int) -> Finding:
         enough, accuracy = int(row.width), 100 * float(row.kept)
         remark = f"accuracy {accuracy:.1f} % with these alone" if np.isfinite(accuracy) else ""
         if enough >= 0:
-            short.append(enough < 0.3 * maps and accuracy < whole - 1)
+            short.append(enough < 0.3 * maps and accuracy < full_accuracy - 1)
         else:
             enough, remark = math.nan, "no conclusion: together the maps soon reach log2 n"
         values[label] = [Value("maps", enough, form=".0f", remark=remark)]
-    constants = {"where_found": where, "maps": maps, "whole": whole, "tested": tested}
+    constants = {"where_found": subject, "maps": maps, "whole": full_accuracy, "tested": tested}
     return finding(STUDY, "width", agreement(short), values, **constants)
 
 
-def pruning_finding(where: str, selection: MapSelection, tested: int) -> Finding:
+def pruning_finding(subject: str, selection: MapSelection, tested: int) -> Finding:
     """Return whether maps with a high objective can be removed; see `width_finding`."""
     nearest = int(np.argmin(np.abs(selection.shares - LINE)))
     losses = {
@@ -175,7 +175,7 @@ def pruning_finding(where: str, selection: MapSelection, tested: int) -> Finding
     verdict = agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS)
     constants = {"share": selection.shares[nearest], "orders": selection.pruned.shape[2]}
     values = named_values(losses, losses.values(), "+.1f")
-    constants |= {"where_found": where, "tested": tested}
+    constants |= {"where_found": subject, "tested": tested}
     return finding(STUDY, "pruning", verdict, values, **constants)
 
 

@@ -128,8 +128,10 @@ class StudySettings:
     def without_folders(self, text: str, *paths: Path) -> str:
         """Return a text in which the user's paths, and these, are cut to their last part."""
         candidates = (*self.data, self.models, self.data_dir, os.environ.get("OIP_DATA"), *paths)
-        named = [name for name in candidates if name is not None]
-        spellings = {str(name) for name in named} | {str(Path(name).absolute()) for name in named}
+        folders = [name for name in candidates if name is not None]
+        spellings = {str(name) for name in folders} | {
+            str(Path(name).absolute()) for name in folders
+        }
         for path in sorted(spellings, key=len, reverse=True):
             if len(Path(path).parts) > 1:
                 text = text.replace(path, base_name(path))
@@ -264,29 +266,34 @@ class Folder:
             hint = "Choose another folder, or remove it."
             raise RunError(f"'{self.path}'", f"the study {record.text()}", existing.text(), hint)
 
-    def part(self, name: str, compute: Compute, *arguments: object, of: str = "") -> Arrays:
+    def part(self, name: str, compute: Compute, *arguments: object, digest: str = "") -> Arrays:
         """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.
 
         An interrupted study goes on with those of the file `name`. They are computed again where it
-        is damaged or of another study, setting, schema, or digest `of` data and models.
+        is damaged or of another study, setting, schema, or `digest` of data and models.
         """
         path = self.file(f"{name}.npz")
         key: dict[str, object] = {"study": self.study, "schema": self.schema}
         key["settings"] = _key(self.settings)
-        if of:
-            key["of"] = of
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        if (existing := _existing_part(path, digest)) is not None:
+        if digest:
+            key["of"] = digest  # as in the parts of begun studies
+        part_digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        if (existing := _existing_part(path, part_digest)) is not None:
             return existing
         with files.claimed(path.with_suffix(".lock"), wait=True):
-            if (existing := _existing_part(path, digest)) is not None:  # of another process
+            if (existing := _existing_part(path, part_digest)) is not None:  # of another process
                 return existing
             arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
-            StudyPartFile(named=arrays, digest=digest).write(path)
+            StudyPartFile(named=arrays, digest=part_digest).write(path)
         return arrays
 
     def parts(
-        self, label: str, settings: Iterable[Plan], compute: Compute, *arguments: object, of: str
+        self,
+        label: str,
+        settings: Iterable[Plan],
+        compute: Compute,
+        *arguments: object,
+        digest: str,
     ) -> dict[Plan, Arrays]:
         """Return `compute(setting, *arguments)` of every setting, each a part LABEL/NAME."""
 
@@ -294,7 +301,7 @@ class Folder:
             return f"{label}/{setting.name}"
 
         def part(setting: Plan) -> Arrays:
-            return self.part(name(setting), compute, setting, *arguments, of=of)
+            return self.part(name(setting), compute, setting, *arguments, digest=digest)
 
         return self.results(label, settings, name, part)
 
@@ -332,9 +339,9 @@ class Folder:
         """Yield items one by one, and report how many are done."""
         items = list(items)
         self.progress(label, 0, len(items))
-        for done, item in enumerate(items, 1):
+        for count, item in enumerate(items, 1):
             yield item
-            self.progress(label, done, len(items))
+            self.progress(label, count, len(items))
 
     def labelled(self, prefix: str) -> Progress:
         """Return the folder's progress with a prefix before its labels."""

@@ -54,8 +54,8 @@ def check(names: Sequence[str], settings: StudySettings) -> None:
 
 def ignored(module: Study, settings: StudySettings) -> tuple[str, ...]:
     """Return the options that the user gave and the study does not use."""
-    given = (name for name in (*OPTIONS, *OF_DATA) if getattr(settings, name))
-    return tuple(name for name in given if name not in _takes(module))
+    options = (name for name in (*OPTIONS, *OF_DATA) if getattr(settings, name))
+    return tuple(name for name in options if name not in _takes(module))
 
 
 def _takes(module: Study) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ def _add_study(
     for option in unused:
         folder.note(f"This study does not use the option '{option}'.")
         print_line(f"{name}: this study does not use the option '{option}'; it runs without it.")
-    with measured(took := folder.file("took.json")), _shared_out(folder, workers):
+    with measured(took := folder.file("took.json")), _parallel_workers(folder, workers):
         try:
             module.run(folder)
         except MissingData as error:
@@ -199,7 +199,7 @@ def _add_study(
 
 
 @contextmanager
-def _shared_out(folder: Folder, workers: int) -> Iterator[None]:
+def _parallel_workers(folder: Folder, workers: int) -> Iterator[None]:
     """Let other processes compute parts of the study meanwhile; all of them share the cores."""
     if workers == 1:
         yield
@@ -235,12 +235,12 @@ def _compute_parts(
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
     """Set variables of the environment for this process and those that it begins."""
-    before = {name: os.environ.get(name) for name in variables}
+    old_values = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in old_values.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value

@@ -133,7 +133,7 @@ def finding_by_width(
     study: str,
     measure: Callable[[Trainings, str], Outcome],
     trainings: Trainings,
-    where: str = "",
+    subject: str = "",
     /,
     **constants: object,
 ) -> Finding:
@@ -149,7 +149,7 @@ def finding_by_width(
     is_late = text_file("findings")[study][measure.__name__].get("late", False)
     if is_late and iterations < TOO_SHORT:
         verdict = "not tested"
-    row = finding(study, measure.__name__, verdict, values, where, **constants)
+    row = finding(study, measure.__name__, verdict, values, subject, **constants)
     n = f"{iterations:,} iterations, {RECORDED} images; {row.n}".removesuffix("; ")
     return replace(row, n=n)
 
@@ -247,7 +247,7 @@ def recorded_training(
             msgspec.convert(key, StudyTrainingFile).write(path / "training.json")
             model = _trained_model(folder, path, network, data, steps, regular)
             TrainingEndFile(accuracy=accuracy(predictor(model), data.test)).write(end)
-        records = {width: _record_at(path / width, steps) for width in WIDTHS}
+        records = {width: _record_steps(path / width, steps) for width in WIDTHS}
         for width, record in records.items():
             if missing := sorted({*steps} - {*record.steps.tolist()}):
                 expected = f"a record of {len(steps)} steps"
@@ -351,26 +351,26 @@ def _trained_model(
 def _check_passed(path: Path, steps: list[int], batches: int) -> None:
     """Refuse a training up to a point that it has passed without records and weights of it."""
     missing = [step for step in kept_at(steps[-1]) if not weights_file(path, step).exists()]
-    recorded = [_record_at(path / width, steps).steps.tolist() == steps for width in WIDTHS]
+    recorded = [_record_steps(path / width, steps).steps.tolist() == steps for width in WIDTHS]
     if missing or not all(recorded):
         hint = "Choose as many, a multiple of 5000, or another folder."
         received = f"{batches} iterations, which were done already"
         raise SettingsError("iterations", received, steps[-1], hint)
 
 
-def _record_at(path: Path, steps: list[int]) -> TrainingRecord:
+def _record_steps(path: Path, steps: list[int]) -> TrainingRecord:
     """Return the record at some of its steps."""
     from oip.mi.training.record import TrainingRecord
 
-    whole = TrainingRecord.open(path)
-    rows = np.isin(whole.steps, steps)
+    record = TrainingRecord.open(path)
+    rows = np.isin(record.steps, steps)
     over_steps = ("label", "per_class", "whole_label", "whole_input")
     layers = tuple(
         replace(layer, **{name: getattr(layer, name)[rows] for name in over_steps})
-        for layer in whole.layers
+        for layer in record.layers
     )
-    accuracy = None if whole.accuracy is None else whole.accuracy[rows]
-    return replace(whole, steps=whole.steps[rows], layers=layers, accuracy=accuracy)
+    accuracy = None if record.accuracy is None else record.accuracy[rows]
+    return replace(record, steps=record.steps[rows], layers=layers, accuracy=accuracy)
 
 
 class ImageBatch(NamedTuple):
@@ -449,8 +449,8 @@ def recorded_steps(an_epoch: int, total: int, count: int) -> list[int]:
 def over_steps(trainings: list[Arrays], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return steps (t,) and a quantity (trainings, t, ...) of those that were not cut short."""
     longest = max((arrays["steps"] for arrays in trainings), key=len)
-    whole = [arrays[name] for arrays in trainings if len(arrays["steps"]) == len(longest)]
-    return longest, np.array(whole)
+    values = [arrays[name] for arrays in trainings if len(arrays["steps"]) == len(longest)]
+    return longest, np.array(values)
 
 
 def number_of_each(networks: Mapping[Any, Arrays], name: str) -> np.ndarray:
@@ -542,9 +542,9 @@ def kernel_information(t: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     off_diagonal = tf.sort(tf.boolean_mask(distances, tf.logical_not(tf.eye(count, dtype=tf.bool))))
     middle = tf.maximum(off_diagonal[tf.size(off_diagonal) // 2], 1e-12)
     logs = -distances / (2 * WIDTHS["relative"]["relative"] * middle)
-    same = tf.equal(labels[:, None], labels[None])
-    class_logs = tf.where(same, logs, tf.fill(tf.shape(logs), -1e9))
-    sizes = tf.reduce_sum(tf.cast(same, t.dtype), axis=1)
+    is_same_class = tf.equal(labels[:, None], labels[None])
+    class_logs = tf.where(is_same_class, logs, tf.fill(tf.shape(logs), -1e9))
+    sizes = tf.reduce_sum(tf.cast(is_same_class, t.dtype), axis=1)
     among_all = tf.reduce_logsumexp(logs, axis=1) - tf.math.log(tf.cast(count, t.dtype))
     among_own = tf.reduce_logsumexp(class_logs, axis=1) - tf.math.log(sizes)
     return tf.reduce_mean(among_own - among_all), -tf.reduce_mean(among_all)

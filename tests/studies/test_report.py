@@ -61,8 +61,8 @@ def test_a_part_of_another_schema_or_a_damaged_one_is_computed_again(tmp_path: P
 def test_a_part_of_other_data_is_computed_again(tmp_path: Path) -> None:
     calls: list[int] = []
     folder = Folder(tmp_path, "rbig", StudySettings())
-    for of in ("", "one", "one", "other", ""):
-        folder.part("part", counted(calls), of=of)
+    for digest in ("", "one", "one", "other", ""):
+        folder.part("part", counted(calls), digest=digest)
     assert len(calls) == 4
 
 
