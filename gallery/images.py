@@ -420,7 +420,7 @@ class KeptDataImages:
         self.height = size[0]
         self.scale = size[1] / length if length else 1.0
         self._store, self._keys = store, keys
-        self._kept: dict[int, bool] = {}
+        self._is_kept: dict[int, bool] = {}
 
     @classmethod
     def of(cls, store: Store, keys: PictureKeys, spec: InputRecord) -> KeptDataImages | None:
@@ -432,15 +432,15 @@ class KeptDataImages:
 
     def write(self, index: int) -> bool:
         """Keep an image; return False where the old gallery has no such image."""
-        if index not in self._kept:
+        if index not in self._is_kept:
             is_known = self._keys.old_text(f"caption of {index}") is not None
-            self._kept[index] = is_known and self._store.keep(data_picture(index))
-        return self._kept[index]
+            self._is_kept[index] = is_known and self._store.keep(data_picture(index))
+        return self._is_kept[index]
 
     @property
     def missing(self) -> int:
         """Number of images that were to be shown and are not in the old gallery."""
-        return len(self._kept) - sum(self._kept.values())
+        return len(self._is_kept) - sum(self._is_kept.values())
 
     def caption(self, index: int) -> str:
         """Return the name of the image's class, empty without labels."""
@@ -483,7 +483,7 @@ class DataImages:
         self._range = _range(images, spec)
         fits = len(spec.mean) == len(spec.std) == images.shape[-1]
         standards = (np.array(spec.mean), np.array(spec.std)) if fits else (0.0, 1.0)
-        self._ends = standards if line_length(shape) else None
+        self._standards = standards if line_length(shape) else None
         size, length = size_of(spec.shape), line_length(spec.shape)
         self.digest = digest
         self.height = size[0]
@@ -491,27 +491,27 @@ class DataImages:
         self.scale = size[1] / length if length else 1.0
         """Shown pixels an input pixel or sample."""
         self._store, self._keys = store, keys
-        self._same = digest is not None and keys.note("data", keys.key(digest, self._range))
+        self._is_same = digest is not None and keys.note("data", keys.key(digest, self._range))
         if digest is not None:
             keys.add("data digest", digest)
-        self._written: set[int] = set()
+        self._indices: set[int] = set()
         self.lossless = exact(size_of(spec.shape))
 
     def write(self, index: int) -> bool:
         """Write an image once; return False where there is no such image."""
         if not 0 <= index < len(self._images):
             return False
-        if index not in self._written:
-            self._written.add(index)
+        if index not in self._indices:
+            self._indices.add(index)
             name = data_picture(index)
-            if not (self._same and self._store.keep(name)):
+            if not (self._is_same and self._store.keep(name)):
                 self._store.write(name, self._drawn(index))
             self._keys.add(f"caption of {index}", self.caption(index))
         return True
 
     def _drawn(self, index: int) -> bytes:
-        if self._ends is not None:
-            middle, spread = self._ends
+        if self._standards is not None:
+            middle, spread = self._standards
             line = plain((self._images[index].astype(np.float32) - middle) / spread)
             return webp(resized(line, FULL), False)
         low, high = self._range

@@ -73,27 +73,29 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
     """
     layers = {run.folder(layer.index).name: layer for layer in run.layers}
     names, out = list(names), plain_name(str(run.path))
-    lost: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    files_by_command: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
         if folder in layers:
-            lost[_command_of(file, run.record)][folder].append(file)
-    commands = [_directions(run.record, layers[folder], out) for folder in lost["directions"]]
-    for folder in lost["reconstruct"]:
+            files_by_command[_command_name(file, run.record)][folder].append(file)
+    commands = [
+        _directions(run.record, layers[folder], out) for folder in files_by_command["directions"]
+    ]
+    for folder in files_by_command["reconstruct"]:
         maps = recorded_maps(run, layers[folder].index).tolist()
         commands.append(_reconstruct(run.record, _targets(layers[folder], maps), out))
-    for folder, files in lost["rank"].items():
+    for folder, files in files_by_command["rank"].items():
         targets = _targets(layers[folder], _measured_maps(run, layers[folder].index))
         commands.append(_rank(run.record, [*targets, *_flags(files)], out))
-    if lost["judge"]:
-        with_clusters = any(_CLUSTERS in files for files in lost["judge"].values())
+    if files_by_command["judge"]:
+        with_clusters = any(_CLUSTERS in files for files in files_by_command["judge"].values())
         commands.append(_judge(run, out, with_clusters))
-    for folder, files in lost["relations"].items():
+    for folder, files in files_by_command["relations"].items():
         commands += dict.fromkeys(_related(run, layers[folder], file) for file in files)
     return commands + [shlex.join(["oip", "gallery", out, *o]) for o in _gallery_options(names)]
 
 
-def _command_of(file: str, run: RunFile) -> str:
+def _command_name(file: str, run: RunFile) -> str:
     """Return the command that makes a file of a layer; `relations` are made by several."""
     if file.startswith(_OF_OIPS) or (_is_best(run.settings.preset) and file.startswith(_OF_BEST)):
         return "reconstruct"

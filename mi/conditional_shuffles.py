@@ -55,7 +55,7 @@ class ConditionalShuffles:
     """
 
     def __init__(self, x: Side, given: Side, seed: int):
-        self._x, self._given, self._seed = x, given, seed
+        self._x, self._condition, self._seed = x, given, seed
         if given.is_label:
             return
         if x.is_label:
@@ -70,8 +70,8 @@ class ConditionalShuffles:
     def __call__(self, shuffle: int) -> np.ndarray:
         """Return (n, d) numbers in the range of each column of x, or (n,) codes."""
         draw = seeds.generator(self._seed, "conditional null", shuffle)
-        if self._given.is_label:
-            return self._x.values[_order_within_classes(self._given.values, draw)]
+        if self._condition.is_label:
+            return self._x.values[_order_within_classes(self._condition.values, draw)]
         if self._x.is_label:
             return _drawn_codes(self._shares, draw)
         shuffled = (
@@ -88,7 +88,7 @@ class ConditionalShuffles:
         samples do not show how x changes with Z, and shuffles would hide what Z tells of it. A
         label that seems not to follow Z at all passes, even where it turns too fast to be seen.
         """
-        if self._given.is_label or not self._x.is_label:
+        if self._condition.is_label or not self._x.is_label:
             return False
         logs = np.log(np.clip(self._shares, _RARE, None))
         mean = (self._shares * logs).sum(axis=1)

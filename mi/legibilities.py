@@ -517,10 +517,10 @@ class Question(NamedTuple):
 def _answers(top: np.ndarray, lower: np.ndarray) -> Answers:
     """Return the choices between images of the top and of the lower half by their similarities."""
 
-    def below(values: np.ndarray, line: np.ndarray) -> np.ndarray:
+    def share_below(values: np.ndarray, line: np.ndarray) -> np.ndarray:
         """Return the share of a line that is below each value, ties as half."""
         line = np.sort(line)
         before, through = (np.searchsorted(line, values, side) for side in ("left", "right"))
         return (before + through) / (2 * len(line))
 
-    return Answers(below(top, lower), 1 - below(lower, top))
+    return Answers(share_below(top, lower), 1 - share_below(lower, top))

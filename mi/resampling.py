@@ -137,7 +137,7 @@ def over_prepared(
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
     raw, half_draws = np.zeros(maps), np.zeros((len(half_sets), maps))
     null = np.zeros((samples.shuffles, maps))
-    few_halves, few_shuffles = _few(samples, expensive)
+    few_halves, few_shuffles = _draw_counts(samples, expensive)
     few_sets, few_mixed = half_sets[:few_halves], mixed[:few_shuffles]
     single_drawn = np.zeros((len(few_sets), maps, classes))
     single_null = np.zeros((len(few_mixed), maps, classes))
@@ -186,7 +186,7 @@ def over_prepared(
     )
 
 
-def _few(samples: LabelledResponses, expensive: bool) -> tuple[int, int]:
+def _draw_counts(samples: LabelledResponses, expensive: bool) -> tuple[int, int]:
     """Return how many halves and shuffles there are for single classes."""
     if not samples.one_vs_rest:
         return 0, 0

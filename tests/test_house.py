@@ -21,7 +21,9 @@ PRIVATE_NOUNS = frozenset(
     )
 )
 """Words that say nothing of what a variable holds."""
-PRODUCT_NOUNS = PRIVATE_NOUNS | {"more", "rest", "both", "far", "near"}
+PRODUCT_NOUNS = PRIVATE_NOUNS | {
+    *("more", "rest", "both", "far", "near", "alike", "outside", "lost", "picked", "former")
+}
 """The same for the product; in a short test they can be plain."""
 MOST_ANY = 200
 MOST_FILES, MOST_LINES = 209, 650
@@ -84,6 +86,27 @@ def test_variables_are_called_by_the_noun_they_hold():
         for path, tree in files
         for line, name in names_bound(tree)
         if name.lstrip("_") in nouns
+    ]
+    assert not violations, "\n".join(violations)
+
+
+PREPOSITIONS = frozenset(
+    (
+        *("of", "in", "by", "on", "at", "over", "about", "after", "before", "within", "without"),
+        *("along", "around", "through", "since", "under", "between", "against"),
+    )
+)
+"""A function is called by a verb or by what it returns, not by what it is about."""
+
+
+def test_private_functions_are_not_called_by_a_preposition():
+    violations = [
+        f"{path}:{node.lineno}: {node.name}"
+        for path, tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and node.name.startswith("_")
+        and node.name.lstrip("_").split("_")[0] in PREPOSITIONS
     ]
     assert not violations, "\n".join(violations)
 

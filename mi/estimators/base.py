@@ -341,7 +341,7 @@ class LabelEstimator(Estimator):
             responses, codes = checked_maps(responses[unique_rows], codes[unique_rows])
         n, maps, d = responses.shape
         if codes.any():
-            estimates = self._over_maps(
+            estimates = self._map_estimates(
                 LabelledResponses(
                     self.with_marginals(responses), codes, seed, shuffles, draws, one_vs_rest
                 )
@@ -363,7 +363,7 @@ class LabelEstimator(Estimator):
         )
 
     @abstractmethod
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
         """Return the estimates of `over_maps` for checked input."""
 
 

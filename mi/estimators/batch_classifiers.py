@@ -383,8 +383,8 @@ class _Samples:
         for row, mask in zip(rows, masks, strict=True):
             members = np.flatnonzero(mask)
             row[: len(members)] = members
-        self._least = 1 / np.maximum(counts, 1)
-        self.share = np.where(np.arange(width) < counts, self._least, 0).astype(kind)
+        self._sample_share = 1 / np.maximum(counts, 1)
+        self.share = np.where(np.arange(width) < counts, self._sample_share, 0).astype(kind)
         """(fits, width): shares of the samples, 0 behind the last."""
         self.inputs = np.ones((len(rows), features.shape[1] + 1, width), kind)
         """(fits, r + 1, width): features and 1."""
@@ -402,7 +402,7 @@ class _Samples:
         (fits, weights).
         """
         result = np.zeros((len(self), *shape), self.share.dtype)
-        result[..., :-1] = (penalties[:, None] * self._least)[..., None]
+        result[..., :-1] = (penalties[:, None] * self._sample_share)[..., None]
         return result.reshape(len(self), -1)
 
     def cross_entropy(self, odds: np.ndarray) -> np.ndarray:

@@ -141,8 +141,8 @@ class Binning(LabelEstimator):
             bins |= {"low": self.low, "high": self.high}
         return {**bins, "corrected": self.corrected}
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; the bins are made of all samples."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`; the bins are made of all samples."""
         classes = int(samples.codes.max()) + 1
         return over_prepared(lambda x: self._prepare(x, classes), samples)
 
@@ -177,7 +177,7 @@ class Binning(LabelEstimator):
     def of_samples(self, n: int) -> Binning:
         """See `Estimator.of_samples`: halves have the bins of the whole."""
         settings = {item.name: getattr(self, item.name) for item in fields(Binning)}
-        return _BinningOf(**settings, whole=n)
+        return _BinningOfSamples(**settings, samples=n)
 
     def _bin_samples(self, n: int) -> int:
         """Return the number of samples by which n samples are cut into bins."""
@@ -323,17 +323,17 @@ class Binning(LabelEstimator):
 
 
 @dataclass(frozen=True)
-class _BinningOf(Binning):
-    """Binning with as many bins as `whole` samples have, whatever their number.
+class _BinningOfSamples(Binning):
+    """Binning with as many bins as `samples` samples have, whatever their number.
 
     Halves with bins by their own number would be estimates of another quantity, and vary less.
     """
 
-    whole: int = field(default=0, kw_only=True, repr=False)
-    """The number of samples."""
+    samples: int = field(default=0, kw_only=True, repr=False)
+    """Their number."""
 
     def _bin_samples(self, n: int) -> int:
-        return self.whole
+        return self.samples
 
 
 def _own_cells(effect: str, **sides: np.ndarray) -> tuple[str, ...]:

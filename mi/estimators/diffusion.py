@@ -259,8 +259,8 @@ class Dsmi(_Diffusion, LabelEstimator):
             lambda labels: prepared.information(labels, None), codes, shuffles, seed, memory
         )
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`."""
         estimates = over_prepared(
             lambda x: self._prepared(x, samples.seed),
             samples,
@@ -340,7 +340,7 @@ class _RecentClusters:
     """
 
     def __init__(self, limit: int):
-        self._most = limit
+        self._limit = limit
         self._clusters: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -355,7 +355,7 @@ class _RecentClusters:
         clusters = spectral_clusters(y, groups, seed, reference)
         with self._lock:
             self._clusters[key] = clusters
-            while len(self._clusters) > self._most:
+            while len(self._clusters) > self._limit:
                 self._clusters.popitem(last=False)
         return clusters
 

@@ -346,8 +346,8 @@ class Gaussian(LabelEstimator):
         super().__post_init__()
         check_whole("gaussian: components", self.components)
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`."""
         count = int(np.clip(np.bincount(samples.codes).min() // 2 - 2, 1, self.components))
 
         def prepare(x: np.ndarray) -> Prepared | None:

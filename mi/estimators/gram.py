@@ -48,7 +48,7 @@ class Distances:
         size = 8 * max(1, len(x))
         self._rows_at_once = max(1, byte_budget // size)
         self._columns_at_once = max(1, column_budget // size)
-        self._kept: np.ndarray | None = None
+        self._single_block: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._x)
@@ -71,10 +71,10 @@ class Distances:
         """
         for start in range(0, len(self), self._rows_at_once):
             rows = slice(start, min(start + self._rows_at_once, len(self)))
-            if self._kept is None:
+            if self._single_block is None:
                 yield rows, self.between(rows)
             else:
-                block, self._kept = self._kept, None
+                block, self._single_block = self._single_block, None
                 yield rows, block
 
     def between(self, rows: slice) -> np.ndarray:
@@ -109,8 +109,8 @@ class Distances:
             return 0.0
         if not self.whole:
             return self._median_of_blocks()
-        self._kept = self.between(slice(0, len(self)))
-        return median_squared_distance(self._kept)
+        self._single_block = self.between(slice(0, len(self)))
+        return median_squared_distance(self._single_block)
 
     def _columns(self) -> Iterator[np.ndarray]:
         """Yield centered columns (n, some) float64.

@@ -98,8 +98,8 @@ class HeldOut(LabelEstimator):
     ) -> Predictions:
         """Do `predict` from principal components (n, r) that are not constant."""
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`.
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`.
 
         Intervals are from a bootstrap of the held-out samples' contributions, to which is added the
         change by another training sample: the jackknife of five groups, of the estimates that leave
@@ -193,10 +193,10 @@ class OneVsRest:
         sorted_gains[order] = gains.T
         self.ends = interval_ends(self.raw, weights @ sorted_gains / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
-        self._none = entropies + other_odds.mean(axis=1)
+        self._other_gains = entropies + other_odds.mean(axis=1)
         self.contributions = (odds - other_odds) / n
         """(classes, n): what a sample adds to a value if it is of the class."""
-        middle = self._none + (self.contributions * shares_by_fold(codes, folds)).sum(axis=1)
+        middle = self._other_gains + (self.contributions * shares_by_fold(codes, folds)).sum(axis=1)
         self._reaches = middle + (self.raw - middle) / null_width - TIE
         """(classes,): the sum of a shuffle that is as large, in the widened null, as the value."""
         self._reached = np.zeros(classes)
@@ -204,7 +204,7 @@ class OneVsRest:
 
     def add(self, sums: np.ndarray) -> None:
         """Compare the values with those of shuffled labels: sums of `more` (shuffles, classes)."""
-        self._reached += (self._none + sums >= self._reaches).sum(axis=0)
+        self._reached += (self._other_gains + sums >= self._reaches).sum(axis=0)
         self._shuffles += len(sums)
 
     @property

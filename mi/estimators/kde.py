@@ -189,7 +189,7 @@ class KernelAccumulator:
         self._over_classes = np.ones((len(plan.codes), len(plan.counts))) * plan.counts
         self._all_classes = self._over_classes.sum(axis=1)
         classes, draws, shuffles = len(plan.counts), plan.halves.shape[1], len(plan.shuffled)
-        self._drawn = np.zeros(draws)
+        self._half_logs = np.zeros(draws)
         self._mixed = np.zeros(shuffles)
         self._drawn_classes = np.zeros((plan.class_draws, classes))
         self._mixed_classes = np.zeros((shuffles, classes))
@@ -234,7 +234,7 @@ class KernelAccumulator:
             values *= halves
             values += 1.0 - halves
         own_sums /= all_classes
-        self._drawn += np.log(own_sums).sum(axis=0, dtype=np.float64) / sizes
+        self._half_logs += np.log(own_sums).sum(axis=0, dtype=np.float64) / sizes
         if plan.class_draws:
             of_draws = _pair_sums(first_halves[..., : plan.class_draws // 2], of_classes.T)
             self._add_class_halves(rows, of_draws, all_classes, own_sums)
@@ -314,7 +314,7 @@ class KernelAccumulator:
         return KernelSums(
             information=value,
             per_class=single,
-            draws=paired_draws(value, self._drawn),
+            draws=paired_draws(value, self._half_logs),
             null=self._mixed,
             class_draws=paired_draws(single, self._drawn_classes),
             class_null=self._mixed_classes.astype(np.float32),
@@ -414,8 +414,8 @@ class Kde(LabelEstimator):
         variance = {"relative": self.relative} if self.noise is None else {"noise": self.noise}
         return {**variance, "bound": self.bound}
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; intervals are from pairs of halves."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`; intervals are from pairs of halves."""
         plan = KernelPlan.of(samples, self.byte_budget)
         x, single_classes = samples.responses, samples.one_vs_rest
         sums = thread_map(

@@ -134,8 +134,8 @@ class Ksg(LabelEstimator):
         """Whether signed values are clipped, as `clip` says."""
         return self.clip
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; one list of neighbors a map serves all labels."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`; one list of neighbors a map serves all labels."""
         self._check_k(len(samples.codes))
         rarity = len(samples.codes) / int(np.bincount(samples.codes).max())
         alone = not (samples.shuffles or samples.draws or samples.one_vs_rest)
@@ -234,7 +234,7 @@ class Ksg(LabelEstimator):
         radius, _ = nearest(np.concatenate([x, y, z], axis=1), self.k)
         open_radius = np.nextafter(radius, 0)
         of_z, of_xz, of_yz = (
-            digamma(within(side, open_radius))
+            digamma(count_within(side, open_radius))
             for side in (z, np.concatenate([x, z], axis=1), np.concatenate([y, z], axis=1))
         )
         nats = digamma(self.k) + (of_z - of_xz - of_yz).mean()
@@ -271,13 +271,13 @@ class Ksg(LabelEstimator):
         radius, neighbors = nearest(np.concatenate(samples, axis=1), self.k)
         if self.algorithm == 1:
             open_radius = np.nextafter(radius, 0)
-            counts = [digamma(within(variable, open_radius)).mean() for variable in samples]
+            counts = [digamma(count_within(variable, open_radius)).mean() for variable in samples]
             return float(digamma(self.k) + (variables - 1) * digamma(n) - sum(counts))
         counts = []
         for variable in samples:
             reach = np.abs(variable[neighbors] - variable[:, None]).max(axis=(1, 2))
             # The sample itself is not counted.
-            counts.append(digamma(within(variable, np.nextafter(reach, np.inf)) - 1).mean())
+            counts.append(digamma(count_within(variable, np.nextafter(reach, np.inf)) - 1).mean())
         shift = digamma(self.k) - (variables - 1) / self.k
         return float(shift + (variables - 1) * digamma(n) - sum(counts))
 
@@ -396,7 +396,7 @@ def _ross_on_line(x: np.ndarray, k: int) -> Information:
         radius = np.take_along_axis(
             np.sort(neighbor_distances, axis=1), ranks[:, None] - 1, axis=1
         )[:, 0]
-        counts = within(values[:, None], np.nextafter(radius, 0))
+        counts = count_within(values[:, None], np.nextafter(radius, 0))
         return _ross_value(ranks, sizes, counts)
 
     return information
@@ -505,7 +505,7 @@ def _query(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     return np.reshape(distances, (len(x), k)), np.reshape(indices, (len(x), k))
 
 
-def within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def count_within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Count the samples (n,) at most `radius` (n,) from each, itself among them.
 
     To count those that are nearer than r, give the float before r.
@@ -559,7 +559,7 @@ def _tree(points: np.ndarray) -> KDTree:
 
 
 def _count_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Do `within` on a line. x + radius is rounded, so that the ends are looked at once more."""
+    """Do `count_within` on a line. x + radius is rounded: the ends are looked at once more."""
     ordered = np.concatenate([[-np.inf], np.sort(x), [np.inf]])
     high = np.searchsorted(ordered, x + radius, side="right") - 1
     high += ordered[np.minimum(high + 1, len(x) + 1)] - x <= radius

@@ -333,8 +333,8 @@ class _Neural(LabelEstimator):
         """See `Estimator.working_bytes`: all, as a training uses all threads by itself."""
         return MEMORY_BUDGET
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`; a map, a shuffle and a draw are a training each.
 
         Information about single classes is not estimated: NaN.
         """

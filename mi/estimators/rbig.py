@@ -156,7 +156,7 @@ class Rbig(LabelEstimator):
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return the sum of dT over layers; constant columns have no part in it."""
         total = self._total(_varied(x), None, seed)
-        return replace(total, notices=_few(len(x)) + total.notices)
+        return replace(total, notices=_few_samples_notice(len(x)) + total.notices)
 
     def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
         """See `Estimator.total_correlation_null`; the same for all x of a shape."""
@@ -172,7 +172,7 @@ class Rbig(LabelEstimator):
         """Return sum_d H(X_d) - T(X)."""
         check_varied("rbig: x", x)
         total = self._total(x, None, seed)
-        notices = _few(len(x)) + _crowded(x) + total.notices
+        notices = _few_samples_notice(len(x)) + _crowded(x) + total.notices
         return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=notices)
 
     def negentropy(self, x: np.ndarray, seed: int = 0) -> RawEstimate:
@@ -194,7 +194,7 @@ class Rbig(LabelEstimator):
         mapped = self._destructor(self._block_layers(len(y)), seed).fit(y).transform(x)
         check_varied("rbig: x", mapped)
         total = self._total(mapped, self._block_layers(len(x)), seed)
-        notices = _few(min(len(x), len(y))) + total.notices
+        notices = _few_samples_notice(min(len(x), len(y))) + total.notices
         return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=notices)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
@@ -206,9 +206,9 @@ class Rbig(LabelEstimator):
             fitted = self._destructor(_MOST_LAYERS, seed).fit
             joint = np.concatenate([fitted(side).transform(side) for side in (x, y)], 1)
             total = self._total(joint, None, seed)
-            return replace(total, notices=_few(len(x)) + total.notices)
+            return replace(total, notices=_few_samples_notice(len(x)) + total.notices)
         together, bias = self._blocks(x, y, seed)
-        return RawEstimate(together(None) - bias, notices=_few(len(x)))
+        return RawEstimate(together(None) - bias, notices=_few_samples_notice(len(x)))
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
@@ -222,8 +222,8 @@ class Rbig(LabelEstimator):
         orders = [draw.permutation(len(y)) for _ in range(shuffles)]
         return np.array(thread_map(together, orders)) - bias
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`."""
 
         def prepare(x: np.ndarray) -> Prepared | None:
             rng = seeds.generator(samples.seed, "rbig projection")
@@ -259,7 +259,7 @@ class Rbig(LabelEstimator):
         return over_prepared(prepare, samples, expensive=True)
 
     def _label_notices(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
-        notices, d = [*_few(len(codes))], x.shape[1]
+        notices, d = [*_few_samples_notice(len(codes))], x.shape[1]
         if d > self.components:
             notices.append(f"From {self.components} principal components of {d} coordinates.")
         fewest = int(np.bincount(codes).min())
@@ -340,7 +340,7 @@ class Rbig(LabelEstimator):
         return Destructor(layers, self.rotation, self.stopping, seed)
 
 
-def _few(n: int) -> tuple[str, ...]:
+def _few_samples_notice(n: int) -> tuple[str, ...]:
     """Return a notice where there are too few samples for histograms."""
     if n >= _FEW:
         return ()

@@ -486,8 +486,8 @@ class Renyi(LabelEstimator):
         values, codes = checked_maps(responses, labels)
         return pairs(values, codes, self.alpha, self.width)
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; ceilings are Renyi entropies of the label."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`; ceilings are Renyi entropies of the label."""
 
         def prepare(x: np.ndarray) -> Prepared | None:
             a = gram(x, self.width)

@@ -75,8 +75,8 @@ class Vme(LabelEstimator):
         """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
         return 2 * block_bytes(n, self.byte_budget)
 
-    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
+    def _map_estimates(self, samples: LabelledResponses) -> MapEstimates:
+        """See `LabelEstimator._map_estimates`; one kernel matrix a map serves all labels."""
         size = 3 * block_bytes(len(samples.codes), self.byte_budget)
         return over_prepared(self._prepare, samples, size)
 

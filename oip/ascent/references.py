@@ -189,7 +189,9 @@ class References:
     ):
         self._network, self._targets = network, targets
         self._data, self._best = data, best
-        self._kept: OrderedDict[int, tuple[list[AlignedLayer[np.ndarray]], float]] = OrderedDict()
+        self._activations: OrderedDict[int, tuple[list[AlignedLayer[np.ndarray]], float]] = (
+            OrderedDict()
+        )
         self._byte_budget = byte_budget
         self._directions: dict[int, np.ndarray] = {}
         aligned = "align" in terms
@@ -265,7 +267,7 @@ class References:
         return layers, np.array([response for _, response in by_item], np.float32)
 
     def _features_of_item(self, item: int) -> tuple[list[AlignedLayer[np.ndarray]], float]:
-        if item not in self._kept:
+        if item not in self._activations:
             images = np.asarray(self._data[self._best[item]], np.float32)
             items = np.full(len(images), item, np.int32)
             post, features = self._graph(tf.constant(images), tf.constant(items), *self._arrays)
@@ -277,11 +279,14 @@ class References:
                 spread = max(float(values.var(axis=1).mean()), _TINY)
                 weights = share / spread / len(features)
                 layers.append(AlignedLayer(values, weights.astype(np.float32)))
-            self._kept[item] = layers, max(abs(float(post.numpy().mean())), _TINY)
-        self._kept.move_to_end(item)
-        while len(self._kept) * self.bytes_per_image > self._byte_budget and len(self._kept) > 1:
-            self._kept.popitem(last=False)
-        return self._kept[item]
+            self._activations[item] = layers, max(abs(float(post.numpy().mean())), _TINY)
+        self._activations.move_to_end(item)
+        while (
+            len(self._activations) * self.bytes_per_image > self._byte_budget
+            and len(self._activations) > 1
+        ):
+            self._activations.popitem(last=False)
+        return self._activations[item]
 
     @cached_property
     def _arrays(self) -> tuple[Tensor, ...]:

@@ -185,9 +185,9 @@ class MapTargets(Targets):
                 tf.reshape(values, [-1]) if positions is None else tf.gather_nd(values, positions)
             )
 
-        def of_means(chosen: Tensor) -> Tensor:
+        def of_means(selection: Tensor) -> Tensor:
             """Return the gradient of the means of chosen images, (n, 1, ..., maps)."""
-            share = tf.cast(chosen, tf.float32) / _node_count(pre_activation)  # (n,)
+            share = tf.cast(selection, tf.float32) / _node_count(pre_activation)  # (n,)
             share = tf.reshape(share, [-1, *ones])
             return share if own_map is None else share * own_map
 

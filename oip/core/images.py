@@ -292,9 +292,9 @@ def _stroke_cover(heights: np.ndarray, width: int, tall: int, stroke: float) -> 
     at = (np.arange(width * fine + 1) / fine) * length / width - 0.5
     points = np.interp(at, np.arange(length), heights).astype(np.float32)
     columns = np.lib.stride_tricks.sliding_window_view(points, fine + 1)[::fine]
-    above, below = columns.min(axis=1) - stroke / 2, columns.max(axis=1) + stroke / 2
+    top, bottom = columns.min(axis=1) - stroke / 2, columns.max(axis=1) + stroke / 2
     row = np.arange(tall, dtype=np.float32)[:, None]
-    return np.clip(np.minimum(below, row + 1) - np.maximum(above, row), 0.0, 1.0)
+    return np.clip(np.minimum(bottom, row + 1) - np.maximum(top, row), 0.0, 1.0)
 
 
 def _write_numbers(picture: np.ndarray, length: int, base: int) -> np.ndarray:

@@ -188,15 +188,15 @@ class NotebookBars:
         self._handle: DisplayHandle | None = None
         self._counts: dict[str, tuple[float, int, str]] = {}
         self._pace = Pace()
-        self._drawn = 0.0
+        self._last_update = 0.0
 
     def __call__(self, label: str, done: float, total: int) -> None:
         new = label not in self._counts
         now = time.monotonic()
         self._counts[label] = (done, total, self._pace.text(label, done, total, now))
-        if not new and done < total and now - self._drawn < _SECONDS_BETWEEN:
+        if not new and done < total and now - self._last_update < _SECONDS_BETWEEN:
             return
-        self._drawn = now
+        self._last_update = now
         page = self._html("".join(_bar(label, *counts) for label, counts in self._counts.items()))
         if self._handle is None:
             self._handle = self._show(page, display_id=True)

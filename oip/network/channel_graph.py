@@ -142,18 +142,18 @@ class _Follower:
         self.outputs: dict[int, np.ndarray] = {}
         self.readers: dict[int, Reader] = {}
         self.whole: dict[int, str] = {}
-        self.after: _Inputs = []
+        self.call_channels: _Inputs = []
         self.bare = {id(layer) for layer in _layers_of_models(network.model)}
 
     def run(self) -> Channels:
         calls = self.network.calls
         for call in calls:
-            self.after.append(self._output_channels(call))
+            self.call_channels.append(self._output_channels(call))
         returned = {index for output in self.network.recording.outputs for index in output.calls}
         sources = {source for call in calls for source in call.sources}
         for call in calls:
             if call.index not in sources or call.index in returned:
-                self._lock([self.after[call.index]], "it is the model's output")
+                self._lock([self.call_channels[call.index]], "it is the model's output")
         parents = _first_of_tied(self.count, self.ties)
         readers = list(self.readers.values())
         channels = Channels(self.cuts, self.makers, self.outputs, readers, parents, {}, self.whole)
@@ -199,7 +199,7 @@ class _Follower:
         return self._lock(inputs, f"it is not known how '{call.path}' ({kind}) uses channels")
 
     def _inputs(self, call: Call) -> _Inputs:
-        inputs = [None if source < 0 else self.after[source] for source in call.sources]
+        inputs = [None if source < 0 else self.call_channels[source] for source in call.sources]
         widths = [self._width(shape) for shape in call.input_shapes]
         if call.direct and len(inputs) == len(widths):
             pairs = zip(inputs, widths, strict=True)

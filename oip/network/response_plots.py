@@ -254,7 +254,7 @@ class MapGrid:
                 ((left, top), (left, bottom)),
                 ((right, top), (right, bottom)),
             )
-            lines += [edge for edge, drawn in zip(edges, is_open, strict=True) if drawn]
+            lines += [edge for edge, is_edge in zip(edges, is_open, strict=True) if is_edge]
         points = 72 * self.inches / self.shape[1] * side
         width = float(np.clip(0.14 * points, 0.5, 1.1))
         axes.add_collection(LineCollection(lines, colors=color, linewidths=width))
@@ -329,17 +329,17 @@ def panel_figure(
     for index, panel in enumerate(panels):
         if panel is None:
             continue
-        above, below = axes[index // across * 2 :, index % across][:2]
+        image_panel, map_panel = axes[index // across * 2 :, index % across][:2]
         if panel.image is None:
             text = plots.printable_lines(panel.title)
-            above.text(0.5, 0.5, text, ha="center", va="center", fontsize=plots.FONT)
+            image_panel.text(0.5, 0.5, text, ha="center", va="center", fontsize=plots.FONT)
         else:
-            show_image(above, panel.image, panel.title, panel.bgr)
-        grid.draw(below, panel.values, color)
+            show_image(image_panel, panel.image, panel.title, panel.bgr)
+        grid.draw(map_panel, panel.values, color)
         if grid.over or index % across == 0:
-            grid.number(below, numbers)
+            grid.number(map_panel, numbers)
         for framed, edge in marks:
-            grid.mark(below, framed, edge)
+            grid.mark(map_panel, framed, edge)
     return figure, axes
 
 

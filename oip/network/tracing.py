@@ -173,7 +173,7 @@ class _Recorder:
         self.spans: list[_Span] = []
         self.origins: dict[str, int] = {}  # name of a tensor -> number of the call that made it
         self.uses: dict[int, int] = {}
-        self.inside: set[int] = set()  # layers that run in another function
+        self.inner_ids: set[int] = set()  # layers that run in another function
         self.returned: list[tuple[str, Tensor]] = []
         self.failure = ""
         self.graph: tf.Graph | None = None
@@ -208,7 +208,7 @@ class _Recorder:
 
         def recorded(*args: object, **kwargs: object) -> object:
             if tf.compat.v1.get_default_graph() is not self.graph:
-                self.inside.add(id(layer))
+                self.inner_ids.add(id(layer))
                 return call(*args, **kwargs)
             use = self.uses.get(id(layer), 0)
             self.uses[id(layer)] = use + 1
@@ -252,7 +252,7 @@ class _Recorder:
     def _check_quiet_layers(self, weight_ids: set[int]) -> None:
         """Refuse a layer with a kernel that is used, by its id, without a call of the layer."""
         for path, layer in self.leaves:
-            is_quiet = id(layer) not in self.uses and id(layer) not in self.inside
+            is_quiet = id(layer) not in self.uses and id(layer) not in self.inner_ids
             if not is_quiet or not _has_kernel(layer):
                 continue
             if any(id(getattr(weight, "value", 0)) in weight_ids for weight in layer.weights):

@@ -163,9 +163,9 @@ class Run(RunFolder):
         key = self.folder(index).name
         with files.locked(self.path):
             record = RunFile.read_either(self.path / NAME)
-            made = _joined(record.made, {key: [name]})
-            if made != record.made:
-                self.record = msgspec.structs.replace(record, made=made)
+            files_made = _joined(record.made, {key: [name]})
+            if files_made != record.made:
+                self.record = msgspec.structs.replace(record, made=files_made)
                 self.save()
 
     def keep(self, index: int, name: str, record: FileRecord) -> None:

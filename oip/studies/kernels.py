@@ -543,13 +543,13 @@ def draw_responses(folder: Folder, data: Images, name: str, responses: ShownResp
             plots.image(panel, response, vmin=0, vmax=top, cmap=plots.SEQUENTIAL)
         text = f"{'highest' if row < half else 'lowest'}\nkernel {responses.kernels[row]}\n"
         text += f"{responses.information[row]:.2f} bits"
-        where = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
-        line[0].text(-0.12, 0.5, text, fontsize=6, **where)
-    where = f"{data.name} {name}"
+        text_place = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
+        line[0].text(-0.12, 0.5, text, fontsize=6, **text_place)
+    subject = f"{data.name} {name}"
     folder.figure(
         f"responses-{slug(data.name)}-{name.lower()}",
         drawing,
-        folder.caption("responses", where, source=data.test.source, network=name),
+        folder.caption("responses", subject, source=data.test.source, network=name),
         {
             "kernels": responses.kernels,
             "information, bits": responses.information,

@@ -177,10 +177,10 @@ def differences(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> li
     return [minuend - subtrahend for minuend, subtrahend in zip(first, second, strict=True)]
 
 
-def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
+def high_power(images: np.ndarray, low: float = 0.25) -> np.ndarray:
     """Return the share of the power of images (..., h, w, b) above a frequency, mean left out.
 
-    `above` is in cycles a pixel, along the diagonal of both frequencies (radius). The share (...,)
+    `low` is in cycles a pixel, along the diagonal of both frequencies (radius). The share (...,)
     is NaN for an image without any variation.
     """
     height, width = images.shape[-3:-1]
@@ -190,7 +190,7 @@ def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
     spectrum[..., 0, 0] = 0.0
     total = spectrum.sum((-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total > 0, (spectrum * (radius > above)).sum((-2, -1)) / total, np.nan)
+        return np.where(total > 0, (spectrum * (radius > low)).sum((-2, -1)) / total, np.nan)
 
 
 def steps_to(traces: np.ndarray, share: float = 0.95) -> np.ndarray:

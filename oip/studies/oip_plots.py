@@ -227,11 +227,11 @@ def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test:
     labels, names = np.asarray(test.labels), list(test.classes)
     label = names.index("4") if "4" in names else 0
     other = names.index("2") if "2" in names else len(names) - 1
-    same = np.flatnonzero(labels == label)[:_IMAGES]
+    class_rows = np.flatnonzero(labels == label)[:_IMAGES]
     for info in network.convolutional[:3]:
-        result = responses(network, test.images[same[:1]], info.name, titles=[names[label]])
+        result = responses(network, test.images[class_rows[:1]], info.name, titles=[names[label]])
         caption = folder.text("responses", layer=info.name, label=names[label])
-        numbers = {"image": same[:1], "mean response": result.values.mean((0, 2, 3))}
+        numbers = {"image": class_rows[:1], "mean response": result.values.mean((0, 2, 3))}
         folder.figure(f"responses-{info.index}", result.plot(color="viridis"), caption, numbers)
     draw_beside(folder, network, test, label)
     sample = network, test.images, labels, layer.name, label
@@ -241,7 +241,7 @@ def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test:
     except DataError as error:
         folder.note(f"No common points: {error}")
         return
-    images = np.concatenate([same, np.flatnonzero(labels == other)[:1]])
+    images = np.concatenate([class_rows, np.flatnonzero(labels == other)[:1]])
     titles = [names[label] for label in labels[images]]
     result = responses(network, test.images[images], layer.name, titles=titles)
     marks = np.zeros((layer.maps, *layer.size), bool)
@@ -311,14 +311,14 @@ def draw_confusions(folder: Folder, name: str, data: Images, arrays: Arrays) -> 
     for panel, (kind, table) in zip(axes[0], tables.items(), strict=True):
         shown_table = np.where(np.eye(len(classes), dtype=bool), np.nan, table)
         look = {"cmap": plots.SEQUENTIAL, "vmin": 0, "vmax": max(confused)}
-        drawn = panel.imshow(shown_table, **look)
+        artist = panel.imshow(shown_table, **look)
         panel.set_title(f"{kind}: {100 * np.mean(arrays[kind] == labels):.1f} %")
         panel.set_xticks(range(len(classes)), ticks, rotation=90, fontsize=plots.SMALL)
         panel.set_yticks(range(len(classes)), ticks, fontsize=plots.SMALL)
         panel.set_xlabel("taken for")
         numbers[f"{kind}: % of a class"] = table
     axes[0, 0].set_ylabel("class")
-    panels.side_color_bar(drawing, drawn, list(axes[0]), "% of the class")
+    panels.side_color_bar(drawing, artist, list(axes[0]), "% of the class")
     folder.figure(
         f"confusions-{name}", drawing, folder.text("confusions", source=data.name), numbers
     )
@@ -331,10 +331,10 @@ def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset
         return
     drawing, ((panel,),) = plots.figure(7.2, 2.4)
     look = {"aspect": "auto", "interpolation": "nearest", "cmap": plots.SEQUENTIAL}
-    drawn = panel.imshow(outputs.T, vmin=0, vmax=1, **look)
+    artist = panel.imshow(outputs.T, vmin=0, vmax=1, **look)
     panel.set_yticks(range(len(test.classes)), [plots.printable(n[:14]) for n in test.classes])
     panel.set_xlabel(f"map of {plots.printable(oips.layer)}")
-    panels.side_color_bar(drawing, drawn, [panel], "output")
+    panels.side_color_bar(drawing, artist, [panel], "output")
     caption = folder.text("classes_of_oips", layer=oips.layer)
     folder.figure("classes-of-oips", drawing, caption, {"map": oips.maps, "output": outputs})
 

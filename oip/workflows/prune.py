@@ -125,7 +125,7 @@ class PrunedModel:
         return pd.DataFrame({name: quality.to_dict() for name, quality in stages.items()}).T
 
     def __repr__(self) -> str:
-        maps = ", ".join(f"{name}: {len(kept)}" for name, kept in list(self.kept.items())[:3])
+        maps = ", ".join(f"{name}: {len(numbers)}" for name, numbers in list(self.kept.items())[:3])
         return (
             f"PrunedModel by {self.plan.method}: {self.before.parameters:,} to "
             f"{self.quality.parameters:,} parameters, accuracy {self.before.accuracy:.4f} to "
@@ -238,7 +238,7 @@ class Pruner:
             _check_labels(data, max(self.head.maps, 2))
         self._train_images, self._test_images = checked
         self.channels = Channels.of(network)
-        self._named = layers is not None
+        self._are_named = layers is not None
         self._not_pruned: dict[str, str] = {}  # layer -> why its maps stay
         self.layers = self._prunable(layers)
         self._orders: dict[tuple[str, int, int], _Orders] = {}
@@ -344,7 +344,7 @@ class Pruner:
                 try:
                     orders[layer.name] = select(self.network, images, labels, layer, **settings)
                 except ModelError as error:
-                    if self._named:
+                    if self._are_named:
                         raise
                     unordered[layer.name] = str(error).rstrip(".")
                 self.progress(label, count, len(self.layers))

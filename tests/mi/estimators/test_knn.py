@@ -149,9 +149,9 @@ def test_counts_on_a_line_are_exact_at_the_edges():
         distances = np.abs(x - x.T)
         for column in (1, 5, 59):
             r = np.sort(distances, axis=1)[:, column]
-            assert (knn.within(x, r) == (distances <= r[:, None]).sum(axis=1)).all()
+            assert (knn.count_within(x, r) == (distances <= r[:, None]).sum(axis=1)).all()
             below = np.nextafter(r, 0)
-            assert (knn.within(x, below) == (distances < r[:, None]).sum(axis=1)).all()
+            assert (knn.count_within(x, below) == (distances < r[:, None]).sum(axis=1)).all()
 
 
 @pytest.mark.parametrize("d", [2, 3, 25])
@@ -164,9 +164,9 @@ def test_neighbors_and_counts_are_those_of_all_distances(d, monkeypatch):
     assert (radius == np.sort(distances, axis=1)[:, 4]).all()
     rows = np.arange(70)[:, None]
     assert (distances[rows, neighbors] == np.sort(distances, axis=1)[:, 1:5]).all()
-    assert (knn.within(x, radius) == (distances <= radius[:, None]).sum(axis=1)).all()
+    assert (knn.count_within(x, radius) == (distances <= radius[:, None]).sum(axis=1)).all()
     below = np.nextafter(radius, 0)
-    assert (knn.within(x, below) == (distances < radius[:, None]).sum(axis=1)).all()
+    assert (knn.count_within(x, below) == (distances < radius[:, None]).sum(axis=1)).all()
     assert (knn.nearest_of(x[:20], x, 3) == np.sort(distances[:, :20], axis=1)[:, 2]).all()
 
 
