@@ -142,19 +142,8 @@ def _run_source(folder: Folder, images: Images, size: RenyiSize, is_first_source
     for several in compared:
         draw_pairs(folder, several)
         folder.add(redundancy_finding(several), synergy_finding(several))
-    pruned = []
-    for plan in plans["selection"]:
-        if not np.isfinite(arrays[plan]["accuracy"]):
-            folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
-            continue
-        model = folder.file(f"models/{plan.name}.keras")
-        arguments = f"selections/{plan.name}", map_selection, model, images, size, seed
-        stored = folder.part(*arguments, digest=f"{images.digest} {sha256(model)}")
-        selection = MapSelection.of(stored)
-        draw_selection(folder, key, selection, setting)
-        subject = f"{selection.layer} of {plan.recipe} on {key}"
-        folder.add(width_finding(subject, selection, tested))
-        pruned.append(pruning_finding(subject, selection, tested))
+    candidates = {plan: arrays[plan] for plan in plans["selection"]}
+    pruned = _add_selections(folder, images, size, candidates, setting)
     for kernel in KERNELS:
         draw_planes(folder, planes, kernel)
     folder.add(plane_finding(planes), compression_finding(planes))
@@ -165,6 +154,31 @@ def _run_source(folder: Folder, images: Images, size: RenyiSize, is_first_source
         swept = folder.part(*arguments, digest=f"{images.digest} {sha256(model)}")
         folder.add(widths_finding(f"{plan.label} on {key}", swept))
     folder.add(*pruned)
+
+
+def _add_selections(
+    folder: Folder,
+    images: Images,
+    size: RenyiSize,
+    trainings: Mapping[NetworkPlan, Arrays],
+    setting: str,
+) -> list[Finding]:
+    """Choose maps of each network; return the findings on pruning, which come last in the paper."""
+    pruned = []
+    for plan, arrays in trainings.items():
+        if not np.isfinite(arrays["accuracy"]):
+            folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
+            continue
+        model = folder.file(f"models/{plan.name}.keras")
+        name, seed = f"selections/{plan.name}", folder.settings.seed
+        digest = f"{images.digest} {sha256(model)}"
+        stored = folder.part(name, map_selection, model, images, size, seed, digest=digest)
+        selection, tested = MapSelection.of(stored), len(images.test)
+        draw_selection(folder, images.name, selection, setting)
+        subject = f"{selection.layer} of {plan.recipe} on {images.name}"
+        folder.add(width_finding(subject, selection, tested))
+        pruned.append(pruning_finding(subject, selection, tested))
+    return pruned
 
 
 @dataclass(frozen=True, eq=False)
