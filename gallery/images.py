@@ -261,7 +261,7 @@ class MapImages:
         with ThreadPoolExecutor(usable_cores()) as pool:
             for block in layer.blocks:
                 is_same = self._keys.note(f"block-{block.name}", self._keys.key(block.content))
-                if not (is_same and self._kept(layer, block)):
+                if not (is_same and self._keep_pictures(layer, block)):
                     self._draw(block, pool)
                 else:
                     self._fill(block)
@@ -279,7 +279,7 @@ class MapImages:
             if sums is not None and map_index in maps:
                 grown, total = (array[row].astype(np.float32) for array in (sums.images, sums.sums))
                 panels = (sums.node_images[row], total, grown - total)
-                tiles = [resized(self._drawn(image), TILE) for image in panels]
+                tiles = [resized(self._pixels_of_oips(image), TILE) for image in panels]
                 self._store.write(
                     _path("sum", layer.index, map_index), webp(strip([tiles]), self.lossless)
                 )
@@ -290,7 +290,7 @@ class MapImages:
                     content = webp(partners.pictures[row], self.lossless)
                     self._store.write(_path(kind, layer.index, map_index), content)
 
-    def _kept(self, layer: LayerEntry, block: ShardBlock) -> bool:
+    def _keep_pictures(self, layer: LayerEntry, block: ShardBlock) -> bool:
         """Keep all pictures of a block; return False if one is missing."""
         several = layer.oips is not None and layer.oips.scores.shape[1] > 1
         moves = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
@@ -299,9 +299,9 @@ class MapImages:
         paths = [_path(kind, block.layer, map_index) for map_index in block.maps for kind in kinds]
         if not (all(map(self._store.has, paths)) and all(map(self._store.keep, paths))):
             return False
-        return not self.are_colors or self._kept_stretches(block)
+        return not self.are_colors or self._keep_stretches(block)
 
-    def _kept_stretches(self, block: ShardBlock) -> bool:
+    def _keep_stretches(self, block: ShardBlock) -> bool:
         text = self._keys.old_text(f"stretches-{block.name}")
         values = {} if text is None else json.loads(text)
         self.stretches |= {
@@ -335,7 +335,7 @@ class MapImages:
                 self._write("masks", block, map_index, [[resized(m, self._start) for m in masked]])
             self.sheets.put(self._positions[block.layer, map_index], best)
             if len(oips.snapshot_steps):
-                stages = self._drawn(oips.snapshots[row])[-MOST_IN_A_ROW:]
+                stages = self._pixels_of_oips(oips.snapshots[row])[-MOST_IN_A_ROW:]
                 shown_stages = [[resized(stage, self._stage) for stage in stages]]
                 self._write("evolution", block, map_index, shown_stages, self._stage_quality)
 
@@ -367,9 +367,9 @@ class MapImages:
         if rows:
             images = read_best_images(block.path)
             for row in rows:
-                self.sheets.put(positions[row], self._drawn(images[row]))
+                self.sheets.put(positions[row], self._pixels_of_oips(images[row]))
 
-    def _drawn(self, images: np.ndarray) -> np.ndarray:
+    def _pixels_of_oips(self, images: np.ndarray) -> np.ndarray:
         """Return images (..., h, w, b) as uint8: in true colors where they have them."""
         true = self._true(images)
         if true is not None:
@@ -505,11 +505,11 @@ class DataImages:
             self._indices.add(index)
             name = data_picture(index)
             if not (self._is_same and self._store.keep(name)):
-                self._store.write(name, self._drawn(index))
+                self._store.write(name, self._encoded(index))
             self._keys.add(f"caption of {index}", self.caption(index))
         return True
 
-    def _drawn(self, index: int) -> bytes:
+    def _encoded(self, index: int) -> bytes:
         if self._standards is not None:
             middle, spread = self._standards
             line = plain((self._images[index].astype(np.float32) - middle) / spread)

@@ -453,7 +453,7 @@ class Pages:
             "images": data.images if data is not None else None,
             "classes": self._classes,
             "inputs": {
-                plain_name(key): _shown(value)
+                plain_name(key): _value_text(value)
                 for key, value in msgspec.to_builtins(run.input).items()
                 if value is not False
             },
@@ -552,20 +552,22 @@ def _candidates(run: RunFile) -> list[str]:
 
 def _flat(value: object) -> dict[str, str]:
     if isinstance(value, dict):
-        return {plain_name(key): _shown(setting, "none") for key, setting in value.items()}
-    return {"": _shown(value, "none")}
+        return {plain_name(key): _value_text(setting, "none") for key, setting in value.items()}
+    return {"": _value_text(value, "none")}
 
 
-def _shown(value: object, if_missing: str = "not known") -> str:
+def _value_text(value: object, if_missing: str = "not known") -> str:
     """Return a value as text; settings within settings as `name value`, deeper ones in brackets."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        triples = ((plain_name(key), item, _shown(item, if_missing)) for key, item in value.items())
+        triples = (
+            (plain_name(key), item, _value_text(item, if_missing)) for key, item in value.items()
+        )
         return ", ".join(
             f"{key} ({text})" if isinstance(item, dict) else f"{key} {text}"
             for key, item, text in triples
         )
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(item, if_missing) for item in value)
+        return ", ".join(_value_text(item, if_missing) for item in value)
     return if_missing if value is None else plain_name(value)

@@ -363,7 +363,9 @@ class NodeAblation:
             f"silenced to {self.to}; accuracy {self.accuracy:z.2%}, less {self.accuracy_drop:z.2%}"
         )
         table = html.frame(self.to_pandas(), headings, 2)
-        return html.block(self._title, html.paragraph(text), table, html.drawn(self.plot(), text))
+        return html.block(
+            self._title, html.paragraph(text), table, html.embedded_figure(self.plot(), text)
+        )
 
 
 def ablate_nodes(

@@ -153,7 +153,7 @@ class KernelRanking:
             self._title,
             *(html.paragraph(text) for text in self.notices),
             html.frame(self.to_pandas(), headings, _ROWS),
-            html.drawn(self.plot(16), self._title),
+            html.embedded_figure(self.plot(16), self._title),
         )
 
 

@@ -69,7 +69,7 @@ class Measurement:
         own_null = estimator.shuffles if default_shuffles is None else default_shuffles
         shuffles = own_null if null is None else check_drawn("null", null, n)
         count = estimator.resamples if draws is None else check_drawn("draws", draws, n)
-        return self._finished(self.resampled(shuffles, count))
+        return self._finish(self.resampled(shuffles, count))
 
     @property
     def sizes(self) -> list[int]:
@@ -84,11 +84,11 @@ class Measurement:
     def resampled(self, shuffles: int, draws: int) -> Resampled:
         """Return the raw estimate with its draws and its null."""
         value = self.estimate_on(*self.arrays)
-        resampled_values = self._drawn(value.nats, draws) if draws else None
+        resampled_values = self._half_draws(value.nats, draws) if draws else None
         null = self.null_of(shuffles) if shuffles and self.null_of else None
         return Resampled(value, resampled_values, null)
 
-    def _drawn(self, value: float, draws: int) -> np.ndarray:
+    def _half_draws(self, value: float, draws: int) -> np.ndarray:
         """Return (draws,) of the estimate, by halves; none where these are too small."""
         if self.too_few_for_halves:
             return np.empty(0)
@@ -136,7 +136,7 @@ class Measurement:
             "too small where x has heavy tails.",
         )
 
-    def _finished(self, result: Resampled) -> Estimate:
+    def _finish(self, result: Resampled) -> Estimate:
         """Clip the value and its interval, compare it with its null, and describe it."""
         value, draws, null = result
         clips = self.estimator.clips

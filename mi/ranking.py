@@ -421,9 +421,9 @@ class Ranking(LayerResult):
 
     def plot(self) -> Figure:
         """Draw bars of the information with intervals and ceiling, one panel an estimator."""
-        return self._drawn(self.estimators)
+        return self._bar_figure(self.estimators)
 
-    def _drawn(self, estimators: Sequence[EstimatorRanking]) -> Figure:
+    def _bar_figure(self, estimators: Sequence[EstimatorRanking]) -> Figure:
         figure, panels = plots.figure(7.0, 0.3 + 2.2 * len(estimators), rows=len(estimators))
         for axes, ranking in zip(panels.flat, estimators, strict=True):
             order = ranking.order[:_BARS]
@@ -466,7 +466,7 @@ class Ranking(LayerResult):
         return html.block(
             self._title,
             *map(html.paragraph, (text, *self.all_notices)),
-            html.drawn(self._drawn(self.estimators[:1]), self._title),
+            html.embedded_figure(self._bar_figure(self.estimators[:1]), self._title),
             html.table((*headings, "best for"), rows, len(self) - len(rows)),
         )
 

@@ -92,7 +92,7 @@ def fitted_autoencoder(
     # About 0, where most samples are, and of mean square 1: one rate suits all layers.
     scale = float(np.sqrt(np.square(samples - middle, dtype=np.float64).mean())) or 1.0
     active = min(settings.active, count)
-    training = _AutoencoderTraining(_drawn(samples - middle, count, random), active, settings)
+    training = _AutoencoderTraining(_start_rows(samples - middle, count, random), active, settings)
     label = "sparse autoencoder"
     progress(label, 0, settings.steps)
     for index in range(settings.steps):
@@ -184,7 +184,7 @@ def _geometric_median(samples: np.ndarray) -> np.ndarray:
     return point.astype(np.float32)
 
 
-def _drawn(centered: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+def _start_rows(centered: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """Return rows (count, m) of length 1 to begin with: samples about the mean, then noise."""
     lengths = np.linalg.norm(centered, axis=1)
     usable = np.flatnonzero(lengths > 1e-6 * max(1e-30, lengths.max()))

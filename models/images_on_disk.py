@@ -81,7 +81,7 @@ def read_pictures(
     images = np.empty((len(paths), *size, bands), np.uint8)
     unreadable = _Unreadable()
     for index, path in enumerate(paths):
-        with unreadable.collected(_named(path, with_folder)):
+        with unreadable.collected(_file_label(path, with_folder)):
             images[index] = _decoded(path, size, bands, resize, sizing.as_shown, with_folder)
     unreadable.check()
     changed = sum(file_size != size for file_size in sizes)
@@ -103,7 +103,7 @@ def _sizes_and_color(paths: list[Path], with_folder: bool) -> tuple[list[tuple[i
     are_gray = True
     unreadable = _Unreadable()
     for path in paths:
-        name = _named(path, with_folder)
+        name = _file_label(path, with_folder)
         with unreadable.collected(name):
             with _opened(path, with_folder) as picture:
                 mode = picture.mode
@@ -189,7 +189,7 @@ def _decoded(
             upright = _flattened(ImageOps.exif_transpose(picture)) if as_shown else picture
             plain = upright.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
-            raise DataError(_named(path, with_folder), "a whole image file", error) from error
+            raise DataError(_file_label(path, with_folder), "a whole image file", error) from error
     plain = brought_to(plain, size, resize, Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
 
@@ -204,7 +204,7 @@ def _flattened(picture: Picture) -> Picture:
 
 
 def _opened(path: Path, with_folder: bool) -> Picture:
-    subject, reason = _named(path, with_folder), "something else, or a damaged one"
+    subject, reason = _file_label(path, with_folder), "something else, or a damaged one"
     try:
         return open_picture(path)
     except FileNotFoundError as error:
@@ -215,7 +215,7 @@ def _opened(path: Path, with_folder: bool) -> Picture:
         raise DataError(subject, formats, error if is_clear else reason) from error
 
 
-def _named(path: Path, with_folder: bool) -> str:
+def _file_label(path: Path, with_folder: bool) -> str:
     """Return how a message names a file, with its folder if there are files of several."""
     return f"'{Path(path.parent.name, path.name)}'" if with_folder else f"'{path.name}'"
 

@@ -491,7 +491,7 @@ def initialize(
     check_kind("images", images, np.ndarray, "an array of images")
     encoder = before_head(model)
 
-    def reached(deviation: float) -> float:
+    def reached_entropy(deviation: float) -> float:
         scale_kernels(model, deviation, seed)
         batches = [
             encoder(images[i : i + _PREDICTION_BATCH], training=False)
@@ -505,10 +505,10 @@ def initialize(
         )
 
     low, high = _LEAST, _LEAST
-    lowest = value = reached(high)
+    lowest = value = reached_entropy(high)
     while value < entropy and high < _MOST:
         low, high = high, _FACTOR * high
-        value = reached(high)
+        value = reached_entropy(high)
     if value < entropy or lowest > entropy:
         between = f"{lowest:.3g} to {value:.3g} bits, which these images and this estimator allow"
         hint = "The estimator has to see the scale of the responses, as dse with a sigma does."
@@ -517,11 +517,11 @@ def initialize(
         if abs(value - entropy) <= _CLOSE * entropy:
             break
         middle = math.sqrt(low * high)
-        start_entropy = reached(middle)
+        start_entropy = reached_entropy(middle)
         low, high, value = (
             (middle, high, value) if start_entropy < entropy else (low, middle, start_entropy)
         )
-    return Start(high, reached(high))
+    return Start(high, reached_entropy(high))
 
 
 def before_head(model: keras.Model) -> keras.Model:

@@ -123,7 +123,7 @@ class HeldOut(LabelEstimator):
         share = np.log(np.bincount(codes) / n)
         gains = np.stack([own_class(of_map, codes) - share[codes] for of_map in odds], axis=1)
         raw = gains.mean(axis=0)
-        weights, shuffled = _drawn(codes, samples)
+        weights, shuffled = _resamples(codes, samples)
         as_given = np.empty_like(gains)
         for index, of_map in enumerate(arrangements):
             as_given[of_map.order, index] = gains[:, index]
@@ -235,7 +235,7 @@ def _training(
     return result
 
 
-def _drawn(
+def _resamples(
     codes: np.ndarray, samples: LabelledResponses
 ) -> tuple[np.ndarray, tuple[csr_array, ...]]:
     """Return how often each draw has a sample (draws, n), and labels shuffled within the folds.

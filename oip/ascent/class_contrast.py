@@ -152,7 +152,7 @@ class SeparatingOips:
             "score": "score of the OIP",
         }
         table = html.frame(self.to_pandas(), headings, len(self))
-        return html.block(title, table, html.drawn(self.plot(), title))
+        return html.block(title, table, html.embedded_figure(self.plot(), title))
 
 
 def separating_oips(

@@ -230,7 +230,7 @@ class Decompositions(ByMap):
         }
         rows = [[record[name] for name in headings] for record in records]
         table = html.table(list(headings.values()), rows, len(self) - len(rows))
-        return html.block(title, table, html.drawn(self.plot(2), title))
+        return html.block(title, table, html.embedded_figure(self.plot(2), title))
 
 
 def decompose(

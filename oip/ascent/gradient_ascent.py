@@ -247,7 +247,7 @@ class GradientAscent:
             noise = np.zeros((count, *self._noise_shape(0)))
         noise = starts if noise is None else noise
         kept_steps = snapshot_steps(settings.steps, settings.snapshots)
-        state = self._begun(starts, items)
+        state = self._start_state(starts, items)
         final = tf.nest.map_structure(np.copy, state)
         snapshots = np.zeros((count, len(kept_steps), *starts.shape[1:]), np.float16)
         snapshots[:, :1] = state.best_images[:, None]
@@ -259,13 +259,15 @@ class GradientAscent:
         for last in _check_steps(settings, self._coarse_steps):
             evaluations = last - first_step + (last == settings.steps)
 
-            def taken(
+            def report_steps(
                 steps_done: int, first_step: int = first_step, running: np.ndarray = running
             ) -> None:
                 share = min(1.0, (first_step + steps_done) / settings.steps)
                 report(1 - len(running) / count * (1 - share))
 
-            state, trace, stuck = self._take_steps(state, inputs, first_step, evaluations, taken)
+            state, trace, stuck = self._take_steps(
+                state, inputs, first_step, evaluations, report_steps
+            )
             traces[running, first_step : first_step + evaluations] = trace
             keys[running, last] = state.best.key
             steps[running] = last
@@ -340,7 +342,7 @@ class GradientAscent:
             little = key - earlier < self.settings.tolerance * np.abs(key)
         return little & ((score > 0) | ~self.targets.can_be_inactive[items])
 
-    def _begun(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
+    def _start_state(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
         empty = np.zeros((len(items), *self._noise_shape(0)))
         graph = self._graph(self._inputs(items, empty, "mean"))

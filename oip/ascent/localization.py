@@ -205,7 +205,7 @@ class Locations(ByMap):
             rows.append((int(self.maps[row]), share, best, self.responses[row, 0]))
         headings = (self.noun, "images with a response", "strongest in", "response")
         table = html.table(headings, rows, len(self) - len(rows))
-        return html.block(title, table, html.drawn(self.plot(4), title))
+        return html.block(title, table, html.embedded_figure(self.plot(4), title))
 
 
 def locate(

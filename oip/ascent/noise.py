@@ -61,10 +61,10 @@ class Noise:
         for begin in range(0, len(starts), room):
             rows = slice(begin, begin + room)
             draws = [generator(seed, purpose, layer, int(start)) for start in starts[rows]]
-            images[rows], weights[rows] = self._drawn(draws)
+            images[rows], weights[rows] = self._draw_images(draws)
         return images, weights
 
-    def _drawn(self, draws: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_images(self, draws: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         """Return images (k, h, w, b) and octave weights (k, o), each from its own generator."""
         weights = np.array([octave_weights(self.preset, self.grids, random) for random in draws])
         weights = weights.astype(np.float32)
@@ -100,7 +100,7 @@ class NoiseCache:
     def __init__(self, noise: Noise, seed: int, layer: int, byte_budget: int = 256 << 20):
         self._noise, self._seed, self._layer = noise, seed, layer
         self._room = max(1, byte_budget // (4 * int(np.prod(noise.shape))))
-        self._drawn: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._starts: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def images(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, h, w, b) float32 images of starts (k,)."""
@@ -115,15 +115,15 @@ class NoiseCache:
     def _pairs_of_starts(self, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the image (h, w, b) and the octave weights (o,) of each start, float32."""
         numbers = [int(start) for start in starts]
-        missing = np.array([n for n in dict.fromkeys(numbers) if n not in self._drawn], np.int64)
+        missing = np.array([n for n in dict.fromkeys(numbers) if n not in self._starts], np.int64)
         images, weights = self._noise.images(self._seed, self._layer, missing)
         for row, start_index in enumerate(missing.tolist()):
-            self._drawn[start_index] = images[row].copy(), weights[row].copy()
-        pairs = [self._drawn[start_index] for start_index in numbers]
+            self._starts[start_index] = images[row].copy(), weights[row].copy()
+        pairs = [self._starts[start_index] for start_index in numbers]
         for start_index in numbers:
-            self._drawn.move_to_end(start_index)
-        while len(self._drawn) > self._room:
-            self._drawn.popitem(last=False)
+            self._starts.move_to_end(start_index)
+        while len(self._starts) > self._room:
+            self._starts.popitem(last=False)
         return pairs
 
 

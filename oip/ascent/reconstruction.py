@@ -218,7 +218,7 @@ class Ascent:
         self._byte_budget = byte_budget
         self._noise = Noise(network.inputs.shape, settings.noise)
         self._starts = NoiseCache(self._noise, settings.seed, targets.index)
-        self._start = None if start is None else self._begun(start)
+        self._start = None if start is None else self._standardized_start(start)
         if settings.reference_terms and data is None:
             name, expected = settings.reference_terms[0], "images of the data, whose features count"
             raise SettingsError(name, expected, "none", "Give data=... for them.")
@@ -335,7 +335,7 @@ class Ascent:
         images = self._starts.images(np.concatenate(starts))
         return self._gradient_ascent.climb(images, owners, focus, report)
 
-    def _begun(self, start: np.ndarray) -> np.ndarray:
+    def _standardized_start(self, start: np.ndarray) -> np.ndarray:
         """Return the standardized image (h, w, b) that the ascent begins with."""
         spec = self.network.inputs
         image = spec.standardized(check_images(spec, np.asarray(start)[None], "start"))

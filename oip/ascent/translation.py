@@ -171,7 +171,7 @@ class Translations(ByMap):
             f"other {self.noun}s",
         )
         table = html.table(headings, rows, len(self) - len(rows))
-        return html.block(title, table, html.drawn(self.plot(2), title))
+        return html.block(title, table, html.embedded_figure(self.plot(2), title))
 
 
 def translation(

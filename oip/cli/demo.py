@@ -98,10 +98,10 @@ def command(
             )
     if opens:
         options.open_page(Path(result.gallery), output)
-    return _ended(result, output, opens)
+    return _print_result(result, output, opens)
 
 
-def _ended(result: DemoResult, output: Output, opens: bool) -> int:
+def _print_result(result: DemoResult, output: Output, opens: bool) -> int:
     """Print the result; return 1 if a map failed."""
     if output.as_json:
         print_json(result.to_dict())

@@ -39,10 +39,10 @@ def check_number(name: str, value: object, above: float = 0.0, maximum: float = 
         or not above < value <= maximum
     ):
         upward = f" and {maximum:g} or less" if math.isfinite(maximum) else ""
-        raise SettingsError(name, f"a number above {above:g}{upward}", _shown(value))
+        raise SettingsError(name, f"a number above {above:g}{upward}", _value_text(value))
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
         limits = f"a number from {1 / LARGEST:g} to {LARGEST:g}"
-        raise SettingsError(name, limits, _shown(value))
+        raise SettingsError(name, limits, _value_text(value))
 
 
 def check_whole(name: str, value: object, minimum: int = 1) -> int:
@@ -50,7 +50,7 @@ def check_whole(name: str, value: object, minimum: int = 1) -> int:
     number = python_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and number >= minimum:
         return number
-    raise SettingsError(name, f"a whole number, {minimum} or more", _shown(value))
+    raise SettingsError(name, f"a whole number, {minimum} or more", _value_text(value))
 
 
 def check_drawn(name: str, value: object, n: int) -> int:
@@ -65,7 +65,7 @@ def check_drawn(name: str, value: object, n: int) -> int:
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Check that a value is one of some words."""
     if not isinstance(value, str) or value not in choices:
-        raise SettingsError(name, " or ".join(choices), _shown(value))
+        raise SettingsError(name, " or ".join(choices), _value_text(value))
 
 
 def one_column(values: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def tag_columns(labels: object) -> np.ndarray | None:
 def check_flag(name: str, value: object) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):
-        raise SettingsError(name, "True or False", _shown(value))
+        raise SettingsError(name, "True or False", _value_text(value))
 
 
 def check_path(name: str, value: object, form: str = "a path") -> Path:
@@ -182,5 +182,5 @@ def python_number(value: object) -> object:
     return value
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else f"{value}"

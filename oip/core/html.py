@@ -43,7 +43,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
     """
     head = "".join(f"<th>{_text(heading)}</th>" for heading in headings)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_text(_shown(cell))}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{_text(_cell_text(cell))}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     left_out_note = paragraph(f"and {left_out} more") if left_out > 0 else ""
@@ -92,7 +92,7 @@ def row(pieces: Iterable[str]) -> str:
     return f"<div style='display:flex;flex-wrap:wrap'>{''.join(pieces)}</div>"
 
 
-def drawn(figure: Figure, text: str) -> str:
+def embedded_figure(figure: Figure, text: str) -> str:
     """Return a figure inside the page."""
     from oip.core.plots import encoded
 
@@ -109,7 +109,7 @@ def kernel_shell() -> Any:
     return shell if getattr(shell, "kernel", None) is not None else None
 
 
-def _shown(cell: object) -> str:
+def _cell_text(cell: object) -> str:
     is_number = isinstance(cell, (float, np.floating))
     if cell is None or (is_number and cell != cell):
         return "-"

@@ -48,7 +48,7 @@ def activation_can_be_zero(function: Callable | None) -> bool:
         return False
     if type(function).__name__ == "PReLU":
         return bool(np.any(np.asarray(getattr(function, "alpha")) == 0))  # noqa: B009
-    trial = _tried(function)
+    trial = _try_values(function)
     if trial is None:
         return False
     flat = (trial.values == 0) & (trial.slopes == 0)
@@ -63,7 +63,7 @@ def upper_limit(function: Callable | None) -> float:
     """
     if function is None or getattr(function, "__name__", "") in MIXING:
         return math.inf
-    trial = _tried(function, _FAR)
+    trial = _try_values(function, _FAR)
     if trial is None or np.ptp(trial.values) > 0 or np.any(trial.slopes != 0):
         return math.inf
     limit = float(trial.values.max())
@@ -72,7 +72,7 @@ def upper_limit(function: Callable | None) -> float:
 
 def is_nonlinear(function: Callable) -> bool:
     """Return whether a function is no straight line: more than a factor and an offset."""
-    trial = _tried(function)
+    trial = _try_values(function)
     if trial is None:
         return False
     values = trial.values
@@ -80,7 +80,7 @@ def is_nonlinear(function: Callable) -> bool:
     return bool(np.any(np.abs(values - line) > _BENT * (np.abs(values).max() + 1e-9)))
 
 
-def _tried(function: Callable, points: np.ndarray = _TRIED) -> _Trial | None:
+def _try_values(function: Callable, points: np.ndarray = _TRIED) -> _Trial | None:
     """Try a function on single values; None where it is not made for them."""
     with tf.init_scope():  # another function may be traced at the moment
         tensor = tf.constant(points.reshape(-1, 1, 1, 1))

@@ -53,7 +53,7 @@ def image_input(
         ways = "keras.Sequential([keras.Input((h, w, bands)), keras.layers.Flatten(), model])"
         hint = f"Give it images: {ways}." if len(specs) == len(specs[0].shape) - 1 == 1 else ""
         raise ModelError("the model's input", "images (h, w, bands)", shapes, hint)
-    index_of_images = candidates[0] if name is None else _named(name, names, candidates)
+    index_of_images = candidates[0] if name is None else _input_index(name, names, candidates)
     image_shape = tuple(specs[index_of_images].shape[1:])
     for index in candidates:  # free sides of the other inputs only have to be some number
         sides = tuple(_FREE_SIDE if side is None else int(side) for side in specs[index].shape[1:])
@@ -72,7 +72,7 @@ def _names(model: keras.Model, declared: list[keras.KerasTensor]) -> tuple[str, 
     return tuple(str(tensor.name) for tensor in declared)
 
 
-def _named(name: str, names: tuple[str, ...], candidates: list[int]) -> int:
+def _input_index(name: str, names: tuple[str, ...], candidates: list[int]) -> int:
     if name.startswith("@") and name[1:].isdecimal() and int(name[1:]) in candidates:
         return int(name[1:])
     for index in candidates:

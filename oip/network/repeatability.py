@@ -161,7 +161,7 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
         outputs: list[Tensor] = []
 
         def watch(_layer: keras.Layer, call: Callable) -> Callable:
-            def kept(*args: object, **kwargs: object) -> object:
+            def watched(*args: object, **kwargs: object) -> object:
                 result = call(*args, **kwargs)
                 if tf.compat.v1.get_default_graph() is graph:
                     tensors = [
@@ -170,7 +170,7 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
                     outputs.append(tf.identity(tensors[0]) if tensors else tf.zeros(()))
                 return result
 
-            return kept
+            return watched
 
         leaves = [layer for _, layer in leaf_layers(model)]
         with without_noise(model) if quiet else nullcontext(), shadowed(leaves, watch):

@@ -279,7 +279,7 @@ class Responses:
 
     def _repr_html_(self) -> str:
         left_out_notes = [f"and {len(self) - _SHOWN} more images"] if len(self) > _SHOWN else []
-        picture = html.drawn(self.first(_SHOWN).plot(), f"{self.layer}: responses")
+        picture = html.embedded_figure(self.first(_SHOWN).plot(), f"{self.layer}: responses")
         texts = (html.paragraph(text) for text in left_out_notes)
         return html.block(f"{self.layer}: {self._count}", picture, *texts)
 

@@ -89,7 +89,7 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
         visited.add(id(layer))
         inner = [sublayer for sublayer in _inner(layer) if type(sublayer).__name__ != "InputLayer"]
         if inner and not _has_kernel(layer):
-            for name, sublayer in _named(inner):
+            for name, sublayer in _unique_names(inner):
                 visit(sublayer, f"{path}/{name}" if path else name)
         elif path:
             leaves.append((path, layer))
@@ -98,7 +98,7 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     return leaves
 
 
-def _named(layers: Sequence[keras.Layer]) -> list[tuple[str, keras.Layer]]:
+def _unique_names(layers: Sequence[keras.Layer]) -> list[tuple[str, keras.Layer]]:
     """Return layers with a name of their own: of several alike, the second has `_1` behind it.
 
     Subclassed models may have such.
@@ -518,10 +518,10 @@ def shadowed(
 def _limited_to_thread(wrapped: Callable, original: Callable) -> Callable:
     owner = threading.get_ident()
 
-    def chosen(*args: object, **kwargs: object) -> object:
+    def call_own(*args: object, **kwargs: object) -> object:
         return (wrapped if threading.get_ident() == owner else original)(*args, **kwargs)
 
-    return chosen
+    return call_own
 
 
 @contextmanager

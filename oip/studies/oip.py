@@ -174,7 +174,7 @@ def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
     from oip import models
 
     first_seed = folder.settings.seed
-    learned = _learned(data, sizes, first_seed)
+    learned = _training_images(data, sizes, first_seed)
     count = len(learned)
     stem = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}-seed-"
 
@@ -191,7 +191,7 @@ def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
     return [*folder.results(label, every_seed, lambda seed: f"{stem}{seed}", trained).values()]
 
 
-def _learned(data: Images, sizes: Sizes, seed: int) -> Dataset:
+def _training_images(data: Images, sizes: Sizes, seed: int) -> Dataset:
     """Return the training images that networks learn from."""
     from oip.models.datasets import take_images
 
@@ -490,7 +490,7 @@ def add_classifiers(
     """Compare the networks with perceptrons on pixels and on distances from cluster centers."""
     digest = " ".join([data.digest, *map(sha256, networks)])
     name, seed = f"source-{source}/classifiers", folder.settings.seed
-    learned = _learned(data, sizes, seed)
+    learned = _training_images(data, sizes, seed)
     classifiers = [
         classifier
         for classifier in networks.values()

@@ -33,4 +33,4 @@ def test_cells_are_numbers_with_three_digits_text_or_a_dash():
 def test_a_figure_is_a_picture_in_the_page():
     drawing, panels = plots.figure(1, 1)
     panels[0, 0].plot([0, 1])
-    assert "data:image/png;base64," in html.drawn(drawing, "a line")
+    assert "data:image/png;base64," in html.embedded_figure(drawing, "a line")
