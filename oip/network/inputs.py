@@ -293,12 +293,12 @@ def input_spec(
     bands = shape[-1]
     zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
-    if sidecar is None:
+    statistics = sidecar.input if sidecar is not None else None
+    if statistics is None:  # also where a sidecar says other things, such as the accuracy
         spec = _described_input(assumed, layers, received)
         return spec if spec.is_known else replace(spec, application=application_of(models))
-    statistics = sidecar.input
     form = f"mean and std of {bands} bands"
-    if statistics is None or statistics.mean is None or statistics.std is None:
+    if statistics.mean is None or statistics.std is None:
         raise ModelError("the model's sidecar", form, "none")
     try:
         stated = assumed.with_statistics(tuple(statistics.mean), tuple(statistics.std))

@@ -259,7 +259,7 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
         return data
 
     networks: dict[str, Arrays] = {}
-    left_out = []
+    left_out: dict[str, list[str]] = {}  # by the reason
     try:
         data_digest = data_key(load(_SMALL_IMAGE, 3))
         for path in folder.tracked(f"models on {key}", paths):
@@ -274,16 +274,18 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
             except MissingData:
                 raise
             except OipError as error:
-                left_out.append(str(error))
+                left_out.setdefault(str(error), []).append(path.name)
             else:
                 networks[f"{path.name} {digest[:12]}"] = arrays
     except MissingData as error:
         folder.missing(f"{finding(NAME, 'accuracy_and_label', networks='').paper} ({key})", error)
         return
     if left_out:
-        text = f"{len(left_out)} of {len(paths)} models were left out on {key}."
+        unmeasured = sum(map(len, left_out.values()))
+        text = f"{unmeasured} of {len(paths)} models were left out on {key}."
+        reasons = (f"{', '.join(names)}: {reason}" for reason, names in left_out.items())
         folder.lacks(text)
-        folder.note(f"{text} {' '.join(left_out)}")
+        folder.note(f"{text} {' '.join(reasons)}")
     setting = f"{len(networks)} models on {key}"
     if len(networks) < 3:
         texts = f"{setting}: too few.", "no data"

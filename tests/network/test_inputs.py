@@ -246,9 +246,18 @@ def test_a_sidecar_comes_first_and_a_broken_one_is_an_error(small_file, tmp_path
     (tmp_path / "m.oip.json").write_text(json.dumps({**record, "sha256": "0" * 64}))
     with pytest.warns(UserWarning, match="another model"):
         assert Network(path).inputs.mean[0] == 40.0
-    (tmp_path / "m.oip.json").write_text(json.dumps({"kind": "oip-model"}))
+    (tmp_path / "m.oip.json").write_text(json.dumps({"kind": "oip-model", "input": {"low": 0.0}}))
     with pytest.raises(ModelError, match="sidecar"):
         Network(path)
+
+
+def test_a_sidecar_without_the_input_leaves_it_to_the_model(small_file, tmp_path):
+    path = tmp_path / "m.keras"
+    path.write_bytes(small_file.read_bytes())
+    (tmp_path / "m.oip.json").write_text(json.dumps({"kind": "oip-model", "classes": ["a"] * 4}))
+    network = Network(path)
+    assert network.inputs.mean[0] == 40.0
+    assert network.classes == ("a",) * 4
 
 
 def test_told_statistics_fit_the_bands(small_model):
