@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -576,22 +576,32 @@ def total_correlation_loss(z: Tensor, log_jacobian: Tensor) -> Tensor:
     """
     from scipy.special import digamma
 
-    try:
-        values = tf.convert_to_tensor(z)
-    except ValueError as error:
-        raise DataError("z", "a tensor of numbers", described(z)) from error
+    values = _tensor("z", z)
     if not values.dtype.is_floating:
         raise DataError("z", "floats", f"dtype {values.dtype.name}")
     n = (values.shape[0] or 0) if values.shape.rank else 0
     if n < 2:
         raise DataError("z", "two samples or more", n)
+    logarithms = _tensor("log_jacobian", log_jacobian)
+    if not (logarithms.dtype.is_floating or logarithms.dtype.is_integer):
+        raise DataError("log_jacobian", "real numbers", f"dtype {logarithms.dtype.name}")
+    if not any(logarithms.shape.is_compatible_with(shape) for shape in ((), (n,))):
+        raise DataError("log_jacobian", f"shape () or ({n},)", tuple(logarithms.shape))
     reach = max(1, round(math.sqrt(n) / 2))
     low, high = (np.clip(np.arange(n) + step, 0, n - 1) for step in (-reach, reach))
     ordered = tf.sort(values, axis=0)
     spacings = tf.maximum(tf.gather(ordered, high) - tf.gather(ordered, low), _LEAST_SPACING)
     bias = float(np.mean(math.log(n + 1) - digamma(high - low)))
     entropies = tf.reduce_mean(tf.math.log(spacings), axis=0) + bias
-    return tf.reduce_sum(entropies) - tf.reduce_mean(tf.cast(log_jacobian, values.dtype))
+    return tf.reduce_sum(entropies) - tf.reduce_mean(tf.cast(logarithms, values.dtype))
+
+
+def _tensor(name: str, values: Any) -> Tensor:
+    """Return an argument of a loss as a tensor."""
+    try:
+        return tf.convert_to_tensor(values)
+    except (TypeError, ValueError) as error:
+        raise DataError(name, "a tensor of numbers", described(values)) from error
 
 
 def _tolerance(n: int) -> float:

@@ -330,6 +330,15 @@ def test_the_loss_of_a_flow_is_total_correlation_but_for_a_constant():
     assert difference == pytest.approx(-0.5 * math.log(1 - 0.8**2), abs=0.02)
     with pytest.raises(DataError, match="two samples"):
         loss(x[:1], 0.0)
+    for jacobian, message in (
+        (None, "a tensor of numbers; received None"),
+        ("abc", "real numbers; received dtype string"),
+        ([[0.0], [0.0, 1.0]], "a tensor of numbers; received list"),
+        (np.zeros(3999, np.float32), r"shape \(\) or \(4000,\); received \(3999,\)"),
+        (np.zeros((4000, 2), np.float32), r"received \(4000, 2\)"),
+    ):
+        with pytest.raises(DataError, match=f"log_jacobian: expected .*{message}"):
+            loss(x, jacobian)
     assert np.isfinite(float(loss(np.zeros((9, 2), np.float32), 0.0)))
 
 
