@@ -140,27 +140,43 @@ def _check_file(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool
     is_page = name == PAGE
     if is_unfinished or not (path.suffix in (".npz", ".json") or is_picture or is_page):
         return Checked(name, "", read=False)
-    problems: list[str] = []
     has_checksum = True
     try:
         if is_page:
             return Checked(name, "", read=files.check_page(path))
         if not is_picture:
             has_checksum = files.has_checksum(path)
-        if layer is None and path.parent.parent == run.path / "layers":
-            problems.append("of no layer that run.json names")
-        elif is_picture:
-            problem = "a folder" if path.is_dir() else "damaged"
-            problems += [] if is_whole_picture(path) else [problem]
-        elif layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
-            problems += _shard_problems(run, path, layer, keys)
-        elif path.name not in _KINDS:
-            (files.read_arrays if path.suffix == ".npz" else files.read_json)(path)
-        else:
-            problems += _record_problems(run, path, _KINDS[path.name].read(path), layer)
+        problems = file_problems(run, path, layer, keys)
     except RunError as error:
         problems = [str(error)]
     return Checked(name, "; ".join(problems), has_checksum=has_checksum)
+
+
+def file_problems(
+    run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, str]
+) -> list[str]:
+    """Return what is wrong with an `.npz`, a JSON file or a picture in the folder of a layer.
+
+    Args:
+        run: the run that the file is in.
+        path: of the file.
+        layer: in whose folder it is.
+        keys: of the shards before it: of maps, and of objectives.
+
+    Raises:
+        RunError: it cannot be read, or is of something else.
+    """
+    if layer is None and path.parent.parent == run.path / "layers":
+        return ["of no layer that run.json names"]
+    if path.suffix == ".png":
+        problem = "a folder" if path.is_dir() else "damaged"
+        return [] if is_whole_picture(path) else [problem]
+    if layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
+        return list(_shard_problems(run, path, layer, keys))
+    if path.name not in _KINDS:
+        (files.read_arrays if path.suffix == ".npz" else files.read_json)(path)
+        return []
+    return list(_record_problems(run, path, _KINDS[path.name].read(path), layer))
 
 
 def repair_run(run: Run | str | Path) -> list[str]:

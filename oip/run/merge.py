@@ -18,11 +18,11 @@ from oip.core import files
 from oip.core.checks import check_path, described
 from oip.core.errors import RunError, SettingsError
 from oip.core.formats import PARTNERS
-from oip.core.images import is_whole_picture, picture_ends
+from oip.core.images import picture_ends
 from oip.core.layer_formats import KernelsFile, LegibilityFile, PresetsFile
 from oip.core.progress import Progress, silent
 from oip.core.units import plural
-from oip.run.check import ERROR, has_name_of_file
+from oip.run.check import ERROR, file_problems, has_name_of_file
 from oip.run.class_probabilities import merge_class_probabilities
 from oip.run.run import Run, check_same_model, other_way
 from oip.run.shards import (
@@ -87,7 +87,8 @@ def merge_runs(
         The new run, with notices of files that differ.
 
     Raises:
-        RunError: another model or other settings, a damaged shard, or a folder that cannot be used.
+        RunError: another model or other settings, a file that is damaged or does not fit its run,
+            or a folder that cannot be used; nothing was written.
     """
     if isinstance(sources, (str, Path)) or not isinstance(sources, Iterable):
         raise SettingsError("sources", "a list of runs' folders", described(sources))
@@ -98,7 +99,7 @@ def merge_runs(
     if any(run.path.resolve() == folder.resolve() for run in runs):
         raise RunError("folder of the merged run", "a folder beside the runs", f"'{out}'")
     _check_alike(runs, folder)
-    _check_no_folders(runs)
+    _check_files(runs)
     merged = runs[0]
     for run in reversed(runs):  # the first one's record stands
         merged = Run.begin(folder, run.record)
@@ -140,13 +141,17 @@ def _check_alike(runs: list[Run], out: Path) -> None:
     _check_directions([*runs, *([existing] if existing else [])])
 
 
-def _check_no_folders(runs: list[Run]) -> None:
-    """Raise a RunError where a folder is in the place of a run's file."""
+def _check_files(runs: list[Run]) -> None:
+    """Raise a RunError where a file that is merged is damaged, or does not fit its run."""
     for run in runs:
-        for path in run.path.rglob("*"):
+        keys: dict[bool, str] = {}
+        for path in sorted(run.path.rglob("*")):
+            name = path.relative_to(run.path)
             if path.is_dir() and has_name_of_file(path):
                 hint = "Move it away; the command that wrote the file makes it again."
                 raise RunError(f"'{path}'", "a file", "a folder", hint)
+            if path.is_file() and (_is_copied(name) or _is_shard(name)):
+                _check_file(run, path, keys)
 
 
 def _check_directions(runs: list[Run]) -> None:
@@ -228,7 +233,7 @@ def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
 def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
     """Copy everything but shards, files that belong together from the first run with their table.
 
-    What the merged run has itself stays. A damaged file of a run is a RunError.
+    What the merged run has itself stays.
     """
     groups: dict[str, list[_GroupOfFiles]] = {}
     for run in runs:
@@ -239,7 +244,7 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
         copies = sorted(groups[group], key=lambda copy: not copy.has_table)
         source, *left_out = copies
         names = {name for copy in copies for name in copy.digests}
-        merged_digests = {name: _digest_if_whole(merged.path / name) for name in names}
+        merged_digests = {name: _digest_if_whole(merged, name) for name in names}
         tables = [name for name in names if _is_table(name)]
         if any(merged_digests[name] not in (None, source.digests.get(name)) for name in tables):
             source, left_out = _GroupOfFiles(merged, merged_digests), copies
@@ -273,9 +278,7 @@ def _other_files(run: Run) -> dict[str, dict[Path, str]]:
     groups: dict[str, dict[Path, str]] = {}
     for path in sorted(run.path.rglob("*")):
         name = path.relative_to(run.path)
-        is_file = path.is_file() or (path.is_dir() and has_name_of_file(path))
-        if is_file and _is_copied(name):
-            _check_whole(path)
+        if path.is_file() and _is_copied(name):
             groups.setdefault(_group(name), {})[name] = files.sha256(path)
     return groups
 
@@ -293,20 +296,27 @@ def _group(name: Path) -> str:
     return (name.parent / ("ranking" if stem == "responses" else stem)).as_posix()
 
 
-def _check_whole(path: Path) -> None:
-    """Raise a RunError where a file is damaged."""
-    if path.suffix in (".json", ".npz"):
-        (files.read_json if path.suffix == ".json" else files.read_arrays)(path)
-    elif path.suffix == ".png" and not is_whole_picture(path):
-        raise files.DamagedFile.of_file(path, "a whole picture", "a damaged one")
+def _check_file(run: Run, path: Path, keys: dict[bool, str]) -> None:
+    """Raise a RunError where a file of a run is damaged, or does not fit it.
+
+    Args:
+        run: the run.
+        path: of the file.
+        keys: of the run's shards before it, as for `file_problems`.
+    """
+    if path.suffix in (".json", ".npz", ".png"):
+        layers = {run.folder(layer.index): layer for layer in run.layers}
+        if problems := file_problems(run, path, layers.get(path.parent), keys):
+            raise files.DamagedFile.of_file(path, "a file that fits its run", "; ".join(problems))
 
 
-def _digest_if_whole(path: Path) -> str | None:
-    """Return the SHA-256 of a file, None where there is none or it is damaged."""
+def _digest_if_whole(run: Run, name: Path) -> str | None:
+    """Return the SHA-256 of a file of a run, None where there is none or it is damaged."""
+    path = run.path / name
     if not path.is_file():
         return None
     with suppress(RunError):
-        _check_whole(path)
+        _check_file(run, path, {})
         return files.sha256(path)
     return None
 
@@ -344,6 +354,10 @@ def _header(record: KernelsFile | LegibilityFile | PresetsFile) -> dict[str, obj
     left_out = {"maps", "checksum"} | (set() if isinstance(record, KernelsFile) else {"key"})
     names = (name for name in record.__struct_fields__ if name not in left_out)
     return {name: getattr(record, name) for name in names}
+
+
+def _is_shard(name: Path) -> bool:
+    return name.parts[0] == "layers" and name.match("shard-[0-9]*.npz")
 
 
 def _is_copied(name: Path) -> bool:

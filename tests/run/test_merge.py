@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
+from oip.core.formats import PartnersFile, TrainingRecordFile
 from oip.core.images import png
 from oip.core.layer_formats import (
+    EstimatorRecord,
     KernelsFile,
     LegibilityFile,
+    MapInformation,
     MapKernels,
     MapLegibility,
     PresetChoice,
     PresetsFile,
+    RankingFile,
+    ResponsesFile,
 )
 from oip.run.merge import merge_runs
 from oip.run.run import Run
@@ -29,6 +32,58 @@ def contents(run):
         for path in run.path.rglob("*")
         if path.is_file()
     }
+
+
+def ranking(count=0, source=""):
+    """A ranking of the first maps of the second layer, of data of some name."""
+    maps = [MapInformation(map=number, mi=1.0) for number in range(count)]
+    tables = [EstimatorRecord(estimator="kde", held_out=False, split=source, maps=maps)]
+    return RankingFile(layer="second", index=1, estimators=tables)
+
+
+def responses(count):
+    column, pairs = np.zeros((count, 1)), np.zeros((count, 1, 2), int)
+    return ResponsesFile(
+        maps=np.arange(count),
+        best_images=column.astype(int),
+        best_scores=column,
+        best_positions=pairs,
+        edges=np.zeros((count, 3)),
+        histogram=pairs,
+        active=np.zeros(count),
+    )
+
+
+def partners(count):
+    """Partners of the first units of a layer in another network."""
+    numbers, values = np.arange(count), np.zeros(count)
+    return PartnersFile(
+        other="b.keras",
+        layer="second",
+        split="digits",
+        threshold=0.5,
+        maps=numbers,
+        partners=numbers,
+        correlation=values,
+        low=values,
+        high=values,
+        percentile=values,
+        has_picture=values > 0,
+        pictures=np.zeros((count, 2, 2), np.uint8),
+    )
+
+
+def training_record(steps=()):
+    return TrainingRecordFile(
+        estimator="kde",
+        name_shown="KDE",
+        samples=100,
+        split="digits",
+        label_ceiling=3.3,
+        input_ceiling=None,
+        layers=[],
+        steps=list(steps),
+    )
 
 
 def test_parts_make_the_whole(grown, make_run, tmp_path):
@@ -72,11 +127,10 @@ def test_what_was_left_of_a_merge_is_used_and_damage_in_it_is_mended(copied, tmp
 
 def test_rankings_come_along_and_the_first_one_stands(copied, grown, tmp_path):
     for run, text in ((copied, "first"), (Run.open(_copy(grown, tmp_path / "b")), "second")):
-        (run.folder(1) / "ranking.json").write_text(json.dumps({"who": text}))
+        ranking(source=text).write(run.folder(1) / "ranking.json")
         (run.folder(1) / "shard-0000.error.json").write_text("{}")
     merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
-    ranking = json.loads((merged.run.folder(1) / "ranking.json").read_text())
-    assert ranking == {"who": "first"}
+    assert merged.run.ranking(1).estimators[0].split == "first"
     assert len(merged.notices) == 1 and "ranking.json" in merged.notices[0]
     assert not list((tmp_path / "out").rglob("*.error.json"))
 
@@ -85,16 +139,16 @@ def test_files_that_were_made_together_are_those_of_one_run(copied, grown, tmp_p
     other = Run.open(_copy(grown, tmp_path / "b"))
     for run, count in ((copied, 2), (other, 3)):
         (run.path / "record/steps").mkdir(parents=True)
-        (run.path / "record/record.json").write_text(json.dumps({"steps": count}))
+        training_record(range(count)).write(run.path / "record/record.json")
         for step in range(count):
             files.write_arrays(run.path / f"record/steps/{step}.npz", {"mi": np.ones(count)})
-        (run.folder(1) / "ranking.json").write_text(json.dumps({"maps": count}))
-    files.write_arrays(other.folder(1) / "responses.npz", {"maps": np.arange(3)})
+        ranking(count).write(run.folder(1) / "ranking.json")
+    responses(3).write(other.folder(1) / "responses.npz")
     for left_behind in (b"", b"damaged"):
         merged = merge_runs([copied.path, other.path], tmp_path / "out")
-        ranking = merged.run.folder(1) / "ranking.json"
-        assert ranking.read_bytes() == (copied.folder(1) / "ranking.json").read_bytes()
-        ranking.write_bytes(left_behind)
+        path = merged.run.folder(1) / "ranking.json"
+        assert path.read_bytes() == (copied.folder(1) / "ranking.json").read_bytes()
+        path.write_bytes(left_behind)
         assert sorted(path.name for path in (merged.run.path / "record/steps").iterdir()) == [
             "0.npz",
             "1.npz",
@@ -108,9 +162,9 @@ def test_files_that_were_made_together_are_those_of_one_run(copied, grown, tmp_p
 
 def test_arrays_without_their_ranking_do_not_stand_for_one(copied, grown, tmp_path):
     other = Run.open(_copy(grown, tmp_path / "b"))
-    files.write_arrays(copied.folder(1) / "responses.npz", {"maps": np.arange(2)})
-    files.write_arrays(other.folder(1) / "responses.npz", {"maps": np.arange(3)})
-    (other.folder(1) / "ranking.json").write_text("{}")
+    responses(2).write(copied.folder(1) / "responses.npz")
+    responses(3).write(other.folder(1) / "responses.npz")
+    ranking(3).write(other.folder(1) / "ranking.json")
     merged = merge_runs([copied.path, other.path], tmp_path / "out")
     folder = merged.run.folder(1)
     assert (folder / "ranking.json").is_file() and merged.notices == ()
@@ -120,9 +174,9 @@ def test_arrays_without_their_ranking_do_not_stand_for_one(copied, grown, tmp_pa
 def test_a_record_that_the_merged_run_has_itself_stays_whole(copied, tmp_path):
     own, theirs = tmp_path / "out/record", copied.path / "record"
     merge_runs([copied.path], tmp_path / "out")
-    for folder, text in ((own, "{}"), (theirs, "[]")):
+    for folder, steps in ((own, []), (theirs, [1])):
         folder.mkdir()
-        (folder / "record.json").write_text(text)
+        training_record(steps).write(folder / "record.json")
     files.write_arrays(theirs / "layer-001.npz", {"mi": np.ones(2)})
     merged = merge_runs([copied.path], tmp_path / "out")
     assert [path.name for path in own.iterdir()] == ["record.json"]
@@ -175,28 +229,28 @@ def test_legibility_by_one_judge_and_the_presets_kept_are_joined(make_run, tmp_p
 
 def test_arrays_that_are_left_behind_are_named(copied, grown, tmp_path):
     for run, number in ((copied, 1), (Run.open(_copy(grown, tmp_path / "b")), 2)):
-        for name in ("partners.npz", "responses.npz"):
-            files.write_arrays(run.folder(1) / name, {"number": np.array(number)})
+        partners(number).write(run.folder(1) / "partners.npz")
+        responses(number).write(run.folder(1) / "responses.npz")
     merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
-    assert files.read_array(merged.run.folder(1) / "partners.npz", "number") == 1
+    assert PartnersFile.read(merged.run.folder(1) / "partners.npz").maps.tolist() == [0]
     assert len(merged.notices) == 1 and "partners.npz" in merged.notices[0]
 
 
 def test_what_was_made_in_the_merged_run_since_stays(copied, tmp_path):
     name = "layers/001/ranking.json"
-    files.write_json(copied.path / name, {"who": "source"})
+    ranking(source="first").write(copied.path / name)
     (copied.folder(1) / "kernels-0001.png").write_bytes(png(np.zeros((3, 3, 1), np.uint8)))
     out = tmp_path / "out"
     assert merge_runs([copied.path], out).notices == ()
     assert merge_runs([copied.path], out).notices == ()
-    files.write_json(out / name, {"who": "merged"})
+    ranking(source="second").write(out / name)
     (out / "layers/001/kernels-0001.png").write_bytes(b"damaged")
     assert merge_runs([copied.path], out).notices == (f"{name}: that of '{out}' was kept",)
-    assert files.read_json(out / name) == {"who": "merged"}
+    assert RankingFile.read(out / name) == ranking(source="second")
     assert contents(Run.open(out))["layers/001/kernels-0001.png"].startswith(b"\x89PNG")
     (out / name).write_text("{")
     assert merge_runs([copied.path], out).notices == ()
-    assert files.read_json(out / name) == {"who": "source"}
+    assert RankingFile.read(out / name) == ranking(source="first")
 
 
 def _copy(run, path):
@@ -235,5 +289,39 @@ def test_a_folder_in_place_of_a_file_is_named_and_not_left_out(copied, tmp_path,
     path.unlink(missing_ok=True)
     path.mkdir()
     with pytest.raises(RunError, match=f"{name}'.* a folder"):
+        merge_runs([copied.path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("layers/001/ranking.json", b"[]", "ranking.json'.* a list"),
+        ("layers/001/ranking.json", b'{"schema": 2, "maps": 3}', "ranking.json'.* another form"),
+        ("layers/001/legibility.json", b"{", "legibility.json'"),
+        ("layers/000/responses.npz", b"no archive", "responses.npz'"),
+        ("layers/999/kernels.json", b"{}", "kernels.json'.* of no layer that run.json names"),
+        ("record/record.json", b"3", "record.json'.* a int"),
+        ("layers/000/kernels-0001.png", b"GIF", "kernels-0001.png'.* damaged"),
+    ],
+)
+def test_a_file_of_another_shape_is_named_before_anything_is_written(
+    copied, tmp_path, name, content, message
+):
+    (copied.path / name).parent.mkdir(exist_ok=True)
+    (copied.path / name).write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        merge_runs([copied.path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_another_layer_or_block_are_named_before_anything_is_written(copied, tmp_path):
+    shard = copied.shard(1, 1).read_bytes()
+    copied.shard(1, 2).write_bytes(shard)
+    with pytest.raises(RunError, match=r"shard-0002.npz'.* maps of another block"):
+        merge_runs([copied.path], tmp_path / "out")
+    copied.shard(1, 2).unlink()
+    ranking().write(copied.folder(0) / "ranking.json")
+    with pytest.raises(RunError, match=r"000/ranking.json'.* of layer @1"):
         merge_runs([copied.path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
