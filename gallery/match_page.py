@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from oip.core import files
+from oip.core.errors import shell_command
 from oip.core.formats import LayerMatchRecord, MatchFile, UnitMatch
 from oip.core.progress import Progress, silent
 from oip.gallery.escape import PageValues, plain_name
@@ -74,7 +74,10 @@ def _gallery_commands(
     """Return the runs that have OIPs and no gallery, with the command for it in `folder`."""
     names = (record.first, record.second)
     return [
-        {"name": plain_name(name), "command": f"oip gallery {shlex.quote(path_from(folder, run))}"}
+        {
+            "name": plain_name(name),
+            "command": shell_command("oip", "gallery", f"./{path_from(folder, run)}"),
+        }
         for name, run in zip(names, runs, strict=True)
         if run is not None and run.reconstructed() and gallery_address(folder, run) is None
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from oip.ascent.settings import current_names, nearest_preset
+from oip.core.errors import shell_command
 from oip.core.formats import (
     ARRAYS,
     PARTNERS,
@@ -72,7 +72,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         names: paths of files within it.
     """
     layers = {run.folder(layer.index).name: layer for layer in run.layers}
-    names, out = list(names), plain_name(str(run.path))
+    names, out = list(names), str(run.path)
     files_by_command: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
@@ -92,7 +92,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         commands.append(_judge(run, out, with_clusters))
     for folder, files in files_by_command["relations"].items():
         commands += dict.fromkeys(_related(run, layers[folder], file) for file in files)
-    return commands + [shlex.join(["oip", "gallery", out, *o]) for o in _gallery_options(names)]
+    return commands + [shell_command("oip", "gallery", out, *o) for o in _gallery_options(names)]
 
 
 def _command_name(file: str, run: RunFile) -> str:
@@ -138,25 +138,27 @@ def _targets(layer: LayerRecord, maps: Sequence[int]) -> list[str]:
     if layer.objectives is not None:
         objectives = [layer.objectives[n] for n in maps] if maps else layer.objectives
         return [word for text in objectives for word in ("--objective", plain_name(text))]
-    name = plain_name(layer.name)
-    if name != layer.name or name.startswith("-"):
-        name = f"@{layer.index}"
+    name = _layer_name(layer)
     return [f"{name}:{map_text(maps)}" if maps else name]
+
+
+def _layer_name(layer: LayerRecord) -> str:
+    """Return a layer's name, or its index where a command would read the name as another thing."""
+    is_odd = layer.name.startswith(("-", "@")) or ":" in layer.name
+    return f"@{layer.index}" if is_odd or plain_name(layer.name) != layer.name else layer.name
 
 
 def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
     settings = current_names(run.settings.reconstruct or {})
-    return shlex.join(
-        [
-            *("oip", "reconstruct", _model_name(run)),
-            *targets,
-            *_input_arguments(run, grown_on(run)),
-            *([] if run.input is None else _statistics_arguments(run.input)),
-            *_preset_arguments(run.settings.preset or "", settings),
-            *(("--from", "IMAGE") if run.settings.start else ()),
-            *("--out", out),
-            *("--seed", str(settings.get("seed", 0))),
-        ]
+    return shell_command(
+        *("oip", "reconstruct", _model_name(run)),
+        *targets,
+        *_input_arguments(run, grown_on(run)),
+        *([] if run.input is None else _statistics_arguments(run.input)),
+        *_preset_arguments(run.settings.preset or "", settings),
+        *(("--from", "IMAGE") if run.settings.start else ()),
+        *("--out", out),
+        *("--seed", str(settings.get("seed", 0))),
     )
 
 
@@ -169,16 +171,14 @@ def _rank(run: RunFile, targets: list[str], out: str) -> str:
     arguments += ["--target", "FILE"] if settings.about == "direction" else []
     arguments += ["--samples", str(settings.samples), "--at", plain_name(settings.at)]
     arguments += ["--with-input"] if settings.with_input else []
-    return shlex.join(
-        [
-            *("oip", "rank", _model_name(run)),
-            *targets,
-            *_input_arguments(run),
-            *([] if run.input is None else _statistics_arguments(run.input)),
-            *arguments,
-            *("--out", out),
-            *("--seed", str(settings.seed)),
-        ]
+    return shell_command(
+        *("oip", "rank", _model_name(run)),
+        *targets,
+        *_input_arguments(run),
+        *([] if run.input is None else _statistics_arguments(run.input)),
+        *arguments,
+        *("--out", out),
+        *("--seed", str(settings.seed)),
     )
 
 
@@ -197,49 +197,47 @@ def _judge(run: Run, out: str, with_clusters: bool) -> str:
         arguments += ["--clusters", "own" if is_own else "judge"]
     source = run.record.data.source if run.record.data is not None else None
     source = record.split if record is not None else source
-    return shlex.join(["oip", "judge", out, "--data", _source_name(source), *arguments])
+    return shell_command("oip", "judge", out, "--data", _source_name(source), *arguments)
 
 
 def _directions(run: RunFile, layer: LayerRecord, out: str) -> str:
     """Return the command that finds directions of a layer, such as `Conv2D_3+nmf`."""
     base, _, method = layer.name.rpartition("+")
+    base = next((_layer_name(other) for other in run.layers if other.name == base), base)
     arguments = ["--method", plain_name(method)]
     arguments += ["--count", str(layer.maps)] if layer.maps else []
     source = [] if run.data is not None and run.data.source else ["--data", "SOURCE"]
     model = _model_name(run)
-    return shlex.join(
-        [
-            *("oip", "directions", model, plain_name(base)),
-            *_input_arguments(run),
-            *source,
-            *([] if run.input is None else _statistics_arguments(run.input)),
-            *arguments,
-            *("--out", out),
-        ]
+    return shell_command(
+        *("oip", "directions", model, plain_name(base)),
+        *_input_arguments(run),
+        *source,
+        *([] if run.input is None else _statistics_arguments(run.input)),
+        *arguments,
+        *("--out", out),
     )
 
 
 def _related(run: Run, layer: LayerRecord, file: str) -> str:
     """Return the command that measures what a unit is related to; the rest is the user's."""
-    out, model, name = plain_name(str(run.path)), _model_name(run.record), layer.name
+    out, model, name = str(run.path), _model_name(run.record), _layer_name(layer)
     source = run.record.data.source if run.record.data is not None else None
     data = ["--data", _source_name(source)]
     inputs = _input_arguments(run.record) if source else [*data, *_input_arguments(run.record)]
     inputs += [] if run.record.input is None else _statistics_arguments(run.record.input)
     inputs += ["--directions", out] if layer.kind == "directions" else []
     commands = {
-        "causes": ["trace", model, f"{plain_name(name)}:UNIT", *inputs, "--out", out],
-        "decomposition": [
-            *("locate", model, plain_name(name), *inputs, "--translation", "--out", out)
-        ],
+        "causes": ["trace", model, f"{name}:UNIT", *inputs, "--out", out],
+        "decomposition": [*("locate", model, name, *inputs, "--translation", "--out", out)],
         "partners": ["compare", out, "OTHER", "--match", *data, "--out", out],
     }
-    return shlex.join(["oip", *commands[file.partition(".")[0].partition("-")[0]]])
+    return shell_command("oip", *commands[file.partition(".")[0].partition("-")[0]])
 
 
 def _model_name(run: RunFile) -> str:
     """Return the name of the model's file; MODEL for one that was in memory."""
-    return plain_name(run.model.name) if Path(run.model.name).suffix else "MODEL"
+    name = run.model.name if Path(run.model.name).suffix else "MODEL"
+    return f"./{name}" if name.startswith("-") else name
 
 
 def _source_name(source: str | None) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from oip.core import files
-from oip.core.checks import described
+from oip.core.checks import described, path_problem
 from oip.core.errors import DataError, RunError, did_you_mean, reason_of
 from oip.core.frameworks import keras
 from oip.models.datasets import (
@@ -96,15 +96,15 @@ def load(
     _check_load(part, size, bands, resize)
     if data_dir is None and os.environ.get("OIP_DATA"):
         data_dir = os.environ["OIP_DATA"]
-    path = Path(name)
+    path, problem = Path(name), path_problem(name) if name else ""
     label = name if name in NAMES else path.absolute().name
     label += f":{part}" if part else ""
     part = None if part == ALL else part
     if name in NAMES:
         data = load_known(name, part, None if data_dir is None else Path(data_dir), label)
-    elif not name or not path.exists():
+    elif not name or problem or not path.exists():
         names = f"{', '.join(NAMES)}, {_KINDS}"
-        raise DataError("data", names, f"'{name}'", did_you_mean(name, NAMES))
+        raise DataError("data", names, problem or f"'{name}'", did_you_mean(name, NAMES))
     elif path.is_dir() and is_idx_folder(path):
         data = load_idx_folder(path, part, label)
     elif path.is_dir() or path.suffix.lower() == ".csv":

@@ -290,7 +290,7 @@ def data_source(source: str | None, folder: Path) -> str | None:
 
 
 def _source(text: str) -> ModelSource:
-    is_path = "/" in text or any(c in text for c in "*?[.\\") or Path(text).exists()
+    is_path = "/" in text or any(c in text for c in "*?[.\\") or check_path("model", text).exists()
     return ModelSource(path=text) if is_path else ModelSource(application=text)
 
 

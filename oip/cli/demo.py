@@ -109,7 +109,7 @@ def _print_result(result: DemoResult, output: Output, opens: bool) -> int:
         _print(result)
     steps = [] if opens else [f"open {result.gallery} in a browser, or add --open"]
     layers = quoted("oip", "layers", Path(result.run) / "model.keras")
-    output.next_steps(*steps, f"{layers}, or of a model of your own")
+    output.next_steps(*steps, f"{layers}  # or of a model of your own")
     return 1 if any(layer.verdicts.get("failed", 0) for layer in result.layers) else 0
 
 

@@ -155,7 +155,7 @@ def command(
             *_comparison(
                 [file, *quantity_arguments], quantity, result.estimator, samples, optional
             ),
-            f"{quoted('oip', 'cite', '--estimator', result.estimator)}, for its references",
+            f"{quoted('oip', 'cite', '--estimator', result.estimator)}  # its references",
         )
         return
     for text in result.notices:
@@ -195,7 +195,7 @@ def _comparison(
     commands = [
         quoted("oip", "estimate", *call, "--estimator", name, *flags) for name in candidates
     ]
-    return [f"{command}, for comparison" for command in commands]
+    return [f"{command}  # for comparison" for command in commands]
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:

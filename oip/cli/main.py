@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
@@ -15,7 +14,15 @@ from typing import Any
 
 import click
 
-from oip.core.errors import LOG, Notice, OipError, RunError, did_you_mean, plain_text
+from oip.core.errors import (
+    LOG,
+    Notice,
+    OipError,
+    RunError,
+    did_you_mean,
+    plain_text,
+    shell_command,
+)
 
 COMMANDS = {
     "demo": "Train a small network on digits and show its maps.",
@@ -163,7 +170,7 @@ def _verify_hint(error: OipError) -> str:
         if (folder / "run.json").is_file() and path != folder / "run.json":
             batch = folder.parent.parent
             checked = batch if (batch / "batch.json").is_file() else folder
-            command = shlex.join(["oip", "verify", str(checked)])
+            command = shell_command("oip", "verify", checked)
             return f"'{command}' lists such files and the commands that make them again."
     return ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from oip.cli.tables import ALL_ROWS, MOST_ROWS
-from oip.core.errors import DataError, SettingsError, plain_text
+from oip.core.errors import DataError, SettingsError, plain_text, shell_command
 
 if TYPE_CHECKING:
     from oip.core.progress import Progress
@@ -112,7 +111,7 @@ class ModelOptions:
 
         Args:
             name: of the command, such as `reconstruct`.
-            arguments: what follows the model.
+            arguments: what follows the model, and is no option.
             data: the images that it is given, if any.
             out: where it writes.
         """
@@ -123,7 +122,10 @@ class ModelOptions:
         options += [f"--import={module}" for module in self.imports]
         data_options = () if data is None else data.arguments
         out_option = () if out is None else ("--out", out)
-        return quoted("oip", name, self.model, *arguments, *data_options, *out_option, *options)
+        flags = (*data_options, *out_option, *options)
+        if any(str(argument).startswith("-") for argument in arguments):  # names of layers
+            return quoted("oip", name, *flags, "--", self.model, *arguments)
+        return quoted("oip", name, self.model, *arguments, *flags)
 
     def in_run(self, run: Path | None) -> ModelOptions:
         """Return the options with the directions of a run, unless others are named."""
@@ -291,15 +293,23 @@ seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help
 
 
 class NamedPath(click.Path):
-    """A path that is not empty, which would be the working directory."""
+    """A path that is not empty, which would be the working directory.
+
+    One that begins with - is made absolute, so that further commands do not take it for options.
+    """
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from oip.core.checks import path_problem
+
         if str(value) == "" or "\0" in str(value):
             self.fail("expected a path; received an empty one, or one with NUL.", param, ctx)
-        return super().convert(value, param, ctx)
+        if problem := path_problem(value):
+            self.fail(f"expected a path; received {plain_text(problem)}.", param, ctx)
+        path = super().convert(value, param, ctx)
+        return path.absolute() if str(path).startswith("-") else path
 
 
 def earlier(name: str, kind: click.ParamType | None = None) -> Callable[[Function], Function]:
@@ -455,7 +465,7 @@ def open_page(page: Path, output: Output) -> None:
 
 def quoted(*arguments: object) -> str:
     """Return the arguments of a command, quoted for a shell."""
-    return plain_text(shlex.join(map(str, arguments)))
+    return shell_command(*arguments)
 
 
 def warn(text: object) -> None:

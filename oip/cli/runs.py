@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ def status_command(run: Path, output: Output) -> int:
     is_batch = is_there(run / NAME)
     requested = [(layer.oips, layer.requested) for layer in layers]
     if is_batch and any(isinstance(count, int) and done < count for done, count in requested):
-        output.next_steps("oip batch JOB.toml, which continues it")
+        output.next_steps("oip batch JOB.toml  # continues it")
     elif layers and not any(layer.ranked for layer in layers):
         output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first_run))
     output.next_steps(quoted("oip", "gallery", first_run, "--open"))
@@ -256,7 +255,7 @@ def _restoring_commands(
         commands += commands_again(member, names)
     repairable = {"run.json", "run.copy.json", "batch.json", "batch.copy.json", "log.jsonl"}
     if any(file.file in repairable for _, file in damaged):
-        commands.append(shlex.join(["oip", "verify", plain_text(run), "--repair"]))
+        commands.append(quoted("oip", "verify", run, "--repair"))
     return list(dict.fromkeys(commands))
 
 
@@ -636,7 +635,7 @@ def export_command(
     else:
         pictures = f"{len(paths)} picture{'s' if len(paths) != 1 else ''} in "
         print_text(out if out.suffix == ".npz" else f"{pictures}{out}")
-    output.next_steps(f"{quoted('oip', 'cite', run)}, for the references of a figure")
+    output.next_steps(f"{quoted('oip', 'cite', run)}  # the references of a figure")
 
 
 def _index(run: Run, text: str) -> int:

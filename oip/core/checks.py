@@ -19,6 +19,8 @@ from oip.core.errors import SettingsError
 
 LARGEST = 1e100
 """Of a number that is squared or divided by; with the responses' own limits nothing overflows."""
+_LONGEST_PATH = 120
+"""Characters of a path in a message that refuses it."""
 _MOST_DRAWN = 1 << 27
 """Samples of all shuffles, or of all draws, together."""
 
@@ -102,11 +104,32 @@ def check_path(name: str, value: object, form: str = "a path") -> Path:
         name: of the argument.
         value: a text or a path.
         form: of the argument, for the message.
+
+    Raises:
+        SettingsError: something else, or a path that the system does not look up.
     """
     if isinstance(value, (str, os.PathLike)) and (path := os.fspath(value)):
         if isinstance(path, str):
+            if problem := path_problem(path):
+                raise SettingsError(name, form, problem)
             return Path(path)
     raise SettingsError(name, form, described(value))
+
+
+def path_problem(path: str | Path) -> str:
+    """Return why the system does not look up a path, with the path; empty where it does.
+
+    It may lead nowhere: a missing file is none of the reasons.
+    """
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:  # of the system, and a NUL byte
+        text = str(path)
+        shown = text if len(text) <= _LONGEST_PATH else f"{text[:_LONGEST_PATH]}..."
+        return f"'{shown}' ({getattr(error, 'strerror', None) or error})"
+    return ""
 
 
 def check_kind(name: str, value: object, kind: type, form: str, hint: str = "") -> None:

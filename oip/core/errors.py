@@ -10,6 +10,7 @@ import difflib
 import inspect
 import logging
 import re
+import shlex
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -78,6 +79,29 @@ class PartlyFailed(OipError):
 def plain_text(text: object) -> str:
     """Return untrusted text (names of layers, classes) without control characters."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def shell_command(*arguments: object) -> str:
+    """Return a command line for bash; control characters in it, and bytes of no text, are escaped.
+
+    >>> shell_command("oip", "status", "a run")
+    "oip status 'a run'"
+    """
+    return " ".join(map(_quoted, arguments))
+
+
+def _quoted(argument: object) -> str:
+    text = str(argument)
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (c if c.isprintable() and c not in "\\'" else _escaped(c) for c in text)
+    return f"$'{''.join(escaped)}'"
+
+
+def _escaped(character: str) -> str:
+    is_byte = "\udc80" <= character <= "\udcff"  # of a file name that is no UTF-8
+    content = character.encode("utf-8", "surrogateescape" if is_byte else "replace")
+    return "".join(f"\\x{byte:02x}" for byte in content)
 
 
 def expected(subject: object, values: object, received: object, hint: str = "") -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from oip import studies
 from oip.core import files
+from oip.core.checks import check_path
 from oip.core.errors import DataError, OipError, SettingsError, notice
 from oip.core.frameworks import usable_cores
 from oip.core.output_formats import CostFile
@@ -76,7 +77,7 @@ def _check_sources(sources: Sequence[str]) -> None:
             raise DataError("option 'data'", "sources of different names", both_sources, hint)
         by_name[name] = source
     if sources and not any(
-        is_known(s) or (s and (Path(s).is_file() or Path(s).is_dir())) for s in sources
+        is_known(s) or (s and check_path("option 'data'", s).exists()) for s in sources
     ):
         models.load(sources[0])  # its error lists the known sources and suggests a similar name
 

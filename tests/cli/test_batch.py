@@ -101,7 +101,7 @@ def test_a_batch_and_what_its_runs_say(call, job, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "batch/runs/0000")  # as if killed before the run began
     status, out, err = call("status", tmp_path / "batch")
     assert (status, "0 of 6" in out) == (0, True)
-    assert "oip batch JOB.toml, which continues it" in err
+    assert "oip batch JOB.toml  # continues it" in err
 
 
 def test_what_failed_is_a_table_and_exit_1(call, job, tmp_path, monkeypatch):

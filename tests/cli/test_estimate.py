@@ -136,7 +136,7 @@ def test_the_next_steps_work(save, capsys, estimator, quantity):
         if run(call) != 0:
             continue  # not every estimator has every quantity
         lines = capsys.readouterr().err.split("Next:")[1].splitlines()
-        steps = [shlex.split(line.split(", for ")[0]) for line in lines]
+        steps = [shlex.split(line, comments=True) for line in lines]
         assert [step[1] for step in steps] == ["estimate", "cite"]
         for step in steps:
             assert run([*step[1:], *(["--draws", "0"] if step[1] == "estimate" else [])]) == 0

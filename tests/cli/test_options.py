@@ -30,6 +30,12 @@ def two(tmp_path_factory):
     return path
 
 
+def test_the_layer_of_a_further_command_may_begin_with_a_dash():
+    command = ModelOptions(Path("m.keras"), input_mean="-1").command("trace", "-a b:3", out="r")
+    assert command == "oip trace --out r --input-mean=-1 -- m.keras '-a b:3'"
+    assert ModelOptions(Path("m.keras")).command("layers", "a") == "oip layers m.keras a"
+
+
 def test_layers_lists_the_inputs_and_what_depends_on_them(two, capsys):
     assert run(["layers", str(two), "--json", "--input", "b"]) == 0
     record = json.loads(capsys.readouterr().out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -112,8 +113,6 @@ def test_verify_repair(call, runs, tmp_path):
 
 
 def test_verify_prints_the_command_that_makes_files_again(call, small_file, runs, tmp_path):
-    import shlex
-
     out = tmp_path / "a copy"
     shutil.copytree(runs / "a", out)
     whole = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -135,6 +134,41 @@ def test_verify_prints_the_command_that_makes_files_again(call, small_file, runs
     for files in (made, whole):
         files.pop(out / "finished.json")  # of the last command
     assert made == whole
+
+
+def test_the_commands_for_a_run_whose_name_begins_with_a_dash_can_be_given(
+    call, runs, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(runs / "a", tmp_path / "-a")
+    _, _, remarks = call("status", "--", "-a")
+    steps = [shlex.split(line.removeprefix("Next:")) for line in remarks.splitlines()]
+    assert steps[0][:4] == ["oip", "rank", "MODEL", "--data"] and steps[0][-2] == "--out"
+    assert call(*steps[1][1:-1])[0] == 0 and steps[1][-1] == "--open"
+    (tmp_path / "-a/gallery/maps.csv").write_text("")
+    (command,) = json.loads(call("verify", "--json", "--", "-a")[1])["commands"]
+    assert call(*shlex.split(command)[1:])[0] == 0
+    assert call("verify", "--", "-a")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "loop/run", "a/" * 3000])
+def test_a_path_that_the_system_does_not_look_up_is_one_line(call, runs, tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    path, data = f"{tmp_path}/{name}", ["--data", "mnist-sample"]
+    for arguments in (
+        ["status", path],
+        ["gallery", path],
+        ["merge", runs / "a", "--out", path],
+        ["reconstruct", path, "--out", tmp_path / "new"],
+        ["rank", "m.keras", "--data", path, "--out", tmp_path / "new"],
+        ["train", "conv-stack", *data, "--out", "m.keras", "--record", path],
+        ["batch", "--init", path],
+        ["study", "plane", "--quick", "--data", path, "--out", tmp_path / "new"],
+    ):
+        status, out, err = call(*arguments)
+        assert status == 2 and out == ""
+        assert "expected " in err.splitlines()[-1] and len(err.splitlines()[-1]) < 800
+    assert [entry.name for entry in tmp_path.iterdir()] == ["loop"]
 
 
 def test_merge_and_compare(call, runs, tmp_path):

@@ -121,5 +121,15 @@ def test_a_path_is_a_text_or_a_path_and_not_empty(tmp_path):
     for value, received in ((None, "None"), ("", "an empty text"), (b"a", "bytes"), ([], "list")):
         with pytest.raises(SettingsError, match=f"out: expected a path; received {received}"):
             check_path("out", value)
+    (tmp_path / "loop").symlink_to("loop")
+    for value, reason in (
+        ("x" * 300, "'x{120}\\.\\.\\.' \\(File name too long"),
+        ("a/" * 3000, "too long"),
+        (tmp_path / "loop", "Too many levels of symbolic links"),
+        (tmp_path / "loop/run", "Too many levels of symbolic links"),
+        ("a\0b", "null byte"),
+    ):
+        with pytest.raises(SettingsError, match=f"out: expected a path; received .*{reason}"):
+            check_path("out", value)
     with pytest.raises(SettingsError, match="a path; received the class int"):
         check_path("out", int)

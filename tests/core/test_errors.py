@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
 import warnings
 
 import numpy as np
@@ -17,6 +19,7 @@ from oip.core.errors import (
     expected,
     notice,
     reason_of,
+    shell_command,
 )
 from oip.network.inputs import InputSpec
 
@@ -25,6 +28,15 @@ def test_the_nearest_name_is_offered():
     assert did_you_mean("stps", ("steps", "starts")) == "Did you mean 'steps'?"
     assert did_you_mean("stps", ("steps",), "settings.") == "Did you mean 'settings.steps'?"
     assert did_you_mean(3, ("steps",)) == ""
+
+
+def test_a_command_line_is_read_by_bash_as_it_was_given():
+    words = ["a b", "it's", '$HOME `id` "q"', "new\nline'\\", os.fsdecode(b"\xff\xfe1"), "*", ""]
+    line = shell_command("printf", "%s\\0", *words)
+    assert line.isprintable()
+    output = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
+    assert [os.fsdecode(word) for word in output.split(b"\0")[:-1]] == words
+    assert shell_command("a\ud800b\n") == "$'a\\x3fb\\x0a'"  # half of a surrogate pair has no bytes
 
 
 def test_one_form_for_all_messages():

@@ -170,16 +170,23 @@ def test_command_names_the_objective_of_an_image():
     assert arguments[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
 
 
-@pytest.mark.parametrize("name", ["Conv2D_3", "block 1/c", "$(rm -rf ~)", "a'b\"c", "-x", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["Conv2D_3", "block 1/c", "$(rm -rf ~)", "a'b\"c", "-x", "a\nb", "c:3"]
+)
 def test_command_is_one_word_a_part(name):
     settings = {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}}
     run = _run("my model;ls.keras", settings=settings, data={"source": "my data.npz"})
     arguments = shlex.split(rerun_command(run, "my run", _layer(name, 4), 17))
-    expected = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
+    expected = f"{name}:17" if name not in ("-x", "a\nb", "c:3") else "@4:17"
     assert arguments[:4] == ["oip", "reconstruct", "my model;ls.keras", expected]
     assert arguments[4:6] == ["--data", "my data.npz"]
     assert arguments[6:12] == ["--preset", "default", "--starts", "3", "--noise", "tilt:0.5"]
     assert arguments[12:] == ["--out", "my run-again", "--seed", "9"]
+
+
+def test_a_model_whose_name_begins_with_a_dash_is_no_option():
+    command = rerun_command(_run("-m.keras"), "run", LAYER, 0)
+    assert shlex.split(command)[:3] == ["oip", "reconstruct", "./-m.keras"]
 
 
 def test_command_names_the_preset():
