@@ -173,14 +173,17 @@ class Run(RunFolder):
         self.change(index, name, lambda _: record)
 
     def change(self, index: int, name: str, change: Callable[[Path], FileRecord]) -> None:
-        """Write what `change` returns for the path of a layer's file, and note that it was made.
+        """Note that a layer's file is made, and write what `change` returns for its path.
 
-        No other process writes the file meanwhile, so that it can be read and added to.
+        No other process writes the file meanwhile, so that it can be read and added to. The note
+        comes first: a process that is killed in between leaves a file that `verify_run` misses, not
+        one that is finished and never missed.
         """
         folder = self.folder(index)
         with files.locked(folder):
-            change(folder / name).write(folder / name)
-        self.note_made(index, name)
+            record = change(folder / name)
+            self.note_made(index, name)
+            record.write(folder / name)
 
     def check_unit_layer(self, network: Network, name: str) -> None:
         """Raise a RunError unless the run is of a network and shows the units of a layer."""

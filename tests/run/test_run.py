@@ -13,6 +13,7 @@ import pytest
 from oip.core.errors import RunError
 from oip.core.formats import CausesFile, RankingSettings, RunSettings, UnitCauses
 from oip.network.network import Network
+from oip.run.check import verify_run
 from oip.run.citations import citations
 from oip.run.compare import compare_runs
 from oip.run.run import Run, grown_on, run_record
@@ -86,6 +87,18 @@ def test_two_that_add_to_a_file_at_once_lose_nothing(grown, tmp_path):
         list(pool.map(add, range(4)))
     kept = CausesFile.read(run.folder(0) / "causes.json")
     assert sorted(unit.unit for unit in kept.units) == [0, 1, 2, 3]
+
+
+def test_a_file_that_a_killed_process_did_not_write_is_missed(grown, tmp_path):
+    shutil.copytree(grown.path, tmp_path / "run")
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run.open(tmp_path / "run").keep(0, "causes.json", SimpleNamespace(write=killed))
+    problems = {file.file: file.problem for file in verify_run(tmp_path / "run") if file.problem}
+    assert problems == {"layers/000/causes.json": "missing"}
 
 
 def test_the_folder_of_a_batch_is_no_run(tmp_path):
