@@ -164,8 +164,9 @@ class Run(RunFolder):
         with files.locked(self.path):
             record = RunFile.read_either(self.path / NAME)
             files_made = _joined(record.made, {key: [name]})
-            if files_made != record.made:
-                self.record = msgspec.structs.replace(record, made=files_made)
+            record = msgspec.structs.replace(record, made=files_made)
+            if not record.is_at(self.path / NAME):  # the copy may be that of a killed process
+                self.record = record
                 self.save()
 
     def keep(self, index: int, name: str, record: FileRecord) -> None:

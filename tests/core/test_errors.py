@@ -31,11 +31,19 @@ def test_the_nearest_name_is_offered():
 
 
 def test_a_command_line_is_read_by_bash_as_it_was_given():
-    words = ["a b", "it's", '$HOME `id` "q"', "new\nline'\\", os.fsdecode(b"\xff\xfe1"), "*", ""]
-    line = shell_command("printf", "%s\\0", *words)
+    arguments = [
+        "a b",
+        "it's",
+        '$HOME `id` "q"',
+        "new\nline'\\",
+        os.fsdecode(b"\xff\xfe1"),
+        "*",
+        "",
+    ]
+    line = shell_command("printf", "%s\\0", *arguments)
     assert line.isprintable()
     output = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
-    assert [os.fsdecode(word) for word in output.split(b"\0")[:-1]] == words
+    assert [os.fsdecode(argument) for argument in output.split(b"\0")[:-1]] == arguments
     assert shell_command("a\ud800b\n") == "$'a\\x3fb\\x0a'"  # half of a surrogate pair has no bytes
 
 

@@ -99,6 +99,12 @@ def test_a_file_that_a_killed_process_did_not_write_is_missed(grown, tmp_path):
         Run.open(tmp_path / "run").keep(0, "causes.json", SimpleNamespace(write=killed))
     problems = {file.file: file.problem for file in verify_run(tmp_path / "run") if file.problem}
     assert problems == {"layers/000/causes.json": "missing"}
+    shutil.copy(
+        grown.path / "run.copy.json", tmp_path / "run"
+    )  # killed before the copy was written
+    Run.open(tmp_path / "run").note_made(0, "causes.json")
+    copies = [(tmp_path / "run" / name).read_bytes() for name in ("run.json", "run.copy.json")]
+    assert copies[0] == copies[1]
 
 
 def test_the_folder_of_a_batch_is_no_run(tmp_path):
