@@ -250,8 +250,12 @@ class Folder:
     lacking: list[str] = field(default_factory=list, init=False)
     """Data that were requested and not available; with any of them the study is done in part."""
 
+    is_new: bool = field(default=False, init=False)
+    """There was no such folder."""
+
     def __post_init__(self) -> None:
         self.path = Path(self.path)
+        self.is_new = not self.path.exists()
         files.check_writable(self.path)
         mark = self.path / "parts" / "of.json"
         record = StudyPartsFile.of({"study": self.study, "settings": _key(self.settings)})
@@ -265,6 +269,17 @@ class Folder:
         elif existing != record:
             hint = "Choose another folder, or remove it."
             raise RunError(f"'{self.path}'", f"the study {record.text()}", existing.text(), hint)
+
+    def remove_if_unused(self) -> None:
+        """Remove the mark of a study that was refused before it computed anything."""
+        marks = {self.file(name) for name in ("of.json", "took.json")}
+        if {path for path in self.path.rglob("*") if path.is_file()} <= marks:
+            with suppress(OSError):  # another process has just begun
+                for path in marks:
+                    path.unlink(missing_ok=True)
+                self.file("of.json").parent.rmdir()
+                if self.is_new:
+                    self.path.rmdir()
 
     def part(self, name: str, compute: Compute, *arguments: object, digest: str = "") -> Arrays:
         """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.

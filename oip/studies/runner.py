@@ -184,12 +184,17 @@ def _add_study(
     for option in unused:
         folder.note(f"This study does not use the option '{option}'.")
         print_line(f"{name}: this study does not use the option '{option}'; it runs without it.")
-    with measured(took := folder.file("took.json")), _parallel_workers(folder, workers):
-        try:
-            module.run(folder)
-        except MissingData as error:
-            folder.missing("Everything that this study measures.", error)
-            outcome.stopped[name] = str(error)
+    took = folder.file("took.json")
+    try:
+        with measured(took), _parallel_workers(folder, workers):
+            try:
+                module.run(folder)
+            except MissingData as error:
+                folder.missing("Everything that this study measures.", error)
+                outcome.stopped[name] = str(error)
+    except OipError:
+        folder.remove_if_unused()
+        raise
     lacking = [text for text in folder.lacking if text != outcome.stopped.get(name)]
     if lacking:
         outcome.lacking[name] = lacking

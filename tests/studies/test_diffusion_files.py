@@ -12,6 +12,7 @@ from oip.studies import diffusion, diffusion_toy, diffusion_training
 from oip.studies.diffusion import compare_files
 from oip.studies.diffusion_training import file_network
 from oip.studies.report import Folder, MissingData, StudySettings, model_files
+from oip.studies.runner import run_study
 
 TINY = replace(diffusion.QUICK, measured=60)
 
@@ -30,6 +31,9 @@ def test_networks_from_files(net, tmp_path):
     few = StudySettings(models=str(tmp_path / "net-0*"))
     with pytest.raises(SettingsError, match="3 model files"):
         diffusion.run(Folder(tmp_path / "out", "diffusion", few), TINY)
+    with pytest.raises(SettingsError, match="3 model files"):
+        run_study("diffusion", tmp_path / "new", few, lambda *_: None)
+    assert not (tmp_path / "new").exists()
     # Three classes, ten in the data, no sidecar: nothing to correlate with.
     with pytest.raises(ModelError, match="3 classes"):
         file_network(files[0], digits, 40, 0)
