@@ -592,15 +592,12 @@ def _require(holds: bool, network: Network, needs: str, received: object) -> Non
 
 def measure_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:
     """Measure a network; its sidecar may hold its accuracy. See `file_network`."""
-    from oip.models.training import before_head
+    from oip.mi.judges import own_features
     from oip.network.inputs import check_images, read_sidecar
 
     check_images(network.inputs, data.images)
-    encoder = before_head(network.model)
-    shape = tuple(encoder.outputs[0].shape)
-    _require(len(shape) == 2, network, "a head that receives one row of numbers an image", shape)
     batch = measured_images(data, count, seed)
-    z = predictor(encoder, network.activation_bytes())(batch.images)
+    z = own_features(network, batch.images)
     _require(bool(np.isfinite(z).all()), network, "finite responses", "NaN or infinity")
     outputs = int(network.model.outputs[0].shape[-1])
     sidecar = read_sidecar(path)

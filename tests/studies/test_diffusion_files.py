@@ -58,8 +58,6 @@ def odd_networks():
         keras.Model([image, other], layers.Dense(10)(layers.concatenate([flat, other]))),
     )
     yield "and 2 outputs", keras.Model(image, [ten, layers.Dense(2)(flat)])
-    on_map = layers.GlobalAveragePooling2D()(layers.Dense(10)(image))
-    yield "one row of numbers", keras.Model(image, on_map)
     yield r"output \(n, classes\)", keras.Model(image, layers.Dense(10)(image))
     yield (
         "images of 1 or 3 bands",
@@ -80,6 +78,24 @@ def test_odd_networks_are_left_out_with_the_reason(tmp_path):
         model.save(path)
         with pytest.raises(ModelError, match=reason):
             file_network(path, digits, 40, 0)
+
+
+def test_a_convolution_of_one_node_is_a_head(tmp_path):
+    # As in MobileNet of keras.applications: pooling, a 1 x 1 convolution, Reshape, softmax.
+    image = keras.Input((12, 12, 1))
+    maps = layers.Conv2D(4, 3, activation="relu")(image)
+    pooled = layers.GlobalAveragePooling2D(keepdims=True)(maps)
+    kernel = layers.Conv2D(10, 1)
+    classes = layers.Softmax()(layers.Flatten()(kernel(pooled)))
+    keras.Model(image, classes).save(tmp_path / "convolution.keras")
+    flat = layers.Dense(10, activation="softmax")
+    dense = keras.Model(image, flat(layers.Flatten()(pooled)))
+    flat.set_weights([kernel.kernel.numpy()[0, 0], kernel.bias.numpy()])
+    dense.save(tmp_path / "dense.keras")
+    files = [tmp_path / name for name in ("convolution.keras", "dense.keras")]
+    measures = [file_network(path, digits, 40, 0) for path in files]
+    for key in ("accuracy", "relative label", "relative entropy"):
+        np.testing.assert_allclose(*(arrays[key] for arrays in measures), rtol=1e-5)
 
 
 def test_missing_data_are_no_fault_of_a_network(net, tmp_path):
