@@ -74,6 +74,7 @@ _NAMED_WIDTH = 0.2
 """Of kernels, as a share of the median distance: the most that the paper names."""
 _CUBIC = 0.5  # by which a power may differ from 3
 _NEAR = 0.02  # share of a ceiling within which a value is at it, or at zero
+_UPRIGHT = 8  # layers of a figure above which their names stand upright
 _TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
 
 
@@ -490,7 +491,8 @@ def draw_inequalities(folder: Folder, networks: MeasuredNetworks, kernel: Kernel
             numbers[f"{plan.name} {stage} input"] = forward
             numbers[f"{plan.name} {stage} backward"] = backward
             panels.ceiling(axes, math.log2(min(measures.BATCH, int(arrays["tested"]))), ":")
-            axes.set_xticks(range(len(names)), names, rotation=40 if len(names) > 4 else 0)
+            rotation = 90 if len(names) > _UPRIGHT else 40 if len(names) > 4 else 0
+            axes.set_xticks(range(len(names)), names, rotation=rotation)
             axes.set_title(f"{plan.label}, {stage}")
         row[0].set_ylabel("bits")
     panels.legend_below(drawing, grid[0, 0], 2)
@@ -526,7 +528,8 @@ def draw_planes(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth)
     panels.side_color_bar(drawing, points, list(grid.flat), "iterations", 0.7)
     for name, index in names.items():
         grid[0, 0].plot([], [], panels.marker(index), color=QUIET, mfc="none", label=name)
-    panels.legend_below(drawing, grid[0, 0], min(6, len(names)))
+    columns = min(4 if len(names) > _UPRIGHT else 6, len(names))
+    panels.legend_below(drawing, grid[0, 0], columns)
     caption = folder.caption("planes", networks.source, kernel=kernel.label, **networks.texts)
     folder.figure(f"planes-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
