@@ -76,10 +76,16 @@ def _check_sources(sources: Sequence[str]) -> None:
             hint = "Results are named after the last part of the path."
             raise DataError("option 'data'", "sources of different names", both_sources, hint)
         by_name[name] = source
-    if sources and not any(
-        is_known(s) or (s and check_path("option 'data'", s).exists()) for s in sources
-    ):
+    if sources and not any(map(_is_available, sources)):
         models.load(sources[0])  # its error lists the known sources and suggests a similar name
+
+
+def _is_available(source: str) -> bool:
+    """Return whether a source is one by name, a file or a folder; a FIFO would be waited for."""
+    if is_known(source) or not source:
+        return is_known(source)
+    path = check_path("option 'data'", source)
+    return path.is_file() or path.is_dir()
 
 
 @dataclass

@@ -244,4 +244,4 @@ def test_features_of_few_items_are_kept(color_model, data):
         pairs = zip(*(kept.arrays(np.array(items)) for kept in (whole, small)), strict=True)
         for all_kept, few_kept in pairs:
             tf.nest.map_structure(np.testing.assert_array_equal, all_kept, few_kept)
-    assert (len(whole._kept), len(small._kept)) == (4, 2)
+    assert (len(whole._activations), len(small._activations)) == (4, 2)
