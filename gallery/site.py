@@ -103,10 +103,10 @@ def build(
     check_title(title)
     source = Run.of(run)
     target = source.path / ("gallery.html" if single_file else "gallery")
-    is_ours = is_single_page if single_file else _is_gallery
-    if target.is_symlink() or (target.exists() and not is_ours(target)):
+    if not is_replaceable(target):
         ours = "a gallery made by oip, or nothing"
-        raise RunError(f"'{target}'", ours, "something else", "Move it.")
+        hint = "Move it away, and give the command again."
+        raise RunError(f"'{target}'", ours, "a damaged one, or something else", hint)
     files.check_writable(source.path)
     with _building(source.path) as building:
         try:
@@ -344,6 +344,14 @@ def _data_images_call(run: RunFile) -> str | None:
         return None
     is_array = run.data.source.partition(":")[0] == ARRAYS
     return "gallery.build(run, data_images=images)" if is_array else "oip gallery RUN --with-data"
+
+
+def is_replaceable(target: Path) -> bool:
+    """Return whether `build` may replace a gallery's folder or page: there is none, or its own."""
+    if target.is_symlink():
+        return False
+    is_ours = is_single_page if target.suffix == ".html" else _is_gallery
+    return not target.exists() or is_ours(target)
 
 
 def _is_gallery(target: Path) -> bool:

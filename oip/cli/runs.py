@@ -249,14 +249,31 @@ def _restoring_commands(
     is_batch = [str(member.path) for member in members] != [str(run)]
     for member in members:
         names = [file.file for name, file in damaged if name == str(member.path)]
-        if names and is_batch:
+        if not names:
+            continue
+        if is_batch:
             names = [name for name in names if name.startswith("gallery")]
             commands.append(f"oip batch JOB.toml    # the job of {plain_text(run)}")
-        commands += commands_again(member, names)
+        commands += [*_moves(member, names), *commands_again(member, names)]
     repairable = {"run.json", "run.copy.json", "batch.json", "batch.copy.json", "log.jsonl"}
     if any(file.file in repairable for _, file in damaged):
         commands.append(quoted("oip", "verify", run, "--repair"))
     return list(dict.fromkeys(commands))
+
+
+def _moves(run: Run, damaged: Sequence[str]) -> list[str]:
+    """Return the commands that move damaged galleries away which no new one may replace.
+
+    They are moved to a path beside the run.
+    """
+    from oip.gallery.site import is_replaceable
+
+    damaged_galleries = {Path(name).parts[0] for name in damaged if name.startswith("gallery")}
+    return [
+        quoted("mv", "--", run.path / name, f"{run.path}-damaged-{name}")
+        for name in sorted(damaged_galleries)
+        if not is_replaceable(run.path / name)
+    ]
 
 
 @click.command("merge")

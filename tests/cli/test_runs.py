@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -149,6 +150,29 @@ def test_the_commands_for_a_run_whose_name_begins_with_a_dash_can_be_given(
     (command,) = json.loads(call("verify", "--json", "--", "-a")[1])["commands"]
     assert call(*shlex.split(command)[1:])[0] == 0
     assert call("verify", "--", "-a")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["copy", "-a"])
+def test_verify_moves_a_gallery_away_that_no_new_one_may_replace(
+    call, runs, tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(runs / "a", tmp_path / name)
+    assert call("gallery", "--single-file", "--quiet", "--", name)[0] == 0
+    assert call("gallery", "--quiet", "--", name)[0] == 0
+    damaged = [f"{name}/gallery/drawn.json", f"{name}/gallery/maps.json", f"{name}/gallery.html"]
+    for path in damaged:
+        (tmp_path / path).write_text("x")
+    assert "Move it away" in call("gallery", "--", name)[2]
+    commands = json.loads(call("verify", "--json", "--", name)[1])["commands"]
+    assert [shlex.split(command)[0] for command in commands] == ["mv", "mv", "oip", "oip"]
+    for command in map(shlex.split, commands):
+        if command[0] == "mv":
+            subprocess.run(command, check=True)
+        else:
+            assert call(*command[1:])[0] == 0
+    assert call("verify", "--", name)[0] == 0
+    assert (tmp_path / f"{name}-damaged-gallery/maps.csv").is_file()
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "loop", "loop/run", "a/" * 3000])
