@@ -49,7 +49,7 @@ COMMANDS = {
     "cite": "Print BibTeX of the methods that made a run.",
 }
 """Name -> short help. Module `oip.cli.NAME` holds the `command`, and is imported when needed."""
-_OF_RUNS = ("export", "status", "verify", "merge", "compare", "cite")
+_OF_RUNS = ("export", "status", "verify", "merge", "cite")
 """Commands in module `oip.cli.runs`, as `NAME_command`."""
 
 

@@ -188,6 +188,7 @@ def main() -> int:
     import_quietly("keras")
     import oip.batch.driver
     import oip.cli.batch
+    import oip.cli.compare
     import oip.cli.gallery
     import oip.cli.rank
     import oip.cli.reconstruct

@@ -10,8 +10,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from oip.cli.compare import _pair
 from oip.cli.main import run
-from oip.cli.runs import _pair
 
 SMALL = ["--starts", "2", "--steps", "6", "--screened", "8", "--quiet"]
 
