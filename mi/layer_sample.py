@@ -480,9 +480,12 @@ class ResponseSummaries:
     ) -> Iterator[ResponseBlock]:
         """Yield the blocks of `LayerSample.responses`, and keep a summary of each."""
         sample = self.sample
-        around = (sample.size, sample.members, len(sample.classes), sample.indices)
         for block in sample.responses(byte_budget, progress, task):
-            self._parts.append(summarize_responses(block.values, *around))
+            self._parts.append(
+                summarize_responses(
+                    block.values, sample.size, sample.members, len(sample.classes), sample.indices
+                )
+            )
             self._means.append(block.values[: self._images].mean(axis=2, dtype=np.float64))
             self._finite.append(block.finite)
             yield block

@@ -262,9 +262,14 @@ def image_clusters(
     for block in sample.responses(byte_budget, progress, "responses"):
         responses[:, row : row + len(block.maps)] = block.values.mean(axis=2)
         row += len(block.maps)
-    cluster_arguments = {"references": references, "seed": seed, "progress": progress}
     unit_clusters = clusters_of_units(
-        responses, values, info.can_be_inactive, label=info.name, **cluster_arguments
+        responses,
+        values,
+        info.can_be_inactive,
+        references=references,
+        seed=seed,
+        progress=progress,
+        label=info.name,
     )
     return ImageClusters(
         layer=info.name,

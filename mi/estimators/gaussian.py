@@ -251,9 +251,8 @@ def _moment_information(classes: _Classes, rows: np.ndarray, white: np.ndarray) 
     fourth = classes.fourth(rows, turn @ turn.transpose(0, 2, 1), is_fitted)
     heavy = np.maximum(0.0, (fourth - gaussian) / samples)[:, None]
     distance = ((second_moments - np.eye(d)) ** 2).sum(axis=(2, 3))
-    shrinkage = np.divide(
-        *(heavy, heavy + sizes * distance), out=np.zeros_like(distance), where=heavy > 0
-    )
+    denominator = heavy + sizes * distance
+    shrinkage = np.divide(heavy, denominator, out=np.zeros_like(distance), where=heavy > 0)
     mixed = (1 - shrinkage)[..., None, None] * second_moments + shrinkage[..., None, None] * np.eye(
         d
     )

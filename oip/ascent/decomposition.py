@@ -306,15 +306,20 @@ def decompose(
     grown = []
     for number, node in enumerate(grown_nodes, 1):
         node_progress = piece_of(progress, label, number, steps)
-        arguments = {"data": data, "preset": preset, **settings}
-        node_result = node_oips(network, info, sources, node, node_progress, **arguments)
+        node_result = node_oips(
+            network, info, sources, node, node_progress, data=data, preset=preset, **settings
+        )
         grown.append(visible_images(node_result)[:, 0])
     node_images = np.stack(grown, 1)
     pixels = _Pixels(info, oips.visible, shape, seed)
     images = visible_images(oips)
     sums = _sums_of_copies(info, pixels, images, node_images, nodes, turns, progress)
     return _decompositions(
-        *(info, numbers, nodes, sums, seed),
+        info,
+        numbers,
+        nodes,
+        sums,
+        seed,
         copies=copies,
         angles=turns,
         images=images[:, 0],

@@ -170,7 +170,10 @@ class GradientAscent:
             lambda state, inputs, first_step, count: self._graph(inputs, size).run(
                 state, first_step, count
             ),
-            *(state, inputs, integer, integer),
+            state,
+            inputs,
+            integer,
+            integer,
         )
 
     @property

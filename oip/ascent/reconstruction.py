@@ -167,7 +167,11 @@ def grow_oips(
     oips = ascent.grow(items, report)
     reach = shift_reach(targets.jump, shape[:-1])
     stability = start_stability(
-        *(oips.images, oips.alive, reach, settings.seed, targets.index),
+        oips.images,
+        oips.alive,
+        reach,
+        settings.seed,
+        targets.index,
         partial(progress, f"{targets.name}: stability"),
     )
     return oips.with_stability(**vars(stability))
@@ -224,6 +228,7 @@ class Ascent:
             raise SettingsError(name, expected, "none", "Give data=... for them.")
         if settings.fidelity > 0 and start is None:
             raise SettingsError("fidelity", "an image to begin with", "none")
+        # Settings that the images do not take are refused here, not after the screening.
         transform_of(settings, network.inputs.shape, settings.seed)
         parameterization_of(settings, network.inputs.shape, self._statistics)
 
@@ -248,8 +253,13 @@ class Ascent:
             best = self.screening.data_best
             references = References(self.network, self.targets, self._data, best, terms)
         return GradientAscent(
-            *(self.network, self.targets, self.settings, masks, self._statistics),
-            *(references, self._start),
+            self.network,
+            self.targets,
+            self.settings,
+            masks,
+            self._statistics,
+            references,
+            self._start,
         )
 
     @cached_property
@@ -394,7 +404,11 @@ class Ascent:
                 snapshot_steps(self.settings.steps, self.settings.snapshots), int
             ),
             verdict_codes=verdict_codes(
-                *(maps, best, grown.reasons[:, 0], screening, can_be_inactive),
+                maps,
+                best,
+                grown.reasons[:, 0],
+                screening,
+                can_be_inactive,
                 self.settings.climb_inactive,
             ),
             converged=has_converged(traces, steps, self.settings.patience, can_be_inactive[maps]),

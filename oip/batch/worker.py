@@ -239,7 +239,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     targets = objective_targets(network, job.objectives) if job.objectives else None
     selections = parse_selections(network, job.layers) if job.layers or not targets else []
     ascent_settings = of_input(job.requested, network.inputs.shape)
-    Noise(network.inputs.shape, ascent_settings.noise)
+    Noise(network.inputs.shape, ascent_settings.noise)  # noise that does not fit is refused here
     if job.rank is not None:
         if data is None or data.targets is None:
             hint = "Information is about a label: name a source that has labels."
@@ -259,15 +259,18 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
         own_key = ascent_key(network, ascent_settings, images, targets.identity)
         cost = _cost(network, len(network.calls) - 1)
         layers.append(LayerInspection(targets.index, targets.name, maps, own_key, cost, True))
-    settings = run_settings(ascent_settings)
+    record = run_record(
+        network,
+        run_settings(ascent_settings),
+        data,
+        targets.labels if targets is not None else (),
+        [layer for layer, _ in selections],
+    )
     return ModelInspection(
         name=network.name,
         digest=network.digest,
         key=key,
-        record=run_record(
-            *(network, settings, data, () if targets is None else targets.labels),
-            layers=[layer for layer, _ in selections],
-        ),
+        record=record,
         layers=tuple(layers),
         objectives_index=network.objectives_index,
         assumed=not network.inputs.is_known,
@@ -427,7 +430,6 @@ STEPS: dict[Step, Callable[[Task], dict[str, int]]] = {
 def _share_cores(threads: int | None) -> None:
     if threads is None:
         return
-
     tf = import_quietly("tensorflow")
     with suppress(RuntimeError):  # it runs already, with the threads it has
         tf.config.threading.set_intra_op_parallelism_threads(threads)

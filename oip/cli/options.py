@@ -157,9 +157,14 @@ class ModelOptions:
         from oip.network.inputs import check_images
         from oip.workflows.inputs import opened
 
-        loading = {"data_dir": data.data_dir, "resize": data.resize}
         with output.waiting(f"opening {self.model.name}"):
-            network, images = opened(self.model, data.required(), model_input=self.input, **loading)
+            network, images = opened(
+                self.model,
+                data.required(),
+                model_input=self.input,
+                data_dir=data.data_dir,
+                resize=data.resize,
+            )
             check_images(network.inputs, images.images, "data")
             return self._add_directions(network), images
 

@@ -353,7 +353,11 @@ def _silence(
                 continue
             try:
                 ablation = mi.ablate_nodes(
-                    *(sample.network, sample.images, sample.labels, layer, rows),
+                    sample.network,
+                    sample.images,
+                    sample.labels,
+                    layer,
+                    rows,
                     of=name,
                     split=sample.source,
                     **settings,

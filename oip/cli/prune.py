@@ -91,9 +91,12 @@ def command(
     several = plans(method or DEFAULT_METHOD, **settings)
     _check_out(out, len(several) > 1)
     target = None if out is None else check_target(out, model.model)
-    loading = {"data_dir": data.data_dir, "resize": data.resize}
     network, train, test = opened_with_parts(
-        model.model, data.required(), model_input=model.input, **loading
+        model.model,
+        data.required(),
+        model_input=model.input,
+        data_dir=data.data_dir,
+        resize=data.resize,
     )
     pruned_layers = [network.find(layer) for layer in layers] or None
     with output.progress() as progress:

@@ -155,14 +155,29 @@ class AscentPlan:
         start = None if start is None else load_start(network, start)
         notes: list[str] = []
         if top is not None and self.by is not None and images is not None:
-            ranking_arguments = {"by": self.by, "seed": self.seed, "progress": progress}
-            best = find_top_maps(out, network, layers, images, top=top, **ranking_arguments)
+            best = find_top_maps(
+                out,
+                network,
+                layers,
+                images,
+                top=top,
+                by=self.by,
+                seed=self.seed,
+                progress=progress,
+            )
             layers, notes = best.selections, [f"oip: {text}" for text in best.notices]
         if images is not None and judge is not None:
-            further_arguments = {"targets": targets, "imports": imports, "progress": progress}
-            judges = (judge, self.options.judge_layer)
             run = grow_best(
-                out, network, layers, images, self.candidates, *judges, **further_arguments
+                out,
+                network,
+                layers,
+                images,
+                self.candidates,
+                judge,
+                self.options.judge_layer,
+                targets=targets,
+                imports=imports,
+                progress=progress,
             )
         elif self.settings is not None:
             settings = of_input(self.settings, network.inputs.shape)

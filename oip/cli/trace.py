@@ -105,11 +105,12 @@ def command(
     with output.progress() as progress:
         settings["progress"] = progress
         if out is None:
-            unit = one_unit(network, selection)
-            result = unit_causes(network, images, *unit, source=source_layer, **settings)
+            layer, unit = one_unit(network, selection)
+            result = unit_causes(network, images, layer, unit, source=source_layer, **settings)
         else:
-            of_unit = {"data": images, "source_layer": source_layer, **settings}
-            result = trace_into(out, network, selection, **of_unit)
+            result = trace_into(
+                out, network, selection, data=images, source_layer=source_layer, **settings
+            )
     for text in result.notices:
         output.note(f"oip: {text}")
     if output.as_json:

@@ -158,9 +158,13 @@ def command(
     train, test = source.load("train"), source.load("test")
     recorder = None
     if record is not None:
-        about = {"classes": test.classes, "split": test.source}
         recorder = mi.Recorder(
-            test.images, test.required_labels(), record_every, out=record, **about
+            test.images,
+            test.required_labels(),
+            record_every,
+            out=record,
+            classes=test.classes,
+            split=test.source,
         )
     training = configured.settings(len(train), **settings)
 
@@ -182,8 +186,9 @@ def command(
     _print(result, test.source)
     if record is not None:
         print_text(record / "record")
-    command = ("oip", "reconstruct", out, "--data", name, "--out", f"runs/{out.stem}")
-    output.next_steps(quoted(*command))
+    output.next_steps(
+        quoted("oip", "reconstruct", out, "--data", name, "--out", f"runs/{out.stem}")
+    )
 
 
 def _print(result: TrainResult, split: str) -> None:

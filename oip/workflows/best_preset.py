@@ -197,8 +197,13 @@ def grow_best(
     refuse_other_shards(RunFolder(folder), key_of_maps, layer_keys, network.objectives_index)
     candidates = {
         preset: reconstruct_layers(
-            *(folder / FOLDER / preset, network, selections, values, grown_with[preset]),
-            *(progress, targets),
+            folder / FOLDER / preset,
+            network,
+            selections,
+            values,
+            grown_with[preset],
+            progress,
+            targets,
         )
         for preset, values in settings.items()
     }

@@ -244,8 +244,9 @@ class JudgedRun:
         for oips in layer_parts(self.run, index, snapshots=False):
             pictures, usable = oip_pictures(oips, self.scale), usable_oips(oips)
             label = f"{layer.name}: OIPs seen by {self.judge.name}"
-            further_arguments = (self._mean, self.progress, label)
-            features.append(shown_features(self.judge, pictures, usable, *further_arguments))
+            features.append(
+                shown_features(self.judge, pictures, usable, self._mean, self.progress, label)
+            )
             counts.append(usable.sum(1))
             maps.append(oips.maps)
         numbers = np.concatenate(maps)

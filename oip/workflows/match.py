@@ -284,10 +284,14 @@ class _Side:
 
         run = _open_run(side)
         if run is not None:
-            run_arguments = (run, model, data, model_input.imports)
-            hint = "Copy it there, or name both models (models=...)."
             network, images = opened_run(
-                *run_arguments, data_dir=data_dir, resize=resize, hint=hint
+                run,
+                model,
+                data,
+                model_input.imports,
+                data_dir=data_dir,
+                resize=resize,
+                hint="Copy it there, or name both models (models=...).",
             )
             return cls(run.path.absolute().name, run, network, images)
         if isinstance(side, str | Path) and str(side) in NETWORKS:

@@ -339,10 +339,17 @@ class Pruner:
             self.progress(label, 0, len(self.layers))
             orders, unordered = {}, {}
             images, labels = self._train_images, self.train.labels
-            settings = {"method": plan.method, "samples": plan.samples, "seed": plan.seed}
             for count, layer in enumerate(self.layers, 1):
                 try:
-                    orders[layer.name] = select(self.network, images, labels, layer, **settings)
+                    orders[layer.name] = select(
+                        self.network,
+                        images,
+                        labels,
+                        layer,
+                        method=plan.method,
+                        samples=plan.samples,
+                        seed=plan.seed,
+                    )
                 except ModelError as error:
                     if self._are_named:
                         raise

@@ -307,7 +307,10 @@ class _RunOfRankings:
                 reading = {"maps": numbers, "progress": progress, "split": self.data.source}
                 if about == "label":
                     ranking = rank(
-                        *(self.network, self.data.images, self.data.targets, layer),
+                        self.network,
+                        self.data.images,
+                        self.data.targets,
+                        layer,
                         classes=self.data.classes,
                         **reading,
                         **self.settings,
@@ -432,7 +435,11 @@ def kernels_into(
         picture = folder / f"kernels-{map_index:04d}.png"
         if map_index not in by_map or not is_whole_picture(picture):
             kernels = rank_kernels(
-                *(network, images.images, images.labels, layer, map_index),
+                network,
+                images.images,
+                images.labels,
+                layer,
+                map_index,
                 estimator=estimator,
                 samples=samples,
                 seed=seed,

@@ -198,8 +198,17 @@ def trace_into(
         network = with_directions_of(network, out)
     layer, unit_index = one_unit(network, unit)
     run.check_unit_layer(network, layer.name)
-    arguments = {"source": source_layer, "to": to, "samples": samples, "seed": seed}
-    result = unit_causes(network, images, layer, unit_index, progress=progress, **arguments)
+    result = unit_causes(
+        network,
+        images,
+        layer,
+        unit_index,
+        source=source_layer,
+        to=to,
+        samples=samples,
+        seed=seed,
+        progress=progress,
+    )
     save_causes(run, result)
     return result
 
