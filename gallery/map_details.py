@@ -482,11 +482,11 @@ def _directions(layer: LayerEntry, map_index: int) -> list[PageValues] | None:
         text = f"Weights of the maps of {base}; all squares add up to 1."
         title = "Maps with the largest weights in this direction"
         rows.append({"title": title, "cells": cells, "text": text})
-    for index, name, directions in layer.evidence.directions:
-        if map_index < directions.parts.shape[1]:
-            maps = directions.parts.shape[1]
-            cells = _weighted(index, directions.parts[:, map_index], maps)
-            text = f"Weights of this map in the directions of {name}."
+    for directions in layer.evidence.directions:
+        parts = directions.record.parts
+        if map_index < parts.shape[1]:
+            cells = _weighted(directions.index, parts[:, map_index], parts.shape[1])
+            text = f"Weights of this map in the directions of {directions.name}."
             title = "Directions that it takes part in"
             rows.append({"title": title, "cells": cells, "text": text})
     return [row for row in rows if row["cells"]] or None

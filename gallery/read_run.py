@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -119,7 +118,8 @@ class Redundancy:
         return self.shared / np.where(own_information > 0, own_information, np.nan)[:, None]
 
 
-class LayerDirections(NamedTuple):
+@dataclass(frozen=True)
+class LayerDirections:
     """Directions over the maps of a layer, which are a layer of their own."""
 
     index: int

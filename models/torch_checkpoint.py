@@ -12,6 +12,7 @@ import math
 import pickle
 import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -37,7 +38,8 @@ _PREAMBLE = 3
 """Pickles before the tensors in files of before PyTorch 1.6: magic number, version, system."""
 
 
-class _Storage(NamedTuple):
+@dataclass(frozen=True)
+class _Storage:
     """A named run of numbers of one type."""
 
     key: str

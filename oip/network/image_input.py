@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from oip.core.errors import ModelError, reason_of
 from oip.core.frameworks import keras, tf
@@ -11,7 +11,8 @@ _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
 
 
-class ImageInput(NamedTuple):
+@dataclass(frozen=True)
+class ImageInput:
     """The inputs of a model, one of which takes the images."""
 
     specs: list[tf.TensorSpec]

@@ -532,7 +532,8 @@ def _numbers(values: tuple[float, ...] | None) -> list[float] | None:
     return [int(value) if float(value).is_integer() else float(value) for value in values]
 
 
-class DirectionSet(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class DirectionSet:
     """Directions over the maps of one layer."""
 
     layer: str

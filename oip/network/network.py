@@ -201,7 +201,8 @@ class Network:
         if self.lacks_bands and input_shape is not None and tuple(input_shape[2:]) == (1,):
             input_shape = input_shape[:2]
         choice = image_input(self.model, input_shape, self.bands_first, self._input)
-        self.specs, self.image_input, self.free, self.input_names = choice
+        self.specs, self.image_input = choice.specs, choice.index
+        self.free, self.input_names = choice.free, choice.names
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         sides = (*sides, 1) if self.lacks_bands else sides
         shape = (*sides[1:], sides[0]) if self.bands_first else sides
@@ -371,11 +372,9 @@ class Network:
             return self.layers[index]
         layers = {layer.index: layer for layer in (*self.other_layers, *self.direction_layers)}
         if index not in layers:
-            index_range = f"@{min(layers)} to @{max(layers)}" if layers else ""
             ranges = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
-            indices = ", or of other layers ".join(
-                [*ranges, *([index_range] if index_range else [])]
-            )
+            ranges += [f"@{min(layers)} to @{max(layers)}"] if layers else []
+            indices = ", or of other layers ".join(ranges)
             choices = indices or "a model with layers whose outputs are maps or units"
             raise ModelError(f"layer '@{index}'", choices, f"@{index}" if indices else "none")
         return layers[index]
