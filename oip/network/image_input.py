@@ -52,7 +52,8 @@ def image_input(
     if not candidates:
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
         ways = "keras.Sequential([keras.Input((h, w, bands)), keras.layers.Flatten(), model])"
-        hint = f"Give it images: {ways}." if len(specs) == len(specs[0].shape) - 1 == 1 else ""
+        is_of_vectors = len(specs) == len(specs[0].shape) - 1 == 1 and specs[0].dtype.is_floating
+        hint = f"Give it images: {ways}." if is_of_vectors else ""
         raise ModelError("the model's input", "images (h, w, bands)", shapes, hint)
     index_of_images = candidates[0] if name is None else _input_index(name, names, candidates)
     image_shape = tuple(specs[index_of_images].shape[1:])
