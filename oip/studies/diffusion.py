@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -226,19 +226,24 @@ def _seed_trainings(
     first_seed = folder.settings.seed
     seeds = range(first_seed, first_seed + size.seeds)
     of_each = {key: [replace(plan, seed=s) for s in seeds] for key, plan in plans.items()}
-    arguments = images, size.measured, size.records, folder.progress
+    measure = partial(
+        training.measured_training,
+        images=images,
+        count=size.measured,
+        records=size.records,
+        progress=folder.progress,
+    )
     every_plan = itertools.chain(*of_each.values())
-    measure, digest = training.measured_training, images.digest
-    measured = folder.parts("trainings", every_plan, measure, *arguments, digest=digest)
+    measured = folder.parts("trainings", every_plan, measure, images.digest)
     return {key: [measured[plan] for plan in several] for key, several in of_each.items()}
 
 
 def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) -> None:
     """Compare networks of different kinds and numbers of images (figure 10)."""
     seed = folder.settings.seed
-    arguments = images, training.measured_images(images.test, size.measured, seed), seed
-    measure, digest = training.trained_small_network, images.digest
-    measured = folder.parts("networks", size.networks, measure, *arguments, digest=digest)
+    batch = training.measured_images(images.test, size.measured, seed)
+    train = partial(training.trained_small_network, images=images, batch=batch, seed=seed)
+    measured = folder.parts("networks", size.networks, train, images.digest)
     arrays = {network.name: row for network, row in measured.items()}
     folder.note(folder.text("small_networks", count=len(arrays), key=images.name))
     setting = f"{len(arrays)} small networks trained here on {images.name}"
@@ -264,13 +269,10 @@ def compare_files(folder: Folder, source: str, count: int, paths: list[Path]) ->
         data_digest = data_key(load(_SMALL_IMAGE, 3))
         for path in folder.tracked(f"models on {key}", paths):
             digest = sha256(path)
-            name, files_digest = (
-                f"models/{slug(key)}-{digest[:12]}",
-                f"{data_digest} {digest} {_sidecar(path)}",
-            )
-            arguments = path, load, count, settings.seed
+            name = f"models/{slug(key)}-{digest[:12]}"
+            measure = partial(training.file_network, path, load, count, settings.seed)
             try:
-                arrays = folder.part(name, training.file_network, *arguments, digest=files_digest)
+                arrays = folder.part(name, measure, f"{data_digest} {digest} {_sidecar(path)}")
             except MissingData:
                 raise
             except OipError as error:

@@ -118,9 +118,9 @@ def toy_information(folder: Folder, size: ToySize) -> Arrays:
     seed = folder.settings.seed
 
     def measured(run: int) -> Arrays:
-        row = folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
-        row |= folder.part(f"toys/clusters-{run}", _clusters_run, size, seed, run)
-        return row | folder.part(f"toys/subsets-{run}", _subsets_run, size, seed, run)
+        row = folder.part(f"toys/run-{run}", partial(_toy_run, size, seed, run))
+        row |= folder.part(f"toys/clusters-{run}", partial(_clusters_run, size, seed, run))
+        return row | folder.part(f"toys/subsets-{run}", partial(_subsets_run, size, seed, run))
 
     rows = folder.results("toy data", range(size.runs), "toys/both-{}".format, measured)
     return {name: np.stack([row[name] for row in rows.values()]) for name in rows[0]}
@@ -284,9 +284,11 @@ def blob_information(folder: Folder, size: BlobSize) -> Arrays:
 
     def measured(item: tuple[int, int]) -> dict[str, Arrays]:
         run, row = item
-        arguments = size, methods[row], run, folder.settings.seed
+        seed = folder.settings.seed
         return {
-            panel: folder.part(f"{file_name(item)}-{panel}", measure, *arguments)
+            panel: folder.part(
+                f"{file_name(item)}-{panel}", partial(measure, size, methods[row], run, seed)
+            )
             for panel, measure in zip(panel_names, measures, strict=True)
         }
 

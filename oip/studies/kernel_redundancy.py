@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,14 +32,11 @@ _LITTLE = 0.5  # points of accuracy
 
 def add_redundancy(folder: Folder, data: Images, trainings: Mapping[str, RecordedTraining]) -> None:
     """Add the findings on redundant kernels of LeNet and DenseNet."""
+    tested = _QUICK_TESTED if folder.settings.quick else _TESTED
     measured = {
         name: folder.part(
             f"redundancy-{training.path.name}-{training.iterations}",
-            measured_redundancy,
-            training,
-            data,
-            _QUICK_TESTED if folder.settings.quick else _TESTED,
-            folder.settings.seed,
+            partial(measured_redundancy, training, data, tested, folder.settings.seed),
         )
         for name, training in trainings.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,25 +107,25 @@ def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     """Run the study in other sizes, or without the pictures of the articles."""
     results: list[Measured] = []
     matches: list[tuple[Measured, Arrays]] = []
+    seed = folder.settings.seed
     sources = [source for source in folder.settings.data if not is_photographs(source)]
-    for source_index, data in enumerate(every_source(folder, sources)):
-        model_files = [] if source_index else _model_files(folder.settings)
+    for index, data in enumerate(every_source(folder, sources)):
+        model_files = [] if index else _model_files(folder.settings)
         paths = model_files or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
-        results.append(_measured(folder, source_index, data, networks, sizes))
+        results.append(_measured(folder, index, data, networks, sizes))
         if len(networks) > 1 and len(data.test) >= FEWEST:
             digest = " ".join([data.digest, *map(sha256, networks)])
-            arguments = list(networks.values()), data.test, sizes, folder.settings.seed
-            part = f"source-{source_index}/matches", arms.match_networks, *arguments
-            matches.append((results[-1], folder.part(*part, digest=digest)))
-        if not source_index and pictures:
+            match = partial(arms.match_networks, [*networks.values()], data.test, sizes, seed)
+            matches.append((results[-1], folder.part(f"source-{index}/matches", match, digest)))
+        if not index and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
-        oip_plots.draw_starts_that_excite(folder, str(source_index), results[-1])
-        oip_plots.draw_effect_of_arms(folder, str(source_index), results[-1])
-        add_classifiers(folder, source_index, data, networks, sizes)
-        add_patterns(folder, source_index, data, networks, sizes)
-        add_nodes(folder, source_index, data, networks, sizes)
-        add_gratings(folder, source_index, data, networks)
+        oip_plots.draw_starts_that_excite(folder, str(index), results[-1])
+        oip_plots.draw_effect_of_arms(folder, str(index), results[-1])
+        add_classifiers(folder, index, data, networks, sizes)
+        add_patterns(folder, index, data, networks, sizes)
+        add_nodes(folder, index, data, networks, sizes)
+        add_gratings(folder, index, data, networks)
     add_findings(folder, results)
     if matches:
         add_matches(folder, matches)
@@ -135,15 +136,14 @@ def _measured(
     folder: Folder, source: int, data: Images, networks: dict[Path, Network], sizes: Sizes
 ) -> Measured:
     """Measure the first, the middle and the last convolution of all networks."""
-    first_network = next(iter(networks.values()))
+    seed, first_network = folder.settings.seed, next(iter(networks.values()))
     layers = _layers(first_network)
     names = [layer.name for layer in layers]
     images = check_images(first_network.inputs, limited(data.test, sizes.judged).images)
     starts: dict[int, list[arms.LayerStarts]] = {layer.index: [] for layer in layers}
     for network in networks.values():
         if [layer.name for layer in _layers(network)] != names:
-            expected = f"a network with {', '.join(names)}"
-            raise DataError(f"'{network.name}'", expected, "another")
+            raise DataError(f"'{network.name}'", f"a network with {', '.join(names)}", "another")
     work = {
         (index, layer.index): (path, layer)
         for index, (path, network) in enumerate(networks.items())
@@ -157,16 +157,17 @@ def _measured(
         path, layer = work[key]
         with_ascent = layer.index in (layers[0].index, layers[-1].index)
         report = folder.labelled(f"{data.name}, network {key[0] + 1}")
-        settings = images, sizes, folder.settings.seed, with_ascent, report
-        arguments = arms.measure_layer, networks[path], layer, *settings
-        return folder.part(name(key), *arguments, digest=f"{data.digest} {sha256(path)}")
+        compute = partial(
+            arms.measure_layer, networks[path], layer, images, sizes, seed, with_ascent, report
+        )
+        return folder.part(name(key), compute, f"{data.digest} {sha256(path)}")
 
     rows = folder.results(f"{data.name}: layers", work, name, measured)
     for (_, layer_index), arrays in rows.items():
         starts[layer_index].append(record_of(arms.LayerStarts, arrays))
     rates = [_accuracy(network, data.test) for network in networks.values()]
     side = max(first_network.inputs.shape[:-1])
-    return Measured(data.name, layers, starts, rates, side, sizes, folder.settings.seed)
+    return Measured(data.name, layers, starts, rates, side, sizes, seed)
 
 
 def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
@@ -195,8 +196,7 @@ def _training_images(data: Images, sizes: Sizes, seed: int) -> Dataset:
     """Return the training images that networks learn from."""
     from oip.models.datasets import take_images
 
-    count = min(sizes.images, len(data.train))
-    rows = subset(len(data.train), count, seed, "study images")
+    rows = subset(len(data.train), min(sizes.images, len(data.train)), seed, "study images")
     return take_images(data.train, rows, data.train.source)
 
 
@@ -442,8 +442,8 @@ def add_pretrained(folder: Folder, count: int) -> None:
         return
     images = [limited(dataset, count) for dataset in images]
     digest = " ".join([*map(data_key, images), *(network.digest for network in networks)])
-    arguments = networks, images, settings.seed
-    arrays = folder.part("photographs/matches", arms.match_pretrained, *arguments, digest=digest)
+    match = partial(arms.match_pretrained, networks, images, settings.seed)
+    arrays = folder.part("photographs/matches", match, digest)
     folder.add(pretrained_finding(arrays, len(images[0])))
 
 
@@ -496,9 +496,9 @@ def add_classifiers(
         for classifier in networks.values()
         if np.isfinite(_accuracy(classifier, data.test))
     ]
-    count = max(1, len(networks))
-    arguments = classifiers, learned, data.test, sizes.epochs, range(seed, seed + count)
-    arrays = folder.part(name, arms.classify, *arguments, digest=digest)
+    seeds = range(seed, seed + max(1, len(networks)))
+    classify = partial(arms.classify, classifiers, learned, data.test, sizes.epochs, seeds)
+    arrays = folder.part(name, classify, digest)
     oip_plots.draw_confusions(folder, str(source), data, arrays)
     folder.add(*classifier_findings(data, arrays))
 
@@ -564,9 +564,9 @@ def add_patterns(
     """Compare which maps are active with which points are, and what dense units know."""
     measured = []
     for index, (path, network) in enumerate(networks.items()):
-        name, digest = f"source-{source}/patterns-{index}", f"{data.digest} {sha256(path)}"
-        arguments = network, data.test, sizes, folder.settings.seed
-        measured.append(folder.part(name, arms.measure_patterns, *arguments, digest=digest))
+        measure = partial(arms.measure_patterns, network, data.test, sizes, folder.settings.seed)
+        digest = f"{data.digest} {sha256(path)}"
+        measured.append(folder.part(f"source-{source}/patterns-{index}", measure, digest))
     folder.add(*pattern_findings(data, measured, sizes.judged))
 
 
@@ -610,13 +610,13 @@ def add_nodes(
     folder: Folder, source: int, data: Images, networks: Mapping[Path, Network], sizes: Sizes
 ) -> None:
     """Measure how much of an OIP is a sum of its nodes' OIPs, and what common points decide."""
-    sums = []
+    sums, seed = [], folder.settings.seed
     for index, (path, network) in enumerate(networks.items()):
-        name, digest = f"source-{source}/nodes-{index}", f"{data.digest} {sha256(path)}"
-        arguments = network, data.test, sizes, folder.settings.seed, folder.progress
-        arrays = folder.part(name, arms.measure_nodes, *arguments, digest=digest)
+        measure = partial(arms.measure_nodes, network, data.test, sizes, seed, folder.progress)
+        digest = f"{data.digest} {sha256(path)}"
+        arrays = folder.part(f"source-{source}/nodes-{index}", measure, digest)
         sums.append(record_of(arms.NodeSums, arrays))
-    folder.add(*node_findings(data.name, sums, folder.settings.seed))
+    folder.add(*node_findings(data.name, sums, seed))
 
 
 def node_findings(source: str, networks: Sequence[arms.NodeSums], seed: int) -> list[Finding]:

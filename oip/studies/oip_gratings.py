@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -92,8 +93,8 @@ def add_gratings(
     measured = []
     for index, (path, network) in enumerate(networks.items()):
         name, digest = f"source-{source}/gratings-{index}", f"{data.digest} {sha256(path)}"
-        layers = network.convolutional
-        measured.append(folder.part(name, grating_responses, network, layers, digest=digest))
+        compute = partial(grating_responses, network, network.convolutional)
+        measured.append(folder.part(name, compute, digest))
     first = next(iter(networks.values()))
     side = max(first.inputs.shape[:-1])
     draw_gratings(folder, str(source), data.name, measured, side)

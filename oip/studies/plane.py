@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 
 import numpy as np
 
@@ -398,7 +398,8 @@ def add_decisions(folder: Folder, data: Images, size: UseSize) -> None:
         for seed in range(first_seed, first_seed + size.seeds)
     ]
     label = f"decisions-{slug(data.name)}"
-    measured = folder.parts(label, networks, decisions, data, size, digest=data.digest)
+    compute = partial(decisions, data=data, size=size)
+    measured = folder.parts(label, networks, compute, data.digest)
     draw_decisions(folder, data.name, measured)
     folder.add(decision_finding(data.name, measured, first_seed))
 
@@ -517,7 +518,8 @@ def add_regularized(folder: Folder, data: Images, size: UseSize) -> None:
         for seed in range(first_seed, first_seed + size.seeds)
     ]
     label = f"regularized-{slug(data.name)}"
-    rows = folder.parts(label, plans, regularized, data, size, digest=data.digest)
+    compute = partial(regularized, data=data, size=size)
+    rows = folder.parts(label, plans, compute, data.digest)
     results: dict[str, dict[str, list[Arrays]]] = {}
     for plan, arrays in rows.items():
         subject = f"{plan.recipe}, {min(plan.images, len(data.train)):,} images"

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -187,9 +188,8 @@ def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
         for number in range(size.trials)
     ]
     trials: dict[Case, list[Arrays]] = defaultdict(list)
-    for trial, arrays in folder.parts(
-        "student", work, estimates, seed, size.room, digest=""
-    ).items():
+    compute = partial(estimates, seed=seed, room=size.room)
+    for trial, arrays in folder.parts("student", work, compute, digest="").items():
         trials[trial.case].append(arrays)
 
     def table(case: Case, quantity: Quantity) -> MethodTable:

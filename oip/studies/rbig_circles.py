@@ -45,8 +45,8 @@ def add_circles(folder: Folder, samples: int, layers: int) -> None:
     """Destroy so many points of the circles with every rotation, and judge each."""
 
     def destroyed(rotation: Rotation) -> Arrays:
-        arguments = samples, layers, rotation, folder.settings.seed
-        return folder.part(f"circles-{rotation}", destroy_circles, *arguments)
+        compute = partial(destroy_circles, samples, layers, rotation, folder.settings.seed)
+        return folder.part(f"circles-{rotation}", compute)
 
     measured = folder.results("circles", ROTATIONS, "circles-{}".format, destroyed)
     for rotation, arrays in measured.items():
@@ -58,8 +58,8 @@ def add_circles(folder: Folder, samples: int, layers: int) -> None:
 def add_both_ways(folder: Folder, counts: Sequence[int], trials: int, layers: int) -> None:
     """Compare the two ways to T, eq. 6 and eq. 7, over the number of points."""
     fits = [CircleFit(count, trial) for count in counts for trial in range(trials)]
-    arguments = layers, folder.settings.seed
-    folder.add(ways_finding(folder.parts("ways", fits, both_ways, *arguments, digest=""), trials))
+    compute = partial(both_ways, layers=layers, seed=folder.settings.seed)
+    folder.add(ways_finding(folder.parts("ways", fits, compute, digest=""), trials))
 
 
 def circles(count: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def run(folder: Folder, size: RenyiSize | None = None) -> None:
     for source_index, images in enumerate(every_source(folder)):
         _run_source(folder, images, size, source_index == 0)
     seconds = {
-        n: folder.part(f"seconds-{n}", measures.entropy_seconds, n, folder.settings.seed)
+        n: folder.part(f"seconds-{n}", partial(measures.entropy_seconds, n, folder.settings.seed))
         for n in size.timed
     }
     folder.add(time_finding(seconds))
@@ -109,8 +110,8 @@ def _run_source(folder: Folder, images: Images, size: RenyiSize, is_first_source
         # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
         size = replace(size, batches=2, records=4)
     varied = measures.varied_layers(plans)
-    arguments = train_and_measure, images, size, folder, varied
-    arrays = folder.parts("trainings", varied, *arguments, digest=images.digest)
+    train = partial(train_and_measure, images=images, size=size, folder=folder)
+    arrays = folder.parts("trainings", varied, partial(train, varied=varied), images.digest)
     arrays = {plan: measures.of_informative(several) for plan, several in arrays.items()}
 
     def networks(purpose: str, layer: int = 0) -> MeasuredNetworks:
@@ -127,8 +128,8 @@ def _run_source(folder: Folder, images: Images, size: RenyiSize, is_first_source
     planes = networks("planes")
     # These are measured whole, also the one that is among the widths.
     chain_plans = {plan: None for plan in plans["inequalities"] if plan not in plans["planes"]}
-    arguments = train_and_measure, images, size, folder, chain_plans
-    chains = arrays | folder.parts("inequalities", chain_plans, *arguments, digest=images.digest)
+    compute = partial(train, varied=chain_plans)
+    chains = arrays | folder.parts("inequalities", chain_plans, compute, images.digest)
     chains = {plan: chains[plan] for plan in plans["inequalities"]}
     inequalities = replace(planes, trainings=chains)
     for kernel in KERNELS:
@@ -151,8 +152,8 @@ def _run_source(folder: Folder, images: Images, size: RenyiSize, is_first_source
     plan = plans["planes"][0]
     model = folder.file(f"models/{plan.name}.keras")
     if model.is_file():  # none of a training that diverged
-        arguments = f"widths/{plan.name}", widths_and_orders, model, images, size, seed
-        swept = folder.part(*arguments, digest=f"{images.digest} {sha256(model)}")
+        sweep = partial(widths_and_orders, model, images, size, seed)
+        swept = folder.part(f"widths/{plan.name}", sweep, f"{images.digest} {sha256(model)}")
         folder.add(widths_finding(f"{plan.label} on {key}", swept))
     folder.add(*pruned)
 
@@ -171,9 +172,9 @@ def _add_selections(
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
-        name, seed = f"selections/{plan.name}", folder.settings.seed
+        select = partial(map_selection, model, images, size, folder.settings.seed)
         digest = f"{images.digest} {sha256(model)}"
-        stored = folder.part(name, map_selection, model, images, size, seed, digest=digest)
+        stored = folder.part(f"selections/{plan.name}", select, digest)
         selection, tested = MapSelection.of(stored), len(images.test)
         draw_selection(folder, images.name, selection, setting)
         subject = f"{selection.layer} of {plan.recipe} on {images.name}"

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -451,17 +452,23 @@ def train_and_measure(
     def prepare(model: keras.Model) -> Callable[[], Arrays | None]:
         probe = Probe(model)
         result.update(names=np.array(probe.names), maps=np.array(probe.maps))
-        arguments = probe, batches, size.pairs, plan.seed, varied[plan]
-        return lambda: _network_information(*arguments)
+        return partial(_network_information, probe, batches, size.pairs, plan.seed, varied[plan])
 
     # The paper repeats accuracies only; curves are those of the first training.
     records = size.records if plan.seed == folder.settings.seed else size.records_again
     steps = trained.recorded_steps(an_epoch, settings.epochs * an_epoch, records)
     recorder = trained.StepRecorder(steps, prepare)
     out = folder.file(f"models/{plan.name}.keras")
-    arguments = recipe, images.train, images.test, settings, out, folder.progress
     try:
-        reached = train(*arguments, record=recorder.callback).accuracy
+        reached = train(
+            recipe,
+            images.train,
+            images.test,
+            settings,
+            out,
+            folder.progress,
+            record=recorder.callback,
+        ).accuracy
     except TrainingDiverged:
         reached = math.nan
     result["accuracy"] = np.array(reached)

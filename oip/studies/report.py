@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -55,7 +56,7 @@ OF_DATA = ("size", "resize")
 _PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 Arrays = dict[str, np.ndarray]
-Compute = Callable[..., "Mapping[str, ArrayLike]"]
+Measured = Mapping[str, "ArrayLike"]
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -281,8 +282,8 @@ class Folder:
                 if self.is_new:
                     self.path.rmdir()
 
-    def part(self, name: str, compute: Compute, *arguments: object, digest: str = "") -> Arrays:
-        """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.
+    def part(self, name: str, compute: Callable[[], Measured], digest: str = "") -> Arrays:
+        """Return `compute()`, arrays of numbers or text, which are computed once.
 
         An interrupted study goes on with those of the file `name`. They are computed again where it
         is damaged or of another study, setting, schema, or `digest` of data and models.
@@ -298,27 +299,26 @@ class Folder:
         with files.claimed(path.with_suffix(".lock"), wait=True):
             if (existing := _existing_part(path, part_digest)) is not None:  # of another process
                 return existing
-            arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
+            arrays = {key: np.asarray(value) for key, value in compute().items()}
             StudyPartFile(named=arrays, digest=part_digest).write(path)
         return arrays
 
     def parts(
         self,
         label: str,
-        settings: Iterable[Plan],
-        compute: Compute,
-        *arguments: object,
+        plans: Iterable[Plan],
+        compute: Callable[[Plan], Measured],
         digest: str,
     ) -> dict[Plan, Arrays]:
-        """Return `compute(setting, *arguments)` of every setting, each a part LABEL/NAME."""
+        """Return `compute(plan)` of every plan, each a part LABEL/NAME."""
 
-        def name(setting: Plan) -> str:
-            return f"{label}/{setting.name}"
+        def name(plan: Plan) -> str:
+            return f"{label}/{plan.name}"
 
-        def part(setting: Plan) -> Arrays:
-            return self.part(name(setting), compute, setting, *arguments, digest=digest)
+        def part(plan: Plan) -> Arrays:
+            return self.part(name(plan), partial(compute, plan), digest)
 
-        return self.results(label, settings, name, part)
+        return self.results(label, plans, name, part)
 
     def results(
         self,

@@ -155,8 +155,8 @@ def run_several(
     for name in names:
         (out / name / CRASHED).unlink(missing_ok=True)
         try:
-            study_arguments = settings, progress, out / _SHARED, print_line, workers
-            _add_study(outcome, name, out / name, *study_arguments)
+            shared = out / _SHARED
+            _add_study(outcome, name, out / name, settings, progress, shared, print_line, workers)
         except OipError as error:
             outcome.stopped[name] = str(error)
         except Exception as error:
