@@ -151,9 +151,9 @@ def test_lines_stay_lines():
     vectors = keras.Sequential([keras.Input((784,)), layers.Dense(2)])
     with pytest.raises(ModelError, match=r"received \(784,\). Give it images: keras.Sequential"):
         Network(vectors)
-    layers_of_words = [keras.Input((None,), dtype="int32"), layers.Embedding(9, 2), layers.Conv1D(2, 1)]
+    text_layers = [keras.Input((None,), dtype="int32"), layers.Embedding(9, 2), layers.Conv1D(2, 1)]
     with pytest.raises(ModelError, match=r"received \(None,\)\.$"):
-        Network(keras.Sequential(layers_of_words))
+        Network(keras.Sequential(text_layers))
 
 
 def test_a_model_of_units_alone_is_shown_and_one_of_nothing_is_refused():
