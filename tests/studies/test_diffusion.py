@@ -265,7 +265,7 @@ def test_a_small_network_of_more_images_than_there_are(digits):
     )
 
 
-def made_up_training(plan, data, count, records, progress):
+def made_up_training(plan, images, count, records, progress):
     """A training whose every quantity rises, without a network."""
     rise = np.linspace(0.5, 1.0, 4) + 0.001 * plan.seed + (plan.deviation or 0)
     names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
@@ -274,7 +274,7 @@ def made_up_training(plan, data, count, records, progress):
     return arrays | {"fitted": np.array(1.0)}
 
 
-def made_up_network(network, data, batch, seed):
+def made_up_network(network, images, batch, seed):
     names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
     share = network.images / 200
     return {"accuracy": np.array(share), "size": np.array(100)} | dict.fromkeys(names, share)
@@ -284,11 +284,11 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
     calls = []
 
-    def stops(plan, *arguments):
+    def stops(plan, **options):
         calls.append(plan.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return made_up_training(plan, *arguments)
+        return made_up_training(plan, **options)
 
     monkeypatch.setattr(diffusion_training, "measured_training", stops)
     monkeypatch.setattr(diffusion_training, "trained_small_network", made_up_network)

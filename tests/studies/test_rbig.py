@@ -105,8 +105,8 @@ def test_the_whole_study_on_made_up_estimates(drawn_figures, tmp_path, monkeypat
     settings = StudySettings(quick=True)
     calls = []
 
-    def stops(*arguments):
-        calls.append(arguments)
+    def stops(trial, **options):
+        calls.append(trial)
         if len(calls) == 4:
             raise KeyboardInterrupt
         rng = np.random.default_rng(len(calls))

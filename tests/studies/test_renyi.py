@@ -506,7 +506,7 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     assert np.isnan(arrays["accuracy"]) and 1 <= len(arrays["steps"]) < 4
 
 
-def made_up_training(plan, data, size, folder, varied):
+def made_up_training(plan, images, size, folder, varied):
     """A training with the arrays that the study needs, without a network."""
     rng, layers = np.random.default_rng(plan.seed), len(plan.filters)
     arrays = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
@@ -545,11 +545,11 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
     calls = []
 
-    def stops(plan, *arguments):
+    def stops(plan, **options):
         calls.append(plan.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return made_up_training(plan, *arguments)
+        return made_up_training(plan, **options)
 
     monkeypatch.setattr(renyi, "train_and_measure", stops)
     monkeypatch.setattr(renyi, "map_selection", made_up_selection)
@@ -605,9 +605,10 @@ def test_the_papers_other_data_in_their_layouts(
 ):
     trained = {}
 
-    def training(plan, data, *arguments):
-        trained[data.name] = plan.recipe, data.train.images.shape[1:], len(data.train.classes)
-        return made_up_training(plan, data, *arguments)
+    def training(plan, images, **options):
+        shape, classes = images.train.images.shape[1:], images.train.classes
+        trained[images.name] = plan.recipe, shape, len(classes)
+        return made_up_training(plan, images, **options)
 
     monkeypatch.setattr(renyi, "train_and_measure", training)
     monkeypatch.setattr(renyi, "map_selection", made_up_selection)
